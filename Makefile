@@ -1,0 +1,39 @@
+# Every target sets up what it needs. `make help` lists them.
+PY := .venv/bin/python
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.PHONY: help setup native assets train test lint doctor lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup:  ## the environment in .venv (CPython 3.10: everything; 3.11 and newer: in process; PYTHON=... chooses)
+	@sh scripts/setup.sh
+
+native: setup  ## compile the simulator and, beside TensorFlow, its op
+	@$(PY) -m workers.physics.native.build
+
+assets: setup  ## fetch the humanoid and the motion clips
+	@$(PY) -m workers.physics.assets
+
+train: native assets  ## meta-train physics-small (arguments: ARGS="--run-dir D")
+	@launch=inprocess; [ "$$(cat .venv/environment)" = base ] || launch=local_mp; \
+	exec .venv/bin/optimus train physics-small --launch $$launch $(ARGS)
+
+test: lint native assets  ## lint, type check and all tests (arguments: ARGS="-k pes")
+	@$(PY) -m pytest -q $(ARGS)
+
+lint: setup  ## ruff and mypy
+	@$(PY) -m ruff check -q
+	@$(PY) -m mypy --no-error-summary
+
+doctor: native assets  ## check every native library and engine
+	@.venv/bin/optimus doctor
+
+lock:  ## resolve requirements/*.in again (maintainers; needs uv)
+	@sh scripts/lock.sh
+
+clean:  ## remove the environment, what was built and the caches; runs/ stays
+	rm -rf .venv build dist *.egg-info workers/physics/native/lib .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,49 @@
+"""Environment variables of each role, decided before Python imports anything."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from pathlib import Path
+
+# One thread per XLA program: many roles share a host, and another core count changes rounding.
+XLA_FLAGS = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+
+
+def cache_dir() -> Path:
+    """Where compiled programs and motion data are kept between runs."""
+    base = os.environ.get("OPTIMUS_CACHE")
+    return Path(base) if base else Path.home() / ".cache" / "optimus-learned-optimizer"
+
+
+def common() -> dict[str, str]:
+    """What every runner sets, so that the same program computes the same bits."""
+    return {
+        "XLA_FLAGS": os.environ.get("OPTIMUS_XLA_FLAGS", XLA_FLAGS),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu"),
+        "JAX_COMPILATION_CACHE_DIR": str(cache_dir() / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "GRPC_VERBOSITY": "ERROR",
+        "PYTHONUNBUFFERED": "1",
+        "no_proxy": "localhost,127.0.0.1",
+    }
+
+
+def of_role(role: str) -> dict[str, str]:
+    """Environment of one role's process in a local run."""
+    values = common()
+    if role != "learner":  # workers and actors keep off the GPU
+        values |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+    library = str(sysconfig.get_config_var("LIBDIR"))
+    inherited = os.environ.get("LD_LIBRARY_PATH")
+    values["LD_LIBRARY_PATH"] = f"{library}:{inherited}" if inherited else library
+    return values
+
+
+def apply() -> None:
+    """Sets the common variables in this process; call before importing JAX."""
+    os.environ.update(common())

@@ -1,0 +1,99 @@
+"""Start against end on the fixed evaluation set: the number a run is judged by."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.stats
+
+from launch import roles
+from launch.inprocess import make_pool
+from optimus import meta_loss
+from optimus.config import PhysicsTask, TrainConfig
+from optimus.wire import LossPool
+from workers.actor import drive
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sets of weights on the same tasks.
+
+    Attributes:
+      start, end: mean meta-loss over tasks and steps, log(f / f at the start of the task).
+      difference: mean over tasks of end - start; negative is better.
+      low, high: 95 % bootstrap interval (BCa over tasks) of `difference`.
+      best_start, best_end: median over tasks of the smallest f over the unroll, as a share of the
+        task's first f.
+      tasks, steps: size of the evaluation set.
+    """
+
+    start: float
+    end: float
+    difference: float
+    low: float
+    high: float
+    best_start: float
+    best_end: float
+    tasks: int
+    steps: int
+
+    def sentence(self) -> str:
+        """One plain line for people."""
+        change = f"{self.difference:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+        if self.high < 0:
+            verdict = "better"
+        elif self.low > 0:
+            verdict = "WORSE"
+        else:
+            verdict = "the interval includes zero: no difference shown"
+        return (
+            f"meta-loss {self.start:+.3f} -> {self.end:+.3f} on {self.tasks} held-out tasks "
+            f"(change {change}, 95 % bootstrap): {verdict}"
+        )
+
+
+def _losses(config: TrainConfig, theta: np.ndarray, pool: LossPool | None) -> np.ndarray:
+    """Meta-losses `[tasks, steps]`; a task that diverged counts the cap from there on."""
+    tasks, steps = config.evaluation.tasks, config.evaluation.steps
+    unroll = roles.make_unroll(config, pool, signs=1)
+    weights = jnp.broadcast_to(jnp.asarray(theta), (tasks, 1, theta.size))
+    (window,) = drive([unroll.window(weights, None, range(tasks), steps)], threading.Event())
+    return np.where(window.mask, window.losses[:, 0], meta_loss.CAP)
+
+
+def compare(config: TrainConfig, start: np.ndarray, end: np.ndarray) -> Comparison:
+    """Unrolls both sets of weights, float32 `[P]`, on the evaluation set of this configuration."""
+    evaluation = config.evaluation
+    task = config.task
+    if isinstance(task, PhysicsTask):
+        task = dataclasses.replace(task, split=evaluation.split)
+    held_out = dataclasses.replace(config, seed=evaluation.seed, task=task)
+    pool = make_pool(held_out)
+    try:
+        before, after = (_losses(held_out, theta, pool) for theta in (start, end))
+    finally:
+        if pool is not None:
+            pool.close()
+    differences = (after - before).mean(axis=1)
+    if np.ptp(differences) == 0.0:  # the bootstrap is degenerate, e.g. equal weights
+        low = high = float(differences[0])
+    else:
+        interval = scipy.stats.bootstrap(
+            (differences,), np.mean, n_resamples=4000, rng=np.random.default_rng(0), method="BCa"
+        ).confidence_interval
+        low, high = float(interval.low), float(interval.high)
+    return Comparison(
+        start=float(before.mean()),
+        end=float(after.mean()),
+        difference=float(differences.mean()),
+        low=low,
+        high=high,
+        best_start=float(np.median(np.exp(before.min(axis=1)))),
+        best_end=float(np.median(np.exp(after.min(axis=1)))),
+        tasks=evaluation.tasks,
+        steps=evaluation.steps,
+    )

@@ -1,0 +1,90 @@
+"""The in-process runner: the same Actor and Learner objects called in turn, no servers.
+
+Its checkpoint holds every lane, so stopping and resuming equals never having stopped, bit for bit.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from launch import roles
+from launch.adapters.local import LocalPool, LocalStream
+from learner.learner import Learner
+from optimus.config import ConfigError, PhysicsTask, TrainConfig
+from optimus.metrics import MetricsWriter
+from optimus.wire import LossPool
+from workers.actor import Actor
+
+
+def make_pool(config: TrainConfig, run_dir: Path | None = None) -> LossPool | None:
+    """Loss servers in this process, one thread each; None for analytic tasks."""
+    if not isinstance(config.task, PhysicsTask):
+        return None
+    servers = [
+        roles.make_loss_server(
+            config, MetricsWriter(run_dir, "physics_worker", k) if run_dir else None, door="direct"
+        )
+        for k in range(config.layout.workers)
+    ]
+    return LocalPool([server.evaluate for server in servers])
+
+
+def _lane_arrays(actors: list[Actor], learner: Learner) -> dict[str, np.ndarray]:
+    arrays = {f"intake/{name}": value for name, value in learner.intake.state().items()}
+    for k, actor in enumerate(actors):
+        arrays |= {f"actors/{k}/{name}": value for name, value in actor.save_state().items()}
+    return arrays
+
+
+def _below(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def run(
+    config: TrainConfig, run_dir: Path, stop: threading.Event, say: Callable[[str], None]
+) -> bool:
+    """Trains until done or `stop`; True when done."""
+    if not config.synchronous:
+        raise ConfigError(
+            "synchronous is false, but in process actor and learner take turns; use --launch "
+            "local_mp, or --set synchronous=true"
+        )
+    resume = roles.newest_checkpoint(run_dir, say)
+    exact = resume is not None and bool(_below(resume.arrays, "actors/0/"))
+    actors: list[Actor] = []
+    stream = LocalStream()
+    learner = roles.make_learner(
+        config,
+        run_dir,
+        stream,
+        say,
+        resume=resume,
+        extra_arrays=lambda: _lane_arrays(actors, learner) if actors else {},
+        first_episode=int(resume.manifest["first_episode"]) if resume and exact else None,
+    )
+    pool = make_pool(config, run_dir)
+    try:
+        made = [
+            roles.make_actor(config, k, run_dir, learner, stream, pool)
+            for k in range(config.layout.actors)
+        ]
+        if resume and exact:
+            learner.intake.load_state(_below(resume.arrays, "intake/"))
+            for k, actor in enumerate(made):
+                actor.load_state(_below(resume.arrays, f"actors/{k}/"), learner.version.epoch)
+        elif resume:
+            say(f"{len(resume.manifest['open_episodes'])} open episodes of the last run abandoned")
+        actors.extend(made)
+        while not learner.done and not stop.is_set():
+            for actor in actors:
+                actor.refresh()
+                actor.collect(stop)
+            learner.step(stop)
+        return learner.run(stop)  # nothing is left to do but the last checkpoint
+    finally:
+        if pool is not None:
+            pool.close()

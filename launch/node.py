@@ -1,0 +1,51 @@
+"""One node of a running program: `python -m launch.node --role actor --index 0 --run-dir DIR`.
+
+Started by `launch.parent` in local runs. Rebuilds the program from the run directory's
+`config.json` and `roster.json` and runs its own node of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+
+def main() -> None:
+    """Never returns: ends by `os._exit`, since a pending Courier call would keep the process."""
+    parser = argparse.ArgumentParser(prog="python -m launch.node", description=__doc__)
+    parser.add_argument("--role", required=True, help="label in the program, e.g. learner")
+    parser.add_argument("--index", required=True, type=int, help="index within the role")
+    parser.add_argument("--run-dir", required=True, type=Path, help="the run's directory")
+    arguments = parser.parse_args()
+    code = 0
+    try:
+        from launch import program as programs
+        from launch import roster
+        from optimus.rundir import CONFIG, load_config
+
+        run_dir = arguments.run_dir
+        config = load_config(run_dir / CONFIG)
+        program = programs.build(config, run_dir, roster.read(run_dir))
+        programs.run_node(
+            program,
+            arguments.role,
+            arguments.index,
+            stop=lambda: os.kill(os.getppid(), signal.SIGTERM),
+        )
+    except BaseException as error:
+        traceback.print_exc()
+        message = str(error).splitlines()
+        cause = f"{type(error).__name__}: {message[0] if message else ''}"
+        print(f"fatal: {arguments.role} {arguments.index}: {cause}", file=sys.stderr)
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

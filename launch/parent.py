@@ -1,0 +1,152 @@
+"""The thin parent of one node: starts the role, ties its life to the launcher's, stops all of it.
+
+    python -m launch.parent [--ppid P] [--grace 8] [--restart never] -- COMMAND ...
+
+Only the standard library is imported: a parent is small and nothing the role loads can harm it.
+
+* When the launcher (process P, whoever started this one) dies, the kernel sends the parent SIGTERM
+  (PR_SET_PDEATHSIG) and it stops its child. When the parent dies, the kernel kills the child.
+* The child leads its own session, so Ctrl-C in a terminal reaches the parent only. SIGTERM, SIGINT
+  and SIGHUP all mean "stop": the child gets one SIGTERM, however often they come. After `--grace`
+  seconds, or at a second SIGINT, its whole process group is killed.
+* When the child has ended, whatever it started ends too, even what left its process group (the
+  parent is the subreaper of its descendants). Only `kill -9` of the parent can leave some behind.
+
+Exit code: the child's; 128 + n when signal n ended it; 0 when it ended well (code 0, or by SIGTERM)
+because it was asked to; 1 launcher already gone; 2 usage; 126 or 127 command cannot be run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def _say(text: str, prefix: str = "launch.parent: ") -> None:
+    print(f"{prefix}{text}", file=sys.stderr, flush=True)
+
+
+def _prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), f"prctl({option}, {value}) failed")
+
+
+def _start(command: list[str], blocked: set[signal.Signals]) -> int:
+    """Executes `command` as the leader of a session of its own; returns its process id."""
+    parent = os.getpid()
+    pid = os.fork()  # safe: this process has one thread
+    if pid:
+        return pid
+    status = 127  # as shells do: 127 not found, 126 not executable
+    try:
+        os.setsid()
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == parent:  # else it died before the line above took hold
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
+            os.execvp(command[0], command)
+    except OSError as error:
+        status = 126 if isinstance(error, PermissionError) else 127
+        _say(f"cannot run {command[0]!r}: {error.strerror}")
+    finally:
+        os._exit(status)
+
+
+def _ended(child: int) -> bool:
+    """True once `child` is a zombie (kept, so its group id stays ours); reaps adopted orphans."""
+    while True:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if found is None or found.si_pid == child:
+            return found is not None
+        os.waitpid(found.si_pid, 0)
+
+
+def _children() -> Iterator[int]:
+    """Process ids of this process's children, out of /proc."""
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", "rb") as stat:
+            if int(stat.read().rpartition(b")")[2].split()[1]) == os.getpid():
+                yield int(entry)
+
+
+def _sweep(child: int) -> int:
+    """Kills what the ended child left (its group, its descendants); returns its wait status."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    status = os.waitpid(child, 0)[1]
+    deadline = time.monotonic() + 2.0  # killed processes leave at once, unless stuck in the kernel
+    while time.monotonic() < deadline:
+        for orphan in _children():
+            os.kill(orphan, signal.SIGKILL)  # not reaped yet, so the id is still its own
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return status
+        time.sleep(0.005)
+    _say(f"could not end the processes {sorted(_children())}")
+    return status
+
+
+def run(
+    command: list[str], *, grace: float, ppid: int | None = None, name: str = "child"
+) -> int:
+    """Runs `command` until it ends or is stopped; returns the exit code described above."""
+    stops = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # nohup
+        stops.remove(signal.SIGHUP)
+    waited = stops | {signal.SIGCHLD}
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, waited)  # fetched one by one below: no races
+    _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if ppid is not None and os.getppid() != ppid:
+        _say(f"the launcher (process {ppid}) is gone; nothing started")
+        return 1
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+    child = _start(command, waited)
+    asked, interrupts, deadline = False, 0, float("inf")
+    while not _ended(child):
+        left = min(max(deadline - time.monotonic(), 0.0), 3600.0)
+        arrived = signal.sigtimedwait(waited, left)
+        number = arrived.si_signo if arrived else None
+        interrupts += number == signal.SIGINT
+        if number in stops and not asked:
+            asked, deadline = True, time.monotonic() + grace
+            os.kill(child, signal.SIGTERM)
+        late = time.monotonic() >= deadline
+        if late or (interrupts > 1 and deadline < float("inf")):
+            deadline = float("inf")
+            why = f"did not stop within {grace:g} s" if late else "stopped by a second interrupt"
+            _say(f"{command[0]} {why}; killing its process group {child}")
+            os.killpg(child, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(_sweep(child))
+    well = asked and code in (0, -signal.SIGTERM)
+    return 0 if well else code if code >= 0 else 128 - code
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("launch.parent", usage="%(prog)s [options] -- COMMAND ...")
+    parser.add_argument("--ppid", type=int, help="the launcher; if it is gone, nothing is started")
+    parser.add_argument("--grace", type=float, default=8.0, help="seconds before SIGKILL (8)")
+    parser.add_argument("--name", default="child", help="what to call it in messages")
+    parser.add_argument("--restart", choices=["never"], default="never")
+    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options, command = parser.parse_args(sys.argv[1:split]), sys.argv[split + 1 :]
+    if not command:
+        parser.error("no command; give it after --")
+    if not 0 <= options.grace < float("inf"):
+        parser.error(f"--grace {options.grace:g}: want seconds, 0 or more")
+    return run(command, grace=options.grace, ppid=options.ppid, name=options.name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""Builds each role's plain object out of the configuration; knows no servers."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from learner.learner import Learner
+from optimus import checkpoint, tasks
+from optimus import optimizer as opt
+from optimus.config import ConfigError, PhysicsTask, TrainConfig
+from optimus.metrics import MetricsWriter
+from optimus.wire import LossPool, ParameterSource, SampleReader, SampleWriter
+from workers.actor import Actor
+from workers.unroll import AnalyticUnroll, PooledUnroll, Unroll, parameter_layout
+
+
+def initial_theta(config: TrainConfig) -> np.ndarray:
+    """Initial weights, float32 `[P]`, a function of the configuration alone."""
+    params = opt.init_params(config.optimizer, jax.random.PRNGKey(config.seed))
+    return parameter_layout(config).flatten(params)
+
+
+def check_task(config: TrainConfig) -> None:
+    """Makes sure the task can be evaluated here, before any process is started.
+
+    Raises:
+      ConfigError: unknown family, split or clip; a window that does not fit. The native library's
+      and the motion data's own errors name what to build or fetch.
+    """
+    try:
+        if not isinstance(config.task, PhysicsTask):
+            tasks.family(config.task.family)
+            return
+        from workers.physics.windows import PhysicsWindows  # needs the native library
+
+        for split in (config.task.split, config.evaluation.split):
+            PhysicsWindows(dataclasses.replace(config.task, split=split), config.seed)
+    except ValueError as error:
+        raise ConfigError(f"task: {error}") from None
+
+
+def physics_door() -> str:
+    """The workers' door: the TensorFlow op where TensorFlow is installed, else the direct one."""
+    return "tensorflow" if importlib.util.find_spec("tensorflow") else "direct"
+
+
+def make_loss_server(
+    config: TrainConfig, metrics: MetricsWriter | None = None, door: str | None = None
+) -> Any:
+    """A `workers.physics.server.PhysicsLossServer` for this configuration."""
+    from workers.physics.server import PhysicsLossServer  # needs the native library
+
+    assert isinstance(config.task, PhysicsTask)
+    return PhysicsLossServer(config.task, door or physics_door(), metrics)
+
+
+def make_unroll(config: TrainConfig, pool: LossPool | None, signs: int = 2) -> Unroll:
+    """How lanes of this task are unrolled; a physics task needs a pool."""
+    if not isinstance(config.task, PhysicsTask):
+        return AnalyticUnroll(config, config.seed, signs)
+    from workers.physics.windows import PhysicsWindows  # needs the native library
+
+    if pool is None:
+        raise ValueError("a physics task needs a loss pool")
+    return PooledUnroll(config, PhysicsWindows(config.task, config.seed), pool, signs)
+
+
+def make_actor(
+    config: TrainConfig,
+    index: int,
+    run_dir: Path,
+    parameters: ParameterSource,
+    stream: SampleWriter,
+    pool: LossPool | None,
+) -> Actor:
+    """Actor `index`."""
+    metrics = MetricsWriter(run_dir, "actor", index)
+    return Actor(config, index, make_unroll(config, pool), parameters, stream, metrics)
+
+
+def newest_checkpoint(
+    run_dir: Path, say: Callable[[str], None]
+) -> checkpoint.Checkpoint | None:
+    """The checkpoint to resume from, saying what had to be passed over."""
+    found, problems = checkpoint.load_latest(run_dir / "checkpoints")
+    for problem in problems:
+        say(f"{problem}; using step {found.step if found else '?'} instead")
+    return found
+
+
+def make_learner(
+    config: TrainConfig, run_dir: Path, stream: SampleReader, say: Callable[[str], None], **options: Any
+) -> Learner:
+    """The learner, resumed from the newest checkpoint of the run directory if there is one."""
+    resume = options.pop("resume", None) or newest_checkpoint(run_dir, say)
+    return Learner(
+        config, run_dir, parameter_layout(config), initial_theta(config), stream,
+        MetricsWriter(run_dir, "learner"), resume=resume, **options,
+    )  # fmt: skip
+
+
+def worker_share(config: TrainConfig, actor: int) -> list[int]:
+    """Physics workers that serve this actor: round-robin, shares differ by at most one."""
+    return list(range(actor, config.layout.workers, config.layout.actors))

@@ -1,0 +1,258 @@
+"""`optimus train`: prepares the run directory, runs it, evaluates it, says what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from optimus import checkpoint, rundir
+from optimus.config import ConfigError, PhysicsTask, TrainConfig
+from optimus.metrics import MetricsWriter
+
+LAUNCH_TYPES = ("inprocess", "local_mt", "local_mp")
+
+
+def distributed_missing() -> str | None:
+    """Why the distributed launch types cannot run here, or None."""
+    absent = [name for name in ("launchpad", "reverb") if importlib.util.find_spec(name) is None]
+    if not absent:
+        return None
+    return (
+        f"{' and '.join(absent)} not installed: local_mp and local_mt need CPython 3.10 on x86-64 "
+        "Linux and the [distributed] extra (make setup installs it)"
+    )
+
+
+def train(
+    config: TrainConfig,
+    run_dir: Path,
+    launch: str,
+    say: Callable[[str], None],
+    isolate: bool = True,
+    base_port: int | None = None,
+) -> None:
+    """Meta-trains, or resumes, or reports a finished run.
+
+    Args:
+      config: what to run. run_dir: where; the same directory resumes.
+      launch: one of `LAUNCH_TYPES`.
+      say: takes lines for the user.
+      isolate: let a local_mp run enter a network namespace of its own where possible.
+      base_port: first port of the servers, or None for free ones.
+
+    Raises:
+      ConfigError, rundir.RunDirError, checkpoint.CheckpointError, RunFailed, roster.PortInUse:
+      one clear line each.
+    """
+    from launch import roles
+
+    roles.check_task(config)
+    rundir.prepare(run_dir, config)
+    with rundir.owned(run_dir):
+        steps = checkpoint.steps(run_dir / "checkpoints")
+        if steps and steps[-1] >= config.updates:
+            found, _ = checkpoint.load_latest(run_dir / "checkpoints")
+            if found and found.step >= config.updates:
+                say(f"this run is finished at update {found.step}")
+                summarise(config, run_dir, say)
+                return
+        say(f"training {config.name!r} in {run_dir} ({launch}, {config.updates} updates)")
+        if steps:
+            say(f"resuming from update {steps[-1]}")
+        launcher = MetricsWriter(run_dir, "launcher")
+        launcher.write("started", launch=launch, pid=os.getpid())
+        state, cause = "failed", "interrupted"
+        try:
+            with _progress(run_dir, config, say):
+                if launch == "inprocess":
+                    done = _run_in_process(config, run_dir, say)
+                else:
+                    done = _run_program(config, run_dir, launch, isolate, base_port, say)
+            state, cause = ("finished" if done else "stopped"), ""
+        except Exception as error:
+            cause = str(error)
+            raise
+        finally:
+            launcher.write("ended", state=state, cause=cause)
+            launcher.close()
+        if not done:
+            say(f"stopped; this resumes: optimus train {run_dir / rundir.CONFIG} --run-dir {run_dir}")
+            return
+        summarise(config, run_dir, say)
+
+
+class RunFailed(RuntimeError):
+    """A node failed; the message is one line with the cause and the log to read."""
+
+
+def _run_in_process(config: TrainConfig, run_dir: Path, say: Callable[[str], None]) -> bool:
+    from launch import inprocess
+
+    stop = threading.Event()
+    previous = {}
+
+    def handle(number: int, _: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        previous[number] = signal.signal(number, handle)
+    try:
+        return inprocess.run(config, run_dir, stop, say)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _run_program(
+    config: TrainConfig,
+    run_dir: Path,
+    launch: str,
+    isolate: bool,
+    base_port: int | None,
+    say: Callable[[str], None],
+) -> bool:
+    missing = distributed_missing()
+    if missing:
+        raise ConfigError(missing)
+    from launch import roster as rosters
+
+    roster = rosters.choose(config, base_port)
+    roster.write(run_dir)
+    logs = run_dir / "logs"
+    os.environ["LAUNCHPAD_LOGGING_DIR"] = str(logs)  # read when launchpad is imported
+    from launch import program as programs
+
+    began = time.time()
+    logs.mkdir(exist_ok=True)
+    # Launchpad prints; its lines go beside the roles' logs, ours stay readable.
+    with open(logs / "launcher.log", "a") as log, _both_redirected(log):
+        failure = programs.launch_and_wait(programs.build(config, run_dir, roster), launch)
+    if failure:
+        raise RunFailed(_cause(logs, began) or failure)
+    found, _ = checkpoint.load_latest(run_dir / "checkpoints")
+    return found is not None and found.step >= config.updates
+
+
+@contextlib.contextmanager
+def _both_redirected(log: TextIO) -> Iterator[None]:
+    """Sends Python's stdout and the process's stderr (C++ libraries write there) to a log."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    os.dup2(log.fileno(), 2)
+    try:
+        with contextlib.redirect_stdout(log):
+            yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def _cause(logs: Path, since: float) -> str | None:
+    """The first "fatal:" line any node left in its log."""
+    for path in sorted(logs.glob("*/*.log"), key=lambda p: p.stat().st_mtime):
+        if path.stat().st_mtime < since:
+            continue
+        for line in path.read_text(errors="replace").splitlines():
+            if line.startswith("fatal:"):
+                return f"{line.removeprefix('fatal: ')} (log: {path})"
+    return None
+
+
+def summarise(config: TrainConfig, run_dir: Path, say: Callable[[str], None]) -> None:
+    """Evaluates the first and the newest checkpoint once, writes `eval.jsonl`, says the result."""
+    import json
+    from dataclasses import asdict
+
+    from launch.evaluate import Comparison, compare
+    from learner.learner import theta_from_arrays
+    from workers.unroll import parameter_layout
+
+    newest, _ = checkpoint.load_latest(run_dir / "checkpoints")
+    assert newest is not None
+    path = run_dir / "eval.jsonl"
+    known = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    record = next((r for r in known if r["step"] == newest.step), None)
+    if record is None:
+        say(f"evaluating start and end on {config.evaluation.tasks} held-out tasks ...")
+        layout = parameter_layout(config)
+        first = checkpoint.load(run_dir / "checkpoints" / "0")
+        result = compare(
+            config,
+            theta_from_arrays(first.arrays, layout),
+            theta_from_arrays(newest.arrays, layout),
+        )
+        record = {"step": newest.step, "time": round(time.time(), 1), **asdict(result)}
+        with open(path, "a") as file:
+            file.write(json.dumps(record) + "\n")
+    result = Comparison(**{k: v for k, v in record.items() if k not in ("step", "time")})
+    say(f"run: {run_dir}  (update {newest.step}, checkpoint {newest.path})")
+    say(result.sentence())
+    if isinstance(config.task, PhysicsTask):
+        say(
+            f"best loss within {result.steps} steps, as a share of the start: median "
+            f"{result.best_start:.3f} -> {result.best_end:.3f}"
+        )
+    say(f"next: optimus watch {run_dir} --once")
+
+
+class _progress:
+    """Says where the run is every few seconds, from its metrics file alone."""
+
+    def __init__(self, run_dir: Path, config: TrainConfig, say: Callable[[str], None]) -> None:
+        self._path = run_dir / "metrics" / "learner-0.jsonl"
+        self._config, self._say = config, say
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+
+    def __enter__(self) -> None:
+        self._began = time.time()
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5.0)
+
+    def _run(self) -> None:
+        interval = 2.0 if sys.stderr.isatty() else 10.0
+        shown = -1
+        while not self._stop.wait(interval):
+            record = _last_update(self._path, self._began)
+            if record is None:
+                self._say(f"starting ... {time.time() - self._began:.0f} s")
+            elif record["step"] != shown:
+                shown = record["step"]
+                rate = record["step_rate"]
+                left = (self._config.updates - shown) / rate if rate else float("nan")
+                self._say(
+                    f"update {shown}/{self._config.updates}  meta-loss {record['meta_loss']:+.3f}  "
+                    f"{record['evaluations_rate']:.0f} evaluations/s  {left:.0f} s left"
+                )
+
+
+def _last_update(path: Path, since: float) -> dict | None:  # type: ignore[type-arg]
+    """Newest update record of this life, with rates over its last records."""
+    from optimus.metrics import tail
+
+    if not path.exists():
+        return None
+    updates = [r for r in tail(path) if r["event"] == "update" and r["time"] >= since]
+    if not updates:
+        return None
+    first, last = updates[0], updates[-1]
+    seconds = last["time"] - first["time"]
+    share = 1.0 / seconds if seconds > 0 else 0.0
+    last["meta_loss"] = float(last["meta_loss"])
+    last["step_rate"] = (last["step"] - first["step"]) * share
+    last["evaluations_rate"] = (last["evaluations"] - first["evaluations"]) * share
+    return last

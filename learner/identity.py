@@ -1,0 +1,83 @@
+"""What must never be reused, written down before it is used: run id, epochs, episode ids."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from optimus.checkpoint import write_atomically
+
+FILE = "identity.json"
+
+
+@dataclass(frozen=True)
+class _Record:
+    run_id: str
+    epoch: int
+    next_episode: int
+
+    def __post_init__(self) -> None:
+        numbers = (self.epoch, self.next_episode)
+        if not isinstance(self.run_id, str) or any(type(n) is not int or n < 0 for n in numbers):
+            raise ValueError(f"not a run id and two counters: {asdict(self)}")
+
+
+class Identity:
+    """Persistent counters of a run directory, in `identity.json`.
+
+    Opening does not change anything; `raise_epoch` is called once at each learner start.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self._path = run_dir / FILE
+        self._lock = threading.Lock()
+        if self._path.exists():
+            try:
+                self._record = _Record(**json.loads(self._path.read_text()))
+            except (ValueError, TypeError) as error:
+                raise ValueError(
+                    f"{self._path} is damaged ({error}); restore it or use a new run dir"
+                ) from None
+        else:
+            self._record = _Record(uuid.uuid4().hex[:12], 0, 0)
+            self._write()
+
+    def _write(self) -> None:
+        write_atomically(self._path, json.dumps(asdict(self._record)) + "\n")
+
+    @property
+    def run_id(self) -> str:
+        """Identity of the run, made once."""
+        return self._record.run_id
+
+    @property
+    def epoch(self) -> int:
+        """Current learner epoch."""
+        return self._record.epoch
+
+    def raise_epoch(self) -> int:
+        """Starts a new learner epoch and returns it."""
+        with self._lock:
+            self._record = _Record(self.run_id, self.epoch + 1, self._record.next_episode)
+            self._write()
+            return self.epoch
+
+    def reserve_episodes(self, count: int) -> int:
+        """First of `count` ids that no other call, now or after a restart, will return."""
+        if not 1 <= count <= 2**40:
+            raise ValueError(f"cannot reserve {count} episode ids; want 1 ... 2^40")
+        with self._lock:
+            first = self._record.next_episode
+            self._record = _Record(self.run_id, self.epoch, first + count)
+            self._write()
+            return first
+
+    def reserve_up_to(self, limit: int) -> None:
+        """Counts every id below `limit` as given out."""
+        with self._lock:
+            if limit > self._record.next_episode:
+                self._record = _Record(self.run_id, self.epoch, limit)
+                self._write()

@@ -1,0 +1,145 @@
+"""Which samples count: every refusal has a reason and is counted, nothing is dropped silently."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+
+import numpy as np
+
+from optimus import noise
+from optimus.config import TrainConfig
+from optimus.estimators import pes
+from optimus.wire import CodecError, Sample, Version, check_sample, decode
+
+REASONS = (
+    "malformed",
+    "foreign_run",
+    "foreign_epoch",
+    "stale",
+    "duplicate",
+    "nonfinite",
+    "noise_mismatch",
+)
+
+
+class Contribution:
+    """An accepted sample with its accumulated noise."""
+
+    __slots__ = ("accumulated", "difference", "sample", "staleness")
+
+    def __init__(
+        self, sample: Sample, accumulated: np.ndarray, difference: float, staleness: int
+    ) -> None:
+        self.sample, self.accumulated = sample, accumulated
+        self.difference, self.staleness = difference, staleness
+
+
+class Intake:
+    """Checks samples and keeps the running noise sum of each open episode.
+
+    Args:
+      config: the run's configuration.
+      run_id: samples of another run are refused.
+      size: P, number of weights.
+      max_open: bound of the cache; an evicted episode's sum is drawn again from its seeds.
+    """
+
+    def __init__(self, config: TrainConfig, run_id: str, size: int, max_open: int = 512) -> None:
+        self._config, self._run_id, self._size = config, run_id, size
+        self._sums: OrderedDict[int, tuple[int, np.ndarray]] = OrderedDict()
+        self._max_open = max_open
+        self._accepted: OrderedDict[int, int] = OrderedDict()  # episode -> last accepted window
+        self.refused: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
+        self.accepted = 0
+        self.empty = 0  # accepted, but no step was scored (failed at its start)
+        self.failed = 0  # accepted, a trajectory went non-finite
+        self.redrawn = 0  # noise sums regenerated from seeds
+        self.last_refusal = ""
+
+    def _refuse(self, reason: str, message: str) -> None:
+        self.refused[reason] += 1
+        self.last_refusal = f"{reason}: {message}"
+
+    def accept(self, data: bytes, version: Version) -> Contribution | None:
+        """Decodes and checks one sample at learner version `version`; None when refused."""
+        estimator = self._config.estimator
+        try:
+            sample = decode(Sample, data)
+        except CodecError as error:
+            return self._refuse("malformed", str(error))
+        problem = check_sample(sample, estimator.truncation, estimator.windows)
+        if problem:
+            return self._refuse("malformed", problem)
+        where = f"window {sample.window} of episode {sample.episode}"
+        if sample.run_id != self._run_id:
+            return self._refuse("foreign_run", f"{where}: run {sample.run_id}")
+        if any(epoch != version.epoch for epoch, _ in sample.versions):
+            return self._refuse("foreign_epoch", f"{where}: versions {sample.versions}")
+        staleness = version.step - sample.versions[-1][1]
+        if not 0 <= staleness <= self._config.staleness_bound:
+            return self._refuse("stale", f"{where}: {staleness} updates old")
+        done = self._accepted.get(sample.episode, -1)
+        if sample.window <= done:
+            return self._refuse("duplicate", where)
+        if not np.isfinite(sample.losses[:, sample.mask]).all():
+            return self._refuse("nonfinite", where)
+        difference = pes.mean_difference(sample.losses, sample.mask)
+        accumulated, newest = self._accumulate(sample)
+        if noise.checksum(newest) != sample.noise_checksum:
+            return self._refuse("noise_mismatch", f"{where}: another JAX version or host type?")
+        self._remember(sample, accumulated)
+        return Contribution(sample, accumulated, difference, staleness)
+
+    def _draw(self, episode: int, window: int) -> np.ndarray:
+        e = self._config.estimator
+        return noise.draw(self._config.seed, episode, window, self._size, e.sigma, e.noise)
+
+    def _accumulate(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+        known, total = self._sums.get(sample.episode, (-1, None))
+        if known + 1 > sample.window or (known < 0 and sample.window > 0):
+            known, total = -1, None
+            self.redrawn += 1
+        newest = np.zeros(0, np.float32)
+        for window in range(known + 1, sample.window + 1):
+            newest = self._draw(sample.episode, window)
+            total = pes.advance(total, newest)
+        assert total is not None
+        return total, newest
+
+    def _remember(self, sample: Sample, accumulated: np.ndarray) -> None:
+        self.accepted += 1
+        self.failed += sample.failed
+        self.empty += not sample.mask.any()
+        self._accepted[sample.episode] = sample.window
+        self._accepted.move_to_end(sample.episode)
+        while len(self._accepted) > 64 * self._max_open:  # far beyond any staleness bound
+            self._accepted.popitem(last=False)
+        if sample.last:
+            self._sums.pop(sample.episode, None)
+            return
+        self._sums[sample.episode] = (sample.window, accumulated)
+        self._sums.move_to_end(sample.episode)
+        while len(self._sums) > self._max_open:
+            self._sums.popitem(last=False)
+
+    def open_episodes(self) -> dict[int, int]:
+        """Last accepted window of each open episode."""
+        return {episode: window for episode, (window, _) in self._sums.items()}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Sums and accepted windows as arrays, for exact resume in process."""
+        rows = [[e, w] for e, w in self._accepted.items()]
+        open_rows = [[e, w] for e, (w, _) in self._sums.items()]
+        sums = [total for _, total in self._sums.values()]
+        return {
+            "accepted": np.asarray(rows, np.uint64).reshape(-1, 2),
+            "open": np.asarray(open_rows, np.uint64).reshape(-1, 2),
+            "sums": np.asarray(sums, np.float32).reshape(-1, self._size),
+        }
+
+    def load_state(self, saved: dict[str, np.ndarray]) -> None:
+        """Inverse of `state`."""
+        self._accepted = OrderedDict((int(e), int(w)) for e, w in saved["accepted"])
+        self._sums = OrderedDict(
+            (int(e), (int(w), total)) for (e, w), total in zip(saved["open"], saved["sums"])
+        )

@@ -1,0 +1,295 @@
+"""The learner: samples in, clipped Adam updates, versions of the weights out.
+
+A plain class with three public jobs: it serves weights, sessions and episode ids to actors, it
+turns batches of samples into updates, and it writes checkpoints. Streams and metrics arrive
+through the constructor.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from learner.identity import Identity
+from learner.intake import Contribution, Intake
+from optimus import checkpoint, meta_update
+from optimus.config import TrainConfig, config_hash
+from optimus.estimators import pes
+from optimus.metrics import MetricsWriter
+from optimus.noise import ParameterLayout
+from optimus.wire import SampleReader, Session, Version, encode
+from optimus.wire import pack as pack_array
+
+STALL_SECONDS = 300.0  # without one acceptable sample, the run is stuck and says so
+
+
+class LearnerError(RuntimeError):
+    """The run cannot go on; the message is one line with the cause."""
+
+
+class Learner:
+    """See the module docstring.
+
+    Args:
+      config: the run's configuration.
+      run_dir: where identity, checkpoints and metrics live.
+      layout: layout of the flat weights.
+      theta: initial weights, float32 `[P]`; used only when there is no checkpoint.
+      stream: where samples come from.
+      metrics: where update records go.
+      resume: checkpoint to go on from, or None.
+      extra_arrays: called at each checkpoint for more arrays to save (in-process runs save lanes).
+      first_episode: continue this synchronous schedule of ids instead of reserving a new one.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        run_dir: Path,
+        layout: ParameterLayout,
+        theta: np.ndarray,
+        stream: SampleReader,
+        metrics: MetricsWriter,
+        resume: checkpoint.Checkpoint | None = None,
+        extra_arrays: Callable[[], Mapping[str, np.ndarray]] | None = None,
+        first_episode: int | None = None,
+    ) -> None:
+        self._config, self._run_dir, self._layout = config, run_dir, layout
+        self._stream, self._metrics, self._extra_arrays = stream, metrics, extra_arrays
+        self._identity = Identity(run_dir)
+        self._checkpoints = run_dir / "checkpoints"
+        if resume is None:
+            state = meta_update.init(config.meta, theta)
+            step, self._evaluations = 0, 0
+        else:
+            state = _state_from_arrays(resume.arrays, layout)
+            step = resume.step
+            self._evaluations = int(resume.manifest.get("evaluations", 0))
+        self._state = state
+        epoch = self._identity.raise_epoch()
+        self._version = Version(epoch, step)
+        self._packed = (self._version, pack_array(np.asarray(state.theta)))
+        self._lock = threading.Lock()
+        self.intake = Intake(config, self._identity.run_id, layout.size)
+        if config.synchronous:
+            # Enough for a new episode of every lane at every window, even if each one fails.
+            lanes = config.layout.total_lanes
+            if first_episode is None:
+                left = max(0, config.updates - step)
+                first_episode = self._identity.reserve_episodes((left + 1) * lanes)
+            else:  # `updates` may have been raised since
+                self._identity.reserve_up_to(first_episode + (config.updates + 1) * lanes)
+        self._first_episode = first_episode or 0
+        self._waiting = 0.0
+        self._saved_step = -1 if resume is None else resume.step
+        if resume is None:
+            self.save()
+        metrics.write("learner_started", version=list(self._version), resumed=resume is not None)
+
+    # -- served to actors ------------------------------------------------------------------------
+
+    @property
+    def version(self) -> Version:
+        """Version of the current weights."""
+        return self._version
+
+    @property
+    def theta(self) -> np.ndarray:
+        """Current weights, float32 `[P]`."""
+        return np.asarray(self._state.theta)
+
+    def session(self) -> bytes:
+        """See `ParameterSource.session`."""
+        return encode(
+            Session(
+                run_id=self._identity.run_id,
+                config_hash=config_hash(self._config),
+                version=list(self._version),
+                first_episode=self._first_episode,
+            )
+        )
+
+    def parameters(self, have: Version | None) -> tuple[Version, bytes] | None:
+        """See `ParameterSource.parameters`; packed once per version."""
+        with self._lock:
+            return None if have == self._packed[0] else self._packed
+
+    def reserve_episodes(self, count: int) -> int:
+        """See `ParameterSource.reserve_episodes`."""
+        return self._identity.reserve_episodes(count)
+
+    # -- updates ---------------------------------------------------------------------------------
+
+    def gather(self, stop: threading.Event) -> list[Contribution] | None:
+        """Waits for a batch of acceptable samples; None when `stop` was set first.
+
+        Raises:
+          LearnerError: nothing acceptable came for a long time, or a synchronous run lost a sample
+            it cannot do without.
+        """
+        batch: list[Contribution] = []
+        began = last = time.monotonic()
+        while len(batch) < self._config.meta.batch:
+            if stop.is_set():
+                return None
+            data = self._stream.get(timeout=0.2)
+            if data is not None:
+                refusals = self.intake.refused.total() - self.intake.refused["duplicate"]
+                contribution = self.intake.accept(data, self._version)
+                if contribution is not None:
+                    batch.append(contribution)
+                    last = time.monotonic()
+                elif (
+                    self._config.synchronous
+                    and self.intake.refused.total() - self.intake.refused["duplicate"] > refusals
+                ):
+                    raise LearnerError(
+                        "a synchronous update cannot do without the sample it refused: "
+                        + self.intake.last_refusal
+                    )
+            if time.monotonic() - last > STALL_SECONDS:
+                raise LearnerError(
+                    f"no acceptable sample for {STALL_SECONDS:.0f} s at step {self._version.step}; "
+                    f"refused so far: {dict(self.intake.refused)}; see the actors' logs"
+                )
+        self._waiting = time.monotonic() - began
+        return batch
+
+    def step(self, stop: threading.Event) -> bool:
+        """One update; False when `stop` was set before a batch was complete."""
+        began = time.monotonic()
+        batch = self.gather(stop)
+        if batch is None:
+            return False
+        # Order by id, not by arrival: the sum is the same whoever was faster.
+        batch.sort(key=lambda c: (c.sample.episode, c.sample.window))
+        gradient = pes.estimate(
+            np.stack([c.accumulated for c in batch]),
+            np.asarray([c.difference for c in batch], np.float32),
+            np.float32(self._config.estimator.sigma),
+        )
+        self._state, norm = meta_update.update(self._config.meta, self._state, gradient)
+        self._evaluations += sum(c.sample.evaluations for c in batch)
+        with self._lock:
+            self._version = Version(self._version.epoch, self._version.step + 1)
+            self._packed = (self._version, pack_array(np.asarray(self._state.theta)))
+        self._record(batch, norm, time.monotonic() - began)
+        if self._version.step % self._config.checkpoint_every == 0 or self.done:
+            self.save()
+        return True
+
+    def _record(self, batch: list[Contribution], norm: float, seconds: float) -> None:
+        scores = [c.sample.losses[:, c.sample.mask] for c in batch if c.sample.mask.any()]
+        meta_loss = float(np.mean([score.mean() for score in scores])) if scores else float("nan")
+        self._metrics.write(
+            "update",
+            epoch=self._version.epoch,
+            step=self._version.step,
+            updates=self._config.updates,
+            meta_loss=meta_loss,
+            gradient_norm=norm,
+            evaluations=self._evaluations,
+            loss_seconds=round(sum(c.sample.seconds for c in batch), 4),
+            staleness=max(c.staleness for c in batch),
+            seconds=round(seconds, 4),
+            waiting=round(self._waiting, 4),
+            accepted=self.intake.accepted,
+            failed=self.intake.failed,
+            empty=self.intake.empty,
+            redrawn=self.intake.redrawn,
+            refused={k: v for k, v in self.intake.refused.items() if v},
+        )
+
+    @property
+    def done(self) -> bool:
+        """Whether the configured number of updates has been made."""
+        return self._version.step >= self._config.updates
+
+    def run(self, stop: threading.Event) -> bool:
+        """Updates until done or `stop`; always ends with a checkpoint. True when done."""
+        while not self.done and self.step(stop):
+            pass
+        if self._saved_step != self._version.step:
+            self.save()
+        self._metrics.write(
+            "finished" if self.done else "stopped",
+            step=self._version.step,
+            open_episodes=len(self.intake.open_episodes()),
+        )
+        return self.done
+
+    # -- checkpoints -----------------------------------------------------------------------------
+
+    def save(self) -> Path:
+        """Writes a checkpoint of this version and points `LATEST` at it."""
+        arrays = _state_to_arrays(self._state, self._layout)
+        if self._extra_arrays is not None:
+            arrays.update(self._extra_arrays())
+        manifest: dict[str, Any] = {
+            "run_id": self._identity.run_id,
+            "epoch": self._version.epoch,
+            "config_hash": config_hash(self._config),
+            "evaluations": self._evaluations,
+            "first_episode": self._first_episode,
+            "open_episodes": {str(e): w for e, w in self.intake.open_episodes().items()},
+            "libraries": {
+                "python": platform.python_version(), "jax": jax.__version__,
+                "optax": optax.__version__, "numpy": np.__version__,
+            },
+        }  # fmt: skip
+        path = checkpoint.save(
+            self._checkpoints, self._version.step, arrays, manifest, self._config.keep_checkpoints
+        )
+        self._saved_step = self._version.step
+        self._metrics.write("checkpoint", step=self._version.step)
+        return path
+
+
+def _state_to_arrays(
+    state: meta_update.MetaState, layout: ParameterLayout
+) -> dict[str, np.ndarray]:
+    theta = np.asarray(state.theta)
+    arrays = {"adam/mu": np.asarray(state.mu), "adam/nu": np.asarray(state.nu)}
+    arrays["adam/count"] = np.asarray(state.count)
+    tree = layout.unflatten(theta)
+    for path, name in zip(layout.paths, layout.names):
+        leaf: Any = tree
+        for key in path:
+            leaf = leaf[key]
+        arrays[f"theta/{name}"] = leaf
+    return arrays
+
+
+def _state_from_arrays(
+    arrays: Mapping[str, np.ndarray], layout: ParameterLayout
+) -> meta_update.MetaState:
+    try:
+        theta = theta_from_arrays(arrays, layout)
+        return meta_update.MetaState(
+            theta, arrays["adam/mu"], arrays["adam/nu"], arrays["adam/count"]
+        )
+    except KeyError as error:
+        raise checkpoint.CheckpointError(f"the checkpoint has no array {error}") from None
+
+
+def theta_from_arrays(arrays: Mapping[str, np.ndarray], layout: ParameterLayout) -> np.ndarray:
+    """The flat weights `[P]` out of a checkpoint's named leaves; checks every shape."""
+    leaves = []
+    for name, shape in zip(layout.names, layout.shapes):
+        leaf = arrays.get(f"theta/{name}")
+        if leaf is None or leaf.shape != shape:
+            got = "none" if leaf is None else str(leaf.shape)
+            raise checkpoint.CheckpointError(
+                f"the checkpoint is of another architecture: theta/{name} has shape {got}, "
+                f"want {shape}"
+            )
+        leaves.append(leaf.ravel())
+    return np.concatenate(leaves)

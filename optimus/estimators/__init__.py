@@ -1,0 +1,1 @@
+"""Gradient estimators: pure functions from samples to a direction, shared by every runner."""

@@ -1,0 +1,61 @@
+"""The pure meta-update: estimate -> clip by global norm -> Adam (paper supplement, Table 3)."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from optimus.config import MetaOptimizer
+
+
+class MetaState(NamedTuple):
+    """Weights and Adam moments; `theta` and both moments are float32 `[P]`, `count` int32."""
+
+    theta: jax.Array
+    mu: jax.Array
+    nu: jax.Array
+    count: jax.Array
+
+
+@functools.lru_cache(maxsize=8)
+def _transform(meta: MetaOptimizer) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.clip_by_global_norm(meta.clip_norm),
+        optax.scale_by_adam(),
+        optax.scale(-meta.learning_rate),
+    )
+
+
+def init(meta: MetaOptimizer, theta: Any) -> MetaState:
+    """State with zero moments at weights `theta`, float32 `[P]`."""
+    adam = _transform(meta).init(jax.numpy.asarray(theta, jax.numpy.float32))[1]
+    return MetaState(jax.numpy.asarray(theta, jax.numpy.float32), adam.mu, adam.nu, adam.count)
+
+
+@functools.partial(jax.jit, static_argnames="meta")
+def _apply(meta: MetaOptimizer, state: MetaState, gradient: jax.Array) -> MetaState:
+    adam = optax.ScaleByAdamState(count=state.count, mu=state.mu, nu=state.nu)
+    chained = (optax.EmptyState(), adam, optax.EmptyState())
+    step, (_, adam, _) = _transform(meta).update(gradient, chained)
+    return MetaState(state.theta + step, adam.mu, adam.nu, adam.count)
+
+
+def update(meta: MetaOptimizer, state: MetaState, gradient: jax.Array) -> tuple[MetaState, float]:
+    """One clipped Adam step.
+
+    Args:
+      meta: learning rate and clip.
+      state: from `init` or an earlier update.
+      gradient: float32 `[P]`, must be finite (the caller refuses what is not).
+
+    Returns:
+      The new state and the gradient's global norm before clipping.
+    """
+    norm = float(np.sqrt(np.sum(np.square(np.asarray(gradient, np.float64)))))
+    if not np.isfinite(norm):
+        raise ValueError("meta-gradient is not finite; refuse its samples before the update")
+    return _apply(meta, state, gradient), norm

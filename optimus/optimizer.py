@@ -1,0 +1,195 @@
+"""The learned optimizer as a pure pair of functions: one call, one step on one task.
+
+Algorithm 1 of the paper's supplement (fact sheet `optimus.md`, sections 1 and 2): fold the gradient
+into the accumulators, compute features, let the network predict alpha, d and rank-one terms,
+update B, then step by s = B [lambda_a exp(lambda_b alpha) * d].
+
+    params = init_params(config, jax.random.key(0))     # once; serves every N
+    state = init_state(config, x)
+    step, state = update(config, params, state, x, gradient)
+    x = x + step
+
+Nothing here clips, restarts or stops; that is the caller's.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from optimus import features as features_lib
+from optimus import network as network_lib
+from optimus import preconditioner as preconditioner_lib
+
+Params = Any  # {"network": Haiku's nested dict, "decays": {...}}, all leaves float32
+
+
+def _require(valid: bool, field: str, value: object, allowed: str) -> None:
+    if not valid:
+        raise ValueError(f"OptimizerConfig.{field} is {value!r}, must be {allowed}")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Sizes and forms of the optimizer; the defaults are the paper's model for human motion."""
+
+    dim: int = 128  # D, channels per coordinate
+    encoders: int = 3  # L, also the number of rank-one terms per step
+    heads: int = 4
+    ffn_multiplier: int = 4
+    lambda_a: float = 0.1
+    lambda_b: float = 0.1
+    rank_one: str = "sym"  # g u u^T with g > 0; "signed": g in (-1, 1); "asym": g u v^T
+    b_decay: float = 1.0  # B <- I + b_decay (B - I) + dB; 1 is the paper, 0.9 trains stably
+    branch: str = "encoder"  # what alpha and d are read from; or "features"
+    time_features: str = "shifted"  # tanh(t/x - 1) as in the code; "paper": tanh(t/x)
+
+    def __post_init__(self) -> None:
+        for field in ("dim", "encoders", "heads", "ffn_multiplier"):
+            value = getattr(self, field)
+            valid = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+            _require(valid, field, value, "an integer of at least 1")
+        multiple = f"a multiple of heads = {self.heads}"
+        _require(self.dim % self.heads == 0, "dim", self.dim, multiple)
+        for field in ("lambda_a", "lambda_b"):
+            value = getattr(self, field)
+            # Written so that NaN fails too.
+            _require(0.0 < value < float("inf"), field, value, "positive and finite")
+        _require(0.0 <= self.b_decay <= 1.0, "b_decay", self.b_decay, "within [0, 1]")
+        for field, allowed in (
+            ("rank_one", preconditioner_lib.RANK_ONE_FORMS),
+            ("branch", network_lib.BRANCHES),
+            ("time_features", features_lib.TIME_FEATURES),
+        ):
+            value = getattr(self, field)
+            _require(value in allowed, field, value, f"one of {', '.join(allowed)}")
+
+
+class OptimizerState(NamedTuple):
+    """What the optimizer remembers of one task of N coordinates."""
+
+    iteration: jax.Array  # int32 [], steps taken
+    momentum: jax.Array  # float32 [3, N]
+    rms: jax.Array  # float32 [N]
+    factored: jax.Array  # float32 [3, N]
+    preconditioner: jax.Array  # float32 [N, N], the B of the last step
+
+
+@functools.cache
+def _network(config: OptimizerConfig) -> hk.Transformed:
+    """The network as a pair of pure functions, built once per configuration."""
+
+    def forward(features: jax.Array, mask: jax.Array | None = None) -> network_lib.NetworkOutput:
+        network = network_lib.Network(
+            dim=config.dim,
+            encoders=config.encoders,
+            heads=config.heads,
+            ffn_multiplier=config.ffn_multiplier,
+            rank_one=config.rank_one,
+            branch=config.branch,
+        )
+        return network(features, mask)
+
+    return hk.without_apply_rng(hk.transform(forward))
+
+
+def init_params(config: OptimizerConfig, key: jax.Array) -> Params:
+    """Random meta-parameters, independent of N.
+
+    `key` is a JAX random key and is consumed. Returns
+      {"network": {module: {name: array}}, "decays": {"momentum": [3], "rms": [], "factored": [3]}},
+      all float32.
+    """
+    example = jnp.zeros((len(features_lib.FEATURE_NAMES), 1), jnp.float32)
+    return {"network": _network(config).init(key, example), "decays": features_lib.init_decays()}
+
+
+def parameter_count(params: Params) -> int:
+    """Number of scalars in `params`: 617,103 for the default configuration."""
+    return sum(leaf.size for leaf in jax.tree_util.tree_leaves(params))
+
+
+def init_state(config: OptimizerConfig, x: jax.Array) -> OptimizerState:
+    """State before the first step at `x`, [N] with N >= 1 (else ValueError), any real dtype."""
+    del config  # every form has the same state today; callers need not know
+    if jnp.ndim(x) != 1 or jnp.size(x) < 1:
+        raise ValueError(f"x has shape {jnp.shape(x)}, must be [N] with N of at least 1")
+    size = jnp.size(x)
+    accumulators = features_lib.init_accumulators(size)
+    return OptimizerState(
+        iteration=jnp.zeros((), jnp.int32),
+        momentum=accumulators.momentum,
+        rms=accumulators.rms,
+        factored=accumulators.factored,
+        preconditioner=preconditioner_lib.init_preconditioner(size),
+    )
+
+
+def update(
+    config: OptimizerConfig,
+    params: Params,
+    state: OptimizerState,
+    x: jax.Array,
+    gradient: jax.Array,
+    mask: jax.Array | None = None,
+) -> tuple[jax.Array, OptimizerState]:
+    """One step of the optimizer; pure, for use under jit (config static), vmap, scan and grad.
+
+    Args:
+      config: as given to `init_params` and `init_state`.
+      params: meta-parameters.
+      state: state of this task.
+      x: current point, [N]; cast to float32.
+      gradient: gradient of the loss at x, [N]; cast to float32.
+      mask: bool [N], false where a coordinate is padding. Whatever x and gradient hold there, NaN
+        included, the step is 0 there and real coordinates get what they would without padding (up
+        to the order of summation). None: every coordinate is real.
+
+    Returns:
+      step: float32 [N]; the next point is x + step.
+      state: for the next call.
+
+    Non-finite input is not repaired, nor can it hide: one NaN or infinity in x or gradient, or a
+    gradient entry beyond 1e19 (its square overflows), makes *every* real entry of the step NaN. So
+    `isfinite(step[i])` for any one real i tells; the returned state is then spoilt, and the caller
+    decides between keeping the old state and giving up the task.
+
+    Raises:
+      ValueError: shapes disagree.
+    """
+    size = state.preconditioner.shape[-1]
+    for name, value in (("x", x), ("gradient", gradient), ("mask", mask)):
+        if value is not None and jnp.shape(value) != (size,):
+            raise ValueError(f"{name} has shape {jnp.shape(value)}, must be [{size}] as in state")
+    x, gradient = jnp.asarray(x, jnp.float32), jnp.asarray(gradient, jnp.float32)
+    if mask is not None:
+        x, gradient = jnp.where(mask, x, 0.0), jnp.where(mask, gradient, 0.0)
+
+    accumulators = features_lib.update_accumulators(
+        params["decays"],
+        features_lib.Accumulators(state.momentum, state.rms, state.factored),
+        gradient,
+    )
+    features = features_lib.compute_features(
+        x, gradient, accumulators, state.iteration, config.time_features, mask
+    )
+    output = _network(config).apply(params["network"], features, mask)
+    preconditioner = preconditioner_lib.update_preconditioner(
+        state.preconditioner,
+        preconditioner_lib.gate_weight(output.raw_gates, config.rank_one),
+        output.left,
+        output.right,
+        config.b_decay,
+    )
+    plain_step = config.lambda_a * jnp.exp(config.lambda_b * output.alpha) * output.direction
+    step = preconditioner_lib.apply_preconditioner(preconditioner, plain_step)
+    return step, OptimizerState(
+        iteration=state.iteration + 1,
+        momentum=accumulators.momentum,
+        rms=accumulators.rms,
+        factored=accumulators.factored,
+        preconditioner=preconditioner,
+    )

@@ -1,0 +1,20 @@
+"""What travels between services, how it is packed, and what carries it."""
+
+from optimus.wire.codec import CodecError as CodecError
+from optimus.wire.codec import pack as pack
+from optimus.wire.codec import unpack as unpack
+from optimus.wire.messages import MAX_SAMPLE_BYTES as MAX_SAMPLE_BYTES
+from optimus.wire.messages import LossReply as LossReply
+from optimus.wire.messages import LossRequest as LossRequest
+from optimus.wire.messages import Sample as Sample
+from optimus.wire.messages import Session as Session
+from optimus.wire.messages import Version as Version
+from optimus.wire.messages import check_sample as check_sample
+from optimus.wire.messages import decode as decode
+from optimus.wire.messages import encode as encode
+from optimus.wire.protocols import LossPool as LossPool
+from optimus.wire.protocols import LossUnavailable as LossUnavailable
+from optimus.wire.protocols import ParameterSource as ParameterSource
+from optimus.wire.protocols import SampleReader as SampleReader
+from optimus.wire.protocols import SampleWriter as SampleWriter
+from optimus.wire.protocols import Stopped as Stopped

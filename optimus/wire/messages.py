@@ -1,0 +1,153 @@
+"""What travels: loss requests and replies, samples, and the session an actor starts from."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from optimus.wire import codec
+
+T = TypeVar("T")
+MAX_SAMPLE_BYTES = 2048
+
+
+class Version(typing.NamedTuple):
+    """Version of the weights: equal means up to date; the epoch rises at each learner start."""
+
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True)
+class LossRequest:
+    """One loss evaluation. Idempotent: delivery is at least once.
+
+    Attributes:
+      request_id: names the request within its sender.
+      budget: seconds left when sent; the receiver starts its own clock (clocks differ).
+      window: what to evaluate, e.g. clip, start (s), seconds; plain JSON types.
+      options_hash: hash of the loss options; a worker with other options refuses.
+      x: float64 `[N]`.
+    """
+
+    request_id: int
+    budget: float
+    window: dict[str, Any]
+    options_hash: str
+    x: np.ndarray
+
+
+@dataclass(frozen=True)
+class LossReply:
+    """Answer to a `LossRequest`.
+
+    Attributes:
+      request_id: as in the request.
+      status: "ok", "nonfinite" (the simulation diverged: an expected answer), "busy" (try again
+        later), "expired" (the budget ran out before the start) or "error" (`message` says why).
+      loss: float64, NaN unless ok. gradient: float64 `[N]`, empty unless ok.
+      seconds: time spent evaluating.
+    """
+
+    request_id: int
+    status: str
+    loss: float = float("nan")
+    gradient: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
+    seconds: float = 0.0
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Schema `es`, version 1: one antithetic window of one episode; seeds, not vectors.
+
+    Attributes:
+      run_id, actor, incarnation: who made it (incarnation is new at each actor start).
+      episode: uint64 episode id, which decides task, start and noise.
+      window: index of this window in its episode.
+      versions: (epoch, step) of the weights of every window so far, `window + 1` pairs.
+      losses: float32 `[2, W]`, meta-losses after each inner step, row 0 at theta + noise.
+      mask: bool `[W]`, False where a failed step has no later steps to score.
+      last: whether the episode ends with this window.
+      failed: whether a trajectory went non-finite in this window.
+      evaluations: loss evaluations spent, shared start included. seconds: time they took.
+      noise_checksum: CRC-32 of this window's perturbation.
+    """
+
+    run_id: str
+    actor: int
+    incarnation: str
+    episode: int
+    window: int
+    versions: list[list[int]]
+    losses: np.ndarray
+    mask: np.ndarray
+    last: bool
+    failed: bool
+    evaluations: int
+    seconds: float
+    noise_checksum: int
+    schema: str = "es/1"
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the learner tells an actor once, before it starts.
+
+    Attributes:
+      run_id: identity of the run.
+      config_hash: hash of the learner's configuration; an actor of another one must stop.
+      version: of the current weights.
+      first_episode: first episode id of this learner's life (synchronous schedule).
+    """
+
+    run_id: str
+    config_hash: str
+    version: list[int]
+    first_episode: int
+
+
+def encode(message: Any) -> bytes:
+    """A message dataclass as bytes."""
+    fields = dataclasses.fields(message)
+    return codec.pack({f.name: getattr(message, f.name) for f in fields})
+
+
+def decode(cls: type[T], data: bytes) -> T:
+    """Bytes as a message of `cls`; raises `CodecError` when fields are missing, extra or wrong."""
+    tree = codec.unpack(data)
+    known = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls))}
+    if not isinstance(tree, dict) or set(tree) != set(known):
+        got = sorted(map(str, tree)) if isinstance(tree, dict) else type(tree).__name__
+        raise codec.CodecError(f"not a {cls.__name__}: fields {got}, want {sorted(known)}")
+    hints = typing.get_type_hints(cls)
+    for name, value in tree.items():
+        origin = typing.get_origin(hints[name]) or hints[name]
+        good = isinstance(value, origin) or (origin is float and isinstance(value, int))
+        if not good or (origin in (int, float) and isinstance(value, bool)):
+            raise codec.CodecError(
+                f"{cls.__name__}.{name}: got {type(value).__name__}, want {origin.__name__}"
+            )
+    return cls(**tree)
+
+
+def check_sample(sample: Sample, truncation: int, windows: int) -> str | None:
+    """Why a decoded sample is malformed for this run, or None."""
+    if sample.schema != "es/1":
+        return f"schema {sample.schema!r}, want 'es/1'"
+    if sample.losses.shape != (2, truncation) or sample.losses.dtype != np.float32:
+        return f"losses {sample.losses.dtype}{sample.losses.shape}, want float32(2, {truncation})"
+    if sample.mask.shape != (truncation,) or sample.mask.dtype != np.bool_:
+        return f"mask {sample.mask.dtype}{sample.mask.shape}, want bool({truncation},)"
+    if not 0 <= sample.window < windows or not 0 <= sample.episode < 2**64:
+        return f"window {sample.window} of episode {sample.episode}: out of range"
+    if len(sample.versions) != sample.window + 1:
+        return f"{len(sample.versions)} versions for window {sample.window}"
+    for pair in sample.versions:
+        if not isinstance(pair, list) or [type(number) for number in pair] != [int, int]:
+            return f"version {pair!r}, want [epoch, step]"
+    return None

@@ -1,0 +1,61 @@
+"""What services talk to. Each arrives through a constructor, so a test needs no server."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Protocol
+
+from optimus.wire.messages import LossReply, LossRequest, Version
+
+
+class LossPool(Protocol):
+    """Workers that evaluate losses, however many and wherever they are."""
+
+    def submit(self, request: LossRequest) -> Future[LossReply]:
+        """Starts an evaluation. The future ends within the request's budget: with a reply, or with
+        `LossUnavailable` when no worker answered."""
+
+    def close(self) -> None:
+        """Releases threads and connections; pending futures end with `LossUnavailable`."""
+
+
+class LossUnavailable(RuntimeError):
+    """No worker gave a usable answer in time; the message names the request and the last cause."""
+
+
+class Stopped(Exception):
+    """The program is stopping: raised out of a wait, caught by the role's `run`."""
+
+
+class SampleWriter(Protocol):
+    """The actor's end of the sample stream."""
+
+    def put(self, sample: bytes, timeout: float) -> bool:
+        """Appends one sample; blocks while the stream is full. False when `timeout` s passed:
+        the sample may still arrive, so call again with `b""` to wait on, never with the same."""
+
+    def close(self) -> None:
+        """Drops what is pending."""
+
+
+class SampleReader(Protocol):
+    """The learner's end of the sample stream: each sample is read once, in order of arrival."""
+
+    def get(self, timeout: float) -> bytes | None:
+        """The next sample, or None when `timeout` s passed without one."""
+
+    def close(self) -> None:
+        """Stops reading."""
+
+
+class ParameterSource(Protocol):
+    """Where an actor gets its weights and its episode ids: the learner, near or far."""
+
+    def session(self) -> bytes:
+        """An encoded `Session`."""
+
+    def parameters(self, have: Version | None) -> tuple[Version, bytes] | None:
+        """The newest weights as packed float32 `[P]`, or None when `have` equals their version."""
+
+    def reserve_episodes(self, count: int) -> int:
+        """First of `count` consecutive episode ids that nobody else will ever get."""

@@ -1,0 +1,122 @@
+"""Courier and Reverb behind our Protocols: real servers in processes of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+from tests.launch import run_tools as tools
+
+pytestmark = tools.distributed
+
+
+def run(code: str) -> str:
+    """Runs a script in a fresh interpreter (Launchpad's engines want one each)."""
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+SERVER = """
+    import os, threading, time, numpy as np
+    from launch.adapters import courier as ours
+    from launch import roster
+    import courier
+    port = next(p for p in range(20000 + os.getpid() % 9000, 32000) if roster._free(p))
+    address = f"localhost:{port}"
+    server = courier.Server(port=port)
+"""
+
+
+def test_arrays_are_refused_before_they_hang() -> None:
+    out = run(SERVER + """
+    server.Bind("echo", lambda value: value)
+    server.Start()
+    call = ours.Caller(address, 5.0)
+    assert call("echo", b"bytes") == b"bytes"
+    for bad in (np.zeros(3), np.float32(1), [np.zeros(1)], {"a": 1}):
+        try:
+            call("echo", bad)
+        except TypeError as error:
+            print(error)
+    os._exit(0)
+    """.replace("os._exit(0)", "import sys; sys.stdout.flush(); os._exit(0)"))
+    assert out.count("Courier would hang on an array") == 4
+
+
+def test_a_call_to_a_dead_server_ends_in_time() -> None:
+    run(SERVER + """
+    began = time.monotonic()
+    for wait_for_ready in (True, False):
+        try:
+            ours.Caller(address, 1.0, wait_for_ready)("ping")
+            raise SystemExit("answered")
+        except ours.CallError as error:
+            assert "ping" in str(error) and address in str(error)
+    assert time.monotonic() - began < 8.0
+    os._exit(0)
+    """)
+
+
+def test_the_pool_goes_round_a_dead_and_a_refusing_worker() -> None:
+    run(SERVER + """
+    from optimus.wire import LossReply, LossRequest, LossUnavailable, decode, encode
+    busy = [0]
+    def evaluate(data):
+        request = decode(LossRequest, data)
+        busy[0] += 1
+        if busy[0] == 1:
+            return encode(LossReply(request.request_id, "busy"))
+        if request.window == {"clip": "bad"}:
+            return encode(LossReply(request.request_id, "error", message="no such clip"))
+        return encode(LossReply(request.request_id, "ok", float(request.x.sum()), 2 * request.x, 0.1))
+    server.Bind("evaluate", evaluate)
+    server.Start()
+    pool = ours.CourierPool(["localhost:1", address], call_timeout=5.0)
+    x = np.arange(4.0)
+    futures = [pool.submit(LossRequest(k, 20.0, {}, "h", x + k)) for k in range(30)]
+    for k, future in enumerate(futures):
+        reply = future.result(timeout=30)
+        assert reply.request_id == k and reply.loss == (x + k).sum()
+        np.testing.assert_array_equal(reply.gradient, 2 * (x + k))
+    assert pool.retried >= 1
+    for window, budget, words in (({"clip": "bad"}, 5.0, "no such clip"), ({}, 0.0, "in time")):
+        try:
+            pool.submit(LossRequest(99, budget, window, "h", x)).result(timeout=30)
+            raise SystemExit("no error")
+        except LossUnavailable as error:
+            assert words in str(error), error
+    pool.close()
+    os._exit(0)
+    """)
+
+
+def test_the_stream_blocks_when_full_and_keeps_order() -> None:
+    run(SERVER + """
+    from launch.adapters import reverb as stream
+    stop = threading.Event()
+    threading.Thread(target=stream.serve, args=(port, 4, stop), daemon=True).start()
+    writer = stream.StreamWriter(address)
+    sent = 0
+    while writer.put(b"%d" % sent, timeout=0.5):
+        sent += 1
+        assert sent < 50
+    assert sent == 4  # the fifth waits: nothing is dropped, memory is bounded
+    assert stream.occupancy(address) == 4
+    reader = stream.StreamReader(address, capacity=2)
+    assert [reader.get(5.0) for _ in range(5)] == [b"0", b"1", b"2", b"3", b"4"]
+    assert writer.put(b"", timeout=5.0)
+    assert reader.get(0.1) is None
+    big = bytes(range(256)) * 8
+    assert writer.put(big, timeout=5.0) and reader.get(5.0) == big
+    try:
+        writer.put(big + b"x", timeout=1.0)
+        raise SystemExit("accepted")
+    except ValueError as error:
+        assert "2048" in str(error)
+    os._exit(0)
+    """)

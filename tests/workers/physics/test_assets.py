@@ -1,0 +1,67 @@
+"""Assets: checked by hash, extracted once, one clear line when they cannot be had."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from workers.physics import assets as module
+from workers.physics.assets import SHA256, AssetError, ensure_assets, verify_assets
+from workers.physics.motion import CLIPS
+
+
+@pytest.fixture
+def wheel(assets, tmp_path, monkeypatch):
+    """A small stand-in for the wheel, and an empty cache."""
+    path = tmp_path / "pybullet.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in SHA256:
+            folder = "humanoid/" if name.endswith(".urdf") else "data/motions/"
+            archive.write(assets / name, "pybullet_data/" + folder + name)
+    monkeypatch.setenv("OPTIMUS_PYBULLET_WHEEL", str(path))
+    monkeypatch.setenv("OPTIMUS_CACHE", str(tmp_path / "cache"))
+    return path
+
+
+def test_hashes(assets):
+    verify_assets(assets)
+    assert {f"humanoid3d_{clip}.txt" for clip in CLIPS} | {"humanoid.urdf"} == set(SHA256)
+
+
+def test_extraction_leaves_only_the_files(wheel, tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        folders = set(pool.map(lambda _: ensure_assets(), range(8)))
+    (folder,) = folders
+    assert {path.name for path in folder.iterdir()} == set(SHA256)
+    assert [p.name for p in folder.parent.iterdir() if p.is_dir()] == [folder.name]
+
+
+def test_changed_file_is_refused(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        items = {name: archive.read(name) for name in archive.namelist()}
+    items["pybullet_data/data/motions/humanoid3d_walk.txt"] += b" "
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, data in items.items():
+            archive.writestr(name, data)
+    with pytest.raises(AssetError, match=r"humanoid3d_walk.txt is not the file of pybullet==3.2.7"):
+        ensure_assets()
+    assert not (tmp_path / "cache" / f"assets-{module.VERSION}").exists()
+
+
+def test_missing_or_broken_wheel(wheel, monkeypatch):
+    wheel.write_bytes(b"not a zip")
+    with pytest.raises(AssetError, match=re.escape(f"cannot read the assets from {wheel}")):
+        ensure_assets()
+    monkeypatch.setenv("OPTIMUS_PYBULLET_WHEEL", str(wheel) + ".gone")
+    with pytest.raises(AssetError, match="No such file"):
+        ensure_assets()
+
+
+def test_no_pip(wheel, monkeypatch):
+    monkeypatch.delenv("OPTIMUS_PYBULLET_WHEEL")
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(AssetError, match=r"has no pip to fetch pybullet==3\.2\.7"):
+        ensure_assets()

@@ -1,0 +1,74 @@
+"""Lanes: which episode each is in, and when a new one begins. No arrays, no JAX.
+
+A lane is one episode at a time: a task, a start, a positive and a negative trajectory. Episode ids
+and lengths follow from the configuration alone, so that a synchronous run is reproducible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Lane:
+    """Position of one lane.
+
+    Attributes:
+      index: global index of the lane, 0 ... total_lanes - 1.
+      begun: episodes begun so far by this lane.
+      episode: id of the current episode, -1 before the first.
+      window: index of the next window in the episode.
+      length: windows of the current episode.
+      versions: (epoch, step) of the weights of each window of the episode so far.
+      over: whether the next window must begin a new episode.
+    """
+
+    index: int
+    begun: int = 0
+    episode: int = -1
+    window: int = 0
+    length: int = 0
+    versions: list[list[int]] = field(default_factory=list)
+    over: bool = True
+
+
+NextEpisode = Callable[[Lane], int]
+
+
+def scheduled_episodes(first_episode: int, total_lanes: int) -> NextEpisode:
+    """Synchronous ids: the k-th episode of lane l is `first_episode + k * total_lanes + l`."""
+    return lambda lane: first_episode + lane.begun * total_lanes + lane.index
+
+
+def reserved_episodes(reserve: Callable[[int], int], block: int = 256) -> NextEpisode:
+    """Asynchronous ids: taken in order from blocks the head hands out and never reuses."""
+    ids: list[int] = []
+
+    def take(_: Lane) -> int:
+        if not ids:
+            first = reserve(block)
+            ids.extend(range(first + block - 1, first - 1, -1))
+        return ids.pop()
+
+    return take
+
+
+def begin_episode(lane: Lane, episode: int, windows: int) -> None:
+    """Moves a lane to a new episode of `windows` windows.
+
+    The first episode of lane l is `l mod windows` windows shorter, so that lanes do not all start
+    and end together (staggering, optimus fact sheet 8.4, without pretending progress: the time
+    feature starts at zero).
+    """
+    shorter = lane.index % windows if lane.begun == 0 else 0
+    lane.begun += 1
+    lane.episode, lane.window, lane.length = episode, 0, windows - shorter
+    lane.versions, lane.over = [], False
+
+
+def end_window(lane: Lane, failed: bool) -> bool:
+    """Advances past a scored window; True when the episode ended with it."""
+    lane.window += 1
+    lane.over = failed or lane.window >= lane.length
+    return lane.over

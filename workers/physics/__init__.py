@@ -1,0 +1,34 @@
+"""The physics loss: a simulated humanoid follows a motion clip, with an exact gradient.
+
+Names are imported when first used, so the build and asset scripts run without the rest.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workers.physics.assets import ensure_assets as ensure_assets
+    from workers.physics.loss import PhysicsLoss as PhysicsLoss
+    from workers.physics.loss import PhysicsOptions as PhysicsOptions
+    from workers.physics.loss import options_hash as options_hash
+    from workers.physics.loss import random_window as random_window
+    from workers.physics.motion import CLIPS as CLIPS
+    from workers.physics.motion import SPLITS as SPLITS
+    from workers.physics.simulator import Status as Status
+
+_HOME = {
+    "CLIPS": "motion", "SPLITS": "motion", "PhysicsLoss": "loss", "PhysicsOptions": "loss",
+    "Status": "simulator", "ensure_assets": "assets", "options_hash": "loss",
+    "random_window": "loss",
+}
+
+__all__ = ["CLIPS", "SPLITS", "PhysicsLoss", "PhysicsOptions", "Status", "ensure_assets",
+           "options_hash", "random_window"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,37 @@
+"""Unit quaternions (w, x, y, z) on numpy arrays [..., 4]."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Product a b: turn by b first, then by a."""
+    aw, ax, ay, az = np.moveaxis(np.asarray(a), -1, 0)
+    bw, bx, by, bz = np.moveaxis(np.asarray(b), -1, 0)
+    return np.stack([
+        aw * bw - ax * bx - ay * by - az * bz,
+        aw * bx + ax * bw + ay * bz - az * by,
+        aw * by - ax * bz + ay * bw + az * bx,
+        aw * bz + ax * by - ay * bx + az * bw,
+    ], axis=-1)
+
+
+def log_map(q: np.ndarray) -> np.ndarray:
+    """Rotation vector [..., 3] (rad, at most half a turn) of a unit quaternion."""
+    q = np.where(q[..., :1] < 0, -q, q)
+    sine = np.linalg.norm(q[..., 1:], axis=-1, keepdims=True)
+    angle = 2 * np.arctan2(sine, q[..., :1])
+    return q[..., 1:] * np.where(sine > 1e-9, angle / np.maximum(sine, 1e-9), 2.0)
+
+
+def exp_map(v: np.ndarray) -> np.ndarray:
+    """Unit quaternion of a rotation vector [..., 3] (rad)."""
+    angle = np.linalg.norm(v, axis=-1, keepdims=True)
+    return np.concatenate([np.cos(angle / 2), v * 0.5 * np.sinc(angle / (2 * np.pi))], axis=-1)
+
+
+def slerp(a: np.ndarray, b: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """From a (u = 0) to b (u = 1) [T, 4], u [T, 1]; the sign of a is kept."""
+    inverse = a * np.array([1.0, -1.0, -1.0, -1.0])
+    return multiply(a, exp_map(u * log_map(multiply(inverse, b))))

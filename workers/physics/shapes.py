@@ -1,0 +1,73 @@
+"""Solid shapes: inertia and contact spheres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+Vector = tuple[float, float, float]
+Ball = tuple[Vector, float]  # center, radius
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Solid of uniform density: `size` is (radius,), (radius, length) or the three box edges."""
+
+    kind: str  # "point", "sphere", "capsule" (along its local z) or "box"
+    size: tuple[float, ...]
+    mass: float
+    center: Vector
+    rotation: np.ndarray = field(default_factory=lambda: np.eye(3))
+
+    def inertia(self) -> np.ndarray:
+        """Inertia about the centre, link axes, kg m^2 [3, 3]."""
+        m = self.mass
+        if self.kind == "sphere":
+            moments = [0.4 * m * self.size[0] ** 2] * 3
+        elif self.kind == "capsule":
+            moments = _capsule_moments(m, *self.size)
+        elif self.kind == "box":
+            x, y, z = (edge**2 for edge in self.size)
+            moments = [m * (y + z) / 12, m * (x + z) / 12, m * (x + y) / 12]
+        else:
+            moments = [0.0] * 3
+        return self.rotation @ np.diag(moments) @ self.rotation.T
+
+    def balls(self) -> list[Ball]:
+        """Contact spheres: capsule ends; for a box the four spheres that touch all its faces."""
+        if self.kind == "sphere":
+            return [(self.center, self.size[0])]
+        if self.kind == "capsule":
+            half = self.size[1] / 2
+            ends = [np.array([0.0, 0.0, half]), np.array([0.0, 0.0, -half])]
+            return [(self._at(end), self.size[0]) for end in ends]
+        if self.kind == "box":
+            edges = np.array(self.size) / 2
+            radius = float(edges.min())
+            reach = edges - radius  # zero along the thinnest edge
+            corners = {
+                tuple(reach * np.array([a, b, c]) + 0.0)
+                for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)
+            }
+            return [(self._at(np.array(corner)), radius) for corner in sorted(corners)]
+        return []
+
+    def _at(self, local: np.ndarray) -> Vector:
+        return vector(np.array(self.center) + self.rotation @ local)
+
+
+def vector(values: np.ndarray) -> Vector:
+    """Three plain floats, without negative zeros."""
+    x, y, z = (float(v) + 0.0 for v in values)
+    return x, y, z
+
+
+def _capsule_moments(mass: float, radius: float, length: float) -> list[float]:
+    """A cylinder of `length` along z with two half balls, uniform density."""
+    cylinder, ball = radius**2 * length, 4 / 3 * radius**3
+    mc, mb = mass * cylinder / (cylinder + ball), mass * ball / (cylinder + ball)
+    axial = mc * radius**2 / 2 + mb * 0.4 * radius**2
+    across = mc * (length**2 / 12 + radius**2 / 4)
+    across += mb * (0.4 * radius**2 + length**2 / 4 + 3 / 8 * length * radius)
+    return [across, across, axial]
