@@ -10,7 +10,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Union
+from typing import Annotated
 
 import tyro
 
@@ -139,11 +139,9 @@ def main(argv: list[str] | None = None) -> None:
     from optimus.config import ConfigError
 
     arguments = tyro.cli(
-        Union[
-            Annotated[Train, tyro.conf.subcommand("train")],
-            Annotated[Watch, tyro.conf.subcommand("watch")],
-            Annotated[Doctor, tyro.conf.subcommand("doctor")],
-        ],  # type: ignore[arg-type]
+        Annotated[Train, tyro.conf.subcommand("train")]
+        | Annotated[Watch, tyro.conf.subcommand("watch")]
+        | Annotated[Doctor, tyro.conf.subcommand("doctor")],  # type: ignore[arg-type]
         prog="optimus",
         description="Optimus: a learned optimizer and the system that meta-trains it.",
         args=argv,

@@ -72,6 +72,7 @@ def doctor(quick: bool = False) -> int:
         if sys.stdout.isatty():
             print(f"  ...    {check.name} (at most {check.timeout:.0f} s)", end="\r", flush=True)
         status, text = _isolated(check) if check.isolated else _outcome(check.run)
+        text = " ".join(text.split())
         if status == "FAIL":
             failed += 1
             text = f"{text}; to do: {check.remedy}"
@@ -362,7 +363,8 @@ def _real_run() -> str:
     ]
     if silent:
         raise Failed(f"these nodes never reported: {', '.join(silent)}")
-    return f"3 updates; learner, {', '.join(status.roles)} and stream reported"
+    nodes = ", ".join(["learner", *status.roles])
+    return f"3 updates out of samples that came through the stream; reported: {nodes}"
 
 
 _SETUP = "make setup"

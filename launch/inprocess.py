@@ -15,7 +15,7 @@ from launch import roles
 from launch.adapters.local import LocalPool, LocalStream
 from learner.learner import Learner
 from optimus.config import ConfigError, PhysicsTask, TrainConfig
-from optimus.metrics import MetricsWriter
+from optimus.metrics import MetricsWriter, heartbeat
 from optimus.wire import LossPool
 from workers.actor import Actor
 
@@ -53,11 +53,11 @@ def run(
             "synchronous is false, but in process actor and learner take turns; use --launch "
             "local_mp, or --set synchronous=true"
         )
-    resume = roles.newest_checkpoint(run_dir, say)
+    resume = roles.newest_checkpoint(run_dir)
     exact = resume is not None and bool(_below(resume.arrays, "actors/0/"))
     actors: list[Actor] = []
     stream = LocalStream()
-    learner = roles.make_learner(
+    learner: Learner = roles.make_learner(
         config,
         run_dir,
         stream,
@@ -66,7 +66,7 @@ def run(
         extra_arrays=lambda: _lane_arrays(actors, learner) if actors else {},
         first_episode=int(resume.manifest["first_episode"]) if resume and exact else None,
     )
-    pool = make_pool(config, run_dir)
+    pool, over = make_pool(config, run_dir), threading.Event()
     try:
         made = [
             roles.make_actor(config, k, run_dir, learner, stream, pool)
@@ -79,6 +79,8 @@ def run(
         elif resume:
             say(f"{len(resume.manifest['open_episodes'])} open episodes of the last run abandoned")
         actors.extend(made)
+        for actor in actors:
+            threading.Thread(target=heartbeat, args=(actor, over.wait), daemon=True).start()
         while not learner.done and not stop.is_set():
             for actor in actors:
                 actor.refresh()
@@ -86,5 +88,6 @@ def run(
             learner.step(stop)
         return learner.run(stop)  # nothing is left to do but the last checkpoint
     finally:
+        over.set()
         if pool is not None:
             pool.close()

@@ -20,6 +20,9 @@ def main() -> None:
     parser.add_argument("--role", required=True, help="label in the program, e.g. learner")
     parser.add_argument("--index", required=True, type=int, help="index within the role")
     parser.add_argument("--run-dir", required=True, type=Path, help="the run's directory")
+    parser.add_argument(
+        "--launcher", required=True, type=int, help="process to send SIGTERM when the run is done"
+    )
     arguments = parser.parse_args()
     code = 0
     try:
@@ -34,7 +37,7 @@ def main() -> None:
             program,
             arguments.role,
             arguments.index,
-            stop=lambda: os.kill(os.getppid(), signal.SIGTERM),
+            stop=lambda: os.kill(arguments.launcher, signal.SIGTERM),
         )
     except BaseException as error:
         traceback.print_exc()

@@ -29,8 +29,8 @@ from launch import environment, roles
 from launch.adapters import courier as courier_adapter
 from launch.roster import Roster
 from optimus.config import PhysicsTask, TrainConfig
-from optimus.metrics import MetricsWriter
-from optimus.wire import Version
+from optimus.metrics import MetricsWriter, heartbeat
+from optimus.wire import Stopped, Version
 
 _GRACE = 8.0  # s a role has to stop before its parent kills it
 
@@ -63,7 +63,8 @@ def build(config: TrainConfig, run_dir: Path, roster: Roster) -> lp.Program:
     with program.group("actor"):
         for index in range(layout.actors):
             share = [workers[k] for k in roles.worker_share(config, index)] if workers else []
-            program.add_node(Runner(run_dir, run_actor, config, run_dir, index, learner, stream, share))
+            uses = (learner, stream, share)
+            program.add_node(Runner(run_dir, run_actor, config, run_dir, index, *uses))
 
     return program
 
@@ -94,8 +95,11 @@ class LearnerRole:
         return self._learner.reserve_episodes(count)
 
     def run(self) -> None:
-        """Updates until done or stopped; the program ends with this node."""
+        """Updates until done or stopped. At the end the whole program is asked to stop while this
+        server still answers, so that no actor meets a closed door."""
         self._learner.run(lp.stop_event())
+        lp.stop()
+        lp.wait_for_stop(30.0)
 
 
 class PhysicsRole:
@@ -115,8 +119,6 @@ class PhysicsRole:
 
     def run(self) -> None:
         """Serves until stopped."""
-        from workers.physics.server import heartbeat
-
         heartbeat(self._server, lp.wait_for_stop)
 
 
@@ -132,9 +134,15 @@ def run_actor(
     writer = reverb.StreamWriter(stream)
     stop = lp.stop_event()
     source = courier_adapter.RemoteLearner(learner, stop)
-    roles.make_actor(config, index, run_dir, source, writer, pool).run(stop)
-    if pool is not None:
-        pool.close()
+    try:
+        actor = roles.make_actor(config, index, run_dir, source, writer, pool)
+        threading.Thread(target=heartbeat, args=(actor, stop.wait), daemon=True).start()
+        actor.run(stop)
+    except Stopped:
+        pass  # while starting
+    finally:
+        if pool is not None:
+            pool.close()
 
 
 # -- node types: Launchpad's, with our addresses and our thin parent ------------------------------
@@ -181,8 +189,9 @@ class _Ours:
         return [
             Command(
                 [sys.executable, "-m", "launch.parent", "--ppid", str(os.getpid())]
-                + ["--name", f"{label} {index}", "--grace", str(_GRACE), "--", sys.executable, "-m", "launch.node"]
-                + ["--role", label, "--index", str(index), "--run-dir", run_dir],
+                + ["--name", f"{label} {index}", "--grace", str(_GRACE), "--"]
+                + [sys.executable, "-m", "launch.node", "--role", label, "--index", str(index)]
+                + ["--run-dir", run_dir, "--launcher", str(os.getpid())],
                 environment.of_role(label),
                 f"{label}/{index}.log",
             )
@@ -211,7 +220,8 @@ class Stream(_Ours, lp.PyNode):  # type: ignore[misc]
     def _serve(self) -> None:
         from launch.adapters import reverb
 
-        reverb.serve(address.get_port_from_address(str(self.fixed)), self._capacity, lp.stop_event())
+        port = address.get_port_from_address(str(self.fixed))
+        reverb.serve(port, self._capacity, lp.stop_event())
 
 
 class Runner(_Ours, lp.PyNode):  # type: ignore[misc]
@@ -253,7 +263,7 @@ def run_node(program: lp.Program, label: str, index: int, stop: Callable[[], Non
     for name, nodes in program.groups.items():
         for node in nodes:
             node.launch_context.initialize(
-                LaunchType.LOCAL_MULTI_PROCESSING, None, program_stopper=lambda _: stop()
+                LaunchType.LOCAL_MULTI_PROCESSING, None, program_stopper=lambda **_: stop()
             )
             for handle in node.input_handles:
                 handle.connect(node, name)

@@ -86,7 +86,7 @@ def make_actor(
 
 
 def newest_checkpoint(
-    run_dir: Path, say: Callable[[str], None]
+    run_dir: Path, say: Callable[[str], None] = lambda _: None
 ) -> checkpoint.Checkpoint | None:
     """The checkpoint to resume from, saying what had to be passed over."""
     found, problems = checkpoint.load_latest(run_dir / "checkpoints")
@@ -96,7 +96,11 @@ def newest_checkpoint(
 
 
 def make_learner(
-    config: TrainConfig, run_dir: Path, stream: SampleReader, say: Callable[[str], None], **options: Any
+    config: TrainConfig,
+    run_dir: Path,
+    stream: SampleReader,
+    say: Callable[[str], None],
+    **options: Any,
 ) -> Learner:
     """The learner, resumed from the newest checkpoint of the run directory if there is one."""
     resume = options.pop("resume", None) or newest_checkpoint(run_dir, say)

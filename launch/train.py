@@ -57,16 +57,14 @@ def train(
     roles.check_task(config)
     rundir.prepare(run_dir, config)
     with rundir.owned(run_dir):
-        steps = checkpoint.steps(run_dir / "checkpoints")
-        if steps and steps[-1] >= config.updates:
-            found, _ = checkpoint.load_latest(run_dir / "checkpoints")
-            if found and found.step >= config.updates:
-                say(f"this run is finished at update {found.step}")
-                summarise(config, run_dir, say)
-                return
+        found = roles.newest_checkpoint(run_dir, say)
+        if found and found.step >= config.updates:
+            say(f"this run is finished at update {found.step}")
+            summarise(config, run_dir, say)
+            return
         say(f"training {config.name!r} in {run_dir} ({launch}, {config.updates} updates)")
-        if steps:
-            say(f"resuming from update {steps[-1]}")
+        if found:
+            say(f"resuming from update {found.step}")
         launcher = MetricsWriter(run_dir, "launcher")
         launcher.write("started", launch=launch, pid=os.getpid())
         state, cause = "failed", "interrupted"
@@ -84,7 +82,8 @@ def train(
             launcher.write("ended", state=state, cause=cause)
             launcher.close()
         if not done:
-            say(f"stopped; this resumes: optimus train {run_dir / rundir.CONFIG} --run-dir {run_dir}")
+            again = f"optimus train {run_dir / rundir.CONFIG} --run-dir {run_dir}"
+            say(f"stopped; this resumes: {again}")
             return
         summarise(config, run_dir, say)
 

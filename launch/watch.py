@@ -123,7 +123,9 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
         step=step,
         updates=None if wanted is None else int(wanted),
         updates_per_second=speed,
-        eta_seconds=max(0.0, wanted - step) / speed if active and wanted and speed else None,
+        eta_seconds=max(0.0, wanted - step) / speed
+        if state == "running" and wanted and speed
+        else None,
         meta_loss=_number(newest, "meta_loss"),
         meta_loss_tail=[x for x in (_number(r, "meta_loss") for r in updates) if x is not None],
         evaluations=int(_number(newest, "evaluations") or 0),

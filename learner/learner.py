@@ -258,7 +258,7 @@ def _state_to_arrays(
 ) -> dict[str, np.ndarray]:
     theta = np.asarray(state.theta)
     arrays = {"adam/mu": np.asarray(state.mu), "adam/nu": np.asarray(state.nu)}
-    arrays["adam/count"] = np.asarray(state.count)
+    arrays["adam/count"] = np.asarray(state.updates)
     tree = layout.unflatten(theta)
     for path, name in zip(layout.paths, layout.names):
         leaf: Any = tree

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Union
 
-from optimus.optimizer import OptimizerConfig
+from optimus.architecture import OptimizerConfig
 from optimus.tasks import FAMILIES
 
 

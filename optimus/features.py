@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimus.architecture import TIME_FEATURES
+
 MOMENTUM_DECAYS = (0.9, 0.99, 0.999)
 RMS_DECAY = 0.999
 FACTORED_DECAYS = (0.9, 0.99, 0.999)
 TIME_SCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
-TIME_FEATURES = ("shifted", "paper")
 
 
 def _names(stem: str) -> tuple[str, ...]:

@@ -13,12 +13,12 @@ from optimus.config import MetaOptimizer
 
 
 class MetaState(NamedTuple):
-    """Weights and Adam moments; `theta` and both moments are float32 `[P]`, `count` int32."""
+    """Weights and Adam moments; `theta` and both moments are float32 `[P]`, `updates` int32."""
 
-    theta: jax.Array
-    mu: jax.Array
-    nu: jax.Array
-    count: jax.Array
+    theta: Any
+    mu: Any
+    nu: Any
+    updates: Any
 
 
 @functools.lru_cache(maxsize=8)
@@ -38,7 +38,7 @@ def init(meta: MetaOptimizer, theta: Any) -> MetaState:
 
 @functools.partial(jax.jit, static_argnames="meta")
 def _apply(meta: MetaOptimizer, state: MetaState, gradient: jax.Array) -> MetaState:
-    adam = optax.ScaleByAdamState(count=state.count, mu=state.mu, nu=state.nu)
+    adam = optax.ScaleByAdamState(count=state.updates, mu=state.mu, nu=state.nu)
     chained = (optax.EmptyState(), adam, optax.EmptyState())
     step, (_, adam, _) = _transform(meta).update(gradient, chained)
     return MetaState(state.theta + step, adam.mu, adam.nu, adam.count)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 
 def _finite(value: Any) -> Any:
@@ -30,6 +31,7 @@ class MetricsWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / f"{role}-{index}.jsonl"
         self._started = time.monotonic()
+        self._lock = threading.Lock()
         self._file = open(self._path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115
         if self._path.stat().st_size and not _ends_with_newline(self._path):
             self._file.write("\n")  # a killed process left half a line: start a fresh one
@@ -38,11 +40,26 @@ class MetricsWriter:
         """Adds a record: `event`, wall time (s since 1970), uptime of this process (s), values."""
         uptime = round(time.monotonic() - self._started, 3)
         record = {"event": event, "time": round(time.time(), 3), "uptime": uptime, **values}
-        self._file.write(json.dumps(_finite(record)) + "\n")
+        with self._lock:
+            self._file.write(json.dumps(_finite(record)) + "\n")
 
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+
+
+class Reporter(Protocol):
+    """Something that can write a record about itself at any time."""
+
+    def report(self) -> None:
+        """Writes one record."""
+
+
+def heartbeat(reporter: Reporter, wait: Callable[[float], bool]) -> None:
+    """Reports every 2 s until `wait(seconds)` says stop: who waits long is alive all the same."""
+    while not wait(2.0):
+        reporter.report()
+    reporter.report()
 
 
 def _ends_with_newline(path: Path) -> bool:

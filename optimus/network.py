@@ -18,8 +18,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-BRANCHES = ("encoder", "features")
-
 # A rank-one term starts with weight 0.1 and entries of u of about 0.3 / sqrt(N). Neither may be 0:
 # u u^T is even in u, so at u = 0 there is no first-order signal to learn from.
 _INITIAL_GATE = 0.1

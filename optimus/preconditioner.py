@@ -8,8 +8,6 @@ sheet `optimus.md`, section 3.2, and what trains stably in `training.md`, sectio
 import jax
 import jax.numpy as jnp
 
-RANK_ONE_FORMS = ("sym", "signed", "asym")
-
 
 def init_preconditioner(size: int) -> jax.Array:
     """The identity, float32 [size, size]."""

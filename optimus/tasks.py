@@ -65,7 +65,7 @@ def task_key(seed: int, episode: int) -> jax.Array:
         + [episode >> 32 & 0xFFFFFFFF, episode & 0xFFFFFFFF],
         np.uint32,
     )
-    key = jax.random.wrap_key_data(words[:2], impl="threefry2x32")
+    key = jax.random.wrap_key_data(jnp.asarray(words[:2]), impl="threefry2x32")
     for word in words[2:]:
         key = jax.random.fold_in(key, word)
     return key

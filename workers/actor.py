@@ -7,7 +7,6 @@ A plain class: weights, losses and the sample stream arrive through the construc
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -104,7 +103,6 @@ class Actor:
         self._version: Version | None = None
         self._theta: np.ndarray | None = None
         self.evaluations = 0
-        self._last_metrics = time.monotonic()
 
     # -- weights -------------------------------------------------------------------------------
 
@@ -179,7 +177,6 @@ class Actor:
         for group, window, (_, draws) in zip(self._groups, windows, started):
             for sample in self._finish_window(group, window, draws):
                 self._put(sample, stop)
-        self._report()
 
     def _put(self, sample: bytes, stop: threading.Event) -> None:
         while not self._stream.put(sample, timeout=0.5):
@@ -202,7 +199,6 @@ class Actor:
                     running[k] = None
                     for sample in self._finish_window(group, window, draws):
                         self._put(sample, stop)
-                    self._report()
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop`: in synchronous mode one window per version, else without waiting."""
@@ -216,12 +212,11 @@ class Actor:
         except Stopped:
             pass
         finally:
-            self._report(force=True)
+            self.report()
 
-    def _report(self, force: bool = False) -> None:
-        now = time.monotonic()
-        if self._metrics is not None and (force or now - self._last_metrics > 2.0):
-            self._last_metrics = now
+    def report(self) -> None:
+        """Writes one metrics record."""
+        if self._metrics is not None:
             version = list(self._version) if self._version else None
             self._metrics.write("alive", version=version, evaluations=self.evaluations)
 

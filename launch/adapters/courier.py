@@ -26,13 +26,13 @@ _PLAIN = (bytes, bytearray, str, int, float, bool, type(None))
 
 
 def preload_libpython() -> None:
-    """Loads libpython, which Courier's extension needs; raises `RuntimeError` when it is missing."""
+    """Loads libpython, which Courier's extension needs; `RuntimeError` when it is missing."""
     folder, name = sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")
     path = os.path.join(str(folder), str(name))
     if not str(name).endswith((".so", ".so.1.0")) or not os.path.exists(path):
         raise RuntimeError(
-            f"Courier needs the shared library of this Python, and {path} is not one; use a CPython "
-            "3.10 built with --enable-shared"
+            f"Courier needs the shared library of this Python, and {path} is not one; use a "
+            "CPython 3.10 built with --enable-shared"
         )
     ctypes.CDLL(path)
 
@@ -54,7 +54,8 @@ def _refuse_arrays(method: str, arguments: tuple[Any, ...]) -> None:
         elif type(argument) not in _PLAIN:
             raise TypeError(
                 f"{method}: argument of type {type(argument).__name__}; Courier would hang on an "
-                "array, so only bytes, str, int, float, bool and None may cross: use optimus.wire.pack"
+                "array, so only bytes, str, int, float, bool and None may cross: use "
+                "optimus.wire.pack"
             )
 
 
@@ -108,17 +109,25 @@ class RemoteLearner:
     """`ParameterSource` over Courier."""
 
     def __init__(self, address: str, stop: threading.Event | None = None) -> None:
-        self._call = Caller(address, CALL_TIMEOUT, stop=stop)
+        self._stop = stop or threading.Event()
+        self._caller = Caller(address, CALL_TIMEOUT, stop=self._stop)
 
-    def session(self) -> bytes:
-        """See `ParameterSource.session`. Waits longer: the learner may still be compiling."""
-        deadline = time.monotonic() + 120.0
+    def _call(self, method: str, *arguments: Any, patience: float = CALL_TIMEOUT) -> Any:
+        """Calls again after a failure for `patience` seconds: the learner may be starting, and when
+        the program stops, its server may end a moment before we are told."""
+        deadline = time.monotonic() + patience
         while True:
             try:
-                return bytes(self._call("session"))
+                return self._caller(method, *arguments)
             except CallError:
                 if time.monotonic() > deadline:
                     raise
+                if self._stop.wait(0.5):
+                    raise Stopped from None
+
+    def session(self) -> bytes:
+        """See `ParameterSource.session`. Waits longer: the learner may still be loading."""
+        return bytes(self._call("session", patience=120.0))
 
     def parameters(self, have: Version | None) -> tuple[Version, bytes] | None:
         """See `ParameterSource.parameters`."""
@@ -146,7 +155,10 @@ class CourierPool:
         self.retried = 0
         self._threads = [
             threading.Thread(
-                target=self._serve, args=(address, call_timeout), name=f"pool-{address}", daemon=True
+                target=self._serve,
+                args=(address, call_timeout),
+                name=f"pool-{address}",
+                daemon=True,
             )
             for address in addresses
         ]

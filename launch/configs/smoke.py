@@ -7,8 +7,8 @@ Time: at most 40 s on 2 cores, imports and compilation included. Expected result
 checkpoint; the meta-loss moves a little (30 updates are a check, not a training).
 """
 
+from optimus.architecture import OptimizerConfig
 from optimus.config import AnalyticTask, Estimator, Evaluation, Layout, MetaOptimizer, TrainConfig
-from optimus.optimizer import OptimizerConfig
 
 
 def get_config() -> TrainConfig:

@@ -7,6 +7,7 @@ MessagePack inside a four-byte header; decoding yields data, never code.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgpack
@@ -54,7 +55,7 @@ def _ext_hook(code: int, data: bytes) -> Any:
     dtype, shape, raw = msgpack.unpackb(data)
     if dtype not in DTYPES or not all(isinstance(n, int) and n >= 0 for n in shape):
         raise CodecError(f"bad array header: dtype {dtype!r}, shape {shape!r}")
-    expected = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    expected = math.prod(shape) * np.dtype(dtype).itemsize
     if len(raw) != expected:
         raise CodecError(f"array of {dtype}{shape} needs {expected} bytes, got {len(raw)}")
     return np.frombuffer(raw, np.dtype(dtype).newbyteorder("<")).reshape(shape).astype(dtype)

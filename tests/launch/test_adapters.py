@@ -73,7 +73,8 @@ def test_the_pool_goes_round_a_dead_and_a_refusing_worker() -> None:
             return encode(LossReply(request.request_id, "busy"))
         if request.window == {"clip": "bad"}:
             return encode(LossReply(request.request_id, "error", message="no such clip"))
-        return encode(LossReply(request.request_id, "ok", float(request.x.sum()), 2 * request.x, 0.1))
+        x = request.x
+        return encode(LossReply(request.request_id, "ok", float(x.sum()), 2 * x, 0.1))
     server.Bind("evaluate", evaluate)
     server.Start()
     pool = ours.CourierPool(["localhost:1", address], call_timeout=5.0)

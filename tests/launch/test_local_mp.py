@@ -15,7 +15,8 @@ pytestmark = tools.distributed
 
 LONG = ("train", "physics-small", "--launch", "local_mp", "--set", "updates=10000",
         "--set", "optimizer.dim=8", "--set", "optimizer.heads=2", "--set", "optimizer.encoders=1",
-        "--set", "meta.batch=4", "--set", "layout.lanes=2", "--set", "checkpoint_every=5")  # fmt: skip
+        "--set", "meta.batch=4", "--set", "layout.lanes=2",
+        "--set", "checkpoint_every=5")  # fmt: skip
 
 
 def test_interrupt_stops_everything_and_the_run_resumes(tmp_path: Path) -> None:

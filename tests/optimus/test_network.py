@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from optimus.architecture import RANK_ONE_FORMS
 from optimus.features import FEATURE_NAMES
 from optimus.network import Network, _self_attention
-from optimus.preconditioner import RANK_ONE_FORMS, gate_weight
+from optimus.preconditioner import gate_weight
 
 KEY = jax.random.PRNGKey(0)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 
@@ -13,12 +15,13 @@ def whole_steps(seconds: float, dt: float) -> int:
     return steps
 
 
+@functools.lru_cache(maxsize=64)
 def control_index(n_steps: int, n_controls: int, n_actuated: int) -> np.ndarray:
     """Index into x for every step and actuated axis: int32 [n_steps, n_actuated].
 
     The controls are dealt out evenly: axis i gets K_i = floor((i + 1) r) - floor(i r) of them,
     r = n_controls / n_actuated, and its control j acts on the steps s with floor(s K_i / S) = j.
-    x is ordered by the time of first effect, then by axis.
+    x is ordered by the time of first effect, then by axis. The array is shared and read-only.
     """
     counts = np.diff(np.arange(n_actuated + 1) * n_controls // n_actuated)
     if counts.min() < 1:
@@ -34,7 +37,9 @@ def control_index(n_steps: int, n_controls: int, n_actuated: int) -> np.ndarray:
                   for i in range(n_actuated) for j in range(counts[i])]
     position = {(i, j): at for at, (_, i, j) in enumerate(sorted(first_step))}
     index = [[position[i, period[s, i]] for i in range(n_actuated)] for s in range(n_steps)]
-    return np.array(index, dtype=np.int32)
+    table = np.array(index, dtype=np.int32)
+    table.flags.writeable = False
+    return table
 
 
 def frame_steps(n_steps: int, seconds: float, frame_rate: float) -> np.ndarray:

@@ -87,7 +87,9 @@ class PhysicsLoss:
             raise ValueError(f"door must be 'direct' or 'tensorflow', got {door!r}")
         self.clip, self.start, self.seconds = clip, float(start), float(seconds)
         self.options, self.door = options, door
-        self._window = _make_window(clip, self.start, self.seconds, options)
+        simulator = _simulator(options.dt, options.control)
+        self._window = simulator.window(
+            window_spec(clip, self.start, self.seconds, options, simulator))
         self._evaluate = self._window.loss_and_grad
         if door == "tensorflow":
             from workers.physics.tf_op import evaluate
@@ -169,16 +171,20 @@ def _clip(name: str) -> Clip:
     return load_clip(name, ensure_assets(), humanoid())
 
 
-def _make_window(name: str, start: float, seconds: float, options: PhysicsOptions) -> Window:
-    clip, model = _clip(name), humanoid()
-    check_window(clip, start, seconds)
+def window_spec(clip: str, start: float, seconds: float, options: PhysicsOptions,
+                simulator: Simulator) -> WindowSpec:
+    """What PhysicsLoss simulates: schedule, targets, reference and initial state of a window.
+
+    `simulator` must hold the humanoid. Errors as PhysicsLoss.
+    """
+    motion, model = _clip(clip), humanoid()
+    check_window(motion, start, seconds)
     steps = whole_steps(seconds, options.dt)
     n = round(model.n_actuated * options.control_rate * seconds)
     index = control_index(steps, n, model.n_actuated)
     frames = frame_steps(steps, seconds, options.frame_rate)
-    simulator = _simulator(options.dt, options.control)
 
-    q = pose_at(clip, start + options.dt * np.arange(steps + 1), model)
+    q = pose_at(motion, start + options.dt * np.arange(steps + 1), model)
     # Lift the whole window so that the first pose touches the ground without being in it.
     radii = np.array([sphere.radius for sphere in model.spheres])
     q[:, 2] += max(0.0, float(np.max(radii - simulator.spheres(q[0])[:, 2])))
@@ -186,9 +192,9 @@ def _make_window(name: str, start: float, seconds: float, options: PhysicsOption
     if options.control == "pd":
         # The joint part of a state; clips keep their quaternions' signs, so no target jumps.
         targets = q[1:, 7:] if options.target_base == "reference" else np.tile(q[0, 7:], (steps, 1))
-    return simulator.window(WindowSpec(
+    return WindowSpec(
         n_controls=n, control_index=index, targets=targets, frame_steps=frames,
         reference=np.stack([simulator.sites(q[s]) for s in frames]), q0=q[0],
-        qd0=velocity_at(clip, start, model), control_scale=options.control_scale,
+        qd0=velocity_at(motion, start, model), control_scale=options.control_scale,
         weight_position=options.weight_position, weight_control=options.weight_control,
-    ))
+    )

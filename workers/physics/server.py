@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 
 import numpy as np
 
@@ -115,10 +114,3 @@ class PhysicsLossServer:
                 loss_seconds=round(self._seconds, 4),
                 statuses=dict(self._statuses),
             )
-
-
-def heartbeat(server: PhysicsLossServer, wait: Callable[[float], bool]) -> None:
-    """Reports every few seconds until `wait(seconds)` says stop; an idle worker is alive too."""
-    while not wait(2.0):
-        server.report()
-    server.report()

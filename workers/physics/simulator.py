@@ -1,4 +1,4 @@
-"""The direct door: ctypes over libphysics.so. No TensorFlow; calls release the GIL.
+"""The direct door: the simulator through ctypes. No TensorFlow; calls release the GIL.
 
 Units SI, z up, states as in `workers.physics.model`. Both doors call the same C code, so they
 agree to the last bit. All methods may be called from any thread.
@@ -7,48 +7,27 @@ agree to the last bit. All methods may be called from any thread.
 from __future__ import annotations
 
 import ctypes
-import enum
-import functools
 import logging
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import DTypeLike
 
-from workers.physics.native import LIBRARY, generated_library
+from workers.physics.native import generated_library
+from workers.physics.native.binding import (
+    ModelInfo,
+    WindowRecord,
+    as_array,
+    check,
+    library,
+    pointer,
+)
+from workers.physics.native.binding import PhysicsError as PhysicsError
+from workers.physics.native.binding import Status as Status
 
-_INTERFACE = 2  # PHYSICS_INTERFACE in native/physics.h
-_log = logging.getLogger(__name__)
 _CONTROLS = {"torque": 0, "pd": 1}
-
-
-class Status(enum.IntEnum):
-    """What became of one evaluation."""
-
-    OK = 0
-    NONFINITE = 1  # the motion, its loss or gradient overflowed: loss +inf, gradient nan
-
-
-class PhysicsError(RuntimeError):
-    """The simulator library is missing, stale, or was handed a stale handle."""
-
-
-class _Info(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int32) for name in (
-        "nq", "nv", "n_actuated", "n_target", "n_sites", "n_spheres", "n_bodies",
-        "tape_variables")]
-
-
-class _Window(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_int32) for name in ("n_steps", "n_controls", "n_frames")),
-        *((name, ctypes.c_void_p) for name in (
-            "control_index", "targets", "frame_steps", "reference", "q0", "qd0")),
-        *((name, ctypes.c_double) for name in (
-            "control_scale", "weight_position", "weight_control")),
-    ]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,51 +56,11 @@ class WindowSpec:
     weight_control: float = 0.0
 
 
-@functools.cache
-def library() -> ctypes.CDLL:
-    """libphysics.so, loaded once. PhysicsError says how to build it when it is missing."""
-    remedy = "run: python -m workers.physics.native.build"
-    if not LIBRARY.exists():
-        raise PhysicsError(f"the simulator is not built; {remedy}")
-    try:
-        lib = ctypes.CDLL(str(LIBRARY))
-    except OSError as error:
-        raise PhysicsError(f"{LIBRARY} does not load ({error}); {remedy} --force") from error
-    lib.physics_last_error.restype = ctypes.c_char_p
-    if lib.physics_interface() != _INTERFACE:
-        raise PhysicsError(
-            f"{LIBRARY} has interface {lib.physics_interface()}, this code needs {_INTERFACE}; "
-            f"{remedy}"
-        )
-    return lib
-
-
-def _check(status: int) -> Status:
-    if status in (Status.OK, Status.NONFINITE):
-        return Status(status)
-    message = (library().physics_last_error() or b"").decode()
-    if status == 2:
-        raise ValueError(message)
-    raise PhysicsError(message)
-
-
-def _array(value: np.ndarray, shape: tuple[int, ...], what: str,
-           dtype: DTypeLike = np.float64) -> np.ndarray:
-    array: np.ndarray = np.ascontiguousarray(value, dtype=dtype)
-    if array.shape != shape:
-        raise ValueError(f"{what} must have shape {shape}, got {array.shape}")
-    return array
-
-
-def _pointer(array: np.ndarray) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
-
-
 class Simulator:
     """A model with its recorded step, at one time step and one kind of control.
 
     text: `workers.physics.model.model_text`. dt: s. control: "pd" or "torque". fast: use generated
-    code where it is built (build.py --fast): same numbers up to rounding, about six times faster.
+    code where it is built (build.py --fast): same numbers up to rounding, about nine times faster.
     """
 
     def __init__(self, text: str, dt: float, control: str, fast: bool = True):
@@ -129,13 +68,13 @@ class Simulator:
             raise ValueError(f"control must be 'pd' or 'torque', got {control!r}")
         lib = library()
         handle = ctypes.c_int64()
-        _check(lib.physics_model_create(text.encode(), ctypes.c_double(dt), _CONTROLS[control],
+        check(lib.physics_model_create(text.encode(), ctypes.c_double(dt), _CONTROLS[control],
                                         ctypes.byref(handle)))
         self._handle = handle
         weakref.finalize(self, lib.physics_model_destroy, handle)
         self.fast = fast and self._use_generated_code(generated_library(text, dt, control))
-        info = _Info()
-        _check(lib.physics_model_info(handle, ctypes.byref(info)))
+        info = ModelInfo()
+        check(lib.physics_model_info(handle, ctypes.byref(info)))
         self.dt, self.control = dt, control
         self.nq, self.nv = info.nq, info.nv
         self.n_actuated, self.n_target = info.n_actuated, info.n_target
@@ -149,7 +88,7 @@ class Simulator:
         code = ctypes.CDLL(str(path))  # never unloaded, so the pointers stay good
         functions = (ctypes.cast(getattr(code, name), ctypes.c_void_p)
                      for name in ("physics_step_vjp", "physics_sites_vjp"))
-        _check(library().physics_model_use_code(self._handle, *functions))
+        check(library().physics_model_use_code(self._handle, *functions))
         return True
 
     def window(self, spec: WindowSpec) -> Window:
@@ -158,27 +97,27 @@ class Simulator:
 
     def sites(self, q: np.ndarray) -> np.ndarray:
         """Positions of the compared points [n_sites, 3], m, at state q [nq]."""
-        return self._look("physics_sites", (self.n_sites, 3), _array(q, (self.nq,), "q"))
+        return self._look("physics_sites", (self.n_sites, 3), as_array(q, (self.nq,), "q"))
 
     def spheres(self, q: np.ndarray) -> np.ndarray:
         """Centers of the contact spheres [n_spheres, 3], m."""
-        return self._look("physics_spheres", (self.n_spheres, 3), _array(q, (self.nq,), "q"))
+        return self._look("physics_spheres", (self.n_spheres, 3), as_array(q, (self.nq,), "q"))
 
     def accelerations(self, q: np.ndarray, qd: np.ndarray, torque: np.ndarray) -> np.ndarray:
         """Joint accelerations [nv] without contact, control, damping and limits."""
-        return self._look("physics_accelerations", (self.nv,), _array(q, (self.nq,), "q"),
-                          _array(qd, (self.nv,), "qd"),
-                          _array(torque, (self.n_actuated,), "torque"))
+        return self._look("physics_accelerations", (self.nv,), as_array(q, (self.nq,), "q"),
+                          as_array(qd, (self.nv,), "qd"),
+                          as_array(torque, (self.n_actuated,), "torque"))
 
     def contacts(self, q: np.ndarray, qd: np.ndarray) -> np.ndarray:
         """Ground force on each contact sphere [n_spheres, 3], N, at this state and velocity."""
-        return self._look("physics_contacts", (self.n_spheres, 3), _array(q, (self.nq,), "q"),
-                          _array(qd, (self.nv,), "qd"))
+        return self._look("physics_contacts", (self.n_spheres, 3), as_array(q, (self.nq,), "q"),
+                          as_array(qd, (self.nv,), "qd"))
 
     def _look(self, function: str, shape: tuple[int, ...], *arrays: np.ndarray) -> np.ndarray:
         out = np.empty(shape)
         call = getattr(library(), function)
-        _check(call(self._handle, *map(_pointer, arrays), _pointer(out)))
+        check(call(self._handle, *map(pointer, arrays), pointer(out)))
         return out
 
 
@@ -187,22 +126,23 @@ class Window:
 
     def __init__(self, simulator: Simulator, spec: WindowSpec):
         steps, frames = len(spec.control_index), len(spec.frame_steps)
-        index = _array(spec.control_index, (steps, simulator.n_actuated), "control_index", np.int32)
-        frame_steps = _array(spec.frame_steps, (frames,), "frame_steps", np.int32)
-        reference = _array(spec.reference, (frames, simulator.n_sites, 3), "reference")
-        q0 = _array(spec.q0, (simulator.nq,), "q0")
-        qd0 = _array(spec.qd0, (simulator.nv,), "qd0")
+        axes = simulator.n_actuated
+        index = as_array(spec.control_index, (steps, axes), "control_index", np.int32)
+        frame_steps = as_array(spec.frame_steps, (frames,), "frame_steps", np.int32)
+        reference = as_array(spec.reference, (frames, simulator.n_sites, 3), "reference")
+        q0 = as_array(spec.q0, (simulator.nq,), "q0")
+        qd0 = as_array(spec.qd0, (simulator.nv,), "qd0")
         targets = None
         if spec.targets is not None:
-            targets = _array(spec.targets, (steps, simulator.n_target), "targets")
-        record = _Window(
+            targets = as_array(spec.targets, (steps, simulator.n_target), "targets")
+        record = WindowRecord(
             steps, spec.n_controls, frames, index.ctypes.data,
             None if targets is None else targets.ctypes.data, frame_steps.ctypes.data,
             reference.ctypes.data, q0.ctypes.data, qd0.ctypes.data, spec.control_scale,
             spec.weight_position, spec.weight_control,
         )
         handle = ctypes.c_int64()
-        _check(library().physics_window_create(simulator._handle, ctypes.byref(record),
+        check(library().physics_window_create(simulator._handle, ctypes.byref(record),
                                                ctypes.byref(handle)))
         self.simulator = simulator
         self.handle: int = handle.value
@@ -211,26 +151,26 @@ class Window:
 
     def loss_and_grad(self, x: np.ndarray) -> tuple[Status, float, np.ndarray]:
         """Status, loss and gradient [n_controls] at x float64 [n_controls]."""
-        x = _array(x, (self.n_controls,), "x")
+        x = as_array(x, (self.n_controls,), "x")
         loss, grad = ctypes.c_double(), np.empty(self.n_controls)
-        status = _check(library().physics_loss_and_grad(
-            ctypes.c_int64(self.handle), _pointer(x), self.n_controls, ctypes.byref(loss),
-            _pointer(grad)))
+        status = check(library().physics_loss_and_grad(
+            ctypes.c_int64(self.handle), pointer(x), self.n_controls, ctypes.byref(loss),
+            pointer(grad)))
         return status, loss.value, grad
 
     def loss(self, x: np.ndarray) -> tuple[Status, float]:
-        """Status and loss without the gradient (about thirty times cheaper)."""
-        x = _array(x, (self.n_controls,), "x")
+        """Status and loss without the gradient (three to thirty times cheaper)."""
+        x = as_array(x, (self.n_controls,), "x")
         loss = ctypes.c_double()
-        status = _check(library().physics_loss_and_grad(
-            ctypes.c_int64(self.handle), _pointer(x), self.n_controls, ctypes.byref(loss), None))
+        status = check(library().physics_loss_and_grad(
+            ctypes.c_int64(self.handle), pointer(x), self.n_controls, ctypes.byref(loss), None))
         return status, loss.value
 
     def rollout(self, x: np.ndarray) -> tuple[Status, np.ndarray, np.ndarray]:
         """Status, states q [S + 1, nq] and velocities qd [S + 1, nv]; zeros after an overflow."""
-        x = _array(x, (self.n_controls,), "x")
+        x = as_array(x, (self.n_controls,), "x")
         q = np.empty((self.n_steps + 1, self.simulator.nq))
         qd = np.empty((self.n_steps + 1, self.simulator.nv))
-        status = _check(library().physics_rollout(
-            ctypes.c_int64(self.handle), _pointer(x), self.n_controls, _pointer(q), _pointer(qd)))
+        status = check(library().physics_rollout(
+            ctypes.c_int64(self.handle), pointer(x), self.n_controls, pointer(q), pointer(qd)))
         return status, q, qd

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from workers.physics.native import OP_LIBRARY
-from workers.physics.simulator import PhysicsError, Status, library
+from workers.physics.native.binding import PhysicsError, Status, library
 
 
 @functools.cache

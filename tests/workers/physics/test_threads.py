@@ -16,15 +16,17 @@ def _assets(assets):
 
 
 def test_threads_are_bit_equal_and_windows_may_come_and_go():
-    cases = [(clip, control) for clip in ("walk", "roll", "kick") for control in ("pd", "torque")]
+    # There is no generated code for 1/240: the tapes and their slots are what is tested.
+    options = [PhysicsOptions(control=control, dt=1 / 240) for control in ("pd", "torque")]
+    cases = [(clip, option) for clip in ("walk", "roll", "kick") for option in options]
 
     def evaluate(case, seed):
-        loss = PhysicsLoss(case[0], 0.1, 0.25, PhysicsOptions(control=case[1]))
+        loss = PhysicsLoss(case[0], 0.1, 0.25, case[1])
         x = 0.1 * np.random.default_rng(seed).standard_normal(loss.dim)
         value, grad = loss.value_and_grad(x)
         return value, grad.tobytes()
 
-    jobs = [(case, seed) for seed in range(20) for case in cases]
+    jobs = [(case, seed) for seed in range(10) for case in cases]
     alone = [evaluate(*job) for job in jobs]
     with ThreadPoolExecutor(48) as pool:  # more threads than slots
         together = list(pool.map(lambda job: evaluate(*job), jobs))

@@ -10,6 +10,12 @@ LIBRARY = SOURCE_DIR / "lib" / "libphysics.so"
 OP_LIBRARY = SOURCE_DIR / "lib" / "physics_op.so"
 
 
+# What generated code depends on.
+_GENERATED_FROM = ("contact.hpp", "dynamics.hpp", "generate/generate.cc", "joint_forces.hpp",
+                   "kinematics.hpp", "model.cc", "model.hpp", "smooth.hpp", "spatial.hpp",
+                   "step.hpp")
+
+
 def generated_library(text: str, dt: float, control: str) -> Path:
     """Where generated code for this model text, dt and control lies once it is built.
 
@@ -17,6 +23,6 @@ def generated_library(text: str, dt: float, control: str) -> Path:
     model or an older simulator is never found.
     """
     digest = hashlib.sha256(f"{text}|{dt!r}|{control}".encode())
-    for source in sorted([*SOURCE_DIR.glob("*.hpp"), SOURCE_DIR / "generate" / "generate.cc"]):
-        digest.update(source.read_bytes())
+    for source in _GENERATED_FROM:
+        digest.update((SOURCE_DIR / source).read_bytes())
     return LIBRARY.parent / f"generated_{control}_{digest.hexdigest()[:16]}.so"

@@ -2,10 +2,11 @@
 
     python -m workers.physics.native.build          # the simulator, and the op beside tensorflow
     python -m workers.physics.native.build --op     # both; an error when tensorflow is missing
-    python -m workers.physics.native.build --fast   # also generated code for the humanoid's gradient
+    python -m workers.physics.native.build --fast   # also generated code for the gradient (minute)
 
 Compiles only what is older than its sources. Needs g++ and the header packages cmeel-cppad and
-cmeel-eigen; the op also needs tensorflow, generated code cmeel-cppadcodegen. Flags and the two-ABI rule: fact sheet stack.md, 5.
+cmeel-eigen; the op also needs tensorflow, generated code cmeel-cppadcodegen. Flags and the two-ABI
+rule: fact sheet stack.md, 5.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def build_op(force: bool = False) -> Path:
 def build_generated(text: str, dt: float, control: str, force: bool = False) -> Path:
     """Builds generated code for one model text, dt (s) and control; returns its path.
 
-    `Simulator` picks it up by itself: the same numbers up to rounding, about six times faster.
+    `Simulator` picks it up by itself: the same numbers up to rounding, about nine times faster.
     """
     output = generated_library(text, dt, control)
     if output.exists() and not force:

@@ -1,85 +1,13 @@
 // The C interface: checks arguments, looks handles up, turns exceptions into status codes.
 #include "physics.h"
 
-#include "step.hpp"
-#include "window.hpp"
+#include "interface.hpp"
 
-#include <cmath>
+#include <algorithm>
 #include <limits>
-#include <map>
-#include <mutex>
-#include <stdexcept>
 
 namespace optimus_physics {
 namespace {
-
-thread_local std::string last_error;
-
-struct BadHandle : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-// Handles of one kind. Never destroyed, so threads may still call in while the process exits.
-template <class Object> class Registry {
- public:
-  explicit Registry(const char* kind) : kind_(kind) {}
-  int64_t add(std::shared_ptr<Object> object) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    objects_[++last_] = std::move(object);
-    return last_;
-  }
-  std::shared_ptr<Object> get(int64_t handle) { return find(handle, false); }
-  // The object is returned so that it dies outside the lock.
-  std::shared_ptr<Object> remove(int64_t handle) { return find(handle, true); }
-
- private:
-  std::shared_ptr<Object> find(int64_t handle, bool erase) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    const auto found = objects_.find(handle);
-    if (found == objects_.end()) {
-      throw BadHandle(std::string("no ") + kind_ + " has handle " + std::to_string(handle) +
-                      "; it was destroyed or belongs to another process");
-    }
-    std::shared_ptr<Object> object = found->second;
-    if (erase) objects_.erase(found);
-    return object;
-  }
-  const char* kind_;
-  std::mutex mutex_;
-  std::map<int64_t, std::shared_ptr<Object>> objects_;
-  int64_t last_ = 0;
-};
-
-Registry<Simulator>& simulators() {
-  static auto* const registry = new Registry<Simulator>("model");
-  return *registry;
-}
-Registry<Window>& windows() {
-  static auto* const registry = new Registry<Window>("window");
-  return *registry;
-}
-
-template <class Body> int guarded(Body body) {
-  try {
-    return body();
-  } catch (const BadHandle& e) {
-    last_error = e.what();
-    return PHYSICS_BAD_HANDLE;
-  } catch (const std::invalid_argument& e) {
-    last_error = e.what();
-    return PHYSICS_BAD_ARGUMENT;
-  } catch (const std::exception& e) {
-    last_error = e.what();
-    return PHYSICS_INTERNAL;
-  } catch (...) {
-    last_error = "unknown error";
-    return PHYSICS_INTERNAL;
-  }
-}
-
-void require(bool ok, const char* what) {
-  if (!ok) throw std::invalid_argument(what);
-}
 
 template <class Number> std::vector<Number> copied(const Number* from, std::size_t n) {
   return std::vector<Number>(from, from + n);
@@ -208,7 +136,7 @@ int physics_loss_and_grad(int64_t window, const double* x, int32_t n, double* lo
     if (loss_and_grad(*w, x, loss, grad)) return PHYSICS_OK;
     *loss = std::numeric_limits<double>::infinity();
     if (grad) std::fill_n(grad, n, std::numeric_limits<double>::quiet_NaN());
-    last_error = "the simulated motion, its loss or its gradient is not finite";
+    last_error() = "the simulated motion, its loss or its gradient is not finite";
     return PHYSICS_NONFINITE;
   });
 }
@@ -222,74 +150,10 @@ int physics_rollout(int64_t window, const double* x, int32_t n, double* q, doubl
     const bool finite = roll_out(*w, x, r);
     std::copy(r.q.begin(), r.q.end(), q);
     std::copy(r.qd.begin(), r.qd.end(), qd);
-    if (!finite) last_error = "the simulated motion is not finite";
+    if (!finite) last_error() = "the simulated motion is not finite";
     return finite ? PHYSICS_OK : PHYSICS_NONFINITE;
   });
 }
 
-int physics_sites(int64_t model, const double* q, double* sites) {
-  return guarded([&] {
-    require(q && sites, "q or sites is null");
-    const auto simulator = simulators().get(model);
-    std::vector<BodyPose<double>> poses;
-    body_poses<double>(simulator->model, q, poses);
-    site_positions<double>(simulator->model, poses, sites);
-    return PHYSICS_OK;
-  });
-}
-
-int physics_spheres(int64_t model, const double* q, double* centers) {
-  return guarded([&] {
-    require(q && centers, "q or centers is null");
-    const auto simulator = simulators().get(model);
-    const Model& m = simulator->model;
-    std::vector<BodyPose<double>> poses;
-    body_poses<double>(m, q, poses);
-    for (const Sphere& s : m.spheres) {
-      const Vec3<double> at = poses[s.body].p + poses[s.body].R * s.center;
-      for (int k = 0; k < 3; ++k) *centers++ = at(k);
-    }
-    return PHYSICS_OK;
-  });
-}
-
-int physics_accelerations(int64_t model, const double* q, const double* qd, const double* torque,
-                          double* qacc) {
-  return guarded([&] {
-    require(q && qd && torque && qacc, "an array is null");
-    const auto simulator = simulators().get(model);
-    const Model& m = simulator->model;
-    Workspace<double> ws;
-    prepare<double>(m, q, qd, ws);
-    for (std::size_t i = 0; i < m.bodies.size(); ++i) {
-      const Body& b = m.bodies[i];
-      if (b.joint == JointType::kFree) continue;
-      Vec3<double> t(torque[b.u], 0, 0);
-      if (b.joint == JointType::kSpherical) {
-        t = ws.poses[i].R * Vec3<double>(torque[b.u], torque[b.u + 1], torque[b.u + 2]);
-      }
-      ws.joints[i] = {t, 0.0};
-    }
-    forward_dynamics<double>(m, ws);
-    std::copy(ws.qacc.begin(), ws.qacc.end(), qacc);
-    return PHYSICS_OK;
-  });
-}
-
-int physics_contacts(int64_t model, const double* q, const double* qd, double* forces) {
-  return guarded([&] {
-    require(q && qd && forces, "an array is null");
-    const auto simulator = simulators().get(model);
-    const Model& m = simulator->model;
-    Workspace<double> ws;
-    prepare<double>(m, q, qd, ws);
-    for (const Sphere& s : m.spheres) {
-      const auto c = contact_point<double>(m, s, ws.poses[s.body], ws.motions[s.body]);
-      for (int k = 0; k < 3; ++k) *forces++ = c.force(k);
-    }
-    return PHYSICS_OK;
-  });
-}
-
-const char* physics_last_error(void) { return last_error.c_str(); }
+const char* physics_last_error(void) { return last_error().c_str(); }
 int physics_interface(void) { return PHYSICS_INTERFACE; }

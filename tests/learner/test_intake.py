@@ -1,0 +1,293 @@
+"""The intake: each refusal has its reason, and noise sums are right whatever came before."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from learner.intake import REASONS, Intake
+from optimus import checkpoint, noise
+from optimus.config import AnalyticTask, Estimator, Layout, MetaOptimizer, TrainConfig
+from optimus.estimators import pes
+from optimus.wire import Sample, Version, encode, pack, unpack
+
+RUN, SIZE, WINDOW, WINDOWS = "0123456789ab", 50, 3, 6
+NOW = Version(epoch=2, step=10)
+
+
+def config(synchronous=False, kind="gaussian"):
+    return TrainConfig(
+        name="test",
+        task=AnalyticTask(dim=2),
+        updates=100,
+        seed=11,
+        synchronous=synchronous,
+        estimator=Estimator(noise=kind, truncation=WINDOW, horizon=WINDOW * WINDOWS),
+        meta=MetaOptimizer(batch=4),
+        layout=Layout(actors=1, groups=1, lanes=4, workers=0),
+        max_staleness=3,
+    )
+
+
+def drawn(episode, window, kind="gaussian"):
+    return noise.draw(11, episode, window, SIZE, 0.01, kind)
+
+
+def regenerated(episode, window, kind="gaussian"):
+    """The sum of an episode's noise, drawn from its seeds in order."""
+    total = None
+    for each in range(window + 1):
+        total = pes.advance(total, drawn(episode, each, kind))
+    return total
+
+
+def sample(episode=7, window=0, kind="gaussian", **changes):
+    random = np.random.default_rng([episode % 2**32, window])
+    values = dict(
+        run_id=RUN,
+        actor=0,
+        incarnation="a",
+        episode=episode,
+        window=window,
+        versions=[[NOW.epoch, NOW.step]] * (window + 1),
+        losses=random.normal(size=(2, WINDOW)).astype(np.float32),
+        mask=np.ones(WINDOW, bool),
+        last=window == WINDOWS - 1,
+        failed=False,
+        evaluations=6,
+        seconds=0.25,
+        noise_checksum=noise.checksum(drawn(episode, window, kind)),
+    )
+    return encode(Sample(**{**values, **changes}))
+
+
+@pytest.fixture
+def intake():
+    return Intake(config(), RUN, SIZE)
+
+
+# -------------------------------------------------------------------------------------- acceptance
+
+
+@pytest.mark.parametrize("kind", noise.KINDS)
+def test_an_accepted_sample_carries_sum_and_difference(kind):
+    intake = Intake(config(kind=kind), RUN, SIZE)
+    for window in range(WINDOWS):
+        got = intake.accept(sample(window=window, kind=kind), NOW)
+        assert got.accumulated.tobytes() == regenerated(7, window, kind).tobytes()
+        losses = got.sample.losses.astype(np.float64)
+        assert got.difference == pytest.approx((losses[0] - losses[1]).mean(), rel=1e-12)
+    assert (intake.accepted, intake.redrawn, intake.failed, intake.empty) == (WINDOWS, 0, 0, 0)
+    assert intake.refused == dict.fromkeys(REASONS, 0)
+    assert intake.open_episodes() == {}  # the last window closes the episode
+
+
+def test_masked_steps_may_be_anything(intake):
+    losses = np.float32([[1.0, np.nan, np.inf], [0.5, 1.0, np.inf]])
+    mask = np.array([True, False, False])
+    got = intake.accept(sample(losses=losses, mask=mask, failed=True, last=True), NOW)
+    assert got.difference == 0.5
+    assert (intake.failed, intake.empty, intake.open_episodes()) == (1, 0, {})
+
+
+def test_a_window_without_scored_steps_is_counted(intake):
+    got = intake.accept(sample(mask=np.zeros(WINDOW, bool), failed=True, last=True), NOW)
+    assert got.difference == 0.0
+    assert (intake.accepted, intake.failed, intake.empty) == (1, 1, 1)
+
+
+# ---------------------------------------------------------------------------------------- refusals
+
+EARLIER = [[2, 8], [2, 9]]
+REFUSALS = {
+    "garbage": (b"OPT1\x93", "malformed", "malformed message"),
+    "another message": (pack({"a": 1}), "malformed", "not a Sample"),
+    "another schema": (sample(schema="es/2"), "malformed", "schema 'es/2'"),
+    "another window length": (
+        sample(losses=np.zeros((2, 4), np.float32)), "malformed", "losses float32(2, 4)"
+    ),
+    "window past the horizon": (sample(window=WINDOWS), "malformed", "out of range"),
+    "versions of another window": (
+        sample(window=1, versions=[[2, 10]]), "malformed", "1 versions for window 1"
+    ),
+    "version of another type": (
+        sample(versions=[[2, "10"]]), "malformed", "version [2, '10']"
+    ),
+    "another run": (
+        sample(run_id="ba9876543210"), "foreign_run", "window 0 of episode 7: run ba9876543210"
+    ),
+    "another epoch": (
+        sample(versions=[[1, 10]]), "foreign_epoch", "window 0 of episode 7: versions [[1, 10]]"
+    ),
+    "begun in another epoch": (
+        sample(window=2, versions=[[1, 9], [2, 9], [2, 10]]), "foreign_epoch", "window 2"
+    ),
+    "too old": (sample(versions=[[2, 6]]), "stale", "window 0 of episode 7: 4 updates old"),
+    "from the future": (sample(versions=[[2, 11]]), "stale", "-1 updates old"),
+    "NaN": (
+        sample(losses=np.float32([[1, np.nan, 1], [1, 1, 1]])), "nonfinite", "window 0 of episode 7"
+    ),
+    "infinite on both sides": (
+        sample(losses=np.full((2, WINDOW), np.inf, np.float32)), "nonfinite", "window 0"
+    ),
+    "other noise": (sample(noise_checksum=1), "noise_mismatch", "another JAX version"),
+    "noise of another window": (
+        sample(window=1, noise_checksum=noise.checksum(drawn(7, 0))), "noise_mismatch", "window 1"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_refusal_is_counted_under_its_reason(intake, case):
+    data, reason, message = REFUSALS[case]
+    assert intake.accept(data, NOW) is None
+    assert intake.refused == {**dict.fromkeys(REASONS, 0), reason: 1}
+    assert intake.last_refusal.startswith(f"{reason}: ") and message in intake.last_refusal
+    assert (intake.accepted, intake.open_episodes()) == (0, {})
+    # What was refused leaves no trace: the sample that should have come is taken.
+    assert intake.accept(sample(), NOW).accumulated.tobytes() == regenerated(7, 0).tobytes()
+
+
+def test_every_reason_is_tested():
+    assert {reason for _, reason, _ in REFUSALS.values()} | {"duplicate"} == set(REASONS)
+
+
+def test_a_window_is_taken_once(intake):
+    first, second = sample(window=0), sample(window=1)
+    assert intake.accept(first, NOW) and intake.accept(second, NOW)
+    for data in (second, first):
+        assert intake.accept(data, NOW) is None
+    assert intake.refused["duplicate"] == 2
+    assert intake.last_refusal == "duplicate: window 0 of episode 7"
+
+
+def test_a_finished_episode_stays_known(intake):
+    assert intake.accept(sample(last=True, failed=True), NOW)
+    assert intake.accept(sample(last=True, failed=True), NOW) is None
+    assert intake.refused["duplicate"] == 1
+
+
+@pytest.mark.parametrize("age", range(5))
+def test_the_staleness_bound_is_of_the_newest_window(intake, age):
+    data = sample(window=1, versions=[[2, 0], [2, 10 - age]])
+    got = intake.accept(data, NOW)
+    assert (got is not None) == (age <= 3)
+    assert got is None or got.staleness == age
+
+
+@pytest.mark.parametrize("step", [9, 11])
+def test_a_synchronous_run_takes_the_newest_version_only(step):
+    intake = Intake(config(synchronous=True), RUN, SIZE)
+    assert intake.accept(sample(versions=[[2, step]]), NOW) is None
+    assert intake.refused["stale"] == 1
+    assert intake.accept(sample(), NOW).staleness == 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_no_change_of_a_sample_raises(data):
+    """Whatever arrives is accepted or refused with a reason; the learner lives on."""
+    tree = unpack(sample(window=1))
+    junk = (
+        st.none() | st.booleans() | st.integers(-1, 2**65) | st.floats() | st.text(max_size=2)
+        | st.lists(st.lists(st.integers(0, 11) | st.text(max_size=1), max_size=3), max_size=3)
+        | st.sampled_from([np.zeros((2, WINDOW)), np.zeros(0, bool), np.full((2, 3), np.inf)])
+    )  # fmt: skip
+    changes = data.draw(st.dictionaries(st.sampled_from(sorted(tree)), junk, max_size=2))
+    message = bytearray(pack({**tree, **changes}))
+    if data.draw(st.booleans()):
+        message[data.draw(st.integers(0, len(message) - 1))] ^= data.draw(st.integers(1, 255))
+    intake = Intake(config(), RUN, SIZE)
+    accepted = intake.accept(bytes(message), NOW)
+    assert intake.refused.total() == (accepted is None)
+    assert intake.accepted == (accepted is not None)
+
+
+# ------------------------------------------------------------------------------------------ sums
+
+
+def test_sums_are_the_same_after_eviction():
+    """A cache of one episode, three episodes in turn: nearly every sum is drawn again."""
+    intake = Intake(config(), RUN, SIZE, max_open=1)
+    for window in range(4):
+        for episode in (3, 2**40, 2**64 - 1):
+            got = intake.accept(sample(episode, window), NOW)
+            assert got.accumulated.tobytes() == regenerated(episode, window).tobytes()
+            assert len(intake.open_episodes()) == 1
+    assert intake.redrawn == 9
+
+
+def test_sums_are_the_same_after_skipped_windows(intake):
+    for window in (0, 2, 5):
+        got = intake.accept(sample(window=window), NOW)
+        assert got.accumulated.tobytes() == regenerated(7, window).tobytes()
+    assert intake.redrawn == 0  # went on from the cached sum
+
+
+def test_sums_are_the_same_for_an_episode_met_in_its_middle(intake):
+    got = intake.accept(sample(window=4), NOW)
+    assert got.accumulated.tobytes() == regenerated(7, 4).tobytes()
+    assert intake.redrawn == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, WINDOWS - 1)), max_size=15),
+    st.integers(1, 3),
+)
+def test_sums_are_the_same_in_any_order_and_cache(arrivals, max_open):
+    intake = Intake(config(), RUN, SIZE, max_open=max_open)
+    newest = {}
+    for episode, window in arrivals:
+        got = intake.accept(sample(episode, window), NOW)
+        assert (got is None) == (window <= newest.get(episode, -1))
+        if got is not None:
+            newest[episode] = window
+            assert got.accumulated.tobytes() == regenerated(episode, window).tobytes()
+        assert len(intake.open_episodes()) <= max_open
+
+
+def test_using_a_sum_does_not_change_the_next(intake):
+    intake.accept(sample(window=0), NOW).accumulated[:] = 0.5  # the caller's own copy or not
+    got = intake.accept(sample(episode=8), NOW)
+    assert got.accumulated.tobytes() == regenerated(8, 0).tobytes()
+
+
+def test_memory_of_accepted_windows_is_bounded():
+    intake = Intake(config(), RUN, SIZE, max_open=2)
+    for episode in range(150):
+        intake.accept(sample(episode, last=True), NOW)
+    assert len(intake.state()["accepted"]) == 128
+    assert intake.accept(sample(149, last=True), NOW) is None  # the newest are still known
+
+
+# ----------------------------------------------------------------------------------------- resume
+
+
+def test_state_survives_a_checkpoint(tmp_path, intake):
+    for episode, window in ((7, 0), (2**64 - 1, 0), (7, 1), (9, 0)):
+        intake.accept(sample(episode, window), NOW)
+    intake.accept(sample(12, last=True), NOW)
+    path = checkpoint.save(tmp_path, 1, intake.state(), {})
+
+    resumed = Intake(config(), RUN, SIZE)
+    resumed.load_state(checkpoint.load(path).arrays)
+    assert resumed.open_episodes() == intake.open_episodes() == {7: 1, 2**64 - 1: 0, 9: 0}
+    for episode, window in ((7, 1), (9, 0), (12, 0)):  # known before, known after
+        assert resumed.accept(sample(episode, window), NOW) is None
+    assert resumed.refused["duplicate"] == 3
+    for episode, window in ((7, 2), (2**64 - 1, 1), (9, 1)):
+        got, other = (each.accept(sample(episode, window), NOW) for each in (resumed, intake))
+        assert got.accumulated.tobytes() == other.accumulated.tobytes()
+        assert got.accumulated.tobytes() == regenerated(episode, window).tobytes()
+    assert resumed.redrawn == 0
+    for name, array in intake.state().items():
+        np.testing.assert_array_equal(resumed.state()[name], array)
+
+
+def test_an_empty_state_survives_too(tmp_path, intake):
+    path = checkpoint.save(tmp_path, 1, intake.state(), {})
+    resumed = Intake(config(), RUN, SIZE)
+    resumed.load_state(checkpoint.load(path).arrays)
+    assert resumed.open_episodes() == {}
+    assert resumed.accept(sample(), NOW)

@@ -1,0 +1,88 @@
+"""ctypes over libphysics.so: loading, structures, status codes (native/physics.h)."""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import functools
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from workers.physics.native import LIBRARY
+
+INTERFACE = 2  # PHYSICS_INTERFACE in physics.h
+
+
+class Status(enum.IntEnum):
+    """What became of one evaluation."""
+
+    OK = 0
+    NONFINITE = 1  # the motion, its loss or gradient overflowed: loss +inf, gradient nan
+
+
+class PhysicsError(RuntimeError):
+    """The simulator library is missing, stale, or was handed a stale handle."""
+
+
+class ModelInfo(ctypes.Structure):
+    """PhysicsModelInfo."""
+
+    _fields_ = [(name, ctypes.c_int32) for name in (
+        "nq", "nv", "n_actuated", "n_target", "n_sites", "n_spheres", "n_bodies",
+        "tape_variables")]
+
+
+class WindowRecord(ctypes.Structure):
+    """PhysicsWindow."""
+
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in ("n_steps", "n_controls", "n_frames")),
+        *((name, ctypes.c_void_p) for name in (
+            "control_index", "targets", "frame_steps", "reference", "q0", "qd0")),
+        *((name, ctypes.c_double) for name in (
+            "control_scale", "weight_position", "weight_control")),
+    ]
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """libphysics.so, loaded once. PhysicsError says how to build it when it is missing."""
+    remedy = "run: python -m workers.physics.native.build"
+    if not LIBRARY.exists():
+        raise PhysicsError(f"the simulator is not built; {remedy}")
+    try:
+        lib = ctypes.CDLL(str(LIBRARY))
+    except OSError as error:
+        raise PhysicsError(f"{LIBRARY} does not load ({error}); {remedy} --force") from error
+    lib.physics_last_error.restype = ctypes.c_char_p
+    if lib.physics_interface() != INTERFACE:
+        raise PhysicsError(
+            f"{LIBRARY} has interface {lib.physics_interface()}, this code needs {INTERFACE}; "
+            f"{remedy}"
+        )
+    return lib
+
+
+def check(status: int) -> Status:
+    """The status as an enum; ValueError or PhysicsError with the library's line for the others."""
+    if status in (Status.OK, Status.NONFINITE):
+        return Status(status)
+    message = (library().physics_last_error() or b"").decode()
+    if status == 2:
+        raise ValueError(message)
+    raise PhysicsError(message)
+
+
+def as_array(value: np.ndarray, shape: tuple[int, ...], what: str,
+           dtype: DTypeLike = np.float64) -> np.ndarray:
+    """A contiguous array of this shape and dtype; ValueError naming it when the shape differs."""
+    array: np.ndarray = np.ascontiguousarray(value, dtype=dtype)
+    if array.shape != shape:
+        raise ValueError(f"{what} must have shape {shape}, got {array.shape}")
+    return array
+
+
+def pointer(array: np.ndarray) -> ctypes.c_void_p:
+    """Address of a contiguous array the caller keeps alive."""
+    return ctypes.c_void_p(array.ctypes.data)
