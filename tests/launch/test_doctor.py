@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pathlib
 import re
@@ -14,7 +15,8 @@ from collections.abc import Callable
 import pytest
 
 from launch import doctor as doctors
-from launch.doctor import Check, Failed, Skipped, doctor
+from launch.checks import Check, Failed, Skipped
+from launch.doctor import doctor
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -121,12 +123,12 @@ MISSING = {"launchpad", "courier", "reverb", "tensorflow"}
 def test_without_the_distributed_libraries_their_checks_are_skipped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    find = doctors.importlib.util.find_spec
+    find = importlib.util.find_spec
 
     def blocked(name: str, package: str | None = None) -> object:
         return None if name.partition(".")[0] in MISSING else find(name, package)
 
-    monkeypatch.setattr(doctors.importlib.util, "find_spec", blocked)
+    monkeypatch.setattr(importlib.util, "find_spec", blocked)
     checks: list[Callable[[], str]] = [c.run for c in doctors.CHECKS if c.run.__name__ in {
         "_op", "_courier", "_reverb", "_libpython"}]  # fmt: skip
     for check in [*checks, doctors.REAL_RUN.run]:

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from launch.watch import NotARun, Status, read_status, watch
+from launch.status import NotARun, Status, read_status
+from launch.watch import watch
 from optimus.metrics import MetricsWriter
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -51,6 +52,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     fake = Clock()
     monkeypatch.setattr("optimus.metrics.time", fake)
+    monkeypatch.setattr("launch.status.time", fake)
     monkeypatch.setattr("launch.watch.time", fake)
     return fake
 
