@@ -11,24 +11,24 @@ help:  ## this list
 setup:  ## the environment in .venv (CPython 3.10: everything; 3.11 and newer: in process; PYTHON=... chooses)
 	@sh scripts/setup.sh
 
-native: setup  ## compile the simulator and, beside TensorFlow, its op
-	@$(PY) -m workers.physics.native.build
+native: assets  ## compile the simulator, its TensorFlow op and its generated gradient (the last two: CPython 3.10)
+	@fast=; [ "$$(cat .venv/environment)" = base ] || fast=--fast; $(PY) -m workers.physics.native.build $$fast
 
 assets: setup  ## fetch the humanoid and the motion clips
 	@$(PY) -m workers.physics.assets
 
-train: native assets  ## meta-train physics-small (arguments: ARGS="--run-dir D")
+train: native  ## meta-train physics-small (arguments: ARGS="--run-dir D")
 	@launch=inprocess; [ "$$(cat .venv/environment)" = base ] || launch=local_mp; \
 	exec .venv/bin/optimus train physics-small --launch $$launch $(ARGS)
 
-test: lint native assets  ## lint, type check and all tests (arguments: ARGS="-k pes")
+test: lint native  ## lint, type check and all tests (arguments: ARGS="-k pes")
 	@$(PY) -m pytest -q $(ARGS)
 
 lint: setup  ## ruff and mypy
 	@$(PY) -m ruff check -q
 	@$(PY) -m mypy --no-error-summary
 
-doctor: native assets  ## check every native library and engine
+doctor: native  ## check every native library and engine
 	@.venv/bin/optimus doctor
 
 lock:  ## resolve requirements/*.in again (maintainers; needs uv)

@@ -75,12 +75,12 @@ class Intake:
             return self._refuse("foreign_run", f"{where}: run {sample.run_id}")
         if any(epoch != version.epoch for epoch, _ in sample.versions):
             return self._refuse("foreign_epoch", f"{where}: versions {sample.versions}")
+        # Before staleness: a duplicate that comes after its update is harmless, not stale.
+        if sample.window <= self._accepted.get(sample.episode, -1):
+            return self._refuse("duplicate", where)
         staleness = version.step - sample.versions[-1][1]
         if not 0 <= staleness <= self._config.staleness_bound:
             return self._refuse("stale", f"{where}: {staleness} updates old")
-        done = self._accepted.get(sample.episode, -1)
-        if sample.window <= done:
-            return self._refuse("duplicate", where)
         if not np.isfinite(sample.losses[:, sample.mask]).all():
             return self._refuse("nonfinite", where)
         difference = pes.mean_difference(sample.losses, sample.mask)

@@ -199,7 +199,7 @@ def test_a_crash_at_any_write_leaves_a_usable_checkpoint(tmp_path, monkeypatch, 
 def test_a_full_disk_at_the_very_first_checkpoint_leaves_nothing(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         Fuse(patch, 2, killed=False)
-        with pytest.raises(CheckpointError, match="cannot write checkpoint .*No space left"):
+        with pytest.raises(CheckpointError, match=r"cannot write checkpoint .*No space left"):
             save(tmp_path, 0, arrays(0), {})
     assert load_latest(tmp_path) == (None, [])
 

@@ -14,7 +14,7 @@ NAMES = sorted(tasks.FAMILIES)
 DIM = 6
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def compiled(name):
     """(make, value and gradient) of a family, jitted."""
     make = jax.jit(functools.partial(tasks.make, name, DIM))

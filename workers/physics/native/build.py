@@ -21,6 +21,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
+from workers.physics.assets import AssetError
 from workers.physics.native import LIBRARY, OP_LIBRARY, SOURCE_DIR, generated_library
 
 
@@ -107,8 +108,16 @@ def _is_fresh(output: Path, inputs: list[Path]) -> bool:
     return output.exists() and output.stat().st_mtime >= max(p.stat().st_mtime for p in inputs)
 
 
+def _compiler() -> str:
+    compiler = os.environ.get("CXX") or "g++"
+    if shutil.which(compiler) is None:
+        raise BuildError(f"no C++ compiler: {compiler} is not installed (apt-get install g++)")
+    return compiler
+
+
 def _header_dir() -> Path:
     """The include directory that holds cppad/ and eigen3/."""
+    _compiler()  # without one, headers would not help: say that first
     for key in ("purelib", "platlib"):
         include = Path(sysconfig.get_paths()[key]) / "cmeel.prefix" / "include"
         if (include / "cppad").is_dir() and (include / "eigen3").is_dir():
@@ -119,9 +128,7 @@ def _header_dir() -> Path:
 
 
 def _compile(flags: list[str], sources: list[Path], output: Path, libraries: list[str]) -> None:
-    compiler = os.environ.get("CXX") or "g++"
-    if shutil.which(compiler) is None:
-        raise BuildError(f"no C++ compiler: {compiler} is not installed (apt-get install g++)")
+    compiler = _compiler()
     output.parent.mkdir(exist_ok=True)
     # Compiled beside the target and renamed, so nobody ever loads half a library.
     handle, temporary = tempfile.mkstemp(dir=output.parent, suffix=".so")
@@ -149,7 +156,7 @@ def main(argv: list[str] | None = None) -> int:
             print(build_op(arguments.force))
         if arguments.fast:
             print(*build_humanoid_code(arguments.force), sep="\n")
-    except BuildError as error:
+    except (AssetError, BuildError) as error:
         print(f"build: {error}", file=sys.stderr)
         return 1
     return 0

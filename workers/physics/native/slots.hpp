@@ -1,9 +1,9 @@
 // Threads and CppAD.
 //
-// CppAD keeps one memory pool per thread NUMBER, and the callers' threads (Python's) come and go. So
-// an evaluation leases a slot, a small number that no other thread holds meanwhile, and that slot is
-// its CppAD thread number. Each slot owns its copy of every tape; evaluations in different slots
-// really run at the same time. When all slots are taken the caller waits.
+// CppAD keeps one memory pool per thread NUMBER, and the callers' threads (Python's) come and go.
+// So an evaluation leases a slot, a small number that no other thread holds meanwhile, and that
+// slot is its CppAD thread number. Each slot owns its copy of every tape; evaluations in different
+// slots really run at the same time. When all slots are taken the caller waits.
 #pragma once
 
 #include <condition_variable>

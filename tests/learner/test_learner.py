@@ -1,0 +1,450 @@
+"""The learner with a stream in memory and samples made by hand; no actor, no server."""
+
+import collections
+import errno
+import itertools
+import json
+import os
+import threading
+
+import numpy as np
+import pytest
+
+import learner.learner as learner_module
+from learner.learner import Learner, LearnerError, theta_from_arrays
+from optimus import checkpoint, meta_update, noise
+from optimus.checkpoint import CheckpointError
+from optimus.config import (
+    AnalyticTask,
+    Estimator,
+    Layout,
+    MetaOptimizer,
+    TrainConfig,
+    config_hash,
+)
+from optimus.estimators import pes
+from optimus.metrics import MetricsWriter, read
+from optimus.wire import Sample, Session, Version, decode, encode, unpack
+
+LANES, WINDOW, WINDOWS = 4, 2, 3
+PARAMS = {
+    "network": {"m/l": {"w": np.ones((4, 5), np.float32), "b": np.zeros(5, np.float32)}},
+    "decays": {"rms": np.float32(0.5)},
+}
+LAYOUT = noise.layout_of(PARAMS)
+THETA = LAYOUT.flatten(PARAMS)
+OPEN = []  # metrics files of this test
+
+
+def config(synchronous=True, **changes):
+    values = dict(
+        name="test",
+        task=AnalyticTask(dim=2),
+        updates=6,
+        seed=3,
+        synchronous=synchronous,
+        estimator=Estimator(truncation=WINDOW, horizon=WINDOW * WINDOWS),
+        meta=MetaOptimizer(batch=LANES, learning_rate=0.01),
+        layout=Layout(actors=1, groups=1, lanes=LANES, workers=0),
+        checkpoint_every=2,
+        keep_checkpoints=10,
+        max_staleness=2,
+    )
+    return TrainConfig(**{**values, **changes})
+
+
+class Stream:
+    """A `SampleReader` over a list."""
+
+    def __init__(self, stop=None):
+        self.waiting, self.stop = collections.deque(), stop
+
+    def get(self, timeout):
+        if not self.waiting and self.stop is not None:
+            self.stop.set()
+        return self.waiting.popleft() if self.waiting else None
+
+    def close(self):
+        self.waiting.clear()
+
+
+class Bench:
+    """A learner, its stream, and the samples that its actors would send."""
+
+    def __init__(self, run_dir, config=config(), **arguments):  # noqa: B008 - frozen
+        self.stop = threading.Event()
+        self.stream = Stream(self.stop)
+        OPEN.append(MetricsWriter(run_dir, "learner"))
+        self.learner = Learner(
+            config, run_dir, LAYOUT, THETA, self.stream, OPEN[-1], **arguments
+        )
+        self.config, self.run_dir = config, run_dir
+        self.session = decode(Session, self.learner.session())
+
+    def sample(self, lane, **changes):
+        """Lane `lane`'s sample for the current version: in step s it is in window s mod 3."""
+        now = self.learner.version
+        window = now.step % WINDOWS
+        episode = 1000 + lane + LANES * (now.step // WINDOWS)
+        random = np.random.default_rng([episode, window])
+        estimator = self.config.estimator
+        drawn = noise.draw(
+            self.config.seed, episode, window, LAYOUT.size, estimator.sigma, estimator.noise
+        )
+        values = dict(
+            run_id=self.session.run_id,
+            actor=0,
+            incarnation="a",
+            episode=episode,
+            window=window,
+            versions=[[now.epoch, now.step - window + k] for k in range(window + 1)],
+            losses=random.normal(size=(2, WINDOW)).astype(np.float32),
+            mask=np.ones(WINDOW, bool),
+            last=window == WINDOWS - 1,
+            failed=False,
+            evaluations=4,
+            seconds=0.5,
+            noise_checksum=noise.checksum(drawn),
+        )
+        return encode(Sample(**{**values, **changes}))
+
+    def batch(self):
+        return [self.sample(lane) for lane in range(LANES)]
+
+    def send(self, samples):
+        self.stream.waiting.extend(samples)
+
+    def updates(self, count):
+        """Theta after each of `count` updates."""
+        thetas = []
+        for _ in range(count):
+            self.send(self.batch())
+            assert self.learner.step(self.stop)
+            thetas.append(self.learner.theta.tobytes())
+        return thetas
+
+    def records(self, event):
+        path = self.run_dir / "metrics" / "learner-0.jsonl"
+        return [record for record in read(path) if record["event"] == event]
+
+
+@pytest.fixture(autouse=True)
+def files_are_closed():
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+# ----------------------------------------------------------------------------------------- updates
+
+
+def test_it_starts_with_the_initial_weights_and_a_checkpoint(bench):
+    assert bench.learner.version == Version(epoch=1, step=0)
+    np.testing.assert_array_equal(bench.learner.theta, THETA)
+    saved = checkpoint.load(bench.run_dir / "checkpoints" / "0")
+    np.testing.assert_array_equal(theta_from_arrays(saved.arrays, LAYOUT), THETA)
+
+
+def test_each_batch_raises_the_version_and_moves_theta(bench):
+    thetas = bench.updates(3)
+    assert bench.learner.version == Version(epoch=1, step=3)
+    assert len({THETA.tobytes(), *thetas}) == 4
+    assert np.isfinite(bench.learner.theta).all()
+
+
+def test_an_update_is_estimate_clip_and_adam(bench):
+    """The first window: xi is the window's own noise."""
+    sigma = bench.config.estimator.sigma
+    drawn, differences = [], []
+    for data in bench.batch():
+        sample = decode(Sample, data)
+        drawn.append(noise.draw(3, sample.episode, 0, LAYOUT.size, sigma, "gaussian"))
+        differences.append(pes.mean_difference(sample.losses, sample.mask))
+    gradient = pes.estimate(np.stack(drawn), np.float32(differences), np.float32(sigma))
+    state = meta_update.init(bench.config.meta, THETA)
+    expected, norm = meta_update.update(bench.config.meta, state, gradient)
+
+    bench.updates(1)
+    np.testing.assert_array_equal(bench.learner.theta, expected.theta)
+    (record,) = bench.records("update")
+    assert record["gradient_norm"] == pytest.approx(norm, rel=1e-6)
+    assert (record["step"], record["epoch"], record["evaluations"]) == (1, 1, 16)
+    assert (record["loss_seconds"], record["staleness"], record["refused"]) == (2.0, 0, {})
+
+
+def test_order_of_arrival_does_not_change_a_bit(tmp_path):
+    results = set()
+    for k, order in enumerate([(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1), (1, 3, 0, 2)]):
+        (tmp_path / str(k)).mkdir()
+        bench = Bench(tmp_path / str(k))
+        for _ in range(4):
+            batch = bench.batch()
+            bench.send(batch[lane] for lane in order)
+            assert bench.learner.step(bench.stop)
+        results.add(bench.learner.theta.tobytes())
+    assert len(results) == 1
+
+
+def test_the_meta_loss_in_the_metrics_is_the_mean_over_scored_steps(bench):
+    losses = [np.float32([[k, np.nan], [k + 1, np.nan]]) for k in range(4)]
+    mask = np.array([True, False])
+    bench.send(
+        bench.sample(lane, losses=losses[lane], mask=mask, failed=True, last=True)
+        for lane in range(4)
+    )
+    assert bench.learner.step(bench.stop)
+    (record,) = bench.records("update")
+    assert record["meta_loss"] == pytest.approx(2.0)
+    assert (record["failed"], record["empty"], record["accepted"]) == (4, 0, 4)
+
+
+def test_a_batch_without_any_scored_step_changes_nothing_but_the_version(bench):
+    mask = np.zeros(WINDOW, bool)
+    bench.send(bench.sample(lane, mask=mask, failed=True, last=True) for lane in range(4))
+    assert bench.learner.step(bench.stop)
+    np.testing.assert_array_equal(bench.learner.theta, THETA)
+    (record,) = bench.records("update")
+    assert (record["meta_loss"], record["empty"]) == ("nan", 4)
+
+
+def test_run_ends_at_the_configured_number_of_updates(tmp_path):
+    bench = Bench(tmp_path, config(updates=1))
+    bench.send(bench.batch())
+    assert bench.learner.run(bench.stop) is True
+    assert bench.learner.done
+    assert [record["step"] for record in bench.records("finished")] == [1]
+    assert checkpoint.steps(tmp_path / "checkpoints") == [0, 1]
+
+
+def test_a_stop_in_the_middle_of_a_batch_ends_with_a_checkpoint(bench):
+    bench.updates(3)
+    bench.send(bench.batch()[:2])  # the stream stops the run when it is empty
+    assert bench.learner.run(bench.stop) is False
+    assert bench.learner.version.step == 3
+    assert checkpoint.load_latest(bench.run_dir / "checkpoints")[0].step == 3
+    (record,) = bench.records("stopped")
+    assert (record["step"], record["open_episodes"]) == (3, 2)
+
+
+def test_no_sample_for_too_long_ends_the_run_with_the_counts(bench, monkeypatch):
+    monkeypatch.setattr(learner_module, "STALL_SECONDS", -1.0)
+    with pytest.raises(LearnerError, match=r"no acceptable sample .* at step 0; refused so far: "):
+        bench.learner.step(bench.stop)
+
+
+# ------------------------------------------------------------------------------- refused samples
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"versions": [[1, 5]]}, "stale: window 0 of episode 1001: -5 updates old"),
+        ({"versions": [[9, 0]]}, "foreign_epoch: window 0"),
+        ({"run_id": "other"}, "foreign_run: window 0 of episode 1001: run other"),
+        ({"losses": np.full((2, WINDOW), np.nan, np.float32)}, "nonfinite: window 0"),
+        ({"noise_checksum": 0}, "noise_mismatch: window 0"),
+        ({"schema": "es/9"}, "malformed: schema 'es/9'"),
+    ],
+)
+def test_a_synchronous_run_cannot_lose_a_sample(bench, changes, reason):
+    bench.send([bench.sample(0), bench.sample(1, **changes), bench.sample(2), bench.sample(3)])
+    with pytest.raises(LearnerError) as caught:
+        bench.learner.step(bench.stop)
+    assert f"cannot do without the sample it refused: {reason}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    np.testing.assert_array_equal(bench.learner.theta, THETA)
+
+
+def test_duplicates_are_counted_and_ignored(tmp_path):
+    thetas = []
+    for name, repeat in (("once", 1), ("twice", 2)):
+        (tmp_path / name).mkdir()
+        bench = Bench(tmp_path / name)
+        for _ in range(3):
+            bench.send(itertools.chain(*([data] * repeat for data in bench.batch())))
+            assert bench.learner.step(bench.stop)
+        thetas.append(bench.learner.theta.tobytes())
+    assert thetas[0] == thetas[1]
+    # The last duplicate of a batch is met after its update, when its version is no longer current.
+    assert bench.records("update")[-1]["refused"] == {"duplicate": 11}
+
+
+def test_an_asynchronous_run_goes_on_without_refused_samples(tmp_path):
+    bench = Bench(tmp_path, config(synchronous=False))
+    bad = [
+        bench.sample(0, versions=[[7, 0]]),
+        bench.sample(1, losses=np.full((2, WINDOW), np.inf, np.float32)),
+        b"garbage",
+    ]
+    bench.send(itertools.chain(*itertools.zip_longest(bad, bench.batch(), fillvalue=b"more")))
+    assert bench.learner.step(bench.stop)
+    (record,) = bench.records("update")
+    assert record["refused"] == {"foreign_epoch": 1, "nonfinite": 1, "malformed": 2}
+    assert record["accepted"] == 4
+
+
+def test_an_asynchronous_run_takes_stale_samples_up_to_the_bound(tmp_path):
+    bench = Bench(tmp_path, config(synchronous=False))
+    bench.updates(3)  # the next samples begin episodes: window 0
+    ages = (0, 1, 2, 3, 1)
+    bench.send(bench.sample(lane, versions=[[1, 3 - age]]) for lane, age in enumerate(ages))
+    assert bench.learner.step(bench.stop)
+    record = bench.records("update")[-1]
+    assert (record["staleness"], record["refused"]) == (2, {"stale": 1})
+
+
+# ---------------------------------------------------------------------------------- what it serves
+
+
+def test_actors_get_the_newest_weights_once(bench):
+    version, data = bench.learner.parameters(None)
+    assert version == (1, 0)
+    np.testing.assert_array_equal(unpack(data), THETA)
+    assert bench.learner.parameters(version) is None
+    bench.updates(1)
+    newer, data = bench.learner.parameters(version)
+    assert newer == (1, 1)
+    assert unpack(data).tobytes() == bench.learner.theta.tobytes()
+    # "Up to date" means equal: an actor of another epoch, or ahead of us, gets the weights too.
+    assert bench.learner.parameters(Version(2, 1))[0] == newer
+    assert bench.learner.parameters(Version(1, 5))[0] == newer
+
+
+def test_the_session_says_who_and_where(bench):
+    session = bench.session
+    assert session.config_hash == config_hash(bench.config)
+    assert session.version == [1, 0]
+    identity = json.loads((bench.run_dir / "identity.json").read_text())
+    assert session.run_id == identity["run_id"]
+
+
+def test_the_schedule_of_a_synchronous_run_is_reserved_beforehand(bench):
+    """One id for each lane and update is never given to anybody else."""
+    assert bench.session.first_episode == 0
+    assert bench.learner.reserve_episodes(5) == 7 * LANES  # 6 updates and the one in flight
+    assert bench.learner.reserve_episodes(1) == 7 * LANES + 5
+
+
+# ------------------------------------------------------------------------------------------- resume
+
+
+def resumed(bench, **arguments):
+    found, problems = checkpoint.load_latest(bench.run_dir / "checkpoints")
+    assert problems == []
+    return Bench(bench.run_dir, bench.config, resume=found, **arguments)
+
+
+def test_resuming_equals_never_having_stopped(tmp_path):
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+    whole = Bench(tmp_path / "whole")
+    expected = whole.updates(6)
+
+    first = Bench(tmp_path / "broken")
+    assert first.updates(4) == expected[:4]
+    second = resumed(first)
+    assert second.learner.theta.tobytes() == expected[3]
+    assert second.learner.version == Version(epoch=2, step=4)
+    assert second.updates(2) == expected[4:]  # Adam's moments came back too
+    assert second.learner.done
+    assert second.records("update")[-1]["evaluations"] == 6 * 16
+
+
+def test_a_new_life_is_a_new_epoch_with_new_ids(bench):
+    old = bench.sample(0)
+    bench.updates(2)
+    after = resumed(bench)
+    assert after.session.version == [2, 2]
+    assert after.session.run_id == bench.session.run_id
+    assert after.session.first_episode == 7 * LANES
+    assert after.learner.intake.accept(old, after.learner.version) is None
+    assert after.learner.intake.refused["foreign_epoch"] == 1
+
+
+def test_a_continued_schedule_stays_reserved_when_updates_are_raised(bench):
+    """In process a resumed run goes on with its old ids, past what was reserved at first."""
+    bench.updates(2)
+    bench.config = config(updates=20)
+    after = resumed(bench, first_episode=bench.session.first_episode)
+    assert after.session.first_episode == bench.session.first_episode == 0
+    assert after.learner.reserve_episodes(1) == 21 * LANES
+
+
+def test_a_run_past_its_number_of_updates_can_be_opened(bench):
+    bench.updates(4)
+    bench.config = config(updates=1)
+    after = resumed(bench)
+    assert after.learner.run(after.stop) is True
+    assert after.learner.version.step == 4
+
+
+def test_the_manifest_says_what_the_checkpoint_is_of(bench):
+    bench.updates(2)
+    found, _ = checkpoint.load_latest(bench.run_dir / "checkpoints")
+    expected = {
+        "step": 2, "epoch": 1, "run_id": bench.session.run_id, "evaluations": 32,
+        "config_hash": config_hash(bench.config), "first_episode": 0,
+        "open_episodes": {str(1000 + lane): 1 for lane in range(LANES)},
+    }  # fmt: skip
+    assert expected.items() <= found.manifest.items()
+    assert {"theta/network/m/l/w", "theta/decays/rms", "adam/count"} <= found.arrays.keys()
+    assert found.arrays["theta/network/m/l/w"].shape == (4, 5)
+
+
+def test_arrays_of_others_are_saved_along(tmp_path):
+    lanes = {"actors/0/x": np.arange(3.0)}
+    Bench(tmp_path, extra_arrays=lambda: lanes)
+    saved = checkpoint.load(tmp_path / "checkpoints" / "0")
+    np.testing.assert_array_equal(saved.arrays["actors/0/x"], np.arange(3.0))
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(bench):
+    found = checkpoint.load(bench.run_dir / "checkpoints" / "0")
+    found.arrays["theta/network/m/l/w"] = np.zeros((4, 6), np.float32)
+    message = r"another architecture: theta/network/m/l/w has shape \(4, 6\), want \(4, 5\)"
+    with pytest.raises(CheckpointError, match=message):
+        Bench(bench.run_dir, bench.config, resume=found)
+    del found.arrays["theta/network/m/l/w"]
+    with pytest.raises(CheckpointError, match="has shape none"):
+        Bench(bench.run_dir, bench.config, resume=found)
+
+
+def test_a_checkpoint_without_adam_is_refused(bench):
+    found = checkpoint.load(bench.run_dir / "checkpoints" / "0")
+    del found.arrays["adam/nu"]
+    with pytest.raises(CheckpointError, match="no array 'adam/nu'"):
+        Bench(bench.run_dir, bench.config, resume=found)
+
+
+# --------------------------------------------------------------------------------------- full disk
+
+
+def test_a_full_disk_ends_the_run_with_one_line(bench, monkeypatch):
+    bench.updates(3)  # the fourth update writes a checkpoint
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    bench.send(bench.batch())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(CheckpointError) as caught:
+            bench.learner.step(bench.stop)
+    assert "No space left" in str(caught.value) and "\n" not in str(caught.value)
+    assert checkpoint.load_latest(bench.run_dir / "checkpoints")[0].step == 2
+
+
+def test_a_damaged_last_checkpoint_is_written_again_at_the_end(bench):
+    """The folder is there, but nobody could load it: the end of a run must not trust its name."""
+    bench.updates(2)
+    after = resumed(bench)
+    folder = after.run_dir / "checkpoints" / "3"
+    folder.mkdir()  # what a fallback passed over
+    after.updates(1)
+    assert after.learner.run(after.stop) is False
+    assert checkpoint.load(folder).step == 3
