@@ -100,7 +100,7 @@ def _train(arguments: Train) -> int:
         if reason:
             _say(reason)
     run_dir = (arguments.run_dir or Path("runs") / config.name).resolve()
-    trains.train(config, run_dir, launch, _say, arguments.isolate, arguments.port)
+    trains.train(config, run_dir, launch, _say, arguments.port)
     return 0
 
 
@@ -127,7 +127,8 @@ def _clear_errors() -> tuple[type[Exception], ...]:
     for module, name in (("workers.physics.assets", "AssetError"),
                          ("workers.physics.simulator", "PhysicsError"),
                          ("workers.physics.native.build", "BuildError"),
-                         ("learner.learner", "LearnerError")):  # fmt: skip
+                         ("learner.learner", "LearnerError"),
+                         ("optimus.wire.protocols", "LossUnavailable")):  # fmt: skip
         if module in sys.modules:
             errors.append(getattr(sys.modules[module], name))
     return tuple(errors)

@@ -81,11 +81,12 @@ def run(
         actors.extend(made)
         for actor in actors:
             threading.Thread(target=heartbeat, args=(actor, over.wait), daemon=True).start()
+        never = threading.Event()  # an update under way is finished, so that lanes stay whole
         while not learner.done and not stop.is_set():
             for actor in actors:
                 actor.refresh()
-                actor.collect(stop)
-            learner.step(stop)
+                actor.collect(never)
+            learner.step(never)
         return learner.run(stop)  # nothing is left to do but the last checkpoint
     finally:
         over.set()

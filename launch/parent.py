@@ -129,8 +129,12 @@ def run(
             _say(f"{command[0]} {why}; killing its process group {child}")
             os.killpg(child, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(_sweep(child))
-    well = asked and code in (0, -signal.SIGTERM)
-    return 0 if well else code if code >= 0 else 128 - code
+    if asked and code in (0, -signal.SIGTERM):
+        return 0
+    if code < 0:
+        _say(f"fatal: {name}: killed by signal {-code}", prefix="")
+        return 128 - code
+    return code
 
 
 def main() -> int:

@@ -36,7 +36,6 @@ def train(
     run_dir: Path,
     launch: str,
     say: Callable[[str], None],
-    isolate: bool = True,
     base_port: int | None = None,
 ) -> None:
     """Meta-trains, or resumes, or reports a finished run.
@@ -45,7 +44,6 @@ def train(
       config: what to run. run_dir: where; the same directory resumes.
       launch: one of `LAUNCH_TYPES`.
       say: takes lines for the user.
-      isolate: let a local_mp run enter a network namespace of its own where possible.
       base_port: first port of the servers, or None for free ones.
 
     Raises:
@@ -73,7 +71,7 @@ def train(
                 if launch == "inprocess":
                     done = _run_in_process(config, run_dir, say)
                 else:
-                    done = _run_program(config, run_dir, launch, isolate, base_port, say)
+                    done = _run_program(config, run_dir, launch, base_port, say)
             state, cause = ("finished" if done else "stopped"), ""
         except Exception as error:
             cause = str(error)
@@ -116,7 +114,6 @@ def _run_program(
     config: TrainConfig,
     run_dir: Path,
     launch: str,
-    isolate: bool,
     base_port: int | None,
     say: Callable[[str], None],
 ) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,30 @@ def test_resuming_in_process_equals_never_having_stopped(
     tools.assert_same_bits(tools.arrays(run_dir), tools.arrays(in_process[task]))
     manifest = tools.checkpoint.load(run_dir / "checkpoints" / "10").manifest
     assert manifest["epoch"] == 3  # one learner epoch per start
+
+
+def test_interrupting_in_process_loses_nothing(
+    in_process: dict[str, Path], tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    arguments = [*SMOKE, "--launch", "inprocess", "--run-dir", str(run_dir)]
+    process = tools.start(*arguments, "--set", "updates=100000")
+    try:
+        tools.wait_for_updates(run_dir, process, 1)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+        assert process.returncode == 0 and "this resumes" in output, output
+        reached = tools.events(run_dir, "learner-0", "stopped")[-1]["step"]
+        whole = tmp_path / "whole"
+        more = ("--set", f"updates={reached + 3}")
+        assert tools.optimus(*arguments, *more).returncode == 0
+        uninterrupted = tools.optimus(
+            *SMOKE, "--launch", "inprocess", "--run-dir", str(whole), *more
+        )
+        assert uninterrupted.returncode == 0
+        tools.assert_same_bits(tools.arrays(run_dir), tools.arrays(whole))
+    finally:
+        tools.finish(process, run_dir)
 
 
 def test_a_finished_run_prints_its_result(in_process: dict[str, Path]) -> None:
