@@ -1,0 +1,63 @@
+"""Optimus, a learned optimizer.
+
+    result = optimus.minimize(fun, x0)                 as scipy.optimize.minimize
+    transform = optimus.as_optax("optimus-standin")    an optax.GradientTransformationExtraArgs
+    model = optimus.load("optimus-standin")            trained weights by name or path
+
+    params = optimus.init_params(OptimizerConfig(), key)     the optimizer itself, a pure pair
+    state = optimus.init_state(config, x)
+    step, state = optimus.update(config, params, state, x, gradient)
+
+These names are the public ones. They are imported when first used, so that `import optimus` costs
+nothing and needs no JAX; `optimus watch`, which reads files only, lives on that.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optimus.architecture import OptimizerConfig
+    from optimus.minimization import minimize
+    from optimus.optax_bridge import as_optax
+    from optimus.optimizer import init_params, init_state, update
+    from optimus.weights import LearnedOptimizer, WeightsError, load, save
+
+__all__ = [
+    "minimize",
+    "as_optax",
+    "load",
+    "save",
+    "LearnedOptimizer",
+    "WeightsError",
+    "OptimizerConfig",
+    "init_params",
+    "init_state",
+    "update",
+]
+
+_HOME = {
+    "minimize": "minimization",
+    "as_optax": "optax_bridge",
+    "load": "weights",
+    "save": "weights",
+    "LearnedOptimizer": "weights",
+    "WeightsError": "weights",
+    "OptimizerConfig": "architecture",
+    "init_params": "optimizer",
+    "init_state": "optimizer",
+    "update": "optimizer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value  # found at once from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -27,6 +27,9 @@ class OptimizerConfig:
     lambda_b: float = 0.1
     rank_one: str = "sym"  # g u u^T with g > 0; "signed": g in (-1, 1); "asym": g u v^T
     b_decay: float = 1.0  # B <- I + b_decay (B - I) + dB; 1 is the paper, 0.9 trains stably
+    rank: int = (
+        0  # 0: B is dense, as in the paper; else factored, from the last `rank` steps' terms
+    )
     branch: str = "encoder"  # what alpha and d are read from; or "features"
     time_features: str = "shifted"  # tanh(t/x - 1) as in the code; "paper": tanh(t/x)
 
@@ -35,6 +38,8 @@ class OptimizerConfig:
             value = getattr(self, field)
             valid = isinstance(value, int) and not isinstance(value, bool) and value >= 1
             _require(valid, field, value, "an integer of at least 1")
+        rank_valid = isinstance(self.rank, int) and not isinstance(self.rank, bool)
+        _require(rank_valid and self.rank >= 0, "rank", self.rank, "an integer of at least 0")
         multiple = f"a multiple of heads = {self.heads}"
         _require(self.dim % self.heads == 0, "dim", self.dim, multiple)
         for field in ("lambda_a", "lambda_b"):

@@ -34,7 +34,7 @@ class OptimizerState(NamedTuple):
     momentum: jax.Array  # float32 [3, N]
     rms: jax.Array  # float32 [N]
     factored: jax.Array  # float32 [3, N]
-    preconditioner: jax.Array  # float32 [N, N], the B of the last step
+    preconditioner: jax.Array  # float32, the B of the last step: [N, N], or its factors if rank > 0
 
 
 @functools.cache
@@ -73,17 +73,23 @@ def parameter_count(params: Params) -> int:
 
 def init_state(config: OptimizerConfig, x: jax.Array) -> OptimizerState:
     """State before the first step at `x`, [N] with N >= 1 (else ValueError), any real dtype."""
-    del config  # every form has the same state today; callers need not know
     if jnp.ndim(x) != 1 or jnp.size(x) < 1:
         raise ValueError(f"x has shape {jnp.shape(x)}, must be [N] with N of at least 1")
     size = jnp.size(x)
     accumulators = features_lib.init_accumulators(size)
+    if config.rank:
+        symmetric = config.rank_one != "asym"
+        preconditioner = preconditioner_lib.init_factored(
+            size, config.rank, config.encoders, symmetric
+        )
+    else:
+        preconditioner = preconditioner_lib.init_preconditioner(size)
     return OptimizerState(
         iteration=jnp.zeros((), jnp.int32),
         momentum=accumulators.momentum,
         rms=accumulators.rms,
         factored=accumulators.factored,
-        preconditioner=preconditioner_lib.init_preconditioner(size),
+        preconditioner=preconditioner,
     )
 
 
@@ -119,7 +125,7 @@ def update(
     Raises:
       ValueError: shapes disagree.
     """
-    size = state.preconditioner.shape[-1]
+    size = state.rms.shape[-1]
     for name, value in (("x", x), ("gradient", gradient), ("mask", mask)):
         if value is not None and jnp.shape(value) != (size,):
             raise ValueError(f"{name} has shape {jnp.shape(value)}, must be [{size}] as in state")
@@ -136,15 +142,17 @@ def update(
         x, gradient, accumulators, state.iteration, config.time_features, mask
     )
     output = _network(config).apply(params["network"], features, mask)
-    preconditioner = preconditioner_lib.update_preconditioner(
-        state.preconditioner,
-        preconditioner_lib.gate_weight(output.raw_gates, config.rank_one),
-        output.left,
-        output.right,
-        config.b_decay,
-    )
+    weights = preconditioner_lib.gate_weight(output.raw_gates, config.rank_one)
+    terms = (weights, output.left, output.right, config.b_decay)
     plain_step = config.lambda_a * jnp.exp(config.lambda_b * output.alpha) * output.direction
-    step = preconditioner_lib.apply_preconditioner(preconditioner, plain_step)
+    if config.rank:
+        preconditioner = preconditioner_lib.update_factored(
+            state.preconditioner, state.iteration, *terms
+        )
+        step = preconditioner_lib.apply_factored(preconditioner, plain_step)
+    else:
+        preconditioner = preconditioner_lib.update_preconditioner(state.preconditioner, *terms)
+        step = preconditioner_lib.apply_preconditioner(preconditioner, plain_step)
     return step, OptimizerState(
         iteration=state.iteration + 1,
         momentum=accumulators.momentum,

@@ -1,8 +1,17 @@
-"""The learned preconditioner: a dense matrix B that starts at I and grows by rank-one terms.
+"""The learned preconditioner: a matrix B that starts at I and grows by rank-one terms.
 
 Algorithm 1 of the paper's supplement updates B <- B + dB before B is used, with dB a sum of
 rank-one matrices. Their form is not given; the choices here and their reasons are in the fact
 sheet `optimus.md`, section 3.2, and what trains stably in `training.md`, section 2.
+
+B is dense, [N, N], or factored: I + U^T diag(t) V with the terms of the last `steps` steps, in
+memory and time linear in N. The two are the same operator until a term has to be dropped, after
+`steps` steps. Each later step drops its predecessor's terms of `steps` steps ago, which by then
+weigh decay^steps of what they did; with decay 1 (the paper) they weigh all of it, so that a
+factored B then is a windowed sum, not an approximation of the dense one.
+
+The factored form is one array [steps * L, 1 + N or 1 + 2 N]: in a row, a term's weight, its left
+and (unless symmetric) its right vector; so it travels and is saved like the dense one.
 """
 
 import jax
@@ -56,3 +65,47 @@ def update_preconditioner(
 def apply_preconditioner(preconditioner: jax.Array, vector: jax.Array) -> jax.Array:
     """B @ vector, float32 [N], in full float32 also where the device would prefer TF32."""
     return jnp.dot(preconditioner, vector, precision=jax.lax.Precision.HIGHEST)
+
+
+def init_factored(size: int, steps: int, encoders: int, symmetric: bool) -> jax.Array:
+    """The identity, float32 [steps * encoders, 1 + size, or 1 + 2 size if not symmetric]."""
+    return jnp.zeros((steps * encoders, 1 + (1 if symmetric else 2) * size), jnp.float32)
+
+
+def update_factored(
+    factors: jax.Array,
+    iteration: jax.Array,
+    weights: jax.Array,
+    left: jax.Array,
+    right: jax.Array | None = None,
+    decay: float = 1.0,
+) -> jax.Array:
+    """As `update_preconditioner`; the new terms replace the oldest.
+
+    Args:
+      factors: from `init_factored` or this function.
+      iteration: steps taken before this one, int32 [].
+      weights, left, right, decay: as there; `right` is None if and only if symmetric.
+    """
+    terms = left.shape[0]
+    factors = factors.at[:, 0].multiply(decay)
+    vectors = [left] if right is None else [left, right]
+    rows = jnp.concatenate([weights[:, None], *vectors], axis=1)
+    oldest = jnp.mod(iteration, factors.shape[0] // terms) * terms
+    return jax.lax.dynamic_update_slice_in_dim(factors, rows, oldest, axis=0)
+
+
+def apply_factored(factors: jax.Array, vector: jax.Array) -> jax.Array:
+    """B @ vector, float32 [N], in full float32."""
+    size = vector.shape[0]
+    highest = jax.lax.Precision.HIGHEST
+    left, right = factors[:, 1 : 1 + size], factors[:, -size:]
+    inner = factors[:, 0] * jnp.dot(right, vector, precision=highest)
+    return vector + jnp.dot(inner, left, precision=highest)
+
+
+def densify(factors: jax.Array, size: int) -> jax.Array:
+    """The factored B as a dense matrix [size, size]; for tests and pictures."""
+    left, right = factors[:, 1 : 1 + size], factors[:, -size:]
+    product = jnp.dot((factors[:, :1] * left).T, right, precision=jax.lax.Precision.HIGHEST)
+    return jnp.eye(size, dtype=factors.dtype) + product

@@ -1,0 +1,191 @@
+"""A user's function as `minimize` sees it: counted, checked, scaled, best value remembered."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Evaluation = Callable[[np.ndarray], Any]
+
+
+class EvaluationLimit(Exception):
+    """`maxfev` evaluations have been made; internal to `minimize`."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """An evaluated point.
+
+    Attributes:
+      x: where it was evaluated, float64 [N] (rounded to float32 where the function works in it).
+      z: x / x_scale, float64 [N]; steps and directions are in these coordinates.
+      fun: the value; may be NaN or infinite.
+      gradient: with respect to z, float64 [N]; None until asked for.
+    """
+
+    x: np.ndarray
+    z: np.ndarray
+    fun: float
+    gradient: np.ndarray | None = None
+
+    @property
+    def finite(self) -> bool:
+        """Whether value and gradient (if known) are."""
+        known = self.gradient is None or bool(np.isfinite(self.gradient).all())
+        return known and bool(np.isfinite(self.fun))
+
+
+class Objective:
+    """Evaluates, counts, and keeps the best finite point seen.
+
+    Args:
+      fun, jac, args: as in `minimize`; `jac` None means a function that JAX can trace.
+      x0: float64 [N].
+      scale: float64 [N], positive.
+      maxfev: evaluations allowed, or None.
+    """
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        jac: Callable[..., Any] | bool | None,
+        args: Sequence[Any],
+        x0: np.ndarray,
+        scale: np.ndarray,
+        maxfev: int | None,
+    ) -> None:
+        self.nfev = self.njev = 0
+        self.best: Point | None = None
+        self._scale, self._maxfev = scale, maxfev
+        self._dtype: Any = np.float64
+        self._jac: Evaluation | None = None
+        if callable(jac):
+            gradient = jac
+            self._fun: Evaluation = lambda x: fun(x, *args)
+            self._jac = lambda x: gradient(x, *args)
+        elif jac:
+            self._fun = lambda x: fun(x, *args)
+        else:
+            self._dtype = jnp.zeros(()).dtype  # float32, or float64 with jax_enable_x64
+            self._fun = _differentiated(fun, tuple(args), x0.astype(self._dtype))
+
+    def value(self, z: np.ndarray) -> Point:
+        """The point at z, with its gradient where that comes with the value."""
+        if self._maxfev is not None and self.nfev >= self._maxfev:
+            raise EvaluationLimit
+        with np.errstate(over="ignore"):  # float32: an infinite x has no finite value
+            x = (z * self._scale).astype(self._dtype).astype(np.float64)
+        self.nfev += 1
+        result = self._call(self._fun, "fun", x)
+        gradient = None
+        if self._jac is None:
+            if not isinstance(result, tuple | list) or len(result) != 2:
+                raise TypeError(
+                    f"fun returned {type(result).__name__} at evaluation {self.nfev}; with "
+                    "jac=True it must return (value, gradient)"
+                )
+            self.njev += 1
+            result, gradient = result[0], self._gradient(result[1])
+        point = Point(x, x / self._scale, self._scalar(result), gradient)
+        if np.isfinite(point.fun) and (self.best is None or point.fun < self.best.fun):
+            self.best = point
+        return point
+
+    def complete(self, point: Point) -> Point:
+        """The same point with its gradient."""
+        if point.gradient is not None or self._jac is None:
+            return point
+        self.njev += 1
+        known = replace(point, gradient=self._gradient(self._call(self._jac, "jac", point.x)))
+        if self.best is point:
+            self.best = known
+        return known
+
+    def unscaled(self, point: Point) -> np.ndarray:
+        """The gradient with respect to x, of a complete point."""
+        assert point.gradient is not None
+        return point.gradient / self._scale
+
+    def _call(self, function: Evaluation, name: str, x: np.ndarray) -> Any:
+        try:
+            return function(x.astype(self._dtype))  # a copy: the user may write into it
+        except Exception as error:
+            if hasattr(error, "add_note"):  # CPython 3.11
+                error.add_note(
+                    f"raised by {name} at evaluation {self.nfev} of optimus.minimize, x = "
+                    f"{np.array2string(x, threshold=20)}"
+                )
+            raise
+
+    def _scalar(self, value: Any) -> float:
+        array = _real(value, "fun", self.nfev)
+        if array.size != 1:
+            raise ValueError(
+                f"fun returned shape {array.shape} at evaluation {self.nfev}, must be a scalar"
+            )
+        return float(array.reshape(()))
+
+    def _gradient(self, value: Any) -> np.ndarray:
+        array = _real(value, "the gradient", self.nfev)
+        if array.shape != self._scale.shape:
+            raise ValueError(
+                f"the gradient has shape {array.shape} at evaluation {self.nfev}, must be "
+                f"{self._scale.shape} like x0"
+            )
+        return array * self._scale
+
+
+def _real(value: Any, name: str, count: int) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        # JAX's bfloat16 is of kind "V"; None and ragged lists are objects.
+        try:
+            if array.dtype.kind in "cO":
+                raise TypeError
+            return array.astype(np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"{name} is {type(value).__name__} of dtype {array.dtype} at evaluation {count}, "
+                "must be real numbers"
+            ) from None
+    return array.astype(np.float64)
+
+
+def _differentiated(fun: Callable[..., Any], args: tuple[Any, ...], x0: np.ndarray) -> Evaluation:
+    """Value and gradient of a JAX function, compiled; or a clear error if it is none."""
+    try:
+        shape = jax.eval_shape(lambda x: fun(x, *args), jax.ShapeDtypeStruct(x0.shape, x0.dtype))
+    except Exception as error:
+        # A mistake in the function itself shows without JAX too, and then as what it is.
+        fun(x0.copy(), *args)
+        reason = str(error).strip().splitlines()
+        raise TypeError(
+            f"JAX cannot trace fun ({type(error).__name__}: {reason[0] if reason else ''}); pass "
+            "its gradient: jac=function, or jac=True if fun returns (value, gradient)"
+        ) from error
+    if isinstance(shape, tuple | list):
+        raise TypeError(
+            f"fun returns a {type(shape).__name__}; pass jac=True if that is (value, gradient)"
+        )
+    if getattr(shape, "size", None) != 1 or not jnp.issubdtype(shape.dtype, jnp.floating):
+        raise ValueError(
+            f"fun returns {shape}, must be a real scalar (pass jac=True for a value with gradient)"
+        )
+    # Compiling again for each call of minimize is the price of a plain function, which may read
+    # values that have changed since. A function that is jitted has already promised otherwise.
+    known = not args and hasattr(fun, "lower")
+    compiled = (_compiled_once if known else _compiled)(fun, args)
+    return lambda x: tuple(np.asarray(part) for part in compiled(x))
+
+
+def _compiled(fun: Callable[..., Any], args: tuple[Any, ...]) -> Callable[..., Any]:
+    return jax.jit(jax.value_and_grad(lambda x: jnp.reshape(fun(x, *args), ())))
+
+
+_compiled_once = functools.lru_cache(maxsize=64)(_compiled)
