@@ -1,0 +1,81 @@
+"""Performance profiles (Dolan and Moré 2002) and data profiles (Moré and Wild 2009).
+
+A problem is one (function, dim, start). A cost is a number of evaluations; Hessian-vector products
+are not in it, which favours newton_cg and trust_ncg. Methods that never look at the function are
+left out: under `paper` they would be the reference on every centred function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from optimus import presets
+
+BLIND = ("return_zero", "shrink")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers of problems × methods, for the problems that every method has.
+
+    Attributes:
+      methods: names `[M]`.
+      problems: (function, dim, start) `[P]`.
+      values: float64 `[P, M]`.
+    """
+
+    methods: tuple[str, ...]
+    problems: tuple[tuple[str, int, int], ...]
+    values: np.ndarray
+
+
+def table(rows: Sequence[dict[str, Any]], column: str) -> Table:
+    """A column of `results.csv` as a table; None becomes infinity."""
+    methods = tuple(dict.fromkeys(row["method"] for row in rows if row["method"] not in BLIND))
+    cells: dict[tuple[str, int, int], dict[str, float]] = {}
+    for row in rows:
+        value = np.inf if row[column] is None else float(row[column])
+        key = (row["function"], row["dim"], row["start"])
+        cells.setdefault(key, {})[row["method"]] = value
+    whole = [key for key, found in cells.items() if all(method in found for method in methods)]
+    values = [[cells[key][method] for method in methods] for key in whole]
+    return Table(methods, tuple(whole), np.asarray(values, np.float64).reshape(-1, len(methods)))
+
+
+def shares(ratios: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Share of problems with a ratio <= each of `at`: `[P, M]`, `[T]` -> `[T, M]`."""
+    return np.mean(ratios[None] <= at[:, None, None], axis=1)
+
+
+def performance(costs: Table, at: np.ndarray) -> np.ndarray:
+    """ρ_s(t) = share of problems with c_{s,p} <= t min_s c_{s,p}; `[T, M]`. Infinite: unsolved."""
+    least = np.min(costs.values, axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        ratios = np.where(np.isfinite(costs.values), costs.values / least, np.inf)
+    return shares(ratios, at)
+
+
+def data(costs: Table, at: np.ndarray) -> np.ndarray:
+    """Share of problems solved within κ (N + 1) evaluations, κ in `at`; `[T, M]`."""
+    sizes = np.asarray([dim + 1 for _, dim, _ in costs.problems], np.float64)
+    return shares(costs.values / sizes[:, None], at)
+
+
+def value(best: Table, preset: str, at: np.ndarray) -> np.ndarray:
+    """Share of problems with gap <= t × the least gap at the end of the budget; `[T, M]`.
+
+    Gaps are floored as in the verdict; not finite counts as infinite.
+    """
+    levels = {}
+    for function, dim, _ in best.problems:
+        if (function, dim) not in levels:
+            problem = presets.problem(preset, function, dim, 0, 0)
+            levels[function, dim] = (problem.minimum, problem.floor)
+    known = [levels[function, dim] for function, dim, _ in best.problems]
+    minimum, floor = np.asarray(known).reshape(-1, 2, 1).transpose(1, 0, 2)
+    gaps = np.where(np.isfinite(best.values), np.maximum(best.values - minimum, floor), np.inf)
+    return performance(Table(best.methods, best.problems, gaps), at)

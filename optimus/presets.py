@@ -1,0 +1,255 @@
+"""Benchmark problems: a preset, a function, a dimension, a seed and a start decide one of them.
+
+`paper` reproduces Table 4 with its slips, `fair-shift` and `fair-rotate` take the centre of the
+start box away from the optimum (fact sheet `benchmark.md`, sections 2, 3, 8, 10 and 11). All are
+wrappers around the true functions of `optimus.functions`.
+
+    problem = presets.problem("paper", "rosenbrock", dim=100, seed=0, start=0)
+    problem.value(problem.x0)         # what the table would print if nothing were optimised
+
+What the paper's protocol does, and this preset with it:
+  * z0 ~ U[-10, 10]^d for every function, whatever its own domain; the optimum is not shifted.
+  * x = s z with s = 0.512 (Sphere), 6.5536 (Rotated Hyper-Ellipsoid), 0.1 (Sum of Powers).
+  * float32 objective and gradient.
+  * slip: Levy's inner sum runs to d instead of d − 1.
+  * slip: Perm is Sum of Squares (all printed columns but two cells are identical).
+  * slip: Trid subtracts the minimum of dimension d + 1, so nothing gets below d(d+3)/2.
+  * Powell with d no multiple of 4 has real extra coordinates: 2 means 4, 10 means 12.
+Best-so-far as the reported value, and 199 updates for 200 evaluations, are the rivals' part.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optimus import formulas
+from optimus.functions import FUNCTIONS, Value, function, offset, rotate, scale, shift
+
+Data = dict[str, np.ndarray]
+Objective = Callable[[Any, jax.Array], jax.Array]
+
+SCALES = {"sphere": 0.512, "rotated_hyper_ellipsoid": 6.5536, "sum_of_powers": 0.1}
+TUNING_START = 1 << 20  # starts from here on are for choosing options, never for results
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What holds for every function of a preset.
+
+    Attributes:
+      dtype: "float32" or "float64", of objective, gradient and start.
+      slips: with the paper's Levy, Perm, Trid and Powell.
+      shift: half-width of the box of δ, 0 for none.
+      rotate: with a random orthogonal matrix.
+      most_dim: largest N, where there is one.
+      counts_evaluations: the budget is evaluations; else iterations.
+    """
+
+    name: str
+    dtype: str
+    slips: bool = False
+    shift: float = 0.0
+    rotate: bool = False
+    most_dim: int | None = None
+    counts_evaluations: bool = True
+
+
+PRESETS = {
+    each.name: each
+    for each in (
+        Preset("paper", "float32", slips=True, counts_evaluations=False),
+        Preset("fair-shift", "float64", shift=5.0),
+        Preset("fair-rotate", "float64", shift=5.0, rotate=True, most_dim=100),
+    )
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One minimisation problem, with what is known of it.
+
+    Attributes:
+      preset, function, dim, seed, start: what decides it; `dim` is the table's, N may be larger
+        (Powell under `paper`).
+      x0: start `[N]` of the preset's dtype.
+      box: (low, high) of every coordinate of the start.
+      objective: (data, x `[N]`) -> reported value: f minus `f_star`. The same object for all
+        problems of one (preset, function, dim), so that compiled code is shared.
+      data: shift `[N]` and rotation `[N, N]` where the preset has them.
+      f_star: what is subtracted: the minimum of f, or the paper's idea of it (Trid).
+      minimum: least reported value: 0, or d(d+3)/2 for the paper's Trid.
+      minimiser: float64 `[N]` where it is taken.
+      floor: reported values below minimum + floor count as equal to the minimum.
+    """
+
+    preset: str
+    function: str
+    dim: int
+    seed: int
+    start: int
+    x0: np.ndarray
+    box: tuple[float, float]
+    objective: Objective
+    data: Data
+    f_star: float
+    minimum: float
+    minimiser: np.ndarray
+    floor: float
+
+    def value(self, x: Any) -> jax.Array:
+        """Reported value at x `[N]`, in the arithmetic that is on; see `arithmetic`."""
+        return self.objective(self.data, jnp.asarray(x))
+
+
+def arithmetic(dtype: str) -> contextlib.AbstractContextManager[Any]:
+    """Context in which JAX computes in "float32" or "float64", whatever is set outside."""
+    if hasattr(jax, "enable_x64"):
+        return jax.enable_x64(dtype == "float64")
+    from jax.experimental import enable_x64  # its place in JAX 0.6 and 0.7
+
+    return enable_x64(dtype == "float64")
+
+
+def preset(name: str) -> Preset:
+    """A preset by name; raises `ValueError` naming the known ones."""
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def levy_to_d(value: Value) -> Value:
+    """The paper's Levy: one more inner term, that of the last coordinate."""
+    return lambda x: value(x) + formulas.levy_term(1 + (x[-1] - 1) / 4)
+
+
+def _formula(name: str, slips: bool) -> Value:
+    if slips and name == "perm":
+        return FUNCTIONS["sum_of_squares"].value
+    value = function(name).value
+    return levy_to_d(value) if slips and name == "levy" else value
+
+
+# ---------------------------------------------------------------------------------------- problems
+
+
+def dimension(preset_name: str, function_name: str, dim: int) -> int:
+    """The `dim` a preset has in place of the one asked for: Powell's 2 is 4 where it is true.
+
+    Raises:
+      ValueError: unknown names, or a dimension that the preset leaves out, and why.
+    """
+    chosen, true = preset(preset_name), function(function_name)
+    if dim < 1:
+        raise ValueError(f"the dimension must be at least 1: {dim}")
+    if chosen.most_dim is not None and dim > chosen.most_dim:
+        raise ValueError(f"{preset_name} ends at dimension {chosen.most_dim}: {dim}")
+    if chosen.slips:
+        _size(chosen, function_name, dim)
+        return dim
+    if function_name == "perm" and dim not in (2, 10):
+        raise ValueError(f"{preset_name} has perm in dimensions 2 and 10 only: {dim}")
+    if function_name == "sum_of_powers" and dim > 100:
+        raise ValueError(f"{preset_name} ends sum_of_powers at dimension 100: {dim}")
+    if function_name == "powell":
+        dim = 4 * -(-dim // 4)
+    true.check(dim)
+    return dim
+
+
+def _size(chosen: Preset, function_name: str, dim: int) -> int:
+    """N, the number of coordinates of the start."""
+    size = 4 * -(-dim // 4) if chosen.slips and function_name == "powell" else dim
+    function(function_name).check(size)
+    return size
+
+
+@functools.cache
+def _objective(preset_name: str, function_name: str, dim: int) -> tuple[Objective, float]:
+    """The reported value as a function of (data, z), and what it subtracts."""
+    slips = PRESETS[preset_name].slips
+    formula = scale(_formula(function_name, slips), SCALES.get(function_name, 1.0))
+    f_star = function(function_name).minimum(dim)
+    if slips and function_name == "trid":
+        f_star = function("trid").minimum(dim + 1)
+
+    def objective(data: Any, z: jax.Array) -> jax.Array:
+        value = formula
+        if "shift" in data:
+            value = shift(value, data["shift"])
+        if "rotation" in data:
+            value = rotate(value, data["rotation"])
+        return offset(value, f_star)(z)
+
+    return objective, f_star
+
+
+def _random(word: str, seed: int, function_name: str, dim: int, start: int) -> np.random.Generator:
+    """A stream of its own for every word and problem; the same on every version of JAX."""
+    words = [seed, zlib.crc32(word.encode()), zlib.crc32(function_name.encode()), dim, start]
+    return np.random.default_rng(np.random.SeedSequence(words))
+
+
+def _rotation(random: np.random.Generator, size: int) -> np.ndarray:
+    """Orthogonal `[N, N]`, uniform (Haar): QR with the signs of R's diagonal taken out."""
+    q, r = np.linalg.qr(random.standard_normal((size, size)))
+    return q * np.sign(np.diag(r))
+
+
+def problem(preset_name: str, function_name: str, dim: int, seed: int, start: int) -> Problem:
+    """The problem that these five decide.
+
+    Each start has a shift and a rotation of its own. The start itself is the same under every
+    preset (for the same N).
+
+    Raises:
+      ValueError: unknown names, negative seed or start, a dimension that the preset leaves out.
+    """
+    chosen, true = preset(preset_name), function(function_name)
+    if seed < 0 or start < 0:
+        raise ValueError(f"seed and start must not be negative: {seed}, {start}")
+    dim = dimension(preset_name, function_name, dim)
+    size = _size(chosen, function_name, dim)
+    true_perm = function_name == "perm" and not chosen.slips
+    half_width = 1.0 if true_perm else 10.0
+    drawn = functools.partial(
+        _random, seed=seed, function_name=function_name, dim=size, start=start
+    )
+    # Single precision first: float32 and float64 problems start at the same point.
+    x0 = drawn("start").uniform(-half_width, half_width, size).astype(np.float32)
+
+    factor = SCALES.get(function_name, 1.0)
+    twin = FUNCTIONS["sum_of_squares"] if chosen.slips and function_name == "perm" else true
+    minimiser = twin.minimiser(size) / factor
+    data: Data = {}
+    if chosen.shift:
+        most = 2.0 if function_name == "sum_of_powers" else chosen.shift
+        data["shift"] = drawn("shift").uniform(-most, most, size).astype(chosen.dtype)
+        minimiser = minimiser + data["shift"]
+    if chosen.rotate and function_name != "sum_of_powers":
+        data["rotation"] = _rotation(drawn("rotation"), size).astype(chosen.dtype)
+        minimiser = data["rotation"].T.astype(np.float64) @ minimiser
+    objective, f_star = _objective(preset_name, function_name, size)
+    return Problem(
+        preset=preset_name,
+        function=function_name,
+        dim=dim,
+        seed=seed,
+        start=start,
+        x0=x0.astype(chosen.dtype),
+        box=(-half_width, half_width),
+        objective=objective,
+        data=data,
+        f_star=f_star,
+        minimum=twin.minimum(size) - f_star,
+        minimiser=minimiser,
+        floor=max(1e-9, 2.0**-23 * twin.cancelling(size)),
+    )

@@ -1,0 +1,54 @@
+"""Methods to compare with, behind one interface.
+
+    traces = RIVALS["bfgs"](problems, steps)                    # problems of one cell
+    trace, = RIVALS["adam"](problems[:1], steps, lr=0.1)
+
+`max_evaluations=` caps the points evaluated; further options are each method's own.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from optimus.presets import Problem
+from optimus.rivals import (
+    bfgs_quadratic,
+    blind,
+    cma_es,
+    first_order,
+    multistart,
+    optax_lbfgs,
+    scipy_methods,
+)
+from optimus.rivals.trace import Trace
+
+RunAll = Callable[..., list[Trace]]  # (problems, steps, **options) -> a trace for each problem
+
+LARGE = 250  # coordinates up to which SciPy's own BFGS, cubic in N, is bearable
+
+
+def bfgs(problems: Sequence[Problem], steps: int, **options: Any) -> list[Trace]:
+    """SciPy's own BFGS up to `LARGE` coordinates, beyond it the copy with an O(N²) update."""
+    if problems[0].x0.size > LARGE:
+        return bfgs_quadratic.run_all(problems, steps, **options)
+    return scipy_methods.run_all(problems, steps, method="bfgs", **options)
+
+
+RIVALS: dict[str, RunAll] = {
+    "bfgs": bfgs,
+    "bfgs_quadratic": bfgs_quadratic.run_all,
+    "l_bfgs_b": scipy_methods.named("l_bfgs_b"),
+    "newton_cg": scipy_methods.named("newton_cg"),
+    "trust_ncg": scipy_methods.named("trust_ncg"),
+    "adam": functools.partial(first_order.run_all, method="adam"),
+    "adam_cosine": functools.partial(first_order.run_all, method="adam", schedule="cosine"),
+    "momentum": functools.partial(first_order.run_all, method="momentum"),
+    "optax_lbfgs": optax_lbfgs.run_all,
+    "cma": cma_es.run_all,
+    "cma_5x": functools.partial(cma_es.run_all, factor=5),
+    "multistart_l_bfgs_b": multistart.run_all,
+    "return_zero": blind.zero_all,
+    "shrink": blind.shrink_all,
+}

@@ -1,0 +1,42 @@
+"""L-BFGS-B from one start after another, the first shared, then uniform in the start box."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from optimus.presets import Problem, arithmetic, preset
+from optimus.rivals.counting import Counted
+from optimus.rivals.scipy_methods import minimise
+from optimus.rivals.trace import Trace
+
+
+def random_of(problem: Problem, word: str) -> np.random.Generator:
+    """The random numbers a method has for this problem; they depend on nothing else."""
+    names = zlib.crc32(f"{word} {problem.function}".encode())
+    return np.random.default_rng([problem.seed, names, problem.dim, problem.start])
+
+
+def run(
+    problem: Problem, steps: int, *, max_evaluations: int | None = None, **options: Any
+) -> Trace:
+    """Restarts until `max_evaluations` points, or `steps` where no cap is given, are spent.
+
+    Under a budget of iterations the points are capped at that number all the same: a restart is
+    not a way around the budget. Options are SciPy's for L-BFGS-B.
+    """
+    random = random_of(problem, "multistart")
+    with arithmetic(preset(problem.preset).dtype):
+        counted = Counted(problem, max_evaluations or steps)
+        x0 = problem.x0
+        while minimise(counted, "l_bfgs_b", x0, steps, **options) != "evaluations":
+            x0 = random.uniform(*problem.box, problem.x0.size)
+        return counted.trace("evaluations")
+
+
+def run_all(problems: Sequence[Problem], steps: int, **options: Any) -> list[Trace]:
+    """The problems one after the other; options as for `run`."""
+    return [run(problem, steps, **options) for problem in problems]
