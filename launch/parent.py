@@ -97,7 +97,7 @@ def _sweep(child: int) -> int:
 
 
 def run(
-    command: list[str], *, grace: float, ppid: int | None = None, name: str = "child"
+    command: list[str], *, grace: float, ppid: int | None = None, name: str | None = None
 ) -> int:
     """Runs `command` until it ends or is stopped; returns the exit code described above."""
     stops = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
@@ -131,17 +131,16 @@ def run(
     code = os.waitstatus_to_exitcode(_sweep(child))
     if asked and code in (0, -signal.SIGTERM):
         return 0
-    if code < 0:
+    if code < 0 and name:
         _say(f"fatal: {name}: killed by signal {-code}", prefix="")
-        return 128 - code
-    return code
+    return code if code >= 0 else 128 - code
 
 
 def main() -> int:
     parser = argparse.ArgumentParser("launch.parent", usage="%(prog)s [options] -- COMMAND ...")
     parser.add_argument("--ppid", type=int, help="the launcher; if it is gone, nothing is started")
     parser.add_argument("--grace", type=float, default=8.0, help="seconds before SIGKILL (8)")
-    parser.add_argument("--name", default="child", help="what to call it in messages")
+    parser.add_argument("--name", help="of the role; a line with it says which signal killed it")
     parser.add_argument("--restart", choices=["never"], default="never")
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, command = parser.parse_args(sys.argv[1:split]), sys.argv[split + 1 :]

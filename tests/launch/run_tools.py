@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
 import signal
@@ -40,14 +39,12 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
     It ends with the thread that started it, so that a killed test run leaves nothing behind.
     """
+    tied = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); "  # PR_SET_PDEATHSIG, SIGTERM
+    tied += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     return subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True, preexec_fn=_end_with_the_tests,
+        [sys.executable, "-c", tied, *command(*arguments)[1:]], stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
-
-
-def _end_with_the_tests() -> None:
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def processes_of(run_dir: Path) -> list[psutil.Process]:
