@@ -21,6 +21,7 @@ Best-so-far as the reported value, and 199 updates for 200 evaluations, are the 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import functools
 import zlib
 from collections.abc import Callable
@@ -112,11 +113,9 @@ class Problem:
 
 def arithmetic(dtype: str) -> contextlib.AbstractContextManager[Any]:
     """Context in which JAX computes in "float32" or "float64", whatever is set outside."""
-    if hasattr(jax, "enable_x64"):
-        return jax.enable_x64(dtype == "float64")
-    from jax.experimental import enable_x64  # its place in JAX 0.6 and 0.7
-
-    return enable_x64(dtype == "float64")
+    home = jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")
+    context: contextlib.AbstractContextManager[Any] = home.enable_x64(dtype == "float64")
+    return context
 
 
 def preset(name: str) -> Preset:
