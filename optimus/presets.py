@@ -21,8 +21,8 @@ Best-so-far as the reported value, and 199 updates for 200 evaluations, are the 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import functools
+import importlib
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
