@@ -25,7 +25,8 @@ class Comparison:
     Attributes:
       start, end: mean meta-loss over tasks and steps, log(f / f at the start of the task).
       difference: mean over tasks of end - start; negative is better.
-      low, high: 95 % bootstrap interval (BCa over tasks) of `difference`.
+      low, high: 95 % bootstrap interval (BCa over tasks) of `difference`. It takes tasks for
+        independent; windows cut from few clips are not, and the interval is then too narrow.
       best_start, best_end: median over tasks of the smallest f over the unroll, as a share of the
         task's first f.
       tasks, steps: size of the evaluation set.
