@@ -3,7 +3,7 @@ PY := .venv/bin/python
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup native assets train test lint doctor lock clean
+.PHONY: help setup native assets train test newest lint doctor lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -21,8 +21,14 @@ train: native  ## meta-train physics-small (arguments: ARGS="--run-dir D")
 	@launch=inprocess; [ "$$(cat .venv/environment)" = base ] || launch=local_mp; \
 	exec .venv/bin/optimus train physics-small --launch $$launch $(ARGS)
 
-test: lint native  ## lint, type check and all tests (arguments: ARGS="-k pes")
+test: lint native  ## lint, type check, all tests, and the core tests on CPython >= 3.12 (arguments: ARGS="-k pes")
 	@$(PY) -m pytest -q $(ARGS)
+	@[ "$$(cat .venv/environment)" = base ] || $(MAKE) --no-print-directory newest
+
+newest:  ## the core tests on CPython >= 3.12 with the newest JAX, in an environment of its own
+	@sh scripts/setup.sh newest; code=$$?; \
+	if [ $$code = 3 ]; then echo 'newest: core tests on CPython >= 3.12 SKIPPED, for the reason above'; exit 0; fi; \
+	[ $$code = 0 ] || exit $$code; .venv-newest/bin/python -m pytest -q tests/optimus $(ARGS)
 
 lint: setup  ## ruff and mypy
 	@$(PY) -m ruff check -q
@@ -35,5 +41,5 @@ lock:  ## resolve requirements/*.in again (maintainers; needs uv)
 	@sh scripts/lock.sh
 
 clean:  ## remove the environment, what was built and the caches; runs/ stays
-	rm -rf .venv build dist *.egg-info workers/physics/native/lib .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-newest build dist *.egg-info workers/physics/native/lib .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,18 +5,26 @@
 #   scripts/setup.sh                  CPython 3.10 with the distributed stack; else CPython >= 3.11, in process only
 #   PYTHON=python3.12 scripts/setup.sh    choose the interpreter (3.10: stack; 3.11 and newer: base); kept for later
 #                                     calls without PYTHON, until `make clean`
+#   scripts/setup.sh newest           makes .venv-newest instead, CPython >= 3.12 with the newest JAX, beside .venv; ends
+#                                     with 3 and one line where there is no such interpreter
 #
 # .venv/environment then says `stack` (requirements/stack.txt) or `base` (requirements/base.txt).
 set -eu
 
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
-VENV=$ROOT/.venv
 cd "$ROOT"
 # What a user's shell may carry and would leak into the new environment.
 unset PYTHONPATH PYTHONHOME VIRTUAL_ENV 2>/dev/null || true
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
+case "${1:-}" in
+    '') VENV=$ROOT/.venv ;;
+    newest) VENV=$ROOT/.venv-newest ;;
+    *) fail "unknown argument $1; want none, or newest" ;;
+esac
+NAME=${VENV##*/}
+
 have() { command -v "$1" >/dev/null 2>&1; }
 have_uv() { uv --version >/dev/null 2>&1; }  # a shim of a version manager may be there and not work
 
@@ -73,6 +81,18 @@ find_minor() {
 
 stack_platform() { [ "$(uname -s)" = Linux ] && [ "$(uname -m)" = x86_64 ]; }
 
+choose_newest() {  # sets PY and KIND
+    KIND=base
+    CHOSEN=''
+    PY=''
+    for minor in 3.13 3.12 3.14; do
+        PY=$(find_minor "$minor" any)
+        [ -z "$PY" ] || return 0
+    done
+    say 'no CPython 3.12 or newer was found (pyenv install 3.12, or uv python install 3.12)'
+    exit 3
+}
+
 WITHOUT=''  # why there is no distributed run, when there is none
 choose() {  # sets PY and KIND
     CHOSEN=${PYTHON:-$(cat "$VENV/.chosen" 2>/dev/null || true)}
@@ -124,7 +144,7 @@ install_pins() {
     if have_uv && uv pip install -q --python "$VENV/bin/python" --no-deps --require-hashes -r "$1" 2>/dev/null; then
         return
     fi
-    "$VENV/bin/python" -m pip --version >/dev/null 2>&1 || fail 'uv could not install the pins and .venv has no pip; see uv pip install -r '"$1"
+    "$VENV/bin/python" -m pip --version >/dev/null 2>&1 || fail "uv could not install the pins and $NAME has no pip; see uv pip install -r $1"
     "$VENV/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r "$1" ||
         fail "could not install $1 (reason above); mend the network or the package index and run it again"
 }
@@ -132,12 +152,12 @@ install_pins() {
 make_environment() {
     pins=requirements/$KIND.txt
     count=$(grep -c '==' "$pins")
-    say "making .venv with $("$PY" -V 2>&1) and $count pinned packages (${KIND}, one or two minutes)"
+    say "making $NAME with $("$PY" -V 2>&1) and $count pinned packages (${KIND}, one or two minutes)"
     rm -rf "$VENV"
     if "$PY" -I -c 'import ensurepip' 2>/dev/null; then "$PY" -m venv "$VENV"; else uv venv -q --seed --python "$PY" "$VENV"; fi ||
         fail "could not make $VENV with $PY"
     install_pins "$pins"
-    "$VENV/bin/python" -m pip check >/dev/null 2>&1 || fail "the packages of $pins do not fit together; see .venv/bin/python -m pip check"
+    "$VENV/bin/python" -m pip check >/dev/null 2>&1 || fail "the packages of $pins do not fit together; see $NAME/bin/python -m pip check"
     printf '%s\n' "$KIND" > "$VENV/environment"
     [ -z "$CHOSEN" ] || printf '%s\n' "$PY" > "$VENV/.chosen"
     printf '%s\n' "$pins_key" > "$VENV/.pins"
@@ -150,7 +170,7 @@ install_project() {
 }
 
 have "${CXX:-g++}" || fail "no C++ compiler (${CXX:-g++}); install one (Debian: apt-get install g++)"
-choose
+if [ "$NAME" = .venv ]; then choose; else choose_newest; fi
 if have flock; then  # two setups at once would build into each other
     mkdir -p build
     exec 9> build/setup.lock
@@ -165,6 +185,6 @@ fi
 if [ "$(cat "$VENV/.project" 2>/dev/null)" != "$project_key" ]; then
     install_project
 fi
-if [ "$KIND" = base ]; then
+if [ "$KIND" = base ] && [ "$NAME" = .venv ]; then
     say "the job runs in process: the distributed run needs CPython 3.10 with a shared libpython ($WITHOUT); get it with uv python install 3.10, or pyenv (PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install 3.10), then run make again"
 fi
