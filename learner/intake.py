@@ -8,7 +8,8 @@ import numpy as np
 
 from optimus import noise
 from optimus.config import TrainConfig
-from optimus.estimators import pes
+from optimus.estimators import STRATEGIES
+from optimus.estimators.evolution import mean_difference
 from optimus.wire import CodecError, Sample, Version, check_sample, decode
 
 REASONS = (
@@ -46,6 +47,7 @@ class Intake:
 
     def __init__(self, config: TrainConfig, run_id: str, size: int, max_open: int = 512) -> None:
         self._config, self._run_id, self._size = config, run_id, size
+        self._strategy = STRATEGIES[config.estimator.kind]
         self._sums: OrderedDict[int, tuple[int, np.ndarray]] = OrderedDict()
         self._max_open = max_open
         self._accepted: OrderedDict[int, int] = OrderedDict()  # episode -> last accepted window
@@ -83,7 +85,7 @@ class Intake:
             return self._refuse("stale", f"{where}: {staleness} updates old")
         if not np.isfinite(sample.losses[:, sample.mask]).all():
             return self._refuse("nonfinite", where)
-        difference = pes.mean_difference(sample.losses, sample.mask)
+        difference = mean_difference(sample.losses, sample.mask)
         accumulated, newest = self._accumulate(sample)
         if noise.checksum(newest) != sample.noise_checksum:
             return self._refuse("noise_mismatch", f"{where}: another JAX version or host type?")
@@ -92,17 +94,21 @@ class Intake:
 
     def _draw(self, episode: int, window: int) -> np.ndarray:
         e = self._config.estimator
-        return noise.draw(self._config.seed, episode, window, self._size, e.sigma, e.noise)
+        at = self._strategy.noise_window(window)
+        return noise.draw(self._config.seed, episode, at, self._size, e.sigma, e.noise)
 
     def _accumulate(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
         known, total = self._sums.get(sample.episode, (-1, None))
         if known + 1 > sample.window or (known < 0 and sample.window > 0):
             known, total = -1, None
             self.redrawn += 1
+        if total is not None and not self._strategy.fresh_each_window:
+            return total, total  # one draw serves the whole episode
         newest = np.zeros(0, np.float32)
-        for window in range(known + 1, sample.window + 1):
+        first = known + 1 if self._strategy.fresh_each_window else sample.window
+        for window in range(first, sample.window + 1):
             newest = self._draw(sample.episode, window)
-            total = pes.advance(total, newest)
+            total = self._strategy.advance(total, newest)
         assert total is not None
         return total, newest
 

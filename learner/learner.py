@@ -22,7 +22,7 @@ from learner.identity import Identity
 from learner.intake import Contribution, Intake
 from optimus import checkpoint, meta_update
 from optimus.config import TrainConfig, config_hash
-from optimus.estimators import pes
+from optimus.estimators.evolution import estimate
 from optimus.metrics import MetricsWriter
 from optimus.noise import ParameterLayout
 from optimus.wire import SampleReader, Session, Version, encode
@@ -171,7 +171,7 @@ class Learner:
             return False
         # Order by id, not by arrival: the sum is the same whoever was faster.
         batch.sort(key=lambda c: (c.sample.episode, c.sample.window))
-        gradient = pes.estimate(
+        gradient = estimate(
             np.stack([c.accumulated for c in batch]),
             np.asarray([c.difference for c in batch], np.float32),
             np.float32(self._config.estimator.sigma),

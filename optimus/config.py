@@ -76,22 +76,26 @@ class PhysicsTask:
         _require(self.dt <= 1 / 60, f"task.dt: got {self.dt} s, want at most 1/60 s")
 
 
+ESTIMATORS = ("pes", "nres", "full_es", "truncated_es")
 Task = AnalyticTask | PhysicsTask
 _TASK_KINDS: dict[str, type] = {"analytic": AnalyticTask, "physics": PhysicsTask}
 
 
 @dataclass(frozen=True)
 class Estimator:
-    """Persistent Evolution Strategies over truncated unrolls (paper supplement, Table 3)."""
+    """An evolution strategy over truncated unrolls; the defaults are the paper's (Table 3)."""
 
-    kind: str = "pes"
+    kind: str = "pes"  # or "nres", "full_es", "truncated_es": see `optimus.estimators`
     sigma: float = 0.01  # standard deviation of the perturbation of every weight
     noise: str = "gaussian"  # or "rademacher"
     truncation: int = 5  # inner steps per window: one sample each
     horizon: int = 50  # inner steps per episode
 
     def __post_init__(self) -> None:
-        _require(self.kind == "pes", f"estimator.kind: got {self.kind!r}, want 'pes'")
+        _require(
+            self.kind in ESTIMATORS,
+            f"estimator.kind: got {self.kind!r}, want one of {', '.join(ESTIMATORS)}",
+        )
         _require_positive(self.sigma, "estimator.sigma")
         _require(
             self.noise in ("gaussian", "rademacher"),
@@ -102,6 +106,12 @@ class Estimator:
             self.horizon >= self.truncation and self.horizon % self.truncation == 0,
             f"estimator.horizon: got {self.horizon}, want a multiple of truncation "
             f"({self.truncation}): episodes end only at window boundaries",
+        )
+
+        _require(
+            self.kind != "full_es" or self.truncation == self.horizon,
+            f"estimator.truncation: got {self.truncation}, want horizon ({self.horizon}): full_es "
+            "scores whole episodes",
         )
 
     @property

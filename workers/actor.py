@@ -1,4 +1,4 @@
-"""The actor: unrolls Optimus on its lanes and emits one antithetic PES sample per lane and window.
+"""The actor: unrolls Optimus on its lanes and emits one antithetic sample per lane and window.
 
 A plain class: weights, losses and the sample stream arrive through the constructor as Protocols of
 `optimus.wire`, so the same object runs in process, in threads and in a process of its own.
@@ -18,6 +18,7 @@ import numpy as np
 
 from optimus import noise
 from optimus.config import TrainConfig, config_hash
+from optimus.estimators import STRATEGIES
 from optimus.metrics import MetricsWriter
 from optimus.wire import (
     ParameterSource,
@@ -130,6 +131,7 @@ class Actor:
 
     def _start_window(self, group: _Group) -> tuple[unrolls.Waiting, list[np.ndarray]]:
         estimator = self._config.estimator
+        strategy = STRATEGIES[estimator.kind]
         assert self._version is not None and self._theta is not None
         fresh: list[int | None] = []
         for lane in group.lanes:
@@ -141,8 +143,8 @@ class Actor:
             fresh.append(lane.episode if begins else None)
         draws = [
             noise.draw(
-                self._config.seed, lane.episode, lane.window, self._size, estimator.sigma,
-                estimator.noise,
+                self._config.seed, lane.episode, strategy.noise_window(lane.window), self._size,
+                estimator.sigma, estimator.noise,
             )
             for lane in group.lanes
         ]  # fmt: skip

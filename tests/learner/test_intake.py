@@ -15,14 +15,14 @@ RUN, SIZE, WINDOW, WINDOWS = "0123456789ab", 50, 3, 6
 NOW = Version(epoch=2, step=10)
 
 
-def config(synchronous=False, kind="gaussian"):
+def config(synchronous=False, kind="gaussian", estimator="pes"):
     return TrainConfig(
         name="test",
         task=AnalyticTask(dim=2),
         updates=100,
         seed=11,
         synchronous=synchronous,
-        estimator=Estimator(noise=kind, truncation=WINDOW, horizon=WINDOW * WINDOWS),
+        estimator=Estimator(estimator, noise=kind, truncation=WINDOW, horizon=WINDOW * WINDOWS),
         meta=MetaOptimizer(batch=4),
         layout=Layout(actors=1, groups=1, lanes=4, workers=0),
         max_staleness=3,
@@ -80,6 +80,25 @@ def test_an_accepted_sample_carries_sum_and_difference(kind):
     assert (intake.accepted, intake.redrawn, intake.failed, intake.empty) == (WINDOWS, 0, 0, 0)
     assert intake.refused == dict.fromkeys(REASONS, 0)
     assert intake.open_episodes() == {}  # the last window closes the episode
+
+
+@pytest.mark.parametrize("seen", [range(WINDOWS), (0, 1, 4, 5), (5,)])
+def test_one_perturbation_serves_a_whole_episode_under_nres(seen):
+    noise_of_episode = drawn(7, None)
+    intake = Intake(config(estimator="nres"), RUN, SIZE)
+    for window in seen:
+        made = sample(window=window, noise_checksum=noise.checksum(noise_of_episode))
+        got = intake.accept(made, NOW)
+        assert got.accumulated.tobytes() == noise_of_episode.tobytes()
+    assert intake.accept(sample(episode=8), NOW) is None  # noise of a window, as under PES
+    assert intake.refused["noise_mismatch"] == 1
+
+
+def test_truncated_es_forgets_earlier_windows():
+    intake = Intake(config(estimator="truncated_es"), RUN, SIZE)
+    for window in (0, 1, 4):
+        got = intake.accept(sample(window=window), NOW)
+        assert got.accumulated.tobytes() == drawn(7, window).tobytes()
 
 
 def test_masked_steps_may_be_anything(intake):

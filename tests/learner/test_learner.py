@@ -22,7 +22,7 @@ from optimus.config import (
     TrainConfig,
     config_hash,
 )
-from optimus.estimators import pes
+from optimus.estimators import evolution
 from optimus.metrics import MetricsWriter, read
 from optimus.wire import Sample, Session, Version, decode, encode, unpack
 
@@ -164,8 +164,8 @@ def test_an_update_is_estimate_clip_and_adam(bench):
     for data in bench.batch():
         sample = decode(Sample, data)
         drawn.append(noise.draw(3, sample.episode, 0, LAYOUT.size, sigma, "gaussian"))
-        differences.append(pes.mean_difference(sample.losses, sample.mask))
-    gradient = pes.estimate(np.stack(drawn), np.float32(differences), np.float32(sigma))
+        differences.append(evolution.mean_difference(sample.losses, sample.mask))
+    gradient = evolution.estimate(np.stack(drawn), np.float32(differences), np.float32(sigma))
     state = meta_update.init(bench.config.meta, THETA)
     expected, norm = meta_update.update(bench.config.meta, state, gradient)
 

@@ -162,7 +162,7 @@ def test_a_mistake_is_one_line_that_names_the_key(case):
         ({"call_timeout": 0}, "call_timeout: got 0"),
         ({"call_timeout": float("inf")}, "call_timeout: got inf"),
         ({"task.dim": 0}, "task.dim: got 0"),
-        ({"estimator.kind": "nres"}, "estimator.kind: got 'nres'"),
+        ({"estimator.kind": "es"}, "estimator.kind: got 'es'"),
         ({"estimator.sigma": 0}, "estimator.sigma: got 0"),
         ({"estimator.sigma": float("nan")}, "estimator.sigma: got nan"),
         ({"estimator.sigma": float("inf")}, "estimator.sigma: got inf"),
