@@ -3,7 +3,7 @@ PY := .venv/bin/python
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup native assets train test newest lint doctor lock clean
+.PHONY: help setup native assets train test newest stress sanitize lint doctor lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,12 @@ newest:  ## the core tests on CPython >= 3.12 with the newest JAX, in an environ
 	@sh scripts/setup.sh newest; code=$$?; \
 	if [ $$code = 3 ]; then echo 'newest: core tests on CPython >= 3.12 SKIPPED, for the reason above'; exit 0; fi; \
 	[ $$code = 0 ] || exit $$code; .venv-newest/bin/python -m pytest -q tests/optimus $(ARGS)
+
+stress: native  ## 10,000 random rollouts of the simulator, 1,000 of them with gradient
+	@OPTIMUS_STRESS=1 $(PY) -m pytest -q -s -o faulthandler_timeout=0 tests/workers/physics/test_robustness.py $(ARGS)
+
+sanitize: native  ## the simulator's C++ under the address and undefined-behaviour sanitizers (minutes)
+	@OPTIMUS_SANITIZE=1 $(PY) -m pytest -q -o faulthandler_timeout=0 tests/workers/physics/test_sanitize.py $(ARGS)
 
 lint: setup  ## ruff and mypy
 	@$(PY) -m ruff check -q

@@ -2,18 +2,17 @@
 
     loss(x) = weight_position * mean over frames and sites |site - reference|^2   (m^2)
             + weight_control * mean x^2
+            + further terms, each a weight times a mean of squares (table in `WindowSpec`)
 
 The lower bound is 0. x holds one number for each actuated axis and control period: 0.25 s at
-30 Hz is 210 variables, 0.5 s 420, 1 s 840. Simulator and gradient: fact sheet physics.md, 3 and 6.
+30 Hz is 210 variables, 0.5 s 420, 1 s 840; with initial_velocity the nv entries of the velocity
+follow. Simulator and gradient: fact sheet physics.md, 3 and 6.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import json
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,56 +20,12 @@ from workers.physics.assets import ensure_assets
 from workers.physics.controls import control_index, frame_steps, whole_steps
 from workers.physics.model import PhysicsModel, load_humanoid, model_text
 from workers.physics.motion import SPLITS, Clip, check_window, load_clip, pose_at, velocity_at
-from workers.physics.simulator import Simulator, Status, Window, WindowSpec
-
-VERSION = 1  # part of options_hash: raise it whenever the same options would mean another loss
-
-
-@dataclass(frozen=True)
-class PhysicsOptions:
-    """What decides a loss besides its window.
-
-    control: "pd": x is added to PD targets, in units of control_scale rad (a rotation vector in
-    the child's axes on spherical joints). "torque": x in units of the joint's largest torque
-    (y = control_scale * x gives torque_max * y / sqrt(1 + y^2)).
-    control_rate: Hz. dt: simulation step, s. frame_rate: compared frames a second (the last frame
-    is always the window's end).
-    target_base: PD targets at x = 0: "initial" holds the window's first pose, so the optimiser has
-    to find the motion; "reference" follows the clip.
-    weight_position: 1/m^2 (100: an rms error of 10 cm is a loss of 1).
-    initial_noise: standard deviation of initial_guess; 0 starts at x = 0 whatever the seed.
-    """
-
-    control: str = "pd"
-    control_rate: float = 30.0
-    frame_rate: float = 30.0
-    dt: float = 1 / 120
-    target_base: str = "initial"
-    control_scale: float = 1.0
-    weight_position: float = 100.0
-    weight_control: float = 1e-3
-    initial_noise: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.control not in ("pd", "torque"):
-            raise ValueError(f"control must be 'pd' or 'torque', got {self.control!r}")
-        if self.target_base not in ("initial", "reference"):
-            raise ValueError(
-                f"target_base must be 'initial' or 'reference', got {self.target_base!r}")
-        for name in ("control_rate", "frame_rate", "dt", "control_scale", "weight_position"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be positive, got {value}")
-        for name in ("weight_control", "initial_noise"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must not be negative, got {value}")
-
-
-def options_hash(options: PhysicsOptions) -> str:
-    """16 hexadecimal digits that stand for the options and the version of the loss."""
-    text = json.dumps([VERSION, dataclasses.asdict(options)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+from workers.physics.native.binding import TERMS
+from workers.physics.options import DEFAULT
+from workers.physics.options import PhysicsOptions as PhysicsOptions
+from workers.physics.options import options_hash as options_hash
+from workers.physics.simulator import Simulator, Status, Window
+from workers.physics.window_spec import WindowSpec
 
 
 class PhysicsLoss:
@@ -82,24 +37,43 @@ class PhysicsLoss:
     """
 
     def __init__(self, clip: str, start: float, seconds: float,
-                 options: PhysicsOptions = PhysicsOptions(), door: str = "direct"):
-        if door not in ("direct", "tensorflow"):
-            raise ValueError(f"door must be 'direct' or 'tensorflow', got {door!r}")
-        self.clip, self.start, self.seconds = clip, float(start), float(seconds)
-        self.options, self.door = options, door
+                 options: PhysicsOptions = DEFAULT, door: str = "direct"):
+        _check_door(door)
         simulator = _simulator(options.dt, options.control)
-        self._window = simulator.window(
-            window_spec(clip, self.start, self.seconds, options, simulator))
-        self._evaluate = self._window.loss_and_grad
+        spec = window_spec(clip, float(start), float(seconds), options, simulator)
+        self._set(simulator.window(spec), clip, float(start), float(seconds), options, door)
+
+    @classmethod
+    def from_spec(cls, spec: WindowSpec, simulator: Simulator, name: str = "spec",
+                  options: PhysicsOptions = DEFAULT, door: str = "direct"
+                  ) -> PhysicsLoss:
+        """The loss of any motion: users' data, users' bodies.
+
+        spec: schedule, start, references and weights (all taken from it, none from `options`).
+        simulator: of the body; its dt is the spec's. name: what `clip` says. options: only
+        initial_noise is used. ValueError, one line, when an array's shape or contents are wrong.
+        """
+        _check_door(door)
+        loss = cls.__new__(cls)
+        seconds = len(spec.control_index) * simulator.dt
+        loss._set(simulator.window(spec), name, 0.0, seconds, options, door)
+        return loss
+
+    def _set(self, window: Window, clip: str, start: float, seconds: float,
+             options: PhysicsOptions, door: str) -> None:
+        self.clip, self.start, self.seconds = clip, start, seconds
+        self.options, self.door = options, door
+        self._window = window
+        self._evaluate = window.loss_and_grad
         if door == "tensorflow":
             from workers.physics.tf_op import evaluate
 
-            self._evaluate = functools.partial(evaluate, self._window.handle)
+            self._evaluate = functools.partial(evaluate, window.handle)
 
     @property
     def dim(self) -> int:
         """N, the number of variables."""
-        return self._window.n_controls
+        return self._window.dim
 
     @property
     def window(self) -> Window:
@@ -133,6 +107,11 @@ class PhysicsLoss:
         """(loss, gradient float64 [N]); (+inf, all nan) when the motion overflowed."""
         _, loss, grad = self.evaluate(x)
         return loss, grad
+
+
+def _check_door(door: str) -> None:
+    if door not in ("direct", "tensorflow"):
+        raise ValueError(f"door must be 'direct' or 'tensorflow', got {door!r}")
 
 
 def random_window(seed: int, split: str, seconds: float, grid_rate: float = 30.0
@@ -192,9 +171,35 @@ def window_spec(clip: str, start: float, seconds: float, options: PhysicsOptions
     if options.control == "pd":
         # The joint part of a state; clips keep their quaternions' signs, so no target jumps.
         targets = q[1:, 7:] if options.target_base == "reference" else np.tile(q[0, 7:], (steps, 1))
-    return WindowSpec(
+    reference = np.stack([simulator.sites(q[s]) for s in frames])
+    weights = {f"weight_{term}": getattr(options, f"weight_{term}") for term in TERMS}
+    trust = _confidence(options, frames, simulator.n_sites)
+    spec = WindowSpec(
         n_controls=n, control_index=index, targets=targets, frame_steps=frames,
-        reference=np.stack([simulator.sites(q[s]) for s in frames]), q0=q[0],
-        qd0=velocity_at(motion, start, model), control_scale=options.control_scale,
-        weight_position=options.weight_position, weight_control=options.weight_control,
+        reference=reference, q0=q[0], qd0=velocity_at(motion, start, model),
+        control_scale=options.control_scale, initial_velocity=options.initial_velocity,
+        velocity_scale=options.velocity_scale, confidence=trust, **weights,
     )
+    if options.weight_root:
+        spec = dataclasses.replace(spec, root=q[frames, :3])
+    if options.weight_com:
+        spec = dataclasses.replace(
+            spec, com=np.stack([simulator.center_of_mass(q[s]) for s in frames]))
+    if options.weight_velocity:
+        spec = dataclasses.replace(spec, velocities=np.stack([
+            simulator.site_velocities(q[s], velocity_at(motion, start + s * options.dt, model))
+            for s in frames]))
+    if options.weight_reprojection and options.camera is not None:
+        spec = dataclasses.replace(spec, camera=options.camera, keypoint_confidence=trust,
+                                   keypoints=options.camera.project(reference))
+    return spec
+
+
+def _confidence(options: PhysicsOptions, frames: np.ndarray, n_sites: int) -> np.ndarray | None:
+    """site_weight for every frame, [F, n_sites]."""
+    if options.site_weight is None:
+        return None
+    if len(options.site_weight) != n_sites:
+        raise ValueError(
+            f"site_weight has {len(options.site_weight)} numbers, the model has {n_sites} sites")
+    return np.tile(np.array(options.site_weight, float), (len(frames), 1))

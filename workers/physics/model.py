@@ -38,7 +38,11 @@ FREE_SPEED = 20.0  # rad/s
 
 @dataclass(frozen=True)
 class Body:
-    """A rigid body and the joint to its parent (SI units, body axes, parallel at the zero pose)."""
+    """A rigid body and the joint to its parent (SI units, body axes, parallel at the zero pose).
+
+    mass 0 with inertia 0 is allowed where bodies further out have mass: several revolute joints in
+    one place are a chain of massless links.
+    """
 
     name: str
     parent: int  # index of an earlier body, -1: the world
@@ -51,14 +55,22 @@ class Body:
     kp: float = 0.0
     kd: float = 0.0
     torque_max: float = 0.0
-    damping: float = 0.0
-    lower: float = -3.14
+    damping: float = 0.0  # N m s / rad
+    lower: float = -3.14  # range of a revolute joint, rad; -inf and inf: none
     upper: float = 3.14
+    stiffness: float = 0.0  # revolute: spring towards angle 0, N m / rad
+    armature: float = 0.0  # inertia of the drive on each axis of the joint, kg m^2
+    cone: float = 0.0  # spherical: largest rotation angle, rad, at most 3.1; 0: none
 
 
 @dataclass(frozen=True)
 class Sphere:
-    """A contact sphere: capsules touch with their end spheres, boxes with rounded corners."""
+    """A contact sphere, touching the plane z = 0.
+
+    A capsule touches a plane with its end spheres, exactly. A box is one, two or four spheres that
+    touch all its faces: its edges are rounded by half its thinnest edge. Bodies do not touch each
+    other.
+    """
 
     body: int
     center: tuple[float, float, float]
@@ -87,7 +99,7 @@ class Contact:
 
 @dataclass(frozen=True)
 class Limit:
-    """Springs at the ends of revolute joints (native/joint_forces.hpp)."""
+    """Springs at the ends of revolute ranges and spherical cones (native/joint_forces.hpp)."""
 
     stiffness: float = 1000.0  # N m / rad
     damping: float = 0.2  # s/rad
@@ -104,6 +116,35 @@ class PhysicsModel:
     contact: Contact = Contact()
     limit: Limit = Limit()
     gravity: tuple[float, float, float] = (0.0, 0.0, -9.81)
+
+    @property
+    def mass(self) -> float:
+        """Mass of all bodies, kg."""
+        return sum(body.mass for body in self.bodies)
+
+    def scaled(self, length: float, mass: float) -> PhysicsModel:
+        """The same mechanism for a person `length` times as tall and `mass` times as heavy.
+
+        Offsets, centres of mass, spheres and sites scale with length, masses with mass, inertias
+        with mass * length^2. Joints, gains and limits stay. It shares tapes and generated code.
+        """
+        if not (np.isfinite([length, mass]).all() and length > 0 and mass > 0):
+            raise ValueError(f"length and mass must be positive factors, got {length} and {mass}")
+
+        def grown(v: tuple[float, float, float]) -> tuple[float, float, float]:
+            return (v[0] * length, v[1] * length, v[2] * length)
+
+        def body(b: Body) -> Body:
+            xx, yy, zz, xy, xz, yz = (mass * length**2 * entry for entry in b.inertia)
+            return replace(b, offset=grown(b.offset), com=grown(b.com), mass=mass * b.mass,
+                           inertia=(xx, yy, zz, xy, xz, yz))
+
+        return replace(
+            self, bodies=tuple(map(body, self.bodies)),
+            spheres=tuple(replace(s, center=grown(s.center), radius=length * s.radius)
+                          for s in self.spheres),
+            sites=tuple(replace(s, position=grown(s.position)) for s in self.sites),
+        )
 
     @property
     def n_actuated(self) -> int:
@@ -173,7 +214,7 @@ def model_text(model: PhysicsModel) -> str:
         gravity x y z | contact stiffness damping friction slip_velocity smoothing |
         limit stiffness damping smoothing | sphere body x y z radius | site body x y z |
         body name parent joint offset(3) axis(3) mass com(3) inertia(xx yy zz xy xz yz)
-             kp kd torque_max damping lower upper
+             kp kd torque_max damping stiffness armature lower upper cone
     """
     c, li = model.contact, model.limit
     rows: list[tuple[object, ...]] = [
@@ -184,11 +225,12 @@ def model_text(model: PhysicsModel) -> str:
     for b in model.bodies:
         rows.append(
             ("body", b.name, b.parent, b.joint, *b.offset, *b.axis, b.mass, *b.com, *b.inertia)
-            + (b.kp, b.kd, b.torque_max, b.damping, b.lower, b.upper)
+            + (b.kp, b.kd, b.torque_max, b.damping, b.stiffness, b.armature)
+            + (b.lower, b.upper, b.cone)
         )
     rows += [("sphere", s.body, *s.center, s.radius) for s in model.spheres]
     rows += [("site", s.body, *s.position) for s in model.sites]
-    lines = ["optimus-physics-model 1", *(" ".join(map(_word, row)) for row in rows)]
+    lines = ["optimus-physics-model 2", *(" ".join(map(_word, row)) for row in rows)]
     return "\n".join(lines) + "\n"
 
 

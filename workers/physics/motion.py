@@ -27,7 +27,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
 }
 CLIPS: tuple[str, ...] = tuple(sorted(clip for clips in SPLITS.values() for clip in clips))
 
-_QUARTER_TURN = np.array([np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0])
+QUARTER_TURN = np.array([np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0])
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,13 @@ class Clip:
         return float(self.times[-1])
 
 
-def load_clip(name: str, folder: Path, model: PhysicsModel) -> Clip:
-    """The clip `name` out of `folder`; ValueError naming the clips there are when it is unknown."""
+def load_clip(name: str | Clip, folder: Path, model: PhysicsModel) -> Clip:
+    """The clip `name` out of `folder`; ValueError naming the clips there are when it is unknown.
+
+    A Clip is returned as it is: users' motions (`workers.physics.formats`) go the same way.
+    """
+    if isinstance(name, Clip):
+        return name
     path = folder / f"humanoid3d_{name}.txt"
     if not path.is_file():
         there = ", ".join(sorted(p.stem[len("humanoid3d_"):]
@@ -67,7 +72,7 @@ def read_clip(path: Path, name: str, model: PhysicsModel) -> Clip:
         raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from error
     except (KeyError, TypeError) as error:
         raise ValueError(f'{path}, line 1: no "Frames" list') from error
-    width = 1 + sum(quat[1] - quat[0] for quat in _layout(model)) + 3
+    width = 1 + sum(quat[1] - quat[0] for quat in rotation_spans(model)) + 3
     if not isinstance(frames, list) or len(frames) < 2:
         raise ValueError(f'{path}, line {_frame_line(text, 0)}: "Frames" needs two frames or more')
     for i, row in enumerate(frames):
@@ -91,7 +96,7 @@ def pose_at(clip: Clip, times: np.ndarray, model: PhysicsModel) -> np.ndarray:
     u = ((times - clip.times[i]) / (clip.times[i + 1] - clip.times[i]))[:, None]
     a, b = clip.q[i], clip.q[i + 1]
     q = a + u * (b - a)
-    for begin, end in _layout(model):
+    for begin, end in rotation_spans(model):
         if end - begin == 4:
             q[:, begin:end] = slerp(a[:, begin:end], b[:, begin:end], u)
     return q
@@ -108,7 +113,7 @@ def velocity_at(clip: Clip, time: float, model: PhysicsModel) -> np.ndarray:
     before, after = pose_at(clip, span, model)
     seconds = span[1] - span[0]
     qd = [(after[:3] - before[:3]) / seconds]
-    for begin, end in _layout(model):
+    for begin, end in rotation_spans(model):
         a, b = before[begin:end], after[begin:end]
         if end - begin == 4:
             inverse = a * np.array([1.0, -1.0, -1.0, -1.0])
@@ -116,6 +121,16 @@ def velocity_at(clip: Clip, time: float, model: PhysicsModel) -> np.ndarray:
         else:
             qd.append((b - a) / seconds)
     return np.concatenate(qd)
+
+
+def without_sign_jumps(q: np.ndarray, model: PhysicsModel) -> np.ndarray:
+    """States [F, nq] with each quaternion's sign that of the frame before it."""
+    q = q.copy()
+    for begin, end in rotation_spans(model):
+        if end - begin == 4:
+            flips = np.sum(q[1:, begin:end] * q[:-1, begin:end], axis=1) < 0
+            q[1:, begin:end] *= np.where(np.cumsum(flips) % 2 == 1, -1.0, 1.0)[:, None]
+    return q
 
 
 def check_window(clip: Clip, start: float, seconds: float) -> None:
@@ -129,7 +144,7 @@ def check_window(clip: Clip, start: float, seconds: float) -> None:
         )
 
 
-def _layout(model: PhysicsModel) -> list[tuple[int, int]]:
+def rotation_spans(model: PhysicsModel) -> list[tuple[int, int]]:
     """(begin, end) in q of each rotation: the root's and every joint's."""
     spans, at = [], 3
     for body in model.bodies:
@@ -143,7 +158,7 @@ def _to_states(rows: np.ndarray, model: PhysicsModel, path: Path, text: str) -> 
     """Rows [F, nq] with y up -> states with z up, unit quaternions without sign jumps."""
     q = rows.copy()
     q[:, 0:3] = rows[:, [0, 2, 1]] * np.array([1.0, -1.0, 1.0])
-    for body, (begin, end) in zip(model.bodies, _layout(model)):
+    for body, (begin, end) in zip(model.bodies, rotation_spans(model)):
         part = q[:, begin:end]
         if end - begin == 1:
             # A few frames bend knees slightly backwards; the joint cannot follow.
@@ -158,13 +173,8 @@ def _to_states(rows: np.ndarray, model: PhysicsModel, path: Path, text: str) -> 
                 f"quaternion of length {norm[bad]:.3f}"
             )
         part = part / norm[:, None]
-        if body.joint == "free":
-            part = multiply(_QUARTER_TURN, part)
-        for i in range(1, len(part)):
-            if part[i] @ part[i - 1] < 0:
-                part[i] = -part[i]
-        q[:, begin:end] = part
-    return q
+        q[:, begin:end] = multiply(QUARTER_TURN, part) if body.joint == "free" else part
+    return without_sign_jumps(q, model)
 
 
 def _frame_line(text: str, frame: int) -> int:

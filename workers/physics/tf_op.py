@@ -6,6 +6,7 @@ The only module here that imports TensorFlow. Build: python -m workers.physics.n
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,30 +30,38 @@ def op_library() -> Any:
             f"{OP_LIBRARY} does not load ({error.message}); {remedy} --force") from error
 
 
-def loss_and_grad(x: tf.Tensor, window: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Loss (scalar) and gradient [N], float64, of controls x float64 [N]; one evaluation.
+_ONCE = "the physics loss is differentiable once: its gradient has no derivative"
 
-    window: `Window.handle`. Neither output can be differentiated; use `loss` for that. An
-    overflowed motion gives +inf and nan; a wrong size raises InvalidArgumentError, a destroyed
-    window NotFoundError.
+
+@tf.RegisterGradient("PhysicsLossAndGrad")
+def _loss_and_grad_gradient(op: Any, upstream: tf.Tensor, _: tf.Tensor) -> list[Any]:
+    """d loss / d x: the forward pass already holds it; this only multiplies."""
+    grad = tf.raw_ops.PreventGradient(input=op.outputs[1], message=_ONCE)
+    return [tf.expand_dims(upstream, -1) * grad, None]
+
+
+def loss_and_grad(x: tf.Tensor, window: int | Sequence[int], threads: int = 0
+                  ) -> tuple[tf.Tensor, tf.Tensor]:
+    """Loss and gradient, float64, of controls x; one evaluation yields both.
+
+    x float64 [N] with one window (`Window.handle`): loss scalar, gradient [N]. x [B, N] with B
+    windows: loss [B], gradient [B, N], one window to a thread, at most `threads` at once (0: as
+    many as the machine has); the same bits as B calls. The loss can be differentiated once (the
+    registered gradient multiplies by the one at hand), the gradient output not at all: that raises
+    LookupError. A motion that overflows gives +inf and nan in its own row; a wrong size raises
+    InvalidArgumentError, a destroyed window NotFoundError.
     """
-    result = op_library().physics_loss_and_grad(x=x, window=tf.constant(window, tf.int64))
-    return result.loss, result.grad
+    result = op_library().physics_loss_and_grad(
+        x=x, window=tf.constant(window, tf.int64), threads=threads)
+    return result.loss, tf.raw_ops.PreventGradient(input=result.grad, message=_ONCE)
 
 
-def loss(x: tf.Tensor, window: int) -> tf.Tensor:
-    """Loss (scalar float64), differentiable once in x float64 [N].
+def loss(x: tf.Tensor, window: int | Sequence[int], threads: int = 0) -> tf.Tensor:
+    """Loss (scalar, or [B] for x [B, N]), differentiable once in x.
 
-    The forward pass already yields the gradient; the backward pass only multiplies. A second
-    derivative raises LookupError instead of being silently zero.
+    A second derivative raises LookupError instead of being silently zero.
     """
-
-    @tf.custom_gradient
-    def evaluated(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        value, grad = loss_and_grad(x, window)
-        return value, lambda upstream: upstream * grad
-
-    return evaluated(x)
+    return loss_and_grad(x, window, threads)[0]
 
 
 def evaluate(window: int, x: np.ndarray) -> tuple[Status, float, np.ndarray]:

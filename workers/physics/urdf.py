@@ -64,13 +64,24 @@ def read_urdf(path: Path, scale: float) -> list[Link]:
         if child in joints:
             raise ValueError(f"{path}: link {child} has two parent joints")
         joints[child] = joint
+    names = [element.get("name", "") for element in robot.findall("link")]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{path}: there are two links {name}")
+    unread = [_link(element, joints.get(element.get("name", "")), scale, path)
+              for element in robot.findall("link")]
+    for link in unread:
+        if link.parent is not None and link.parent not in names:
+            raise ValueError(f"{path}: link {link.name} has no parent link {link.parent}")
     links: list[Link] = []
-    for element in robot.findall("link"):
-        link = _link(element, joints.get(element.get("name", "")), scale, path)
-        known = {other.name for other in links}
-        if link.parent is not None and link.parent not in known:
-            raise ValueError(f"{path}: link {link.name} has no earlier parent {link.parent}")
-        links.append(link)
+    while unread:  # the file's order, but parents first
+        known = {link.name for link in links}
+        ready = next((k for k in unread if k.parent is None or k.parent in known), None)
+        if ready is None:
+            names = [link.name for link in unread]
+            raise ValueError(f"{path}: links {', '.join(names)} hang on each other in a circle")
+        links.append(ready)
+        unread.remove(ready)
     if sum(link.parent is None for link in links) != 1:
         raise ValueError(f"{path}: exactly one link must have no parent joint")
     return links
@@ -112,6 +123,8 @@ def _link(element: ElementTree.Element, joint: ElementTree.Element | None, scale
           path: Path) -> Link:
     name = element.get("name", "")
     mass = _numbers(_need(element, "inertial/mass", path), "value", 1, path)[0]
+    if mass < 0:
+        raise ValueError(f"{path}: link {name} has a negative mass, {mass}")
     shape = Shape("point", (), mass, (0.0, 0.0, 0.0))
     collision = element.find("collision")
     if collision is not None:
@@ -127,6 +140,8 @@ def _link(element: ElementTree.Element, joint: ElementTree.Element | None, scale
     axis, lower, upper = (0.0, 0.0, 1.0), -3.14, 3.14
     if kind == "revolute":
         axis = vector(np.array(_numbers(_need(joint, "axis", path), "xyz", 3, path)))
+        if abs(float(np.linalg.norm(axis)) - 1) > 1e-9:
+            raise ValueError(f"{path}: joint of link {name} has an axis that is not of length 1")
         limit = _need(joint, "limit", path)
         lower, upper = (_numbers(limit, key, 1, path)[0] for key in ("lower", "upper"))
     parent = _need(joint, "parent", path).get("link")

@@ -64,6 +64,26 @@ except LookupError:
     print("no second derivative")
 value, grad = tf_op.loss_and_grad(tf.fill([210], tf.constant(1e200, tf.float64)), window)
 print(value.numpy(), np.isnan(grad.numpy()).all())
+
+others = [PhysicsLoss(clip, 0.1, 0.25) for clip in ("walk", "roll", "kick")]
+windows = [each.window.handle for each in others]
+xs = 0.1 * np.random.default_rng(1).standard_normal((3, 210))
+xs[1] = 1e200
+batch = tf.Variable(xs)
+for threads in (0, 1, 2):
+    with tf.GradientTape() as tape:
+        values = tf_op.loss(batch, windows, threads)
+    slope = tape.gradient(values, batch, output_gradients=tf.constant([1.0, 1.0, 2.0], tf.float64))
+    for i, (each, factor) in enumerate(zip(others, (1, 1, 2))):
+        value, grad = each.value_and_grad(xs[i])
+        assert values.numpy()[i] == value
+        np.testing.assert_array_equal(slope.numpy()[i], factor * grad)
+graph = tf.function(lambda x: tf_op.loss_and_grad(x, windows),
+                    input_signature=[tf.TensorSpec([None, 210], tf.float64)])
+a, b = graph(batch)
+assert (a.numpy() == values.numpy()).all() and b.shape == (3, 210)
+print(error_of(batch, windows[:2]))
+print(error_of(batch, [*windows[:2], 12345]))
 """
 
 
@@ -97,7 +117,10 @@ def test_doors_are_bit_equal_in_fresh_processes(op):
 @needs_tensorflow
 def test_op_gradients_graphs_and_errors(op):
     lines = run(TENSORFLOW)
-    assert lines[0].startswith("InvalidArgumentError: x has 5 entries, the window has 210 controls")
-    assert lines[1].startswith("InvalidArgumentError: x must be a vector, got shape [1,210]")
+    assert lines[0].startswith("InvalidArgumentError: x has 5 entries, the window has 210 var")
+    assert lines[1].startswith(
+        "InvalidArgumentError: x of shape [1,210] needs one window for each row, got shape []")
     assert lines[2].startswith("NotFoundError: no window has handle 12345")
-    assert lines[3:] == ["no second derivative", "inf True"]
+    assert lines[3:5] == ["no second derivative", "inf True"]
+    assert lines[5].startswith("InvalidArgumentError: x of shape [3,210] needs one window for each")
+    assert lines[6].startswith("NotFoundError: no window has handle 12345")

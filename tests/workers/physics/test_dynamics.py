@@ -7,33 +7,20 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.workers.physics.mechanisms import arm, chain, walker
+from tests.workers.physics.oracle import (
+    bare,
+    energy,
+    inverse_dynamics,
+    joint_addresses,
+    mjcf,
+    momentum,
+)
 from workers.physics.model import Body, PhysicsModel, Site, model_text
 from workers.physics.rotations import exp_map
 from workers.physics.simulator import Simulator
 
 SITE = (Site("origin", 0, (0.0, 0.0, 0.0)),)
-
-
-def mjcf(model: PhysicsModel) -> str:
-    """The same mechanism for MuJoCo: no contact, limits, damping or armature."""
-
-    def words(values):
-        return " ".join(repr(float(v)) for v in values)
-
-    def element(i):
-        b = model.bodies[i]
-        kind = {"free": "free", "spherical": "ball", "revolute": "hinge"}[b.joint]
-        axis = f' axis="{words(b.axis)}"' if kind == "hinge" else ""
-        children = "".join(element(k) for k, c in enumerate(model.bodies) if c.parent == i)
-        return (
-            f'<body name="{b.name}" pos="{words(b.offset)}"><joint name="{b.name}" type="{kind}"'
-            f'{axis}/><inertial pos="{words(b.com)}" mass="{b.mass!r}" '
-            f'fullinertia="{words(b.inertia)}"/>{children}</body>')
-
-    roots = "".join(element(i) for i, b in enumerate(model.bodies) if b.parent == -1)
-    return (
-        '<mujoco><compiler balanceinertia="false" autolimits="false"/>'
-        f'<option gravity="{words(model.gravity)}"/><worldbody>{roots}</worldbody></mujoco>')
 
 
 def random_state(model, rng):
@@ -52,29 +39,100 @@ def random_state(model, rng):
     return np.array(q), np.array(qd)
 
 
-def test_accelerations_agree_with_mujoco(humanoid):
+MODELS = {"walker": walker, "arm": arm, "chain": chain}
+
+
+@pytest.mark.parametrize("name", ["humanoid", *MODELS])
+def test_accelerations_agree_with_mujoco(name, humanoid):
+    """100 random states, |qd| <= 10 rad/s: no contact, limits, armature, damping and PD."""
     mujoco = pytest.importorskip("mujoco", reason="mujoco (the oracle) is not installed")
-    oracle = mujoco.MjModel.from_xml_string(mjcf(humanoid))
+    model = bare(humanoid if name == "humanoid" else MODELS[name]())
+    oracle = mujoco.MjModel.from_xml_string(mjcf(model))
     data = mujoco.MjData(oracle)
-    simulator = Simulator(model_text(humanoid), 1 / 120, "torque")
-    # MuJoCo numbers joints depth first: map by name.
-    to_q, to_v, at_q, at_v = [], [], 0, 0
-    for body in humanoid.bodies:
-        nq, nv = {"free": (7, 6), "spherical": (4, 3), "revolute": (1, 1)}[body.joint]
-        joint = oracle.joint(body.name)
-        to_q += range(joint.qposadr[0], joint.qposadr[0] + nq)
-        to_v += range(joint.dofadr[0], joint.dofadr[0] + nv)
-        at_q, at_v = at_q + nq, at_v + nv
-    rng = np.random.default_rng(0)
-    for _ in range(30):
-        q, qd = random_state(humanoid, rng)
-        torque = 20 * rng.normal(size=humanoid.n_actuated)
+    to_q, to_v = joint_addresses(oracle, model)
+    simulator = Simulator(model_text(model), 1 / 120, "torque")
+    free = simulator.nv - simulator.n_actuated
+    rng, worst = np.random.default_rng(0), 0.0
+    for _ in range(100):
+        q, _ = random_state(model, rng)
+        qd = rng.uniform(-10, 10, size=simulator.nv)
+        torque = 20 * rng.normal(size=model.n_actuated)
         data.qpos[to_q], data.qvel[to_v] = q, qd
-        data.qfrc_applied[to_v] = np.concatenate([np.zeros(6), torque])
+        data.qfrc_applied[to_v] = np.concatenate([np.zeros(free), torque])
         mujoco.mj_forward(oracle, data)
         ours = simulator.accelerations(q, qd, torque)
-        error = np.abs(ours - data.qacc[to_v]).max() / np.abs(data.qacc).max()
-        assert error < 1e-9
+        error = np.abs(ours - data.qacc[to_v]).max() / max(1.0, np.abs(data.qacc).max())
+        worst = max(worst, error)
+    print(f"{name}: largest error {worst:.1e} of max(1, max |qdd|)")
+    assert worst < 1e-9
+
+
+def test_armature_agrees_with_mujoco():
+    mujoco = pytest.importorskip("mujoco", reason="mujoco (the oracle) is not installed")
+    model = walker()
+    oracle = mujoco.MjModel.from_xml_string(mjcf(model))
+    data = mujoco.MjData(oracle)
+    to_q, to_v = joint_addresses(oracle, model)
+    at = np.repeat([b.armature for b in model.bodies],
+                   [{"free": 6, "spherical": 3, "revolute": 1}[b.joint] for b in model.bodies])
+    assert at.any()
+    oracle.dof_armature[to_v] = at
+    simulator = Simulator(model_text(model), 1 / 120, "torque")
+    rng = np.random.default_rng(1)
+    for _ in range(30):
+        q, qd = random_state(model, rng)
+        data.qpos[to_q], data.qvel[to_v] = q, qd
+        mujoco.mj_forward(oracle, data)
+        ours = simulator.accelerations(q, qd, np.zeros(model.n_actuated))
+        assert np.abs(ours - data.qacc[to_v]).max() < 1e-9 * max(1.0, np.abs(data.qacc).max())
+
+
+@pytest.mark.parametrize("name", ["humanoid", *MODELS])
+def test_inverse_dynamics_residual(name, humanoid):
+    """Accelerations put into recursive Newton-Euler (NumPy, body by body) give the torques back."""
+    model = bare(humanoid if name == "humanoid" else MODELS[name]())
+    simulator = Simulator(model_text(model), 1 / 120, "torque")
+    rng, worst = np.random.default_rng(2), 0.0
+    for _ in range(100):
+        q, _ = random_state(model, rng)
+        qd = rng.uniform(-10, 10, size=simulator.nv)
+        torque = 20 * rng.normal(size=model.n_actuated)
+        wanted = np.concatenate([np.zeros(simulator.nv - model.n_actuated), torque])
+        found, size = inverse_dynamics(model, q, qd, simulator.accelerations(q, qd, torque))
+        worst = max(worst, np.abs(found - wanted).max() / size)
+    print(f"{name}: largest residual {worst:.1e} of the largest force or torque on a body")
+    assert worst < 1e-10
+
+
+def test_thrown_mechanism_keeps_momentum(simulate):
+    """No gravity, no contact, inner torques: linear and angular momentum stay, to first order."""
+    model = dataclasses.replace(bare(walker()), gravity=(0.0, 0.0, 0.0))
+    rng = np.random.default_rng(3)
+    q0, qd0 = random_state(model, rng)
+    torque = 0.3 * rng.normal(size=model.n_actuated)
+    drift = []
+    for dt in (1 / 240, 1 / 480, 1 / 960):
+        q, qd = simulate(model, q0, qd0, 0.5, dt, torque)
+        before, after = (momentum(model, q[i], qd[i]) for i in (0, -1))
+        drift.append(np.abs(after - before).reshape(2, 3).max(axis=1))
+    ratio = np.array(drift[:-1]) / np.array(drift[1:])
+    print(f"momentum drift (linear, angular) {drift}, ratios {ratio.tolist()}")
+    assert (ratio > 1.7).all() and (ratio < 2.4).all()
+    assert (drift[-1] < 0.02 * np.abs(before).max()).all()
+
+
+def test_ballistic_energy_error_is_first_order(humanoid, simulate):
+    model = bare(humanoid)
+    rng = np.random.default_rng(4)
+    q0, qd0 = random_state(model, rng)
+    q0[2] = 20.0
+    errors = []
+    for dt in (1 / 240, 1 / 480, 1 / 960):
+        q, qd = simulate(model, q0, qd0 / 3, 0.5, dt)
+        errors.append(abs(energy(model, q[-1], qd[-1]) - energy(model, q[0], qd[0])))
+    ratio = np.array(errors[:-1]) / np.array(errors[1:])
+    print(f"energy errors {errors} J, ratios {ratio.tolist()}")
+    assert (ratio > 1.8).all() and (ratio < 2.2).all()
 
 
 def test_body_in_free_fall(simulate):
@@ -89,7 +147,7 @@ def test_body_in_free_fall(simulate):
 
 
 def test_tumbling_body_keeps_energy_and_angular_momentum_to_first_order(simulate):
-    inertia = np.array([0.1, 0.2, 0.4])
+    inertia = np.array([0.2, 0.3, 0.4])
     body = Body("top", -1, "free", (0, 0, 0), 1.0, (0, 0, 0), (*inertia, 0, 0, 0))
     model = PhysicsModel((body,), sites=SITE, gravity=(0.0, 0.0, 0.0))
     q0, w0 = np.array([0, 0, 0, 1.0, 0, 0, 0]), np.array([1.0, 5.0, 0.5])

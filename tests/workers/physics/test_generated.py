@@ -40,5 +40,5 @@ def test_code_comes_before_windows(humanoid):
     from workers.physics.native import generated_library
 
     with pytest.raises(ValueError, match="the model already has a window"):
-        simulator._use_generated_code(generated_library(model_text(humanoid), options.dt, "pd"))
+        simulator._use_generated_code(generated_library(simulator.structure))
     assert window.n_controls == 210

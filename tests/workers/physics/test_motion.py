@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
 
+from workers.physics.assets import SHA256, verify_assets
 from workers.physics.model import model_text
-from workers.physics.motion import CLIPS, SPLITS, load_clip, pose_at, read_clip, velocity_at
+from workers.physics.motion import (
+    CLIPS,
+    SPLITS,
+    load_clip,
+    pose_at,
+    read_clip,
+    velocity_at,
+    without_sign_jumps,
+)
 from workers.physics.rotations import exp_map, log_map, multiply, slerp
 from workers.physics.simulator import Simulator
 
@@ -135,3 +145,33 @@ def test_broken_json_names_its_line(humanoid, tmp_path):
     path.write_text('{\n"Frames": [\n[1, 2,,]\n]}')
     with pytest.raises(ValueError, match="line 3: "):
         read_clip(path, "bad", humanoid)
+
+
+def test_the_split_is_pinned():
+    """Trained weights were made on this split: a clip that moves voids comparisons."""
+    assert hashlib.sha256(json.dumps(SPLITS).encode()).hexdigest() == (
+        "06b9fc6f9fd2f9125bc9d612368fb6a8c8acd9c53e41395aac452c2ef762f01a")
+
+
+def test_the_files_are_pinned(assets):
+    """The 15 clips' sha256, which `ensure_assets` checked when it fetched them, are these."""
+    names = [f"humanoid3d_{clip}.txt" for clip in CLIPS]
+    assert sorted(names + ["humanoid.urdf"]) == sorted(SHA256)
+    verify_assets(assets)
+    every = "".join(SHA256[name] for name in sorted(names))
+    assert hashlib.sha256(every.encode()).hexdigest() == (
+        "3b9d7f0387f0bde33b7c03cf9f91d6a0d0eb0dab03909d54e4d7aa666621858c")
+
+
+def test_a_clip_is_its_own_name(assets, humanoid):
+    clip = load_clip("walk", assets, humanoid)
+    assert load_clip(clip, assets, humanoid) is clip
+
+
+def test_signs_follow_the_frame_before(assets, humanoid):
+    clip = load_clip("spin", assets, humanoid)
+    flipped = clip.q.copy()
+    for at in QUATERNIONS:
+        flipped[5:9, at:at + 4] *= -1
+        flipped[20:, at:at + 4] *= -1
+    np.testing.assert_array_equal(without_sign_jumps(flipped, humanoid), clip.q)

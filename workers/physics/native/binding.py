@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from workers.physics.native import LIBRARY
 
-INTERFACE = 2  # PHYSICS_INTERFACE in physics.h
+INTERFACE = 3  # PHYSICS_INTERFACE in physics.h
 
 
 class Status(enum.IntEnum):
@@ -29,19 +29,34 @@ class ModelInfo(ctypes.Structure):
     """PhysicsModelInfo."""
 
     _fields_ = [(name, ctypes.c_int32) for name in (
-        "nq", "nv", "n_actuated", "n_target", "n_sites", "n_spheres", "n_bodies",
-        "tape_variables")]
+        "nq", "nv", "n_actuated", "n_target", "n_sites", "n_spheres", "n_bodies", "n_limited")]
+
+
+# PhysicsTerm, in order.
+TERMS = ("position", "root", "com", "velocity", "reprojection", "limit", "control", "smoothness")
+
+
+class CameraRecord(ctypes.Structure):
+    """PhysicsCamera."""
+
+    _fields_ = [
+        *((name, ctypes.c_double) for name in ("fx", "fy", "cx", "cy")),
+        ("rotation", ctypes.c_double * 9), ("translation", ctypes.c_double * 3),
+        ("near", ctypes.c_double),
+    ]
 
 
 class WindowRecord(ctypes.Structure):
     """PhysicsWindow."""
 
     _fields_ = [
-        *((name, ctypes.c_int32) for name in ("n_steps", "n_controls", "n_frames")),
+        *((name, ctypes.c_int32) for name in (
+            "n_steps", "n_controls", "n_frames", "initial_velocity")),
         *((name, ctypes.c_void_p) for name in (
-            "control_index", "targets", "frame_steps", "reference", "q0", "qd0")),
-        *((name, ctypes.c_double) for name in (
-            "control_scale", "weight_position", "weight_control")),
+            "control_index", "targets", "frame_steps", "q0", "qd0", "reference", "confidence",
+            "root", "com", "velocities", "keypoints", "keypoint_confidence", "camera")),
+        ("control_scale", ctypes.c_double), ("velocity_scale", ctypes.c_double),
+        ("weight", ctypes.c_double * len(TERMS)),
     ]
 
 

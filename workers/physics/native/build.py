@@ -61,12 +61,16 @@ def build_op(force: bool = False) -> Path:
     return OP_LIBRARY
 
 
-def build_generated(text: str, dt: float, control: str, force: bool = False) -> Path:
-    """Builds generated code for one model text, dt (s) and control; returns its path.
+def build_generated(text: str, control: str, force: bool = False) -> Path:
+    """Builds generated code for the structure of a model text and a control; returns its path.
 
-    `Simulator` picks it up by itself: the same numbers up to rounding, about nine times faster.
+    `Simulator` picks it up by itself, for every model of the same structure (bodies of different
+    people, any dt): the same numbers up to rounding, about ten times faster.
     """
-    output = generated_library(text, dt, control)
+    build_library()
+    from workers.physics.simulator import Simulator
+
+    output = generated_library(Simulator(text, 1.0, control, fast=False).structure)
     if output.exists() and not force:
         return output
     include = _header_dir()
@@ -78,7 +82,7 @@ def build_generated(text: str, dt: float, control: str, force: bool = False) -> 
         flags = ["-std=c++17", "-O1", "-DNDEBUG", "-isystem", str(include)]
         flags += ["-isystem", str(include / "eigen3")]
         _compile(flags, sources, generator, ["-ldl", "-pthread"])
-    command = [str(generator), repr(dt), "1" if control == "pd" else "0"]
+    command = [str(generator), "1" if control == "pd" else "0"]
     done = subprocess.run(command, input=text, capture_output=True, text=True)
     if done.returncode != 0:
         raise BuildError(done.stderr.strip())
@@ -91,12 +95,12 @@ def build_generated(text: str, dt: float, control: str, force: bool = False) -> 
 
 
 def build_humanoid_code(force: bool = False) -> list[Path]:
-    """Generated code for the shipped humanoid at the default step, both kinds of control."""
-    from workers.physics.loss import PhysicsOptions, humanoid
+    """Generated code for the shipped humanoid (any size, any dt), both kinds of control."""
+    from workers.physics.loss import humanoid
     from workers.physics.model import model_text
 
-    text, dt = model_text(humanoid()), PhysicsOptions().dt
-    return [build_generated(text, dt, control, force) for control in ("pd", "torque")]
+    return [build_generated(model_text(humanoid()), control, force)
+            for control in ("pd", "torque")]
 
 
 def has_tensorflow() -> bool:

@@ -23,12 +23,12 @@ template <class T> struct ContactPoint {
   T slip_rate;    // -d force_xy / d v'_xy
 };
 
-template <class T>
-ContactPoint<T> contact_point(const Model& m, const Sphere& s, const BodyPose<T>& pose,
+template <class T, class P>
+ContactPoint<T> contact_point(const ModelT<P>& m, const SphereT<P>& s, const BodyPose<T>& pose,
                               const BodyMotion<T>& motion) {
-  const Contact& c = m.contact;
+  const ContactT<P>& c = m.contact;
   ContactPoint<T> out;
-  const Vec3<T> center = s.center.cast<T>();
+  const Vec3<T> center = s.center.template cast<T>();
   out.r = pose.R * center;
   const T depth = T(s.radius) - pose.p(2) - out.r(2);
   out.r(2) -= T(s.radius);
@@ -45,8 +45,8 @@ ContactPoint<T> contact_point(const Model& m, const Sphere& s, const BodyPose<T>
 }
 
 // Adds a contact to its body's inertia and takes its force off the bias (both about p).
-template <class T>
-void add_contact(const Model& m, const ContactPoint<T>& c, Inertia<T>& inertia, Wrench<T>& bias) {
+template <class T, class P>
+void add_contact(const ModelT<P>& m, const ContactPoint<T>& c, Inertia<T>& inertia, Wrench<T>& bias) {
   const Vec3<T>& r = c.r;
   const T t = T(m.dt) * c.slip_rate, n = T(m.dt) * c.normal_rate;
   bias.force -= c.force;

@@ -1,17 +1,24 @@
 // From the optimiser's variables x to what a step takes in, and back for the gradient.
 #pragma once
 
-#include "spatial.hpp"
-
-#include <cmath>
+#include "dual.hpp"
+#include "model.hpp"
 
 namespace optimus_physics {
 
 // Unit quaternion of a rotation vector v, and k = sin(|v|/2) / |v|.
-inline Quat<double> exp_quat(const Vec3<double>& v, double& k) {
-  const double s = v.squaredNorm(), angle = std::sqrt(s);
-  k = angle > 1e-4 ? std::sin(angle / 2) / angle : 0.5 - s / 48;
-  return {std::cos(angle / 2), k * v(0), k * v(1), k * v(2)};
+template <class T> Quat<T> exp_quat(const Vec3<T>& v, T& k) {
+  using std::cos;
+  using std::sin;
+  using std::sqrt;
+  const T s = dot<T>(v, v);
+  if (value(s) > 1e-8) {
+    const T angle = sqrt(s);
+    k = sin(angle * T(0.5)) / angle;
+    return {cos(angle * T(0.5)), k * v(0), k * v(1), k * v(2)};
+  }
+  k = T(0.5) - s / T(48.0);  // cos by its series too: a square root has no derivative at 0
+  return {T(1.0) - s / T(8.0) * (T(1.0) - s / T(48.0)), k * v(0), k * v(1), k * v(2)};
 }
 
 // Pulls d/d(quaternion) back to d/dv.
@@ -23,26 +30,34 @@ inline Vec3<double> exp_quat_pullback(const Vec3<double>& v, const Quat<double>&
   return k * a + v * (dk * v.dot(a) - 0.5 * k * adjoint.w);
 }
 
+// x / sqrt(1 + x^2); hypot does not overflow.
+inline double saturate(double x) { return x / std::hypot(1.0, x); }
+inline Dual saturate(const Dual& x) {
+  const double h = std::hypot(1.0, x.v);
+  return {x.v / h, x.d / h / h / h};
+}
+
 // One joint's inputs. `index` says which entries of x drive its degrees of freedom; `base` is the
 // PD target at x = 0 (unused for torques).
-struct JointControl {
+template <class T> struct JointControl {
   const Body& body;
-  const double* x;
+  const T* x;
   const int* index;
   double scale;
 
-  Vec3<double> vector() const {
-    return {scale * x[index[0]], scale * x[index[1]], scale * x[index[2]]};
+  Vec3<T> vector() const {
+    return {T(scale) * x[index[0]], T(scale) * x[index[1]], T(scale) * x[index[2]]};
   }
   int dofs() const { return body.joint == JointType::kSpherical ? 3 : 1; }
 
-  void target(const double* base, double* out) const {
+  void target(const double* base, T* out) const {
     if (dofs() == 1) {
-      out[0] = base[0] + scale * x[index[0]];
+      out[0] = T(base[0]) + T(scale) * x[index[0]];
       return;
     }
-    double k = 0;
-    write_quat(multiply(read_quat(base), exp_quat(vector(), k)), out);
+    T k(0.0);
+    const Quat<T> from{T(base[0]), T(base[1]), T(base[2]), T(base[3])};
+    write_quat(multiply(from, exp_quat<T>(vector(), k)), out);
   }
   void target_pullback(const double* base, const double* adjoint, double* grad) const {
     if (dofs() == 1) {
@@ -57,10 +72,9 @@ struct JointControl {
     for (int j = 0; j < 3; ++j) grad[index[j]] += scale * g(j);
   }
   // Muscles have a largest torque: x / sqrt(1 + x^2) has slope 1 at 0 and never exceeds it.
-  void torque(double* out) const {
+  void torque(T* out) const {
     for (int j = 0; j < dofs(); ++j) {
-      const double t = scale * x[index[j]];
-      out[j] = body.torque_max * t / std::hypot(1.0, t);
+      out[j] = T(body.torque_max) * saturate(T(scale) * x[index[j]]);
     }
   }
   void torque_pullback(const double* adjoint, double* grad) const {

@@ -22,26 +22,23 @@ template <class T> struct Workspace {
 };
 
 // Inertia of a body about its joint origin, and the wrench its motion and gravity ask for.
-template <class T>
-void rigid_body(const Model& m, const Body& b, const BodyPose<T>& pose,
+template <class T, class P>
+void rigid_body(const ModelT<P>& m, const BodyT<P>& b, const BodyPose<T>& pose,
                 const BodyMotion<T>& motion, Inertia<T>& inertia, Wrench<T>& bias) {
-  const Vec3<T> com = b.com.cast<T>();
+  const Vec3<T> com = b.com.template cast<T>();
   const Vec3<T> h = pose.R * com;
   const Vec3<T> mh = h * T(b.mass);
   // J = i0 1 + (i1 - i0) n1 n1^T + (i2 - i0) n2 n2^T + m (h.h 1 - h h^T); the principal axis with
-  // the odd moment is chosen so that round bodies need one outer product, spheres none.
-  int base = 0;
-  for (int k = 1; k < 3; ++k) {
-    if (b.moments(k) == b.moments((k + 1) % 3) || b.moments(k) == b.moments((k + 2) % 3)) base = k;
-  }
-  const T sum = T(b.moments(base)) + dot<T>(mh, h);
+  // the odd moment is the base, so that round bodies need one outer product, spheres none.
+  const T sum = T(b.moments(b.base)) + dot<T>(mh, h);
   for (int i = 0; i < 3; ++i) {
     for (int j = i; j < 3; ++j) inertia.J(i, j) = (i == j ? sum : T(0.0)) - mh(i) * h(j);
   }
   for (int k = 0; k < 3; ++k) {
-    const double extra = b.moments(k) - b.moments(base);
-    if (extra == 0) continue;
-    const Vec3<T> local = b.principal.col(k).cast<T>();
+    if (!b.extra[k]) continue;
+    const P extra = b.moments(k) - b.moments(b.base);
+    const Vec3<P> axis = b.principal.col(k);
+    const Vec3<T> local = axis.template cast<T>();
     const Vec3<T> n = pose.R * local;
     const Vec3<T> en = n * T(extra);
     for (int i = 0; i < 3; ++i) {
@@ -55,7 +52,7 @@ void rigid_body(const Model& m, const Body& b, const BodyPose<T>& pose,
   inertia.H << zero, -mh(2), mh(1), mh(2), zero, -mh(0), -mh(1), mh(0), zero;
   inertia.M << T(b.mass), zero, zero, zero, T(b.mass), zero, zero, zero, T(b.mass);
 
-  const Vec3<T> g = m.gravity.cast<T>();
+  const Vec3<T> g = m.gravity.template cast<T>();
   const Vec3<T> jw = inertia.J * motion.w;
   const Vec3<T> spin = cross<T>(motion.w, cross<T>(motion.w, mh));
   bias.torque = cross<T>(motion.w, jw) - cross<T>(mh, g);
@@ -63,8 +60,8 @@ void rigid_body(const Model& m, const Body& b, const BodyPose<T>& pose,
 }
 
 // The part of a body's acceleration that comes from velocities alone.
-template <class T>
-Wrench<T> velocity_acceleration(const Body& b, const Workspace<T>& ws, std::size_t i) {
+template <class T, class P>
+Wrench<T> velocity_acceleration(const BodyT<P>& b, const Workspace<T>& ws, std::size_t i) {
   Wrench<T> c;
   const T zero(0.0);
   c.torque = cross<T>(ws.motions[i].w, ws.motions[i].joint);
@@ -149,7 +146,7 @@ Inertia<T> eliminate_revolute(Workspace<T>& ws, std::size_t i, const Wrench<T>& 
 }
 
 // Accelerations of all joints from ws.inertias, ws.bias and ws.joints (which it overwrites).
-template <class T> void forward_dynamics(const Model& m, Workspace<T>& ws) {
+template <class T, class P> void forward_dynamics(const ModelT<P>& m, Workspace<T>& ws) {
   const std::size_t n = m.bodies.size();
   ws.gain.resize(n);
   ws.row.resize(n);
@@ -158,7 +155,7 @@ template <class T> void forward_dynamics(const Model& m, Workspace<T>& ws) {
   ws.accel.resize(n);
   ws.qacc.resize(m.nv);
   for (std::size_t i = n; i-- > 0;) {
-    const Body& b = m.bodies[i];
+    const BodyT<P>& b = m.bodies[i];
     if (b.joint == JointType::kFree) continue;
     Wrench<T> f;
     const Wrench<T> c = velocity_acceleration<T>(b, ws, i);
@@ -170,7 +167,7 @@ template <class T> void forward_dynamics(const Model& m, Workspace<T>& ws) {
   }
   const T zero(0.0);
   for (std::size_t i = 0; i < n; ++i) {
-    const Body& b = m.bodies[i];
+    const BodyT<P>& b = m.bodies[i];
     T* out = ws.qacc.data() + b.v;
     const Mat3<T>& R = ws.poses[i].R;
     if (b.joint == JointType::kFree) {

@@ -17,6 +17,30 @@ int physics_sites(int64_t model, const double* q, double* sites) {
   });
 }
 
+int physics_center_of_mass(int64_t model, const double* q, double* com) {
+  return guarded([&] {
+    require(q && com, "q or com is null");
+    const auto simulator = simulators().get(model);
+    std::vector<BodyPose<double>> poses;
+    body_poses<double>(simulator->model, q, poses);
+    center_of_mass<double>(simulator->model, poses, com);
+    return PHYSICS_OK;
+  });
+}
+
+int physics_site_velocities(int64_t model, const double* q, const double* qd, double* velocities) {
+  return guarded([&] {
+    require(q && qd && velocities, "an array is null");
+    const auto simulator = simulators().get(model);
+    std::vector<BodyPose<double>> poses;
+    std::vector<BodyMotion<double>> motions;
+    body_poses<double>(simulator->model, q, poses);
+    body_motions<double>(simulator->model, poses, qd, motions);
+    site_velocities<double>(simulator->model, poses, motions, velocities);
+    return PHYSICS_OK;
+  });
+}
+
 int physics_spheres(int64_t model, const double* q, double* centers) {
   return guarded([&] {
     require(q && centers, "q or centers is null");
@@ -47,7 +71,7 @@ int physics_accelerations(int64_t model, const double* q, const double* qd, cons
       if (b.joint == JointType::kSpherical) {
         t = ws.poses[i].R * Vec3<double>(torque[b.u], torque[b.u + 1], torque[b.u + 2]);
       }
-      ws.joints[i] = {t, 0.0};
+      ws.joints[i] = {t, b.armature};
     }
     forward_dynamics<double>(m, ws);
     std::copy(ws.qacc.begin(), ws.qacc.end(), qacc);

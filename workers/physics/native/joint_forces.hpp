@@ -1,8 +1,8 @@
-// What acts inside a joint: control torque, passive damping, limits.
+// What acts inside a joint: control torque, passive damping and springs, limits.
 //
 // PD control is implicit ("stable PD", Tan, Liu and Turk 2011): position error and velocity are
 // those at the end of the step, so torque = explicit - rate * (joint acceleration), and the rate
-// joins the joint's inertia. High gains stay stable at large steps.
+// joins the joint's inertia. High gains stay stable at large steps. Springs and limits likewise.
 #pragma once
 
 #include "kinematics.hpp"
@@ -25,9 +25,10 @@ template <class T> Vec3<T> rotation_error(const Quat<T>& q, const Quat<T>& targe
 }
 
 // Smooth one-sided springs at both ends of a revolute joint's range, implicit like the contact.
-template <class T>
-void add_limits(const Model& m, const Body& b, const T& q, const T& qd, JointForce<T>& out) {
-  const Limit& l = m.limit;
+template <class T, class P>
+void add_limits(const ModelT<P>& m, const BodyT<P>& b, const T& q, const T& qd,
+                JointForce<T>& out) {
+  const LimitT<P>& l = m.limit;
   const T next = q + T(m.dt) * qd;
   const ValueSlope<T> low = smooth_positive<T>(T(b.lower) - next, l.smoothing);
   const ValueSlope<T> high = smooth_positive<T>(next - T(b.upper), l.smoothing);
@@ -36,13 +37,34 @@ void add_limits(const Model& m, const Body& b, const T& q, const T& qd, JointFor
   out.rate += T(m.dt) * (damping + T(l.stiffness * m.dt) * (low.slope + high.slope));
 }
 
-template <class T>
-JointForce<T> joint_force(const Model& m, const Body& b, const BodyPose<T>& pose, const T* q,
-                          const T* qd, const T* input) {
+// A spherical joint's limit on its total rotation angle (MuJoCo's meaning of a ball's range).
+//
+// The angle a enters through s = sin^2(a / 2) = |v|^2, v the quaternion's vector part: a polynomial
+// that is the same for q and -q and smooth everywhere. The excess e = (s - s_max) 2 / sin(a_max) is
+// measured in radians near the limit, the potential is k smooth_positive(e)^2 / 2, and its torque
+// along u = g w v has size k e at the limit. It fades towards half a turn, where the direction back
+// is undefined. The implicit rate is the true one along u, taken isotropic.
+template <class T, class P>
+void add_cone(const ModelT<P>& m, const BodyT<P>& b, const Quat<T>& q, const Vec3<T>& w,
+              Vec3<T>& torque, T& rate) {
+  const LimitT<P>& l = m.limit;
+  const Vec3<T> v(q.x, q.y, q.z);
+  const Vec3<T> u = v * (q.w * T(b.cone_gain));
+  const T speed = dot<T>(u, w);
+  const T excess = (dot<T>(v, v) - T(b.cone_square)) * T(b.cone_gain) + T(m.dt) * speed;
+  const ValueSlope<T> push = smooth_positive<T>(excess, l.smoothing);
+  const T damping = T(l.stiffness * l.damping) * push.value;
+  torque -= u * (T(l.stiffness) * push.value + damping * speed);
+  rate += T(m.dt) * (damping + T(l.stiffness * m.dt) * push.slope) * dot<T>(u, u);
+}
+
+template <class T, class P>
+JointForce<T> joint_force(const ModelT<P>& m, const BodyT<P>& b, const BodyPose<T>& pose,
+                          const T* q, const T* qd, const T* input) {
   const bool ball = b.joint == JointType::kSpherical;
   const int n = ball ? 3 : 1;
   const T* v = qd + b.v;
-  double rate = b.damping;
+  P rate = b.damping + b.stiffness * m.dt;
   Vec3<T> torque(T(0.0), T(0.0), T(0.0));
   if (m.control == Control::kPd) {
     rate += b.kd + b.kp * m.dt;
@@ -55,11 +77,16 @@ JointForce<T> joint_force(const Model& m, const Body& b, const BodyPose<T>& pose
   } else {
     for (int j = 0; j < n; ++j) torque(j) = input[b.u + j];
   }
+  if (!ball) torque(0) -= T(b.stiffness) * q[b.q];
   for (int j = 0; j < n; ++j) torque(j) -= T(rate) * v[j];
-  JointForce<T> out{torque, T(rate * m.dt)};
+  JointForce<T> out{torque, T(rate * m.dt + b.armature)};
   if (ball) {
+    if (b.limited) {
+      const Vec3<T> w(v[0], v[1], v[2]);
+      add_cone<T>(m, b, read_quat(q + b.q), w, torque, out.rate);
+    }
     out.torque = pose.R * torque;
-  } else {
+  } else if (b.limited) {
     add_limits<T>(m, b, q[b.q], v[0], out);
   }
   return out;

@@ -45,11 +45,11 @@ template <class T> Mat3<T> axis_rotation(const Eigen::Vector3d& axis, const T& a
   return r;
 }
 
-template <class T>
-void body_poses(const Model& m, const T* q, std::vector<BodyPose<T>>& poses) {
+template <class T, class P>
+void body_poses(const ModelT<P>& m, const T* q, std::vector<BodyPose<T>>& poses) {
   poses.resize(m.bodies.size());
   for (std::size_t i = 0; i < m.bodies.size(); ++i) {
-    const Body& b = m.bodies[i];
+    const BodyT<P>& b = m.bodies[i];
     BodyPose<T>& pose = poses[i];
     const T* qi = q + b.q;
     if (b.joint == JointType::kFree) {
@@ -60,7 +60,7 @@ void body_poses(const Model& m, const T* q, std::vector<BodyPose<T>>& poses) {
     }
     const Mat3<T> turn = b.joint == JointType::kSpherical ? rotation(read_quat(qi))
                                                           : axis_rotation<T>(b.axis, qi[0]);
-    const Vec3<T> offset = b.offset.cast<T>();
+    const Vec3<T> offset = b.offset.template cast<T>();
     if (b.parent < 0) {
       pose.r = pose.p = offset;
       pose.R = turn;
@@ -73,12 +73,12 @@ void body_poses(const Model& m, const T* q, std::vector<BodyPose<T>>& poses) {
   }
 }
 
-template <class T>
-void body_motions(const Model& m, const std::vector<BodyPose<T>>& poses, const T* qd,
+template <class T, class P>
+void body_motions(const ModelT<P>& m, const std::vector<BodyPose<T>>& poses, const T* qd,
                   std::vector<BodyMotion<T>>& motions) {
   motions.resize(m.bodies.size());
   for (std::size_t i = 0; i < m.bodies.size(); ++i) {
-    const Body& b = m.bodies[i];
+    const BodyT<P>& b = m.bodies[i];
     const BodyPose<T>& pose = poses[i];
     BodyMotion<T>& motion = motions[i];
     const T* vi = qd + b.v;
@@ -91,7 +91,7 @@ void body_motions(const Model& m, const std::vector<BodyPose<T>>& poses, const T
     if (b.joint == JointType::kSpherical) {
       motion.joint = pose.R * Vec3<T>(vi[0], vi[1], vi[2]);
     } else {
-      motion.axis = pose.R * b.axis.cast<T>();
+      motion.axis = pose.R * b.axis.template cast<T>();
       motion.joint = motion.axis * vi[0];
     }
     if (b.parent < 0) {
@@ -106,14 +106,60 @@ void body_motions(const Model& m, const std::vector<BodyPose<T>>& poses, const T
 }
 
 // World positions of the model's sites, m.
-template <class T>
-void site_positions(const Model& m, const std::vector<BodyPose<T>>& poses, T* out) {
+template <class T, class P>
+void site_positions(const ModelT<P>& m, const std::vector<BodyPose<T>>& poses, T* out) {
   for (std::size_t k = 0; k < m.sites.size(); ++k) {
     const BodyPose<T>& pose = poses[m.sites[k].body];
-    const Vec3<T> local = m.sites[k].position.cast<T>();
+    const Vec3<T> local = m.sites[k].position.template cast<T>();
     const Vec3<T> x = pose.p + pose.R * local;
     for (int j = 0; j < 3; ++j) out[3 * k + j] = x(j);
   }
+}
+
+// Centre of mass of the whole mechanism, m. Massless links weigh nothing.
+template <class T, class P>
+void center_of_mass(const ModelT<P>& m, const std::vector<BodyPose<T>>& poses, T* out) {
+  P total = m.bodies[0].mass;
+  for (std::size_t i = 1; i < m.bodies.size(); ++i) total += m.bodies[i].mass;
+  for (int j = 0; j < 3; ++j) out[j] = T(0.0);
+  for (std::size_t i = 0; i < m.bodies.size(); ++i) {
+    const Vec3<T> local = m.bodies[i].com.template cast<T>();
+    const Vec3<T> x = poses[i].p + poses[i].R * local;
+    const T share(m.bodies[i].mass / total);
+    for (int j = 0; j < 3; ++j) out[j] += share * x(j);
+  }
+}
+
+// World velocities of the model's sites, m/s.
+template <class T, class P>
+void site_velocities(const ModelT<P>& m, const std::vector<BodyPose<T>>& poses,
+                     const std::vector<BodyMotion<T>>& motions, T* out) {
+  for (std::size_t k = 0; k < m.sites.size(); ++k) {
+    const int body = m.sites[k].body;
+    const Vec3<T> local = m.sites[k].position.template cast<T>();
+    const Vec3<T> r = poses[body].R * local;
+    const Vec3<T> v = motions[body].v + cross<T>(motions[body].w, r);
+    for (int j = 0; j < 3; ++j) out[3 * k + j] = v(j);
+  }
+}
+
+// What a frame of the loss sees. positions: q -> sites [n_sites, 3], centre of mass [3];
+// motion: (q, qd) -> the same, then site velocities [n_sites, 3].
+template <class T, class P> void see_positions(const ModelT<P>& m, const T* q, T* out) {
+  std::vector<BodyPose<T>> poses;
+  body_poses<T>(m, q, poses);
+  site_positions<T>(m, poses, out);
+  center_of_mass<T>(m, poses, out + 3 * m.sites.size());
+}
+template <class T, class P>
+void see_motion(const ModelT<P>& m, const T* q, const T* qd, T* out) {
+  std::vector<BodyPose<T>> poses;
+  std::vector<BodyMotion<T>> motions;
+  body_poses<T>(m, q, poses);
+  body_motions<T>(m, poses, qd, motions);
+  site_positions<T>(m, poses, out);
+  center_of_mass<T>(m, poses, out + 3 * m.sites.size());
+  site_velocities<T>(m, poses, motions, out + 3 * m.sites.size() + 3);
 }
 
 }  // namespace optimus_physics

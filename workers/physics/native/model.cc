@@ -20,8 +20,8 @@ class Fields {
     if (!(in_ >> w)) fail(line_, std::string("missing ") + what);
     return w;
   }
-  double number(const char* what) {
-    const std::string w = word(what);
+  double number(const char* what) { return as_number(word(what), what); }
+  double as_number(const std::string& w, const char* what) {
     std::size_t used = 0;
     double value = NAN;
     try {
@@ -33,6 +33,13 @@ class Fields {
       fail(line_, std::string(what) + " is not a finite number: '" + w + "'");
     }
     return value;
+  }
+  // Also "inf" and "-inf".
+  double bound(const char* what) {
+    const std::string w = word(what);
+    if (w == "inf") return INFINITY;
+    if (w == "-inf") return -INFINITY;
+    return as_number(w, what);
   }
   Eigen::Vector3d vector(const char* what) {
     const double x = number(what), y = number(what), z = number(what);
@@ -75,16 +82,42 @@ void set_inertia(Body& body, const Eigen::Matrix3d& inertia) {
     body.moments = solver.eigenvalues();
     body.principal = solver.eigenvectors();
   }
+  body.base = 0;
+  const Eigen::Vector3d& i = body.moments;
+  for (int k = 1; k < 3; ++k) {
+    if (i(k) == i((k + 1) % 3) || i(k) == i((k + 2) % 3)) body.base = k;
+  }
+  for (int k = 0; k < 3; ++k) body.extra[k] = i(k) != i(body.base);
+}
+
+// Range of a revolute joint (-inf inf: none) or cone of a spherical one (0: none).
+void set_limits(Body& b, Fields& f, int line) {
+  b.lower = f.bound("lower limit");
+  b.upper = f.bound("upper limit");
+  const double cone = f.number("cone");
+  const bool revolute = b.joint == JointType::kRevolute;
+  b.limited = revolute ? std::isfinite(b.lower) || std::isfinite(b.upper) : cone != 0;
+  if (revolute && !(b.lower < b.upper)) fail(line, "lower limit must be below upper limit");
+  if (revolute && b.limited && (!std::isfinite(b.lower) || !std::isfinite(b.upper))) {
+    fail(line, "a revolute joint has two limits or none");
+  }
+  if (revolute && cone != 0) fail(line, "only spherical joints have a cone");
+  if (cone < 0 || cone > 3.1) fail(line, "cone must be 0 (none) or an angle of at most 3.1 rad");
+  if (!b.limited || !revolute) b.lower = b.upper = 0;
+  if (cone != 0) {
+    b.cone_square = std::pow(std::sin(cone / 2), 2);
+    b.cone_gain = 2 / std::sin(cone);
+  }
 }
 
 Body read_body(Fields& f, int line, const Model& model) {
   Body b{};
   b.name = f.word("body name");
   const double parent = f.number("parent");
-  b.parent = parent == -1 ? -1 : int(parent);
-  if (b.parent != parent || b.parent < -1 || b.parent >= int(model.bodies.size())) {
+  if (parent != std::floor(parent) || parent < -1 || parent >= double(model.bodies.size())) {
     fail(line, "parent must be -1 or an earlier body");
   }
+  b.parent = int(parent);
   b.joint = joint_type(f.word("joint type"), line);
   if (b.joint == JointType::kFree && b.parent != -1) {
     fail(line, "a free joint hangs on the world only (parent -1)");
@@ -95,24 +128,34 @@ Body read_body(Fields& f, int line, const Model& model) {
     if (std::abs(b.axis.norm() - 1) > 1e-9) fail(line, "axis must have length 1");
   }
   b.mass = f.number("mass");
-  if (b.mass <= 0) fail(line, "mass must be positive");
+  if (b.mass < 0) fail(line, "mass must not be negative");
   b.com = f.vector("com");
   const Eigen::Vector3d diagonal = f.vector("inertia diagonal");
   const Eigen::Vector3d off = f.vector("inertia xy xz yz");
   Eigen::Matrix3d inertia;
   inertia << diagonal(0), off(0), off(1), off(0), diagonal(1), off(2), off(1), off(2), diagonal(2);
   set_inertia(b, inertia);
-  if (b.moments.minCoeff() <= 0) fail(line, "inertia must be positive definite");
+  const bool massless = b.mass == 0 && inertia.isZero(0);  // a link of several joints in one place
+  if (!massless && b.mass == 0) fail(line, "mass must be positive where there is inertia");
+  if (!massless && b.moments.minCoeff() <= 0) fail(line, "inertia must be positive definite");
+  if (b.moments.maxCoeff() > (b.moments.sum() - b.moments.maxCoeff()) * (1 + 1e-6)) {
+    fail(line, "no body has such an inertia: a principal moment exceeds the sum of the others");
+  }
   b.kp = f.number("kp");
   b.kd = f.number("kd");
   b.torque_max = f.number("torque_max");
   b.damping = f.number("damping");
-  b.lower = f.number("lower limit");
-  b.upper = f.number("upper limit");
-  if (b.kp < 0 || b.kd < 0 || b.damping < 0) fail(line, "gains must not be negative");
-  if (b.joint == JointType::kRevolute && b.lower >= b.upper) {
-    fail(line, "lower limit must be below upper limit");
+  b.stiffness = f.number("stiffness");
+  b.armature = f.number("armature");
+  set_limits(b, f, line);
+  if (b.kp < 0 || b.kd < 0 || b.damping < 0 || b.stiffness < 0 || b.armature < 0 ||
+      b.torque_max < 0) {
+    fail(line, "gains, torque_max, damping, stiffness and armature must not be negative");
   }
+  if (b.stiffness != 0 && b.joint != JointType::kRevolute) {
+    fail(line, "only revolute joints have a spring (stiffness)");
+  }
+  if (b.armature != 0 && b.joint == JointType::kFree) fail(line, "a free joint has no armature");
   return b;
 }
 
@@ -137,6 +180,19 @@ void assign_indices(Model& m) {
   }
 }
 
+// Every joint must move some mass: a massless link needs a heavy one further out.
+void require_mass(const Model& m, const std::vector<int>& lines) {
+  std::vector<double> carried(m.bodies.size());
+  for (std::size_t i = m.bodies.size(); i-- > 0;) {
+    carried[i] += m.bodies[i].mass;
+    if (carried[i] == 0) fail(lines[i], "mass must be positive for the outermost body");
+    if (m.bodies[i].joint == JointType::kFree && m.bodies[i].mass == 0) {
+      fail(lines[i], "mass must be positive for a free body");
+    }
+    if (m.bodies[i].parent >= 0) carried[m.bodies[i].parent] += carried[i];
+  }
+}
+
 }  // namespace
 
 Model parse_model(const std::string& text, double dt, Control control) {
@@ -149,11 +205,12 @@ Model parse_model(const std::string& text, double dt, Control control) {
   std::istringstream lines(text);
   std::string line;
   int n = 0;
+  std::vector<int> body_lines;
   bool contact = false, limit = false;
   while (std::getline(lines, line)) {
     ++n;
     if (n == 1) {
-      if (line != "optimus-physics-model 1") fail(n, "expected 'optimus-physics-model 1'");
+      if (line != "optimus-physics-model 2") fail(n, "expected 'optimus-physics-model 2'");
       continue;
     }
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
@@ -171,18 +228,26 @@ Model parse_model(const std::string& text, double dt, Control control) {
       if (m.contact.slip_velocity <= 0 || m.contact.smoothing <= 0) {
         fail(n, "slip_velocity and smoothing must be positive");
       }
+      if (m.contact.stiffness < 0 || m.contact.damping < 0 || m.contact.friction < 0) {
+        fail(n, "stiffness, damping and friction must not be negative");
+      }
     } else if (key == "limit") {
       limit = true;
       m.limit.stiffness = f.number("stiffness");
       m.limit.damping = f.number("damping");
       m.limit.smoothing = f.number("smoothing");
       if (m.limit.smoothing <= 0) fail(n, "smoothing must be positive");
+      if (m.limit.stiffness < 0 || m.limit.damping < 0) {
+        fail(n, "stiffness and damping must not be negative");
+      }
     } else if (key == "body") {
       m.bodies.push_back(read_body(f, n, m));
+      body_lines.push_back(n);
     } else if (key == "sphere") {
       const int body = f.body(m.bodies.size(), "sphere body");
       const Eigen::Vector3d center = f.vector("sphere center");
       m.spheres.push_back({body, center, f.number("radius")});
+      if (m.spheres.back().radius < 0) fail(n, "radius must not be negative");
     } else if (key == "site") {
       const int body = f.body(m.bodies.size(), "site body");
       m.sites.push_back({body, f.vector("site position")});
@@ -193,6 +258,7 @@ Model parse_model(const std::string& text, double dt, Control control) {
   }
   if (m.bodies.empty()) throw std::invalid_argument("model text holds no body");
   if (!contact || !limit) throw std::invalid_argument("model text lacks a contact or limit line");
+  require_mass(m, body_lines);
   assign_indices(m);
   return m;
 }

@@ -20,12 +20,13 @@ template <class T> struct ValueSlope {
 };
 
 // max(d, 0) with a C2 blend on |d| < width: exactly 0 below, exactly d above.
-template <class T> ValueSlope<T> smooth_positive(const T& d, double width) {
+template <class T, class P> ValueSlope<T> smooth_positive(const T& d, const P& width) {
   const T w(width), zero(0.0), one(1.0);
   const T t = d + w;
   const T t2 = t * t;
-  const T blend = t2 * t * (T(3 * width) - d) * T(1.0 / (16 * width * width * width));
-  const T slope = t2 * (T(2 * width) - d) * T(1.0 / (4 * width * width * width));
+  const P cube = width * width * width;
+  const T blend = t2 * t * (T(P(3.0) * width) - d) * T(P(1.0) / (P(16.0) * cube));
+  const T slope = t2 * (T(P(2.0) * width) - d) * T(P(1.0) / (P(4.0) * cube));
   return {if_less(d, -w, zero, if_less(d, w, blend, d)),
           if_less(d, -w, zero, if_less(d, w, slope, one))};
 }

@@ -6,8 +6,8 @@
 namespace optimus_physics {
 
 // Poses, velocities, rigid inertias and bias wrenches at a state, without any contact.
-template <class T>
-void prepare(const Model& m, const T* q, const T* qd, Workspace<T>& ws) {
+template <class T, class P>
+void prepare(const ModelT<P>& m, const T* q, const T* qd, Workspace<T>& ws) {
   body_poses<T>(m, q, ws.poses);
   body_motions<T>(m, ws.poses, qd, ws.motions);
   const std::size_t n = m.bodies.size();
@@ -21,10 +21,11 @@ void prepare(const Model& m, const T* q, const T* qd, Workspace<T>& ws) {
 
 // A point at which to record a tape: all rotations the identity. The tape holds no branch, so the
 // choice is free. x is (q), or (q, qd, input).
-template <class T> void set_recording_point(const Model& m, T* x, std::size_t n) {
+template <class T, class P>
+void set_recording_point(const ModelT<P>& m, T* x, std::size_t n) {
   const std::size_t input = m.nq + m.nv;
   for (std::size_t i = 0; i < n; ++i) x[i] = T(0.0);
-  for (const Body& b : m.bodies) {
+  for (const BodyT<P>& b : m.bodies) {
     if (b.joint == JointType::kFree) x[b.q + 3] = T(1.0);
     if (b.joint != JointType::kSpherical) continue;
     x[b.q] = T(1.0);
@@ -33,10 +34,10 @@ template <class T> void set_recording_point(const Model& m, T* x, std::size_t n)
 }
 
 // New positions from old positions and NEW velocities.
-template <class T>
-void integrate(const Model& m, const T* q, const T* qd, T* out) {
+template <class T, class P>
+void integrate(const ModelT<P>& m, const T* q, const T* qd, T* out) {
   const T dt(m.dt);
-  for (const Body& b : m.bodies) {
+  for (const BodyT<P>& b : m.bodies) {
     const T* qi = q + b.q;
     const T* vi = qd + b.v;
     T* oi = out + b.q;
@@ -57,11 +58,11 @@ void integrate(const Model& m, const T* q, const T* qd, T* out) {
 
 // (q, qd, input) -> (q, qd) after dt. input: PD targets [n_target] or torques [n_actuated], N m.
 // The outputs must not overlap the inputs.
-template <class T>
-void step(const Model& m, const T* q, const T* qd, const T* input, T* q_next, T* qd_next,
+template <class T, class P>
+void step(const ModelT<P>& m, const T* q, const T* qd, const T* input, T* q_next, T* qd_next,
           Workspace<T>& ws) {
   prepare<T>(m, q, qd, ws);
-  for (const Sphere& s : m.spheres) {
+  for (const SphereT<P>& s : m.spheres) {
     const ContactPoint<T> c = contact_point<T>(m, s, ws.poses[s.body], ws.motions[s.body]);
     add_contact<T>(m, c, ws.inertias[s.body], ws.bias[s.body]);
   }

@@ -1,25 +1,34 @@
 #include "tape.hpp"
 
-#include "step.hpp"
+#include "record.hpp"
+
+#include <map>
+#include <mutex>
 
 namespace optimus_physics {
 namespace {
 
 using AD = CppAD::AD<double>;
 
-std::unique_ptr<Tape> finish(const std::vector<AD>& x, const std::vector<AD>& y,
-                             std::size_t slot) {
+std::unique_ptr<Tape> record(const Model& m, Function which) {
+  SlotLease lease;
+  const Shape size = shape(m, which);
+  const std::vector<double> numbers = parameters(m);
+  std::vector<AD> x(size.domain), y(size.range), p(numbers.begin(), numbers.end());
+  set_recording_point(m, x.data(), x.size());
+  CppAD::Independent(x, std::size_t(0), false, p);
+  trace<AD>(with_parameters<AD>(m, p.data()), which, x.data(), y.data());
   CppAD::ADFun<double> f;
   f.Dependent(x, y);
   f.check_for_nan(false);  // a non-finite rollout is found by the caller
   f.optimize("no_conditional_skip no_compare_op no_print_for_op");
-  return std::make_unique<Tape>(f, slot);
+  return std::make_unique<Tape>(f, lease.slot());
 }
 
 }  // namespace
 
 Tape::Tape(CppAD::ADFun<double>& recorded, std::size_t slot)
-    : home_(slot), n_variables_(recorded.size_var()), n_domain_(recorded.Domain()),
+    : home_(slot), n_variables_(recorded.size_var()),
       master_(std::make_unique<CppAD::ADFun<double>>()) {
   *master_ = recorded;
 }
@@ -33,38 +42,38 @@ Tape::~Tape() {
   }
 }
 
-void Tape::vjp(std::size_t slot, const std::vector<double>& x, const std::vector<double>& w,
-               std::vector<double>& grad) {
-  std::unique_ptr<CppAD::ADFun<double>>& f = copies_[slot];
-  if (!f) {
-    f = std::make_unique<CppAD::ADFun<double>>();
-    *f = *master_;
-    f->check_for_nan(false);
+void Tape::vjp(std::size_t slot, const Parameters& parameters, const std::vector<double>& x,
+               const std::vector<double>& w, std::vector<double>& grad) {
+  std::unique_ptr<Copy>& copy = copies_[slot];
+  if (!copy) {
+    copy = std::make_unique<Copy>();
+    copy->f = *master_;
+    copy->f.check_for_nan(false);
   }
-  f->Forward(0, x);
-  grad = f->Reverse(1, w);
+  if (copy->bound != parameters.id) {
+    copy->f.new_dynamic(parameters.values);
+    copy->bound = parameters.id;
+  }
+  copy->f.Forward(0, x);
+  grad = copy->f.Reverse(1, w);
 }
 
-std::unique_ptr<Tape> record_step(const Model& m) {
-  SlotLease lease;
-  std::vector<AD> x(m.nq + m.nv + m.n_input()), y(m.nq + m.nv);
-  set_recording_point(m, x.data(), x.size());
-  CppAD::Independent(x);
-  Workspace<AD> ws;
-  step<AD>(m, x.data(), x.data() + m.nq, x.data() + m.nq + m.nv, y.data(), y.data() + m.nq, ws);
-  return finish(x, y, lease.slot());
-}
-
-std::unique_ptr<Tape> record_sites(const Model& m) {
-  if (m.sites.empty()) return nullptr;
-  SlotLease lease;
-  std::vector<AD> x(m.nq), y(3 * m.sites.size());
-  set_recording_point(m, x.data(), x.size());
-  CppAD::Independent(x);
-  std::vector<BodyPose<AD>> poses;
-  body_poses<AD>(m, x.data(), poses);
-  site_positions<AD>(m, poses, y.data());
-  return finish(x, y, lease.slot());
+std::shared_ptr<Tapes> tapes_of(const Model& m, const std::string& structure) {
+  static auto* const mutex = new std::mutex;
+  static auto* const known = new std::map<std::string, std::weak_ptr<Tapes>>;
+  std::lock_guard<std::mutex> lock(*mutex);
+  if (std::shared_ptr<Tapes> found = (*known)[structure].lock()) return found;
+  auto made = std::make_shared<Tapes>();
+  made->step = record(m, Function::kStep);
+  if (!m.sites.empty()) {
+    made->positions = record(m, Function::kPositions);
+    made->motion = record(m, Function::kMotion);
+  }
+  for (auto it = known->begin(); it != known->end();) {
+    it = it->second.expired() ? known->erase(it) : std::next(it);
+  }
+  (*known)[structure] = made;
+  return made;
 }
 
 }  // namespace optimus_physics

@@ -1,7 +1,8 @@
 #include "window.hpp"
 
 #include "controls.hpp"
-#include "step.hpp"
+#include "record.hpp"
+#include "terms.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -15,96 +16,156 @@ bool all_finite(const double* x, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) sum += 0 * x[i];
   return sum == 0;
 }
+bool all_finite(const Dual*, std::size_t) { return true; }  // tests compare what comes out
 
 // Calls visit(joint control, its PD base target or null, offset of its inputs) for every joint.
-template <class Visit> void each_joint(const Window& w, int s, const double* x, Visit visit) {
+template <class T, class Visit> void each_joint(const Window& w, int s, const T* x, Visit visit) {
   const Model& m = w.simulator->model;
   const int* index = w.control_index.data() + std::size_t(s) * m.n_actuated;
   const bool pd = m.control == Control::kPd;
   const double* base = pd ? w.targets.data() + std::size_t(s) * m.n_target : nullptr;
   for (const Body& b : m.bodies) {
     if (b.joint == JointType::kFree) continue;
-    visit(JointControl{b, x, index + b.u, w.control_scale}, pd ? base + b.target : nullptr,
+    visit(JointControl<T>{b, x, index + b.u, w.control_scale}, pd ? base + b.target : nullptr,
           pd ? b.target : b.u);
   }
 }
 
-// Mean squared site distance; fills 2 * weight * difference per frame when adjoint is given.
-double position_loss(const Window& w, const Rollout& r, std::vector<double>* adjoint) {
+template <class T> bool simulate(const Window& w, const T* x, RolloutT<T>& r) {
   const Model& m = w.simulator->model;
-  const std::size_t n = 3 * m.sites.size();
-  const double scale = w.weight_position / (double(w.n_frames) * double(m.sites.size()));
-  if (adjoint) adjoint->resize(w.n_frames * n);
-  std::vector<BodyPose<double>> poses;
-  std::vector<double> at(n);
-  double sum = 0;
-  for (int f = 0; f < w.n_frames; ++f) {
-    body_poses<double>(m, r.q.data() + std::size_t(w.frame_steps[f]) * m.nq, poses);
-    site_positions<double>(m, poses, at.data());
-    for (std::size_t k = 0; k < n; ++k) {
-      const double d = at[k] - w.reference[f * n + k];
-      sum += d * d;
-      if (adjoint) (*adjoint)[f * n + k] = 2 * scale * d;
-    }
+  const std::size_t nq = m.nq, nv = m.nv, nu = m.n_input();
+  r.q.assign((w.n_steps + 1) * nq, T(0.0));
+  r.qd.assign((w.n_steps + 1) * nv, T(0.0));
+  r.input.resize(w.n_steps * nu);
+  for (std::size_t k = 0; k < nq; ++k) r.q[k] = T(w.q0[k]);
+  for (std::size_t k = 0; k < nv; ++k) {
+    r.qd[k] = T(w.qd0[k]);
+    if (w.initial_velocity) r.qd[k] += T(w.velocity_scale) * x[w.n_controls + k];
   }
-  return scale * sum;
+  Workspace<T> ws;
+  for (int s = 0; s < w.n_steps; ++s) {
+    T* input = r.input.data() + s * nu;
+    each_joint(w, s, x, [&](const JointControl<T>& c, const double* base, int at) {
+      if (base) {
+        c.target(base, input + at);
+      } else {
+        c.torque(input + at);
+      }
+    });
+    T* q = r.q.data() + s * nq;
+    T* qd = r.qd.data() + s * nv;
+    step<T>(m, q, qd, input, q + nq, qd + nv, ws);
+    if (!all_finite(q + nq, nq) || !all_finite(qd + nv, nv)) return false;
+  }
+  return true;
 }
 
-// The two vector-Jacobian products, by generated code or by tape. Points and adjoints are written
-// into one buffer, point first.
-class Gradients {
- public:
-  explicit Gradients(const Simulator& sim) : sim_(sim) {
-    if (!sim.step_code || !sim.sites_code) lease_ = std::make_unique<SlotLease>();
-  }
-  // Both return the gradient, valid until the next call.
-  const double* step(const std::vector<double>& x) { return vjp(sim_.step, sim_.step_code, x); }
-  const double* sites(const std::vector<double>& x) { return vjp(sim_.sites, sim_.sites_code, x); }
+// What frames see and their adjoints, kept for the reverse sweep.
+struct Frames {
+  std::vector<double> seen, q;  // adjoints [n_frames, n_seen], [n_frames, nq]
+};
 
- private:
-  const double* vjp(const std::unique_ptr<Tape>& tape, GeneratedVjp code,
-                    const std::vector<double>& x) {
-    const std::size_t n = tape->domain();
+template <class T>
+void compare_frames(const Window& w, const RolloutT<T>& r, Sums<T>& sums, Frames* adjoint) {
+  const Model& m = w.simulator->model;
+  const std::size_t n_seen = w.n_seen(), nq = m.nq, sites = 3 * m.sites.size();
+  if (adjoint) adjoint->seen.assign(w.n_frames * n_seen, 0.0);
+  if (adjoint) adjoint->q.assign(w.n_frames * nq, 0.0);
+  std::vector<T> seen(n_seen, T(0.0));
+  std::vector<BodyPose<T>> poses;
+  std::vector<BodyMotion<T>> motions;
+  for (int f = 0; f < w.n_frames; ++f) {
+    const T* q = r.q.data() + w.frame_steps[f] * nq;
+    if (w.needs_seen()) body_poses<T>(m, q, poses);
+    if (w.needs_sites()) site_positions<T>(m, poses, seen.data());
+    if (w.scale[PHYSICS_COM] > 0) center_of_mass<T>(m, poses, seen.data() + sites);
+    if (w.needs_motion()) {
+      body_motions<T>(m, poses, r.qd.data() + std::size_t(w.frame_steps[f]) * m.nv, motions);
+      site_velocities<T>(m, poses, motions, seen.data() + sites + 3);
+    }
+    FrameAdjoint back;
+    if (adjoint) back = {adjoint->seen.data() + f * n_seen, adjoint->q.data() + f * nq};
+    frame_terms(w, f, q, seen.data(), sums, back);
+  }
+}
+
+// One vector-Jacobian product after another, by generated code or by tape. The buffer holds point,
+// adjoint and parameters, in this order.
+class Gradient {
+ public:
+  Gradient(const Simulator& sim, Function which, GeneratedVjp code, Tape* tape,
+           const SlotLease* lease)
+      : sim_(sim), size_(shape(sim.model, which)), code_(code), lease_(lease),
+        buffer_(size_.domain + size_.range + (lease ? 0 : sim.parameters.values.size())),
+        grad_(size_.domain), tape_(tape) {
+    if (!lease) {
+      std::copy(sim.parameters.values.begin(), sim.parameters.values.end(),
+                buffer_.begin() + size_.domain + size_.range);
+    }
+  }
+  double* point() { return buffer_.data(); }
+  double* adjoint() { return buffer_.data() + size_.domain; }
+  // Valid until the next call.
+  const double* operator()() {
     if (!lease_) {
-      grad_.resize(n);
-      code(x.data(), grad_.data());
+      code_(buffer_.data(), grad_.data());
       return grad_.data();
     }
-    point_.assign(x.begin(), x.begin() + n);
-    adjoint_.assign(x.begin() + n, x.end());
-    tape->vjp(lease_->slot(), point_, adjoint_, grad_);
+    point_.assign(point(), adjoint());
+    adjoint_.assign(adjoint(), adjoint() + size_.range);
+    tape_->vjp(lease_->slot(), sim_.parameters, point_, adjoint_, grad_);
     return grad_.data();
   }
 
+ private:
   const Simulator& sim_;
-  std::unique_ptr<SlotLease> lease_;
-  std::vector<double> point_, adjoint_, grad_;
+  Shape size_;
+  GeneratedVjp code_;
+  const SlotLease* lease_;
+  std::vector<double> buffer_, grad_, point_, adjoint_;
+  Tape* tape_;
 };
 
-// Sweeps the adjoint of the state backwards through time, collecting the gradient of x.
-void reverse_sweep(const Window& w, const double* x, const Rollout& r,
-                   const std::vector<double>& site_adjoint, double* grad) {
-  const Model& m = w.simulator->model;
-  const std::size_t nq = m.nq, nv = m.nv, nu = m.n_input(), n_sites = 3 * m.sites.size();
-  Gradients gradients(*w.simulator);
-  std::vector<double> at_frame(nq + n_sites), at_step(nq + nv + nu + nq + nv, 0.0);
-  double* const state = at_step.data() + nq + nv + nu;  // adjoint of (q, qd) after step s
+// Sweeps the adjoint of the state backwards through time, adding to the gradient of x.
+void reverse_sweep(const Window& w, const double* x, const Rollout& r, const Frames& frames,
+                   double* grad) {
+  const Simulator& sim = *w.simulator;
+  const Model& m = sim.model;
+  const std::size_t nq = m.nq, nv = m.nv, nu = m.n_input(), n_seen = w.n_seen();
+  std::unique_ptr<SlotLease> lease;
+  if (!sim.step_code) lease = std::make_unique<SlotLease>();
+  Tape* const step_tape = lease ? sim.tapes->step.get() : nullptr;
+  Gradient step_back(sim, Function::kStep, sim.step_code, step_tape, lease.get());
+  const bool motion = w.needs_motion();
+  Tape* const frame_tape =
+      lease ? (motion ? sim.tapes->motion : sim.tapes->positions).get() : nullptr;
+  Gradient frame_back(sim, motion ? Function::kMotion : Function::kPositions,
+                      motion ? sim.motion_code : sim.positions_code, frame_tape, lease.get());
+  double* const state = step_back.adjoint();  // of (q, qd) after step s
+  std::fill_n(state, nq + nv, 0.0);
   int frame = w.n_frames - 1;
   for (int s = w.n_steps; s > 0; --s) {
     if (frame >= 0 && w.frame_steps[frame] == s) {
-      std::copy_n(r.q.data() + s * nq, nq, at_frame.begin());
-      std::copy_n(site_adjoint.data() + frame * n_sites, n_sites, at_frame.begin() + nq);
-      const double* back = gradients.sites(at_frame);
-      for (std::size_t k = 0; k < nq; ++k) state[k] += back[k];
+      const double* direct = frames.q.data() + frame * nq;
+      for (std::size_t k = 0; k < nq; ++k) state[k] += direct[k];
+      if (w.needs_seen()) {
+        std::copy_n(r.q.data() + s * nq, nq, frame_back.point());
+        if (motion) std::copy_n(r.qd.data() + s * nv, nv, frame_back.point() + nq);
+        std::copy_n(frames.seen.data() + frame * n_seen, n_seen, frame_back.adjoint());
+        const double* back = frame_back();
+        const std::size_t n = motion ? nq + nv : nq;
+        for (std::size_t k = 0; k < n; ++k) state[k] += back[k];
+      }
       --frame;
     }
-    std::copy_n(r.q.data() + (s - 1) * nq, nq, at_step.begin());
-    std::copy_n(r.qd.data() + (s - 1) * nv, nv, at_step.begin() + nq);
-    std::copy_n(r.input.data() + (s - 1) * nu, nu, at_step.begin() + nq + nv);
-    const double* back = gradients.step(at_step);
+    double* const point = step_back.point();
+    std::copy_n(r.q.data() + (s - 1) * nq, nq, point);
+    std::copy_n(r.qd.data() + (s - 1) * nv, nv, point + nq);
+    std::copy_n(r.input.data() + (s - 1) * nu, nu, point + nq + nv);
+    const double* back = step_back();
     std::copy_n(back, nq + nv, state);
     const double* input_adjoint = back + nq + nv;
-    each_joint(w, s - 1, x, [&](const JointControl& c, const double* base, int at) {
+    each_joint(w, s - 1, x, [&](const JointControl<double>& c, const double* base, int at) {
       if (base) {
         c.target_pullback(base, input_adjoint + at, grad);
       } else {
@@ -112,48 +173,50 @@ void reverse_sweep(const Window& w, const double* x, const Rollout& r,
       }
     });
   }
+  if (!w.initial_velocity) return;
+  for (std::size_t k = 0; k < nv; ++k) grad[w.n_controls + k] = w.velocity_scale * state[nq + k];
 }
 
 }  // namespace
 
-bool roll_out(const Window& w, const double* x, Rollout& r) {
-  const Model& m = w.simulator->model;
-  const std::size_t nq = m.nq, nv = m.nv, nu = m.n_input();
-  r.q.resize((w.n_steps + 1) * nq);
-  r.qd.resize((w.n_steps + 1) * nv);
-  r.input.resize(w.n_steps * nu);
-  std::copy(w.q0.begin(), w.q0.end(), r.q.begin());
-  std::copy(w.qd0.begin(), w.qd0.end(), r.qd.begin());
-  Workspace<double> ws;
-  for (int s = 0; s < w.n_steps; ++s) {
-    double* input = r.input.data() + s * nu;
-    each_joint(w, s, x, [&](const JointControl& c, const double* base, int at) {
-      if (base) {
-        c.target(base, input + at);
-      } else {
-        c.torque(input + at);
-      }
-    });
-    double* q = r.q.data() + s * nq;
-    double* qd = r.qd.data() + s * nv;
-    step<double>(m, q, qd, input, q + nq, qd + nv, ws);
-    if (!all_finite(q + nq, nq) || !all_finite(qd + nv, nv)) return false;
-  }
-  return true;
-}
+bool roll_out(const Window& w, const double* x, Rollout& r) { return simulate(w, x, r); }
 
 bool loss_and_grad(const Window& w, const double* x, double* loss, double* grad) {
   Rollout rollout;
-  if (!roll_out(w, x, rollout)) return false;
-  std::vector<double> site_adjoint;
-  *loss = position_loss(w, rollout, grad ? &site_adjoint : nullptr);
-  const double scale = w.weight_control / w.n_controls;
-  for (int i = 0; i < w.n_controls; ++i) *loss += scale * x[i] * x[i];
+  if (!simulate(w, x, rollout)) return false;
+  Sums<double> sums;
+  Frames frames;
+  compare_frames(w, rollout, sums, grad ? &frames : nullptr);
+  control_terms(w, x, sums, grad);
+  *loss = sums.total(w);
   if (!std::isfinite(*loss)) return false;
   if (!grad) return true;
-  for (int i = 0; i < w.n_controls; ++i) grad[i] = 2 * scale * x[i];
-  reverse_sweep(w, x, rollout, site_adjoint, grad);
-  return all_finite(grad, w.n_controls);
+  reverse_sweep(w, x, rollout, frames, grad);
+  return all_finite(grad, w.n_variables());
+}
+
+bool loss_terms(const Window& w, const double* x, double* terms) {
+  Rollout rollout;
+  const bool finite = simulate(w, x, rollout);
+  Sums<double> sums;
+  compare_frames(w, rollout, sums, nullptr);
+  control_terms(w, x, sums, nullptr);
+  for (int k = 0; k < kTerms; ++k) terms[k] = w.scale[k] != 0 ? w.scale[k] * sums.at[k] : 0.0;
+  return finite && all_finite(terms, kTerms);
+}
+
+void loss_derivative(const Window& w, const double* x, const double* direction, double* loss,
+                     double* derivative) {
+  std::vector<Dual> at(w.n_variables());
+  for (std::size_t i = 0; i < at.size(); ++i) at[i] = {x[i], direction[i]};
+  RolloutT<Dual> rollout;
+  simulate(w, at.data(), rollout);
+  Sums<Dual> sums;
+  compare_frames(w, rollout, sums, nullptr);
+  control_terms(w, at.data(), sums, nullptr);
+  const Dual total = sums.total(w);
+  *loss = total.v;
+  *derivative = total.d;
 }
 
 }  // namespace optimus_physics

@@ -1,15 +1,15 @@
-// Writes C code for the two vector-Jacobian products of a rollout's gradient.
+// Writes C code for the vector-Jacobian products of a rollout's gradient.
 //
-//   generate DT CONTROL < model text > vjp.c        CONTROL: 0 torque, 1 PD
+//   generate CONTROL < model text > vjp.c        CONTROL: 0 torque, 1 PD
 //
-// The code is straight-line arithmetic for one model, dt and control: about ten times as fast as
-// the interpreted tapes, the same numbers up to rounding, and free of CppAD's thread rules.
+// The code is straight-line arithmetic for one structure (parameters.hpp); the model's numbers, dt
+// among them, are arguments. It is about ten times as fast as the interpreted tapes, gives the same
+// numbers up to rounding, and is free of CppAD's thread rules.
 #include <cppad/cg.hpp>  // first: it sets cppad.hpp up for generated code
 
-#include "../step.hpp"
+#include "../record.hpp"
 
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <iterator>
@@ -21,34 +21,25 @@ using AD = CppAD::AD<Code>;
 
 namespace {
 
-CppAD::ADFun<Code> record_step(const Model& m) {
-  std::vector<AD> x(m.nq + m.nv + m.n_input()), y(m.nq + m.nv);
-  set_recording_point(m, x.data(), x.size());
-  CppAD::Independent(x);
-  Workspace<AD> ws;
-  step<AD>(m, x.data(), x.data() + m.nq, x.data() + m.nq + m.nv, y.data(), y.data() + m.nq, ws);
-  return CppAD::ADFun<Code>(x, y);
-}
-
-CppAD::ADFun<Code> record_sites(const Model& m) {
-  std::vector<AD> x(m.nq), y(3 * m.sites.size());
-  set_recording_point(m, x.data(), x.size());
-  CppAD::Independent(x);
-  std::vector<BodyPose<AD>> poses;
-  body_poses<AD>(m, x.data(), poses);
-  site_positions<AD>(m, poses, y.data());
-  return CppAD::ADFun<Code>(x, y);
-}
-
-// void name(const double* x, double* grad): x holds the point [n], then the adjoint [m].
-void write_vjp(const char* name, CppAD::ADFun<Code> f, std::ostream& out) {
-  f.optimize("no_compare_op");
-  const std::size_t n = f.Domain(), m = f.Range();
+// void name(const double* x, double* grad): x holds the point [domain], the adjoint [range], then
+// the parameters.
+void write_vjp(const char* name, const Model& m, Function which, std::ostream& out) {
+  const Shape size = shape(m, which);
+  const std::vector<double> numbers = parameters(m);
   CppAD::cg::CodeHandler<double> handler;
-  std::vector<Code> all(n + m);
+  std::vector<Code> all(size.domain + size.range + numbers.size());
   handler.makeVariables(all);
-  f.Forward(0, std::vector<Code>(all.begin(), all.begin() + n));
-  std::vector<Code> grad = f.Reverse(1, std::vector<Code>(all.begin() + n, all.end()));
+  std::vector<AD> x(size.domain), y(size.range);
+  // Variables of the code, but constants of the tape: nothing is differentiated by them.
+  const std::vector<AD> p(all.begin() + size.domain + size.range, all.end());
+  set_recording_point(m, x.data(), x.size());
+  CppAD::Independent(x);
+  trace<AD>(with_parameters<AD>(m, p.data()), which, x.data(), y.data());
+  CppAD::ADFun<Code> f(x, y);
+  f.optimize("no_compare_op");
+  f.Forward(0, std::vector<Code>(all.begin(), all.begin() + size.domain));
+  const auto w = all.begin() + size.domain;
+  std::vector<Code> grad = f.Reverse(1, std::vector<Code>(w, w + size.range));
   CppAD::cg::LanguageC<double> language("double");
   language.setParameterPrecision(17);
   CppAD::cg::LangCDefaultVariableNameGenerator<double> variables("grad");
@@ -63,17 +54,18 @@ void write_vjp(const char* name, CppAD::ADFun<Code> f, std::ostream& out) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::fputs("usage: generate DT CONTROL < model text > vjp.c\n", stderr);
+  if (argc != 2) {
+    std::fputs("usage: generate CONTROL < model text > vjp.c\n", stderr);
     return 2;
   }
   try {
     const std::string text(std::istreambuf_iterator<char>(std::cin), {});
-    const Control control = std::string(argv[2]) == "1" ? Control::kPd : Control::kTorque;
-    const Model model = parse_model(text, std::strtod(argv[1], nullptr), control);
+    const Control control = std::string(argv[1]) == "1" ? Control::kPd : Control::kTorque;
+    const Model model = parse_model(text, 1.0, control);  // any dt: it is a parameter
     std::cout << "/* Generated: do not edit. */\n#include <math.h>\n";
-    write_vjp("physics_step_vjp", record_step(model), std::cout);
-    write_vjp("physics_sites_vjp", record_sites(model), std::cout);
+    write_vjp("physics_step_vjp", model, Function::kStep, std::cout);
+    write_vjp("physics_positions_vjp", model, Function::kPositions, std::cout);
+    write_vjp("physics_motion_vjp", model, Function::kMotion, std::cout);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "generate: %s\n", e.what());
     return 1;

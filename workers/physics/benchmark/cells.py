@@ -1,0 +1,173 @@
+"""One cell: a method on a window, kept in a file whose name holds a hash of what decides it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workers.physics import metrics
+from workers.physics.benchmark import policy as policies
+from workers.physics.benchmark.methods import METHODS, Models, Unavailable
+from workers.physics.benchmark.plan import Case, Settings
+from workers.physics.fixed_windows import START_RULES
+from workers.physics.loss import PhysicsOptions, options_hash
+from workers.physics.reconstruction import Reconstruction
+
+SCHEMA = 1  # raise when methods, metrics or counting change what they compute
+LIBRARIES = ("jax", "numpy", "optax", "scipy")
+ARRAYS = ("best", "elapsed", "evaluating", "at", "metrics", "x", "states",
+          "reference", "seconds")
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A finished cell.
+
+    best, elapsed, evaluating [E]: best loss so far, seconds since the start, seconds within
+    evaluations. at [K], metrics [K, len(metrics.COLUMNS)]: evaluations (from 0) at which the best
+    changed, and how that motion looks. x [N]: the best controls. states [S + 1, nq]: their motion.
+    reference [F, n_sites, 3]: what it should be, frames evenly spread, the last at the end;
+    seconds: length of the window. Rows that optimise nothing have one entry each, and no x.
+    """
+
+    method: str
+    window: str
+    status: str
+    lr: float
+    best: np.ndarray
+    elapsed: np.ndarray
+    evaluating: np.ndarray
+    at: np.ndarray
+    metrics: np.ndarray
+    x: np.ndarray
+    states: np.ndarray
+    reference: np.ndarray
+    seconds: np.ndarray
+
+
+def name(settings: Settings, case: Case, method: str, models: Models) -> str:
+    """File name without suffix."""
+    decides: dict[str, Any] = {
+        "schema": SCHEMA, "window": [case.name, case.start, case.seconds, case.digest],
+        "options": options_hash(settings.options), "budget": settings.budget, "method": method,
+        "start": [settings.start, settings.seed],
+        "libraries": {lib: importlib.metadata.version(lib) for lib in LIBRARIES},
+    }
+    if method.startswith("optimus"):
+        decides["weights"] = _weights(models.optimus)
+    elif method == "adafactor_mlp":
+        decides["weights"] = _weights(models.adafactor_mlp)
+    elif method == "adam":
+        decides["rate"] = models.adam_rate
+    elif method == "policy":
+        assert settings.policy is not None
+        decides["policy"] = [_digest(settings.policy), case.index]
+    text = json.dumps(decides, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    window = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in case.name)
+    return f"{method}-{window}-{digest}"
+
+
+def _weights(model: str) -> str:
+    """Hash of the numbers, or of the name where there are none (the method is then left out)."""
+    import optimus
+
+    try:
+        card = optimus.load(model).card
+    except (optimus.WeightsError, ImportError):
+        return model
+    text = repr(sorted(card.items()))
+    return str(card.get("sha256") or hashlib.sha256(text.encode()).hexdigest())
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def compute(settings: Settings, case: Case, method: str, models: Models) -> Cell:
+    """Runs the method. Unavailable (methods.py) or ValueError when it cannot be."""
+    if method not in METHODS:
+        return _baseline(settings, case, method)
+    task = case.build(settings.options)
+    x0 = START_RULES[settings.start](task.dim, settings.seed + case.index)
+    run = METHODS[method](task, x0, settings.budget, models)
+    rows = [list(task.metrics(x).values()) for x in run.points]
+    x = run.points[-1] if len(run.points) else x0
+    states = task.states(x)
+    return Cell(method, case.name, run.status, run.lr, run.best, run.elapsed, run.evaluating,
+                run.improved, np.array(rows).reshape(-1, len(metrics.COLUMNS)), x,
+                np.zeros((0, 0)) if states is None else states, task.reference,
+                np.array(case.seconds))
+
+
+def _baseline(settings: Settings, case: Case, method: str) -> Cell:
+    options = settings.options
+    task = case.build(options)
+    loss, x, states = np.nan, np.zeros(0), None
+    if method == "kinematic":
+        if case.clip is None:
+            assert task.optimum is not None
+            values = task.metrics(task.optimum)
+        else:
+            values = task.reference_metrics(case.clip, case.start)
+    elif method == "pd_tracking":
+        if case.clip is None:
+            raise Unavailable("synthetic windows have no clip to follow")
+        task = case.build(dataclasses.replace(options, control="pd", target_base="reference"))
+        x = np.zeros(task.dim)
+        states = task.states(x)
+        loss, values = task.value_and_grad(x)[0], task.metrics(x)
+    else:
+        assert settings.policy is not None
+        given = policies.read(settings.policy)
+        if isinstance(given, np.ndarray):
+            x = policies.controls_for(given, case.index, case.count, task.dim)
+            states = task.states(x)
+            loss = task.value_and_grad(x)[0]
+        else:
+            states = policies.follow(given, task, options)
+            loss = np.inf if states is None else _position_loss(task, states, options)
+        values = (dict.fromkeys(metrics.COLUMNS, np.nan) if states is None
+                  else task.metrics_of(states))
+    return Cell(method, case.name, "baseline", np.nan, np.array([loss]), np.zeros(1), np.zeros(1),
+                np.zeros(1, int), np.array([list(values.values())]), x,
+                np.zeros((0, 0)) if states is None else states, task.reference,
+                np.array(case.seconds))
+
+
+def _position_loss(task: Reconstruction, states: np.ndarray, options: PhysicsOptions) -> float:
+    """The loss without what it says of controls, of states [S + 1, nq]."""
+    sites = np.stack([task.simulator.sites(q) for q in states[task.spec.frame_steps]])
+    square = np.sum((sites - task.reference) ** 2, axis=-1)
+    return float(options.weight_position * np.mean(square))
+
+
+def store(folder: Path, cell_name: str, cell: Cell) -> None:
+    """Writes `folder/<name>.npz` in one move: a cell that exists is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{cell_name}.{os.getpid()}.npz"
+    head = json.dumps([cell.method, cell.window, cell.status, str(cell.lr)])
+    arrays = {key: getattr(cell, key) for key in ARRAYS}
+    try:
+        np.savez_compressed(temporary, head=np.array(head), **arrays)
+        os.replace(temporary, folder / f"{cell_name}.npz")
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(folder: Path, cell_name: str) -> Cell | None:
+    """A stored cell; None if it is missing or damaged, and then computed anew."""
+    try:
+        with np.load(folder / f"{cell_name}.npz", allow_pickle=False) as stored:
+            method, window, status, lr = json.loads(str(stored["head"]))
+            return Cell(method, window, status, float(lr), *(stored[key] for key in ARRAYS))
+    except Exception:  # zip, NumPy and JSON each have their own
+        return None

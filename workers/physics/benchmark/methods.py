@@ -1,0 +1,141 @@
+"""The optimisers of the motion benchmark. Same window, same x0, same number of evaluations.
+
+Each is method(task, x0, budget, settings) -> Run and is timed without compilation. What may be
+missing (weights, another helper's rule) raises `Unavailable` with the reason.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from workers.physics.benchmark.recording import BudgetSpent, Recorder, Run
+from workers.physics.reconstruction import Reconstruction
+
+RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # Adam's, one of which `tune` chooses
+
+
+class Unavailable(Exception):
+    """A method cannot run here; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """What the learned methods use, by name or path, and Adam's rate once it is chosen."""
+
+    optimus: str
+    adafactor_mlp: str
+    adam_rate: float = 0.03
+
+
+Method = Callable[[Reconstruction, np.ndarray, int, Models], Run]
+
+
+def scipy_method(name: str, task: Reconstruction, x0: np.ndarray, budget: int, models: Models
+                 ) -> Run:
+    """SciPy's BFGS or L-BFGS-B (memory 20) until the budget is spent.
+
+    Where it stops before, at a line search that fails say, it begins again at the best point with
+    an empty memory, as long as that still brings the loss down.
+    """
+    import scipy.optimize
+
+    options: dict[str, Any] = {"maxiter": budget, "gtol": 1e-9}
+    if name == "L-BFGS-B":
+        options |= {"maxfun": budget + 1, "maxcor": 20, "ftol": 0.0}
+    recorder, x, least = Recorder(task, budget), x0, np.inf
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # a failed line search shows in the result
+            while True:
+                scipy.optimize.minimize(recorder, x, jac=True, method=name, options=options)
+                if recorder.best is None or not recorder.least < least:
+                    return recorder.run("converged")
+                x, least = recorder.best, recorder.least
+    except BudgetSpent:
+        return recorder.run("evaluations")
+    except (ValueError, FloatingPointError, np.linalg.LinAlgError):
+        return recorder.run("stalled")  # SciPy refuses numbers that are not finite
+
+
+def adam(task: Reconstruction, x0: np.ndarray, budget: int, models: Models) -> Run:
+    """optax's Adam at a constant rate, moments in float32, x in float64."""
+    import jax
+    import optax
+
+    transform = optax.adam(models.adam_rate)
+    update = jax.jit(transform.update)
+    state = transform.init(x0.astype(np.float32))
+    update(np.zeros(x0.shape, np.float32), state)  # compiles outside the clock
+    recorder, x = Recorder(task, budget), x0
+    for _ in range(budget):
+        loss, gradient = recorder(x)
+        if not np.isfinite(loss):
+            return recorder.run("non_finite", models.adam_rate)
+        step, state = update(gradient.astype(np.float32), state)
+        x = x + np.asarray(step, np.float64)
+    return recorder.run("evaluations", models.adam_rate)
+
+
+def learned(which: str, safeguard: str, task: Reconstruction, x0: np.ndarray, budget: int,
+            models: Models) -> Run:
+    """`optimus.minimize`, bare (its paper's method) or safeguarded, with no early stop."""
+    import optimus
+
+    try:
+        model = _model(getattr(models, which))
+        _warm_up(model, len(x0))
+    except (optimus.WeightsError, ImportError) as error:
+        raise Unavailable(str(error)) from None
+    recorder = Recorder(task, budget)
+    result = optimus.minimize(recorder, x0, jac=True, model=model, maxiter=budget, maxfev=budget,
+                              safeguard=safeguard, stop_history=None)
+    names = {0: "converged", 1: "evaluations", 2: "stalled", 3: "non_finite"}
+    return recorder.run(names.get(result.status, "stalled"))
+
+
+@functools.cache
+def _model(name: str) -> Any:
+    import optimus
+
+    return optimus.load(name)
+
+
+@functools.cache
+def _warm_up(model: Any, dim: int) -> None:
+    """Compiles the step for this N outside the clock."""
+    import optimus
+
+    try:
+        optimus.minimize(lambda x: (float(x @ x), 2.0 * x), np.ones(dim), jac=True, model=model,
+                         maxiter=2, safeguard="none")
+    except (TypeError, ValueError) as error:
+        raise Unavailable(str(error).splitlines()[0]) from None
+
+
+METHODS: dict[str, Method] = {
+    "optimus": functools.partial(learned, "optimus", "none"),
+    "optimus_safeguarded": functools.partial(learned, "optimus", "lbfgs"),
+    "adafactor_mlp": functools.partial(learned, "adafactor_mlp", "none"),
+    "bfgs": functools.partial(scipy_method, "BFGS"),
+    "l_bfgs_b": functools.partial(scipy_method, "L-BFGS-B"),
+    "adam": adam,
+}
+# Rows that optimise nothing: the data themselves, PD tracking of them, a policy given by the user.
+BASELINES = ("kinematic", "pd_tracking", "policy")
+
+
+def tune_adam(tasks: list[Reconstruction], budget: int, progress: Callable[[str], None]) -> float:
+    """The rate of RATES with the least geometric mean of best losses; of equals the smallest."""
+    scores = []
+    for rate in RATES:
+        progress(f"choosing Adam's rate: {rate:g}")
+        bests = [adam(task, np.zeros(task.dim), budget, Models("", "", rate)).best[-1]
+                 for task in tasks]
+        scores.append(float(np.mean(np.log(np.maximum(bests, 1e-12)))))
+    return RATES[int(np.argmin(scores))]

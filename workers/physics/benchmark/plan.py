@@ -1,0 +1,159 @@
+"""Which windows, which methods: the settings of the motion benchmark, checked."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workers.physics import reconstruction, sequences
+from workers.physics.assets import ensure_assets
+from workers.physics.benchmark.methods import BASELINES, METHODS
+from workers.physics.fixed_windows import START_RULES, fixed_windows
+from workers.physics.loss import PhysicsOptions, humanoid, random_window
+from workers.physics.motion import CLIPS, SPLITS, Clip, load_clip
+from workers.physics.reconstruction import Reconstruction
+from workers.physics.synthetic import synthetic_window
+
+SPLIT_NAMES = (*SPLITS, "synthetic", "clips", *sequences.TABLES)
+TUNING_SEEDS = range(10_000, 10_004)  # of the train windows on which Adam's rate is chosen
+DEFAULT_MODEL, DEFAULT_MLP = "optimus-standin", "adafactor-mlp-standin"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the numbers.
+
+    split: train, validation, test: fixed windows of that split. synthetic: simulator-made, optimum
+    0. clips: the first min(1 s, clip) of all 15 clips. aist, human36m: the paper's tables, from
+    `data`. None: the split's default.
+    """
+
+    split: str = "validation"
+    windows: int = 8
+    seconds: float | None = None
+    methods: tuple[str, ...] | None = None
+    evaluations: int | None = None
+    model: str = DEFAULT_MODEL
+    adafactor_model: str = DEFAULT_MLP
+    policy: Path | None = None
+    data: Path | None = None
+    control: str = "pd"
+    target_base: str | None = None
+    start: str = "zero"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLIT_NAMES:
+            raise ValueError(f"--split {self.split}: want one of {', '.join(SPLIT_NAMES)}")
+        if self.windows < 1 or self.budget < 1 or self.seed < 0:
+            raise ValueError("want --windows >= 1, --evaluations >= 1 and --seed >= 0")
+        if self.start not in START_RULES:
+            rules = ", ".join(START_RULES)
+            raise ValueError(f"--start {self.start}: want one of {rules}")
+        known = (*METHODS, *BASELINES)
+        for method in self.methods or ():
+            if method not in known:
+                raise ValueError(f"unknown method {method!r}; known: {', '.join(known)}")
+        if "policy" in self.rows and self.policy is None:
+            raise ValueError("method policy needs --policy FILE")
+        if self.split in sequences.TABLES and self.data is None:
+            raise ValueError(f"--split {self.split} needs --data DIR, the folder with the files")
+        self.options  # noqa: B018 -- checks control and target_base
+
+    @property
+    def length(self) -> float:
+        """Seconds of a window, at most."""
+        return self.seconds if self.seconds is not None else (1.0 if self.split == "clips" else 0.5)
+
+    @property
+    def budget(self) -> int:
+        """Evaluations of loss and gradient."""
+        return self.evaluations if self.evaluations is not None else (
+            300 if self.split == "clips" else 200)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Methods and baselines, in the tables' order."""
+        if self.methods is not None:
+            rows = self.methods
+        elif self.split == "clips":
+            rows = ("kinematic", "pd_tracking", "l_bfgs_b")
+        else:
+            rows = ("kinematic", "pd_tracking", *METHODS)
+        return (*rows, "policy") if self.policy is not None and "policy" not in rows else rows
+
+    @property
+    def options(self) -> PhysicsOptions:
+        """Of the loss. Clips are tracked from their own poses: x holds offsets to them."""
+        base = self.target_base or ("reference" if self.split == "clips" else "initial")
+        return PhysicsOptions(control=self.control, target_base=base)
+
+    @property
+    def reads_test(self) -> bool:
+        """Whether held-out clips are looked at."""
+        return self.split in ("test", "clips")
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A window: which of how many, its data (None where a simulator made it), how to build it."""
+
+    index: int
+    count: int
+    name: str
+    clip: Clip | None
+    start: float
+    seconds: float
+    seed: int = field(default=0)
+
+    @property
+    def digest(self) -> str:
+        """Of the data, so that another file of the same name is another case."""
+        data = b"" if self.clip is None else self.clip.q.tobytes() + self.clip.times.tobytes()
+        return hashlib.sha256(data).hexdigest()[:16]
+
+    def build(self, options: PhysicsOptions) -> Reconstruction:
+        """The loss of this window."""
+        if self.clip is None:
+            return synthetic_window(self.seed, self.seconds, options)
+        return reconstruction.of_clip(self.clip, self.start, self.seconds, options)
+
+
+def cases(settings: Settings) -> list[Case]:
+    """The windows, in a fixed order."""
+    folder, model = ensure_assets(), humanoid()
+    if settings.split == "synthetic":
+        seeds = range(settings.seed, settings.seed + settings.windows)
+        return [Case(i, settings.windows, f"synthetic-{seed}", None, 0.0, settings.length, seed)
+                for i, seed in enumerate(seeds)]
+    found: list[tuple[Clip, float, float]] = []
+    if settings.split in SPLITS:
+        for window in fixed_windows(settings.split, settings.length, settings.windows):
+            clip = load_clip(window.clip, folder, model)
+            found.append((clip, window.start, window.seconds))
+    else:
+        if settings.split == "clips":
+            whole = [load_clip(name, folder, model) for name in CLIPS]
+        else:
+            assert settings.data is not None
+            rows = sequences.table(settings.split)[:settings.windows]
+            whole = [sequences.load(row, settings.data, model) for row in rows]
+        dt = settings.options.dt
+        for clip in whole:
+            steps = math.floor(min(settings.length, clip.seconds) / dt + 1e-6)
+            found.append((clip, 0.0, steps * dt))
+    return [Case(i, len(found), f"{clip.name}@{start:.3f}", clip, start, seconds)
+            for i, (clip, start, seconds) in enumerate(found)]
+
+
+def tuning_cases(settings: Settings) -> list[Case]:
+    """Windows of the train split, on which Adam's rate is chosen."""
+    chosen = []
+    length = min(settings.length, 1.0)
+    for i, seed in enumerate(TUNING_SEEDS):
+        name, start = random_window(seed, "train", length)
+        clip = load_clip(name, ensure_assets(), humanoid())
+        chosen.append(Case(i, len(TUNING_SEEDS), f"{name}@{start:.3f}", clip, start, length))
+    return chosen

@@ -1,0 +1,102 @@
+"""A user's policy, scored like everything else.
+
+FILE.npz   `controls` float64 [N] for every window, or [W, N], a row for each window in the
+           benchmark's order: the x of the loss.
+FILE.py    defines act(q, qd, time) -> PD targets [n_target]: called once a control period with
+           the state q [nq] and velocity qd [nv] of the simulated body and the time in s, it
+           answers with joint targets in the layout of q[7:] (quaternions are normalised). The file
+           is run: it is the user's own code.
+"""
+
+from __future__ import annotations
+
+import itertools
+import runpy
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workers.physics.loss import PhysicsOptions, humanoid
+from workers.physics.motion import rotation_spans
+from workers.physics.reconstruction import Reconstruction
+from workers.physics.simulator import Simulator, Status
+from workers.physics.window_spec import WindowSpec
+
+Act = Callable[[np.ndarray, np.ndarray, float], Any]
+
+
+def read(path: str | Path) -> np.ndarray | Act:
+    """Controls [N] or [W, N], or `act`; ValueError naming the file and what it lacks."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"--policy {path}: no such file")
+    if path.suffix == ".npz":
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                controls = np.asarray(arrays["controls"], np.float64)
+        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+            raise ValueError(f"--policy {path}: no array 'controls' of numbers ({error})") from None
+        if controls.ndim not in (1, 2) or not np.isfinite(controls).all():
+            raise ValueError(f"--policy {path}: controls must be [N] or [W, N] and finite")
+        return controls
+    if path.suffix == ".py":
+        act = runpy.run_path(str(path)).get("act")
+        if not callable(act):
+            raise ValueError(f"--policy {path}: defines no function act(q, qd, time)")
+        return act
+    raise ValueError(f"--policy {path}: want a .npz with controls or a .py with act(q, qd, time)")
+
+
+def controls_for(controls: np.ndarray, index: int, windows: int, dim: int) -> np.ndarray:
+    """The row of a window; ValueError when sizes do not fit."""
+    if controls.ndim == 2 and len(controls) != windows:
+        raise ValueError(f"policy: controls has {len(controls)} rows for {windows} windows")
+    row = controls[index] if controls.ndim == 2 else controls
+    if row.shape != (dim,):
+        raise ValueError(f"policy: controls has {len(row)} numbers a window, this one needs {dim}")
+    return np.ascontiguousarray(row)
+
+
+def follow(act: Act, task: Reconstruction, options: PhysicsOptions) -> np.ndarray | None:
+    """States q [S + 1, nq] of the body under the policy, None after an overflow.
+
+    The policy acts at options.control_rate under PD control, whatever options.control is.
+    """
+    simulator = task.simulator
+    steps = len(task.spec.control_index)
+    periods = max(1, round(steps * simulator.dt * options.control_rate))
+    bounds = [round(k * steps / periods) for k in range(periods + 1)]
+    q, qd = task.spec.q0, task.spec.qd0
+    states = [q[None]]
+    for begin, end in itertools.pairwise(bounds):
+        targets = _targets(act(q.copy(), qd.copy(), begin * simulator.dt), simulator)
+        axes = simulator.n_actuated
+        window = simulator.window(WindowSpec(
+            n_controls=axes, control_index=np.tile(np.arange(axes, dtype=np.int32),
+                                                   (end - begin, 1)),
+            targets=np.tile(targets, (end - begin, 1)), frame_steps=np.array([end - begin]),
+            reference=np.zeros((1, simulator.n_sites, 3)), q0=q, qd0=qd))
+        status, qs, qds = window.rollout(np.zeros(axes))
+        if status is not Status.OK:
+            return None
+        q, qd = qs[-1], qds[-1]
+        states.append(qs[1:])
+    return np.concatenate(states)
+
+
+def _targets(answer: Any, simulator: Simulator) -> np.ndarray:
+    targets = np.array(answer, np.float64).ravel()
+    if targets.shape != (simulator.n_target,) or not np.isfinite(targets).all():
+        raise ValueError(
+            f"policy: act must return {simulator.n_target} finite numbers, got {targets.shape}")
+    for begin, end in rotation_spans(humanoid())[1:]:
+        if end - begin == 4:
+            part = targets[begin - 7:end - 7]
+            length = np.linalg.norm(part)
+            if length < 1e-6:
+                raise ValueError("policy: act returned a quaternion of length 0")
+            part /= length
+    return targets

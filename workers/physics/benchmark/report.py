@@ -1,0 +1,138 @@
+"""What the motion benchmark shows: CSV files, a table, pictures.
+
+Curves are indexed by evaluation: the best point until then, its loss (median and mean over windows)
+and its metrics (means). A run that ended early keeps its last point. Time is shown twice for the
+same curves: as measured (mean over windows), and with 4 s for each evaluation, the cost in the
+paper, plus the time measured outside evaluations.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from optimus.checkpoint import write_atomically
+from workers.physics.benchmark.cells import Cell
+from workers.physics.benchmark.plan import Settings
+from workers.physics.metrics import COLUMNS
+
+Say = Callable[[str], None]
+PAPER_SECONDS = 4.0  # of one evaluation
+CLOSE, NEAR = 30.0, 50.0  # mm: root-aligned and global error of a clip that was reached
+RESULTS = ("method", "window", "status", "evaluations", "loss", *COLUMNS, "lr", "seconds",
+           "seconds_evaluating", "seconds_at_4s")
+CURVES = ("method", "evaluation", "loss_median", "loss_mean", *COLUMNS, "seconds",
+          "seconds_at_4s")
+HEADS = ("method", "windows", "loss, median", "MPJPE-G mm", "MPJPE mm", "MPJPE-PA mm",
+         "2-D px", "foot skate %", "TV mm/f²", "acc. error mm/f²", "evaluations", "loss ms",
+         "optimizer ms")
+
+
+def write(settings: Settings, cells: Sequence[Cell], out: Path, figures: bool = True
+          ) -> list[Path]:
+    """Writes everything into `out`; pictures only where matplotlib is installed."""
+    curves = {method: curve([cell for cell in cells if cell.method == method], settings.budget)
+              for method in dict.fromkeys(cell.method for cell in cells)}
+    write_atomically(out / "results.csv", _csv(RESULTS, map(_row, cells)))
+    rows = [{"method": method, **{key: values[key][e] for key in CURVES[1:]}}
+            for method, values in curves.items() for e in range(len(values["evaluation"]))]
+    write_atomically(out / "curves.csv", _csv(CURVES, rows))
+    write_atomically(out / "table.md", table(settings, cells))
+    written = [out / "results.csv", out / "curves.csv", out / "table.md"]
+    if figures and importlib.util.find_spec("matplotlib") is not None:
+        from workers.physics.benchmark.figures import draw_curves
+
+        written += draw_curves(curves, out)
+    return written
+
+
+def curve(cells: Sequence[Cell], budget: int) -> dict[str, np.ndarray]:
+    """`CURVES` but the method, each [E]; one entry for rows that optimise nothing."""
+    count = max(len(cell.best) for cell in cells)
+    count = budget if count > 1 else 1
+    best = np.stack([_extended(cell.best, count) for cell in cells])
+    looks = np.stack([_metrics_by_evaluation(cell, count) for cell in cells])
+    elapsed = np.stack([_extended(cell.elapsed, count) for cell in cells])
+    outside = elapsed - np.stack([_extended(cell.evaluating, count) for cell in cells])
+    made = np.stack([np.minimum(np.arange(1, count + 1), len(cell.best)) for cell in cells])
+    with np.errstate(invalid="ignore"):
+        return {
+            "evaluation": np.arange(1, count + 1), "loss_median": np.median(best, axis=0),
+            "loss_mean": np.mean(best, axis=0),
+            **{key: np.mean(looks[..., i], axis=0) for i, key in enumerate(COLUMNS)},
+            "seconds": np.mean(elapsed, axis=0),
+            "seconds_at_4s": np.mean(PAPER_SECONDS * made + outside, axis=0),
+        }
+
+
+def _extended(values: np.ndarray, count: int) -> np.ndarray:
+    return np.pad(values[:count], (0, max(0, count - len(values))), mode="edge")
+
+
+def _metrics_by_evaluation(cell: Cell, count: int) -> np.ndarray:
+    """[count, len(COLUMNS)] of the best point until each evaluation; NaN before there is one."""
+    result = np.full((count, len(COLUMNS)), np.nan)
+    for at, values in zip(cell.at, cell.metrics):
+        result[at:] = values
+    return result
+
+
+def _row(cell: Cell) -> dict[str, Any]:
+    last = cell.metrics[-1] if len(cell.metrics) else np.full(len(COLUMNS), np.nan)
+    optimises = cell.status != "baseline"
+    outside = cell.elapsed[-1] - cell.evaluating[-1]
+    evaluations = len(cell.best) if optimises else 0
+    return {
+        "method": cell.method, "window": cell.window, "status": cell.status,
+        "evaluations": evaluations, "loss": cell.best[-1], **dict(zip(COLUMNS, last)),
+        "lr": "" if np.isnan(cell.lr) else cell.lr, "seconds": cell.elapsed[-1],
+        "seconds_evaluating": cell.evaluating[-1],
+        "seconds_at_4s": PAPER_SECONDS * evaluations + outside,
+    }
+
+
+def _csv(columns: Sequence[str], rows: Any) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value
+                         for key, value in row.items()})
+    return text.getvalue()
+
+
+def table(settings: Settings, cells: Sequence[Cell]) -> str:
+    """Markdown: what was run, a row per method, and how many windows were reached."""
+    options = settings.options
+    lines = [
+        f"Motion windows: split {settings.split}, {settings.length:g} s at most, control "
+        f"{options.control} around the {options.target_base} pose, start {settings.start}, "
+        f"{settings.budget} evaluations, dt {options.dt:.5f} s, "
+        f"frames at {options.frame_rate:g} Hz.",
+        "", "| " + " | ".join((*HEADS, f"MPJPE < {CLOSE:g}", f"MPJPE-G < {NEAR:g}")) + " |",
+        "|---" * (len(HEADS) + 2) + "|",
+    ]
+    for method in dict.fromkeys(cell.method for cell in cells):
+        rows = [_row(cell) for cell in cells if cell.method == method]
+        count = sum(row["evaluations"] for row in rows)
+        inside = sum(row["seconds_evaluating"] for row in rows)
+        outside = sum(row["seconds"] for row in rows) - inside
+        with np.errstate(invalid="ignore"):
+            means = [f"{np.mean([row[key] for row in rows]):.1f}" for key in COLUMNS]
+            loss = float(np.median([row["loss"] for row in rows]))
+        timed = ["–", "–"] if not count else [f"{1e3 * part / count:.2f}" for part in
+                                              (inside, outside)]
+        reached = [sum(row[key] < limit for row in rows)
+                   for key, limit in (("mpjpe", CLOSE), ("mpjpe_g", NEAR))]
+        words = [method, len(rows), "–" if np.isnan(loss) else f"{loss:.4g}", *means,
+                 f"{count / len(rows):.0f}", *timed, *(f"{n} of {len(rows)}" for n in reached)]
+        lines.append("| " + " | ".join(map(str, words)) + " |")
+    lines += ["", "Metrics are means over windows, of each window's best point by loss; "
+              "milliseconds are per evaluation, as measured on this machine."]
+    return "\n".join(lines) + "\n"

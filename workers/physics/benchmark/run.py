@@ -1,0 +1,132 @@
+"""`optimus bench physics`: every method on every window, resumable, then tables and pictures.
+
+    OUT/cells/          a file per method and window; what is there is not computed again
+    OUT/results.csv     a row per method and window at the end of the budget
+    OUT/curves.csv      a row per method and evaluation: medians and means over the windows
+    OUT/table.md        a row per method; OUT/curves_*.png against evaluations and time
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from workers.physics.benchmark import cells, report
+from workers.physics.benchmark.cells import Cell
+from workers.physics.benchmark.methods import Models, Unavailable, tune_adam
+from workers.physics.benchmark.plan import Settings, cases, tuning_cases
+from workers.physics.loss import options_hash
+from workers.physics.motion import SPLITS
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Cells in the order method, window; reasons for what was left out or failed."""
+
+    cells: list[Cell]
+    left_out: tuple[str, ...]
+    failed: tuple[str, ...]
+    computed: int
+    found: int
+
+
+def run(settings: Settings, out: Path, console: Console) -> Result:
+    """Computes what is not there yet. A cell that fails is reported; the others go on."""
+    windows = cases(settings)
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                   TimeRemainingColumn(), console=console)
+    done: list[Cell] = []
+    left_out: dict[str, None] = {}
+    failed: list[str] = []
+    computed = found = 0
+    with bar:
+        progress = bar.add_task("windows", total=len(windows) * len(settings.rows))
+        models = Models(settings.model, settings.adafactor_model)
+        if "adam" in settings.rows:
+            rate = _adam_rate(settings, out, lambda text: bar.update(progress, description=text))
+            models = dataclasses.replace(models, adam_rate=rate)
+        for method in settings.rows:
+            for case in windows:
+                bar.update(progress, description=f"{method} {case.name}", advance=1)
+                if any(reason.startswith(f"{method}: ") for reason in left_out):
+                    continue
+                name = cells.name(settings, case, method, models)
+                cell = cells.load(out / "cells", name)
+                found += cell is not None
+                try:
+                    if cell is None:
+                        cell = cells.compute(settings, case, method, models)
+                        cells.store(out / "cells", name, cell)
+                        computed += 1
+                    done.append(cell)
+                except Unavailable as error:
+                    left_out[f"{method}: {error}"] = None
+                except ValueError as error:
+                    failed.append(f"{method} {case.name}: {error}".splitlines()[0])
+                except Exception as error:  # one cell must not take the others with it
+                    logger.exception("cell failed: %s %s", method, case.name)
+                    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                    failed.append(f"{method} {case.name}: {reason}")
+    return Result(done, tuple(left_out), tuple(failed), computed, found)
+
+
+def _adam_rate(settings: Settings, out: Path, say: report.Say) -> float:
+    """Adam's learning rate, chosen once on windows of the train split and kept in a file."""
+    chosen = tuning_cases(settings)
+    key = [options_hash(settings.options), settings.budget,
+           *([case.name, case.seconds] for case in chosen)]
+    path = out / "adam.json"
+    try:
+        stored = json.loads(path.read_text())
+        if stored["key"] == key:
+            return float(stored["rate"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there, or of other settings
+    tasks = [case.build(settings.options) for case in chosen]
+    rate = tune_adam(tasks, settings.budget, say)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"key": key, "rate": rate}))
+    return rate
+
+
+def main(settings: Settings, out: Path, console: Console | None = None, figures: bool = True
+         ) -> int:
+    """Runs the benchmark and writes the report; 0, or 1 where a cell failed.
+
+    ValueError, one line, for a mistake in the arguments.
+    """
+    console = console or Console(stderr=True)
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    if settings.reads_test:
+        say(f"--split {settings.split} reads the held-out clips: {', '.join(SPLITS['test'])}")
+    result = run(settings, out, console)
+    for line in result.left_out:
+        say(f"left out: {line}")
+    for line in result.failed:
+        say(f"failed: {line}")
+    if not result.cells:
+        say("nothing was computed")
+        return 1
+    rates = {cell.lr for cell in result.cells if cell.method == "adam"}
+    if rates:
+        say(f"Adam's learning rate {min(rates):g}, chosen on 4 windows of the train split")
+    say(f"{result.computed} cells computed, {result.found} found in {out / 'cells'}")
+    for path in report.write(settings, result.cells, out, figures):
+        say(f"wrote {path}")
+    print_table = (out / "table.md").read_text().rstrip()
+    console.print(print_table, highlight=False, markup=False, soft_wrap=True)
+    return 1 if result.failed else 0
+
+
+

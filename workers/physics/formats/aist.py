@@ -1,0 +1,56 @@
+"""AIST++ (Li et al. 2021): keypoints3d/*.pkl and motions/*.pkl, 60 frames a second.
+
+Layout: the data set's own loader (google/aistplusplus_api). Pickles are read without running them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workers.physics.formats import safe_pickle, site_map
+from workers.physics.formats.errors import FormatError
+from workers.physics.formats.keypoints import Keypoints, checked
+from workers.physics.formats.smpl import SmplMotion
+
+
+def read_keypoints3d(path: str | Path, field: str = "keypoints3d_optim",
+                     mapping: site_map.SiteMap | None = None) -> Keypoints:
+    """COCO joints in m, z up.
+
+    field: "keypoints3d_optim" (smoothed) or "keypoints3d" (triangulated; may hold NaN, which is
+    refused). Both are [F, 17, 3] in cm, y up.
+    """
+    mapping = mapping or site_map.load("aist-keypoints3d")
+    values = _field(safe_pickle.load(path), field, path)
+    positions = checked(values, len(mapping.joints), 3, f"{path}: {field}")
+    assert mapping.frame_rate is not None
+    return Keypoints(Path(path).stem, mapping.joints, mapping.world(positions),
+                     np.ones(positions.shape[:2]), mapping.frame_rate)
+
+
+def read_motion(path: str | Path, rate: float = 60.0) -> SmplMotion:
+    """SMPL poses: smpl_poses [F, 72] rad, smpl_trans [F, 3], smpl_scaling [1] (trans / scaling is
+    in m)."""
+    data = safe_pickle.load(path)
+    poses = checked(_field(data, "smpl_poses", path), 24, 3, f"{path}: smpl_poses")
+    trans = checked(np.asarray(_field(data, "smpl_trans", path))[:, None], 1, 3,
+                    f"{path}: smpl_trans")[:, 0]
+    scaling = np.asarray(_field(data, "smpl_scaling", path), np.float64).ravel()
+    if scaling.size != 1 or not np.isfinite(scaling[0]) or scaling[0] <= 0:
+        raise FormatError(f"{path}: smpl_scaling must be one positive number, got {scaling}")
+    if len(trans) != len(poses):
+        raise FormatError(
+            f"{path}: smpl_trans has {len(trans)} frames and smpl_poses {len(poses)}")
+    return SmplMotion(Path(path).stem, poses, trans / scaling[0], rate)
+
+
+def _field(data: Any, name: str, path: str | Path) -> Any:
+    if not isinstance(data, dict) or name not in data:
+        there = ", ".join(map(str, data)) if isinstance(data, dict) else type(data).__name__
+        raise FormatError(f"{path}: no field {name!r}; there are: {there}")
+    if np.ndim(data[name]) == 0 and name != "smpl_scaling":
+        raise FormatError(f"{path}: {name} must be an array, got {data[name]!r}")
+    return data[name]

@@ -1,0 +1,95 @@
+"""Human3.6M poses: VideoPose3D's .npz files, and MyPoseFeatures/D3_Positions/*.cdf.mat.
+
+Layout: VideoPose3D's prepare_data_h36m.py. `positions_3d` holds {subject: {action: [F, 32 or 17,
+3]}} in m, world, z up; `positions_2d` {subject: {action: [one [F, 17, 2] a camera]}} in pixels.
+The .mat files hold `data` with [F, 96] in mm.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workers.physics.formats import npz, site_map
+from workers.physics.formats.errors import FormatError
+from workers.physics.formats.keypoints import Keypoints, checked
+
+CAMERAS = ("54138969", "55011271", "58860488", "60457274")  # in the order of positions_2d
+RATE = 50.0
+
+
+def read_positions_3d(path: str | Path, subject: str, action: str) -> Keypoints:
+    """One action of data_3d_h36m.npz. Actions may be written Walking_1 or "Walking 1"."""
+    values, where = _action(path, "positions_3d", subject, action)
+    joints = np.shape(values)[1] if np.ndim(values) == 3 else 0
+    if joints not in (17, 32):
+        raise FormatError(f"{where}: must have shape [F, 17 or 32, 3], got {np.shape(values)}")
+    return _track(values, f"{subject} {action}", site_map.load(f"human36m-{joints}"), where)
+
+
+def read_positions_2d(path: str | Path, subject: str, action: str, camera: str) -> Keypoints:
+    """One action of data_2d_h36m_*.npz as seen by one camera."""
+    if camera not in CAMERAS:
+        raise FormatError(f"no camera {camera!r}; there are: {', '.join(CAMERAS)}")
+    values, where = _action(path, "positions_2d", subject, action)
+    if len(values) != len(CAMERAS):
+        raise FormatError(f"{where}: must hold {len(CAMERAS)} cameras, got {len(values)}")
+    at = CAMERAS.index(camera)
+    return _track(values[at], f"{subject} {action} {camera}", site_map.load("human36m-2d"),
+                  f"{where}, camera {camera}", 2)
+
+
+def read_subject_folder(folder: str | Path, subject: str, action: str) -> Keypoints:
+    """FOLDER/S9/MyPoseFeatures/D3_Positions/Walking 1.cdf.mat (MATLAB 5 files)."""
+    from scipy.io import loadmat
+
+    path = subject_file(folder, subject, action)
+    if not path.is_file():
+        raise FormatError(f"no {path}")
+    try:
+        values = loadmat(path)["data"]
+    except Exception as error:  # SciPy has many, for as many kinds of damage
+        raise FormatError(f"{path}: not a MATLAB 5 file with 'data' ({error})") from None
+    while values.dtype == object and values.size == 1:
+        values = values.ravel()[0]
+    mapping = site_map.load("human36m-32")
+    positions = checked(values, 32, 3, f"{path}: data") / 1000
+    return _track(positions, f"{subject} {action}", mapping, str(path))
+
+
+def subject_file(folder: str | Path, subject: str, action: str) -> Path:
+    """Where `read_subject_folder` looks; the first spelling of the action if none is there."""
+    base = Path(folder) / subject / "MyPoseFeatures" / "D3_Positions"
+    paths = [base / f"{name}.cdf.mat" for name in _spellings(action)]
+    return next((path for path in paths if path.is_file()), paths[0])
+
+
+def _track(values: Any, name: str, mapping: site_map.SiteMap, where: str, width: int = 3
+           ) -> Keypoints:
+    positions = checked(values, len(mapping.joints), width, where)
+    return Keypoints(name, mapping.joints, mapping.world(positions),
+                     np.ones(positions.shape[:2]), mapping.frame_rate or RATE)
+
+
+def _spellings(action: str) -> tuple[str, ...]:
+    """"Walking_1" as files and VideoPose3D's canonical names spell it."""
+    name = action.replace("_", " ")
+    other = name.replace("TakingPhoto", "Photo").replace("WalkingDog", "WalkDog")
+    third = name.replace("Photo", "TakingPhoto") if "Taking" not in name else name
+    fourth = name.replace("WalkDog", "WalkingDog")
+    return tuple(dict.fromkeys((name, other, third, fourth)))
+
+
+def _action(path: str | Path, field: str, subject: str, action: str) -> tuple[Any, str]:
+    data = npz.read_member(path, field)
+    if not isinstance(data, dict) or not isinstance(data.get(subject), dict):
+        there = ", ".join(data) if isinstance(data, dict) else type(data).__name__
+        raise FormatError(f"{path}: {field} has no subject {subject!r}; there are: {there}")
+    actions = data[subject]
+    for name in _spellings(action):
+        if name in actions:
+            return actions[name], f"{path}: {field}, {subject}, {name}"
+    there = ", ".join(sorted(actions))
+    raise FormatError(f"{path}: {subject} has no action {action!r}; there are: {there}")

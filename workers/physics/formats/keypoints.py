@@ -1,0 +1,94 @@
+"""A track of keypoints, checked and resampled."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from workers.physics.formats.errors import FormatError
+
+
+@dataclass(frozen=True)
+class Keypoints:
+    """Observed joints over time.
+
+    name: of the recording. joints [J]: names. positions [F, J, 3]: m, world, z up; or [F, J, 2]:
+    pixels, x right, y down. confidence [F, J] in 0..1. rate: frames a second.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    positions: np.ndarray
+    confidence: np.ndarray
+    rate: float
+
+    @property
+    def seconds(self) -> float:
+        """Time from the first to the last frame."""
+        return (len(self.positions) - 1) / self.rate
+
+
+def checked(values: object, joints: int, width: int, where: str) -> np.ndarray:
+    """float64 [F, joints, width]; FormatError naming the field and the first bad frame."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiu":
+        raise FormatError(f"{where}: must hold numbers, got {array.dtype}")
+    if array.ndim == 2 and array.shape[1] == joints * width:
+        array = array.reshape(len(array), joints, width)
+    if array.ndim != 3 or array.shape[1:] != (joints, width):
+        raise FormatError(f"{where}: must have shape [F, {joints}, {width}], got {array.shape}")
+    if len(array) < 2:
+        raise FormatError(f"{where}: needs two frames or more, got {len(array)}")
+    bad = ~np.isfinite(array).all(axis=(1, 2))
+    if bad.any():
+        frame = int(np.argmax(bad))
+        joint = int(np.argmax(~np.isfinite(array[frame]).all(axis=1)))
+        raise FormatError(f"{where}: frame {frame}, joint {joint} is not finite")
+    return array.astype(np.float64)
+
+
+def at_times(track: Keypoints, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions [T, J, D] and confidence [T, J] at times [T] s since the first frame.
+
+    Linear between frames. Confidence between two frames is the smaller of theirs: where one end was
+    not seen, what lies between was not either. FormatError for a time outside the track.
+    """
+    frame = np.asarray(times, np.float64) * track.rate
+    last = len(track.positions) - 1
+    if frame.min() < -1e-6 or frame.max() > last + 1e-6:
+        raise FormatError(f"{track.name}: {frame.max() / track.rate:.3f} s asked for, it has "
+                          f"0..{track.seconds:.3f} s")
+    low = np.clip(np.floor(frame + 1e-6).astype(int), 0, last - 1)
+    share = np.clip(frame - low, 0, 1)[:, None]
+    share = np.where(share < 1e-6, 0.0, np.where(share > 1 - 1e-6, 1.0, share))
+    positions = track.positions[low] + share[..., None] * (
+        track.positions[low + 1] - track.positions[low])
+    ends = track.confidence[low], track.confidence[low + 1]
+    confidence = np.where(share == 0, ends[0], np.where(share == 1, ends[1], np.minimum(*ends)))
+    return positions, confidence
+
+
+def resample(track: Keypoints, rate: float) -> Keypoints:
+    """The track at another rate, from the first frame on, as `at_times` reads it.
+
+    ValueError when the rate is not positive.
+    """
+    if not (np.isfinite(rate) and rate > 0):
+        raise ValueError(f"rate must be positive, got {rate}")
+    if rate == track.rate:
+        return track
+    count = int(np.floor(track.seconds * rate + 1e-6)) + 1
+    positions, confidence = at_times(track, np.arange(count) / rate)
+    return dataclasses.replace(track, positions=positions, confidence=confidence, rate=rate)
+
+
+def cut(track: Keypoints, first: int, last: int) -> Keypoints:
+    """Frames first..last, counted from 0, both included; FormatError when there are fewer."""
+    if not 0 <= first < last < len(track.positions):
+        raise FormatError(
+            f"{track.name}: frames {first}..{last} asked for, it has {len(track.positions)}")
+    part = slice(first, last + 1)
+    return dataclasses.replace(track, positions=track.positions[part],
+                               confidence=track.confidence[part])

@@ -1,0 +1,177 @@
+"""Reads pickles of NumPy arrays without running anything that the pickle names.
+
+A pickle may name any callable of any module, and loading it calls it. Here the few names that
+NumPy arrays need lead to functions of this file, which check their arguments and build arrays from
+the bytes themselves; every other name is refused before anything is called.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workers.physics.formats.errors import FormatError
+
+_CODE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|[SU]\d{1,6}|O8?)")
+
+
+class _Named:
+    """What a pickle gets for a name: it can be called and nothing else, not even changed."""
+
+    __slots__ = ("_function",)
+    _function: Callable[..., Any]
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        object.__setattr__(self, "_function", function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise FormatError(f"sets {name} of a function")
+
+    def __setstate__(self, state: Any) -> None:
+        raise FormatError("changes a function")
+
+
+class _Dtype:
+    """A dtype in the making: its code now, its byte order by BUILD."""
+
+    __slots__ = ("code", "order")
+
+    def __init__(self, code: Any, *_: Any) -> None:
+        if not isinstance(code, str) or not _CODE.fullmatch(code):
+            raise FormatError(f"holds an array of dtype {code!r}")
+        self.code, self.order = code.lstrip("<>|="), "="
+
+    def __setstate__(self, state: Any) -> None:
+        order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
+        if order not in ("<", ">", "|", "="):
+            raise FormatError("holds a damaged dtype")
+        self.order = order
+
+    @property
+    def is_object(self) -> bool:
+        return self.code.startswith("O")
+
+    def dtype(self) -> np.dtype:
+        return np.dtype(("" if self.order == "|" else self.order) + self.code)
+
+
+class _Array:
+    """An array in the making; `value` after BUILD."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: np.ndarray | None = None
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, tuple) or len(state) != 5:
+            raise FormatError("holds a damaged array")
+        _, shape, dtype, fortran, data = state
+        self.value = _array(data, dtype, shape, "F" if fortran else "C")
+
+
+def _array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    whole = isinstance(shape, tuple) and all(isinstance(n, int) and n >= 0 for n in shape)
+    if not isinstance(dtype, _Dtype) or not whole or order not in ("C", "F"):
+        raise FormatError("holds a damaged array")
+    if dtype.is_object:
+        if not isinstance(data, list):
+            raise FormatError("holds a damaged array")
+        flat = np.empty(len(data), object)
+        flat[:] = [_plain(each) for each in data]
+    elif isinstance(data, bytes | bytearray):
+        flat = np.frombuffer(bytes(data), dtype.dtype())
+    else:
+        raise FormatError("holds a damaged array")
+    if flat.size != int(np.prod(shape, dtype=object)):
+        raise FormatError(f"holds an array of {flat.size} entries that says its shape is {shape}")
+    return flat.reshape(shape, order=order)
+
+
+def _scalar(dtype: Any, data: Any = b"") -> Any:
+    return _array(data, dtype, (), "C")[()]
+
+
+def _encode(text: Any, encoding: Any = "latin1") -> bytes:
+    """How protocol 2 spells bytes."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise FormatError("holds text in another encoding")
+    return text.encode("latin1")
+
+
+def _no_bytes(*arguments: Any) -> bytes:
+    """How protocols 0 to 2 spell b""."""
+    if arguments:
+        raise FormatError("makes bytes in an unknown way")
+    return b""
+
+
+def _refuse(*_: Any) -> Any:
+    raise FormatError("makes an array in an unknown way")
+
+
+_NAMES: dict[tuple[str, str], Callable[..., Any]] = {
+    ("numpy", "dtype"): _Dtype,
+    ("numpy", "ndarray"): _refuse,  # only ever an argument of _reconstruct
+    ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
+    ("builtins", "bytes"): _no_bytes,
+}
+for _package in ("numpy.core", "numpy._core"):  # before and since NumPy 2
+    _NAMES[_package + ".multiarray", "_reconstruct"] = lambda *_: _Array()
+    _NAMES[_package + ".multiarray", "scalar"] = _scalar
+    _NAMES[_package + ".numeric", "_frombuffer"] = _array
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _NAMES:
+            raise FormatError(
+                f"names {module}.{name}, which is no part of a NumPy array; nothing was run")
+        return _Named(_NAMES[module, name])
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise FormatError("refers to another file")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, _Array):
+        if value.value is None:
+            raise FormatError("holds an array without contents")
+        return value.value
+    if isinstance(value, dict):
+        return {_plain(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(each) for each in value)
+    if isinstance(value, _Dtype | _Named):
+        raise FormatError("holds something that is no array")
+    return value
+
+
+def loads(data: bytes, where: str | Path) -> Any:
+    """The numbers, texts, lists, dicts and arrays of a pickle; FormatError for all else."""
+    try:
+        return _plain(_Unpickler(io.BytesIO(data)).load())
+    except FormatError as error:
+        raise FormatError(f"{where}: {error}") from None
+    except Exception as error:  # a damaged pickle fails in many ways
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise FormatError(f"{where}: not a complete pickle ({reason})") from None
+
+
+def load(path: str | Path) -> Any:
+    """As `loads`, of a file."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror})") from None
+    return loads(data, path)

@@ -1,0 +1,121 @@
+"""Which joint of a format is which site of the model: one JSON file per format.
+
+    {"format": "aist-keypoints3d", "joints": [names in the file's order], "units": "cm",
+     "up": "y", "frame_rate": 60,
+     "sites": {"left_knee": {"joint": "left_knee", "weight": 1.0},
+               "root": {"joint": ["left_hip", "right_hip"], "weight": 0.5}}}
+
+A list of joints stands for their mean. units: m, cm, mm, px. up: the axis that points up, y, z or
+-y (a camera's), or "image". frame_rate: Hz, null where files do not fix it and the caller must.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workers.physics.formats.errors import FormatError
+from workers.physics.formats.keypoints import Keypoints
+
+FOLDER = Path(__file__).with_name("maps")
+UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "px": 1.0}
+# world (x, y, z) with z up from the format's axes: rows of a rotation
+AXES = {
+    "z": np.eye(3),
+    "y": np.array([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]]),
+    "-y": np.array([[1.0, 0, 0], [0, 0, 1.0], [0, -1.0, 0]]),
+    "image": np.eye(2),
+}
+
+
+@dataclass(frozen=True)
+class SiteMap:
+    """sites: site of the model -> (joints whose mean it is, weight >= 0)."""
+
+    format: str
+    joints: tuple[str, ...]
+    units: str
+    up: str
+    frame_rate: float | None
+    sites: dict[str, tuple[tuple[str, ...], float]]
+
+    def world(self, positions: np.ndarray) -> np.ndarray:
+        """Positions [..., D] in the format's units and axes -> m, z up (pixels stay pixels)."""
+        return UNITS[self.units] * positions @ AXES[self.up].T
+
+
+def names() -> tuple[str, ...]:
+    """Formats that have a map here."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
+
+
+def load(name_or_path: str | Path) -> SiteMap:
+    """A map that ships, by name, or a JSON file; FormatError naming file and field."""
+    path = FOLDER / f"{name_or_path}.json" if str(name_or_path) in names() else Path(name_or_path)
+    try:
+        data = json.loads(path.read_text())
+    except OSError as error:
+        raise FormatError(
+            f"no site map {str(name_or_path)!r} ({error.strerror}); there are: "
+            f"{', '.join(names())}, or give a file") from None
+    except ValueError as error:
+        raise FormatError(f"{path}: {error}") from None
+    return _from_json(data, path)
+
+
+def _from_json(data: Any, path: Path) -> SiteMap:
+    keys = {"format", "joints", "units", "up", "frame_rate", "sites"}
+    if not isinstance(data, dict) or not keys <= set(data) <= keys | {"about"}:
+        got = set(data) if isinstance(data, dict) else set()
+        wrong = sorted(keys - got) or sorted(got - keys - {"about"})
+        raise FormatError(f"{path}: a site map needs exactly {', '.join(sorted(keys))}; wrong: "
+                          f"{', '.join(wrong)}")
+    joints, rate = tuple(data["joints"]), data["frame_rate"]
+    for key, known in (("units", UNITS), ("up", AXES)):
+        if data[key] not in known:
+            raise FormatError(f"{path}: {key} is {data[key]!r}, want one of {', '.join(known)}")
+    if rate is not None and not (isinstance(rate, int | float) and rate > 0):
+        raise FormatError(f"{path}: frame_rate must be positive or null, got {rate!r}")
+    sites: dict[str, tuple[tuple[str, ...], float]] = {}
+    for site, entry in data["sites"].items():
+        source = entry.get("joint") if isinstance(entry, dict) else None
+        parts = tuple(source) if isinstance(source, list) else (source,)
+        for part in parts:
+            _known(part, joints, f"{path}: site {site}", "joint")
+        weight = entry.get("weight", 1.0)
+        if not (isinstance(weight, int | float) and np.isfinite(weight) and weight >= 0):
+            raise FormatError(f"{path}: site {site}: weight must be 0 or more, got {weight!r}")
+        sites[site] = (parts, float(weight))
+    return SiteMap(data["format"], joints, data["units"], data["up"], rate, sites)
+
+
+def to_sites(track: Keypoints, site_map: SiteMap, sites: Sequence[str]
+             ) -> tuple[np.ndarray, np.ndarray]:
+    """The track on the model's sites: positions [F, n_sites, D] and weights [F, n_sites].
+
+    A weight is the map's times the least confidence of the joints; 0 at sites that the map does
+    not name. FormatError when a joint or a site is unknown.
+    """
+    frames = len(track.positions)
+    positions = np.zeros((frames, len(sites), track.positions.shape[2]))
+    weights = np.zeros((frames, len(sites)))
+    for site, (parts, weight) in site_map.sites.items():
+        at = _known(site, tuple(sites), f"site map {site_map.format}", "site")
+        source = [_known(part, track.joints, track.name, "joint") for part in parts]
+        positions[:, at] = track.positions[:, source].mean(axis=1)
+        weights[:, at] = weight * track.confidence[:, source].min(axis=1)
+    return positions, weights
+
+
+def _known(name: Any, known: Sequence[str], where: str, what: str) -> int:
+    if name in known:
+        return list(known).index(name)
+    close = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
+    raise FormatError(f"{where}: unknown {what} {name!r}; {hint}")
