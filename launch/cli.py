@@ -10,11 +10,12 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
-from launch import environment
+from launch import bench_commands, environment
+from launch.render_command import Render
 
 
 @dataclass(frozen=True)
@@ -71,47 +72,6 @@ class Doctor:
     """Leave out the small real run at the end (about 40 s)."""
 
 
-@dataclass(frozen=True)
-class Bench:
-    """Run a benchmark and write its tables and pictures.
-
-    classical: the paper's Table 4, 15 functions in 8 dimensions, every method from the same starts.
-    Resumable: cells already in OUT are not computed again. Example:
-
-      optimus bench classical --functions rosenbrock,levy --dims 2,10 --starts 16
-    """
-
-    which: tyro.conf.Positional[Literal["classical"]]
-    """Which benchmark."""
-    preset: str = "paper"
-    """paper (the protocol behind the printed table), fair-shift or fair-rotate."""
-    functions: str = "all"
-    """Names with commas between, such as rosenbrock,dixon_price."""
-    dims: str = "2,10,20,50,100,250,500,1000"
-    """Dimensions with commas between."""
-    methods: str = "bfgs,l_bfgs_b,adam,momentum,return_zero"
-    """Names with commas between; a wrong one is answered with the list."""
-    starts: int = 64
-    """Random starts per cell."""
-    steps: int = 200
-    """Iterations per start."""
-    seed: int = 0
-    """Seed of the starts."""
-    out: Path = Path("runs/classical")
-    """Where results.csv, tables and pictures go."""
-
-
-def _bench(arguments: Bench) -> int:
-    from optimus.bench import classical
-    from optimus.config import ConfigError
-
-    try:
-        options = {name: value for name, value in vars(arguments).items() if name != "which"}
-        return classical.main(**options)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
 def _say(line: str) -> None:
     print(line, file=sys.__stdout__, flush=True)  # also while a library's prints are redirected
 
@@ -145,11 +105,13 @@ def _train(arguments: Train) -> int:
     return 0
 
 
-def _dispatch(arguments: Train | Watch | Bench | Doctor) -> int:
+def _dispatch(arguments: Train | Watch | bench_commands.Bench | Render | Doctor) -> int:
     if isinstance(arguments, Train):
         return _train(arguments)
-    if isinstance(arguments, Bench):
-        return _bench(arguments)
+    if isinstance(arguments, bench_commands.Bench):
+        return bench_commands.run(arguments)
+    if isinstance(arguments, Render):
+        return arguments.run(_say)
     if isinstance(arguments, Watch):
         from launch.watch import watch
 
@@ -185,7 +147,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = tyro.cli(
         Annotated[Train, tyro.conf.subcommand("train")]
         | Annotated[Watch, tyro.conf.subcommand("watch")]
-        | Annotated[Bench, tyro.conf.subcommand("bench")]
+        | Annotated[bench_commands.Bench, tyro.conf.subcommand("bench")]
+        | Annotated[Render, tyro.conf.subcommand("render")]
         | Annotated[Doctor, tyro.conf.subcommand("doctor")],  # type: ignore[arg-type]
         prog="optimus",
         description="Optimus: a learned optimizer and the system that meta-trains it.",

@@ -1,11 +1,12 @@
 """Trained weights on disk: safetensors for the numbers, a JSON card for what they are.
 
     NAME.safetensors   the leaves as "theta/<leaf>", named as in a training checkpoint
-    NAME.json          the card: architecture, sha256 of the file beside it, library versions, and
-                       what the author says about training
+    NAME.json          the card: kind ("optimus" if it does not say), architecture, sha256 of the
+                       file beside it, library versions, and what the author says about training
 
 `load` reads that pair, a training checkpoint, a run directory or a name that ships with the
-package, so that whatever has been trained can be used in the same way. Nothing is a pickle.
+package, so that whatever has been trained can be used in the same way. Nothing is a pickle. What
+differs between kinds of learned optimizers is in `optimus.rules`.
 """
 
 from __future__ import annotations
@@ -31,16 +32,17 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from optimus import checkpoint, rundir
-from optimus.architecture import OptimizerConfig
+from optimus import checkpoint, rules, rundir
 from optimus.config import ConfigError
 from optimus.noise import layout_of
-from optimus.optimizer import Params, init_params
+from optimus.rules import Config
+
+Params = Any  # nested dict of float32 arrays, as `init_params` of the rule lays them out
 
 SHIPPED = Path(__file__).with_name("weights_data")
 FORMAT = 1  # of the card; raised when an older reader could misread a newer one
 _SUFFIX, _FOLDER_NAME = ".safetensors", "weights.safetensors"
-_OWN_KEYS = ("format", "architecture", "sha256", "parameters", "libraries")
+_OWN_KEYS = ("format", "kind", "architecture", "sha256", "parameters", "libraries")
 
 
 class WeightsError(ValueError):
@@ -49,23 +51,39 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class LearnedOptimizer:
-    """A trained optimizer, ready for `optimizer.update(config, params, ...)`.
+    """A trained optimizer, ready for `rules.rule_of(config).update(config, params, ...)`.
 
     Attributes:
-      config: the architecture.
-      params: meta-parameters as `optimizer.init_params` lays them out, float32. Not to be changed
+      config: the architecture; its type is that of the rule.
+      params: meta-parameters as the rule's `init_params` lays them out, float32. Not to be changed
         in place: weights that ship with the package are loaded once and shared.
       card: what is known about them; of a training checkpoint, its manifest.
     """
 
-    config: OptimizerConfig
+    config: Config
     params: Params
     card: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """ "optimus" or "adafactor_mlp"."""
+        return rules.kind_of(self.config)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that all that decides the steps goes into: weights, kind and every
+        field of the architecture that is not at its default."""
+        fields = dataclasses.fields(self.config)
+        chosen = {field.name: getattr(self.config, field.name) for field in fields}
+        chosen = {f.name: chosen[f.name] for f in fields if chosen[f.name] != f.default}
+        digest = hashlib.sha256(json.dumps([self.kind, chosen], sort_keys=True).encode())
+        digest.update(layout_of(self.params).flatten(self.params).tobytes())
+        return digest.hexdigest()[:16]
 
 
 def save(
     path: str | os.PathLike[str],
-    config: OptimizerConfig,
+    config: Config,
     params: Params,
     card: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -101,6 +119,7 @@ def save(
     data = safetensors.numpy.save(arrays)
     content = {
         "format": FORMAT,
+        "kind": rules.kind_of(config),
         "architecture": dataclasses.asdict(config),
         "parameters": layout.size,
         "sha256": hashlib.sha256(data).hexdigest(),
@@ -196,19 +215,24 @@ def _load_pair(path: Path) -> LearnedOptimizer:
         arrays = safetensors.numpy.load(data)
     except safetensors.SafetensorError as error:
         raise WeightsError(f"{path} is no safetensors file: {error}") from None
-    config = _architecture(card["architecture"], card_path)
+    config = _architecture(card.get("kind", "optimus"), card["architecture"], card_path)
     return LearnedOptimizer(config, _params_from(arrays, config, str(path)), card)
 
 
-def _architecture(values: dict[str, Any], where: Path) -> OptimizerConfig:
-    known = {field.name for field in dataclasses.fields(OptimizerConfig)}
-    unknown = sorted(set(values) - known)
+def _architecture(kind: Any, values: dict[str, Any], where: Path) -> Config:
+    if not isinstance(kind, str) or kind not in rules.RULES:
+        known_kinds = ", ".join(rules.RULES)
+        raise WeightsError(f"{where} is of kind {kind!r}, this reads {known_kinds}")
+    config_type = rules.RULES[kind].config_type
+    unknown = sorted(set(values) - {field.name for field in dataclasses.fields(config_type)})
     if unknown:
         raise WeightsError(
             f"{where}: architecture has {', '.join(unknown)}, unknown to this version of optimus"
+            f" for {kind}"
         )
     try:
-        return OptimizerConfig(**values)
+        config: Config = config_type(**values)
+        return config
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{where}: {error}") from None
 
@@ -236,9 +260,10 @@ def _load_run(run_dir: Path) -> LearnedOptimizer:
     return _load_checkpoint(found.path)
 
 
-def _params_from(arrays: Mapping[str, np.ndarray], config: OptimizerConfig, where: str) -> Params:
+def _params_from(arrays: Mapping[str, np.ndarray], config: Config, where: str) -> Params:
     """The nested parameters from arrays named "theta/<leaf>"; others, such as Adam's, may be by."""
-    expected = jax.eval_shape(functools.partial(init_params, config), jax.random.PRNGKey(0))
+    init_params = functools.partial(rules.rule_of(config).init_params, config)
+    expected = jax.eval_shape(init_params, jax.random.PRNGKey(0))
     layout = layout_of(expected)
     wanted = {f"theta/{name}": shape for name, shape in zip(layout.names, layout.shapes)}
     for name, shape in wanted.items():

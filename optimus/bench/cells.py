@@ -6,11 +6,10 @@ benchmark resumes and a changed one computes anew.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
-import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from optimus import presets
-from optimus.checkpoint import write_atomically
+from optimus.bench import storage
+from optimus.bench.storage import Row
 from optimus.presets import Problem
 from optimus.rivals import RunAll
 from optimus.rivals.counting import compiled_value
@@ -33,7 +33,6 @@ COLUMNS = (
     *("n_f", "n_g", "n_hvp", *(f"evals_to_{tolerance}" for tolerance in TOLERANCES)),
     *("status", "lr", "precision", "seed", "weights_hash", "seconds"),
 )
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,15 @@ class Method:
     most_dim: int | None = None
     precision: str = ""
 
+    def decides(self) -> dict[str, Any]:
+        """What of the method decides the numbers of its cells; JSON values."""
+        return {"options": dict(self.options), "weights_hash": self.weights_hash}
+
+
+@functools.cache
+def _versions() -> Mapping[str, str]:
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -69,15 +77,19 @@ class Cell:
     steps: int
     seed: int
 
+    def decides(self) -> dict[str, Any]:
+        """All that decides the numbers, the method's own options and weights apart; JSON values."""
+        revision = presets.revision(self.preset, self.function)
+        return asdict(self) | {
+            "schema": SCHEMA,
+            "preset": asdict(presets.preset(self.preset)),
+            "libraries": dict(_versions()),
+            **({"revision": revision} if revision else {}),
+        }
+
     def name(self, method: Method) -> str:
         """File name without suffix."""
-        decides = asdict(self) | {
-            "schema": SCHEMA,
-            "options": dict(method.options),
-            "weights_hash": method.weights_hash,
-            "preset": asdict(presets.preset(self.preset)),
-            "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
-        }
+        decides = self.decides() | method.decides()
         text = json.dumps(decides, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         return f"{self.preset}-{self.function}-{self.dim}-{self.method}-{digest}"
@@ -114,14 +126,15 @@ def row(cell: Cell, method: Method, problem: Problem, f0: float, trace: Trace) -
 
 
 def _padded(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """`[S, longest]`, each continued with its last value."""
+    """`[S, longest, ...]`, each continued with its last value."""
     longest = max(len(array) for array in arrays)
-    return np.stack([np.pad(array, (0, longest - len(array)), mode="edge") for array in arrays])
+    return np.stack([array[np.minimum(np.arange(longest), len(array) - 1)] for array in arrays])
 
 
 def compute(cell: Cell, method: Method) -> tuple[list[Row], dict[str, np.ndarray]]:
     """Rows of the cell, and its arrays: `best` `[S, P]` by evaluation, `best_by_iteration` and
-    `iterates` `[S, K + 1]`, each continued with its last value; `n_f`, `non_finite` `[S]`."""
+    `iterates` `[S, K + 1]`, each continued with its last value; `n_f`, `non_finite` `[S]`; where
+    the method keeps it, `path` `[S, K + 1, 2]`, the iterates' first two coordinates."""
     problems = [
         presets.problem(cell.preset, cell.function, cell.dim, cell.seed, start)
         for start in range(cell.starts)
@@ -141,47 +154,10 @@ def compute(cell: Cell, method: Method) -> tuple[list[Row], dict[str, np.ndarray
         "n_f": np.asarray([trace.n_f for trace in traces]),
         "non_finite": np.asarray([trace.non_finite for trace in traces]),
     }
+    paths = [trace.path for trace in traces if trace.path is not None]
+    if len(paths) == len(traces):
+        arrays["path"] = _padded(paths)
     return rows, arrays
-
-
-def _json(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they become strings."""
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def store(out: Path, name: str, rows: Sequence[Row], arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes `traces/<name>.npz`, then `cells/<name>.json`: a cell that exists is complete."""
-    for folder in ("cells", "traces"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    temporary = out / "traces" / f".{name}.{os.getpid()}.npz"
-    try:
-        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-        os.replace(temporary, out / "traces" / f"{name}.npz")
-    finally:
-        temporary.unlink(missing_ok=True)
-    document = {
-        "non_finite": int(arrays["non_finite"].sum()),
-        "rows": [{key: _json(value) for key, value in each.items()} for each in rows],
-    }
-    write_atomically(out / "cells" / f"{name}.json", json.dumps(document))
-
-
-def load(out: Path, name: str) -> tuple[list[Row], int] | None:
-    """Rows of a stored cell and its count of non-finite values; None if there is none."""
-    path = out / "cells" / f"{name}.json"
-    try:
-        document = json.loads(path.read_text())
-        rows = [
-            {key: float(value) if _is_number(key, value) else value for key, value in each.items()}
-            for each in document["rows"]
-        ]
-        return rows, int(document["non_finite"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # missing or damaged: computed anew
-
-
-def _is_number(key: str, value: Any) -> bool:
-    return key in ("f0", "f_best", "f_last", "f_star", "lr", "seconds") and value is not None
 
 
 def compute_or_load(
@@ -189,10 +165,10 @@ def compute_or_load(
 ) -> tuple[list[Row], int, bool]:
     """(rows, non-finite values, whether it had to be computed)."""
     name = cell.name(method)
-    stored = load(out, name)
+    stored = storage.load(out, name)
     if stored is not None:
-        return (*stored, False)
+        return stored.rows, stored.non_finite, False
     progress(f"{cell.function} {cell.dim} {cell.method}")
     rows, arrays = compute(cell, method)
-    store(out, name, rows, arrays)
+    storage.store(out, name, rows, arrays, cell.decides() | method.decides())
     return rows, int(arrays["non_finite"].sum()), True

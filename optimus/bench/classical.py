@@ -4,7 +4,8 @@
     classical.main(preset="paper", methods="bfgs,adam", dims="2,10", out="runs/classical")
 
 writes
-    OUT/results.csv     a row per (preset, function, dim, method, start); `cells.COLUMNS`
+    OUT/results.csv     a row per (preset, function, dim, method, start); `cells.COLUMNS`; of all
+                        cells of the preset in OUT, those of earlier calls too (see `gather`)
     OUT/cells/          a file per cell; what is there is not computed again
     OUT/traces/         best-so-far by evaluation and by iteration, and iterates, as npz
     OUT/table4.md ...   what `report` makes of them
@@ -23,7 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from optimus import presets
-from optimus.bench import cells
+from optimus.bench import cells, gather
 from optimus.bench.cells import COLUMNS, Row
 from optimus.bench.plan import DEFAULT_METHODS, DIMS, METHODS, dimensions, names, plan_cells
 from optimus.checkpoint import write_atomically
@@ -34,13 +35,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Result:
-    """Rows of a run, in the order of `results.csv`, and what happened on the way.
+    """Rows of all cells in OUT, in the order of `results.csv`, and what happened on the way.
 
-    `traces` leads from (function, dim, method) to the npz of that cell.
+    `traces` leads from (function, dim, method) to the npz of that cell. `computed`, `cached`,
+    `failed` and `non_finite` are about the cells of this call, `stale` about unused ones in OUT.
     """
 
     rows: list[Row]
     traces: dict[tuple[str, int, str], Path]
+    stale: int
     computed: int
     cached: int
     left_out: tuple[str, ...]
@@ -59,7 +62,7 @@ def run(
     out: Path,
     console: Console | None = None,
 ) -> Result:
-    """Computes what is not yet there and writes `out/results.csv`.
+    """Computes what is not yet there and writes `out/results.csv` with all that is.
 
     A cell that fails is reported and left out; the others go on. Interrupted, the rows done so far
     are written, and the same call goes on from there.
@@ -78,8 +81,6 @@ def run(
     if not planned:
         raise ValueError("nothing to run: " + "; ".join(left_out))
     out.mkdir(parents=True, exist_ok=True)
-    rows: list[Row] = []
-    traces: dict[tuple[str, int, str], Path] = {}
     failed: list[str] = []
     computed = cached = non_finite = 0
     bar = Progress(
@@ -94,7 +95,7 @@ def run(
             task = bar.add_task(preset, total=len(planned))
             for cell in planned:
                 try:
-                    more, bad, fresh = cells.compute_or_load(
+                    _, bad, fresh = cells.compute_or_load(
                         out,
                         cell,
                         METHODS[cell.method],
@@ -105,15 +106,22 @@ def run(
                     words = f"{cell.function} {cell.dim} {cell.method}"
                     failed.append(f"{words}: {type(error).__name__}: {error}".splitlines()[0])
                 else:
-                    rows.extend(more)
-                    name = cell.name(METHODS[cell.method])
-                    traces[cell.function, cell.dim, cell.method] = out / "traces" / f"{name}.npz"
                     non_finite += bad
                     computed, cached = computed + fresh, cached + (not fresh)
                 bar.advance(task)
     finally:
-        write_rows(out / "results.csv", rows)
-    return Result(rows, traces, computed, cached, tuple(left_out), tuple(failed), non_finite)
+        found = gather.gather(out, preset, starts, steps, seed, methods, METHODS)
+        write_rows(out / "results.csv", found.rows)
+    return Result(
+        rows=found.rows,
+        traces=found.traces,
+        stale=found.stale,
+        computed=computed,
+        cached=cached,
+        left_out=tuple(left_out),
+        failed=tuple(failed),
+        non_finite=non_finite,
+    )
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
@@ -161,11 +169,18 @@ def main(
         console.print(f"left out: {line}", highlight=False, markup=False)
     for line in result.failed:
         console.print(f"failed: {line}", highlight=False, markup=False)
+    others = len(result.traces) - result.computed - result.cached
     console.print(
-        f"{result.computed} cells computed, {result.cached} found; "
+        f"{result.computed} cells computed, {result.cached} found, {others} of earlier calls; "
         f"{result.non_finite} values that are not finite; {out / 'results.csv'}",
         highlight=False,
     )
+    if result.stale:
+        console.print(
+            f"{result.stale} cells in {out / 'cells'} not used: other starts, steps, seed, options,"
+            " weights or versions",
+            highlight=False,
+        )
     for path in report.write(result.rows, out, result.traces, figures):
         console.print(f"wrote {path}", highlight=False)
     return 1 if result.failed else 0

@@ -15,14 +15,17 @@ LABELS = {
 }
 
 
-def _figure(panels: int, columns: int = 4) -> tuple[Any, list[Any]]:
-    """A figure without a display, and its axes; no global state of pyplot is touched."""
+def figure_of(
+    panels: int, columns: int = 4, width: float = 3.6, height: float = 3.0
+) -> tuple[Any, list[Any]]:
+    """A figure without a display, and its axes, of `width` × `height` inches each; no global state
+    of pyplot is touched."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = min(panels, columns)
     rows = -(-panels // columns)
-    figure = Figure(figsize=(3.6 * columns, 3.0 * rows), layout="constrained")
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for spare in axes[panels:]:
@@ -30,7 +33,7 @@ def _figure(panels: int, columns: int = 4) -> tuple[Any, list[Any]]:
     return figure, list(axes[:panels])
 
 
-def _styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
+def styles_of(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Colour and dashes of each method: ten colours, then the same dashed."""
     return {
         method: {"color": f"C{i % 10}", "linestyle": ("-", "--", ":")[i // 10 % 3], "label": method}
@@ -38,7 +41,7 @@ def _styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _legend(figure: Any, axes: Sequence[Any]) -> None:
+def legend(figure: Any, axes: Sequence[Any]) -> None:
     """One legend beside all panels."""
     lines = {line.get_label(): line for axis in axes for line in axis.get_lines()}
     figure.legend(lines.values(), lines.keys(), loc="outside right upper", fontsize=7)
@@ -47,16 +50,17 @@ def _legend(figure: Any, axes: Sequence[Any]) -> None:
 def draw_profiles(lines: Sequence[dict[str, Any]], path: Path) -> Path:
     """All profiles of `report.profile_rows`, a panel each."""
     kinds = list(dict.fromkeys((line["profile"], line["tau"]) for line in lines))
-    styles = _styles(line["method"] for line in lines)
-    figure, axes = _figure(len(kinds))
+    styles = styles_of(line["method"] for line in lines)
+    figure, axes = figure_of(len(kinds))
     for axis, (kind, tau) in zip(axes, kinds, strict=True):
         chosen = [line for line in lines if (line["profile"], line["tau"]) == (kind, tau)]
         for method in dict.fromkeys(line["method"] for line in chosen):
             points = [(each["at"], each["share"]) for each in chosen if each["method"] == method]
             axis.step(*np.transpose(points), where="post", linewidth=1.2, **styles[method])
         axis.set(xscale="log", ylim=(-0.02, 1.02), xlabel=LABELS[kind], ylabel="share of problems")
-        axis.set_title(f"{kind} profile" + (f", τ = {tau}" if tau else ""), fontsize=9)
-    _legend(figure, axes)
+        words = f"{kind} profile" + (f", τ = {tau}" if tau else "")
+        axis.set_title(f"{words} ({chosen[0]['problems']} problems)", fontsize=8)
+    legend(figure, axes)
     figure.savefig(path, dpi=120)
     return path
 
@@ -67,11 +71,11 @@ def draw_curves(traces: Mapping[tuple[str, int, str], Path], folder: Path) -> li
     Methods that stop early keep their last value. Non-positive means are not drawn (log scale).
     """
     written = []
-    styles = _styles(method for _, _, method in traces)
+    styles = styles_of(method for _, _, method in traces)
     for function in dict.fromkeys(key[0] for key in traces):
         chosen = {key: path for key, path in traces.items() if key[0] == function}
         dims = sorted({dim for _, dim, _ in chosen})
-        figure, axes = _figure(len(dims))
+        figure, axes = figure_of(len(dims))
         for axis, dim in zip(axes, dims, strict=True):
             for (_, its_dim, method), path in chosen.items():
                 if its_dim != dim:
@@ -84,7 +88,7 @@ def draw_curves(traces: Mapping[tuple[str, int, str], Path], folder: Path) -> li
                 axis.plot(evaluations, mean, linewidth=1.2, marker=marker, **styles[method])
             axis.set(xscale="log", yscale="log", xlabel="evaluations", ylabel="mean best-so-far")
             axis.set_title(f"{function}, {dim}", fontsize=9)
-        _legend(figure, axes)
+        legend(figure, axes)
         folder.mkdir(parents=True, exist_ok=True)
         figure.savefig(folder / f"{function}.png", dpi=120)
         written.append(folder / f"{function}.png")

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Iterable, Sequence
 
-from optimus import presets
+import jax
+
+from optimus import presets, rules, weights
 from optimus.bench.cells import Cell, Method
-from optimus.rivals import RIVALS
+from optimus.rivals import LEARNED, RIVALS
+from optimus.weights import LearnedOptimizer
 
 DIMS = (2, 10, 20, 50, 100, 250, 500, 1000)
 DEFAULT_METHODS = ("bfgs", "l_bfgs_b", "adam", "momentum", "return_zero")
-# More methods come in by `register`. `bfgs` is `bfgs_quadratic` where N is large.
+UNTRAINED = "untrained"  # in place of a model: random weights of the default architecture, key 0
+STAND_INS = {"optimus": "optimus-standin", "adafactor_mlp": "adafactor-mlp-standin"}  # by kind
+# More methods come in by `register`, those of `LEARNED` by `register_learned`, which knows with
+# which weights. `bfgs` is `bfgs_quadratic` where N is large.
 METHODS: dict[str, Method] = {
     name: Method(name, run_all) for name, run_all in RIVALS.items() if name != "bfgs_quadratic"
 }
@@ -19,6 +27,42 @@ METHODS: dict[str, Method] = {
 def register(method: Method) -> None:
     """Makes a method known by its name; one of the same name is replaced."""
     METHODS[method.name] = method
+
+
+def model_of(kind: str, name_or_path: str | os.PathLike[str]) -> tuple[LearnedOptimizer, str]:
+    """A model of the given kind, and what the column `weights_hash` says of it: its fingerprint,
+    preceded by "untrained:" where it is.
+
+    Raises:
+      ValueError: there is no such model, or it is of another kind; in one line.
+    """
+    if str(name_or_path) == UNTRAINED:
+        config = rules.RULES[kind].config_type()
+        params = rules.rule_of(config).init_params(config, jax.random.PRNGKey(0))
+        model = LearnedOptimizer(config, params, {"what": "untrained"})
+        return model, f"{UNTRAINED}:{model.fingerprint}"
+    model = weights.load(name_or_path)
+    if model.kind != kind:
+        raise ValueError(f"{name_or_path} holds weights of {model.kind}, need {kind}")
+    return model, model.fingerprint
+
+
+def register_learned(
+    model: str | os.PathLike[str] = STAND_INS["optimus"],
+    adafactor_model: str | os.PathLike[str] = STAND_INS["adafactor_mlp"],
+) -> None:
+    """Makes the methods of `LEARNED` known, with these weights; see `model_of`.
+
+    The command line does this first; in Python it comes before `classical.main`.
+    """
+    found = {
+        "optimus": model_of("optimus", model),
+        "adafactor_mlp": model_of("adafactor_mlp", adafactor_model),
+    }
+    for name, run_all in LEARNED.items():
+        kind = name if name in found else "optimus"
+        chosen, weights_hash = found[kind]
+        register(Method(name, functools.partial(run_all, model=chosen), weights_hash=weights_hash))
 
 
 def names(text: str | Iterable[str], known: Iterable[str], what: str) -> tuple[str, ...]:

@@ -41,9 +41,10 @@ def table(rows: Sequence[dict[str, Any]], column: str) -> Table:
         value = np.inf if row[column] is None else float(row[column])
         key = (row["function"], row["dim"], row["start"])
         cells.setdefault(key, {})[row["method"]] = value
-    whole = [key for key, found in cells.items() if all(method in found for method in methods)]
+    whole = [key for key, found in cells.items() if methods and found.keys() >= set(methods)]
     values = [[cells[key][method] for method in methods] for key in whole]
-    return Table(methods, tuple(whole), np.asarray(values, np.float64).reshape(-1, len(methods)))
+    shape = (len(whole), len(methods))
+    return Table(methods, tuple(whole), np.asarray(values, np.float64).reshape(shape))
 
 
 def shares(ratios: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -3,7 +3,8 @@
     traces = RIVALS["bfgs"](problems, steps)                    # problems of one cell
     trace, = RIVALS["adam"](problems[:1], steps, lr=0.1)
 
-`max_evaluations=` caps the points evaluated; further options are each method's own.
+`max_evaluations=` caps the points evaluated; further options are each method's own. Those of
+`LEARNED` need `model=`, a trained optimizer (`optimus.load`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from optimus.rivals import (
     blind,
     cma_es,
     first_order,
+    global_rate,
+    learned,
     multistart,
     optax_lbfgs,
     scipy_methods,
@@ -45,10 +48,17 @@ RIVALS: dict[str, RunAll] = {
     "adam": functools.partial(first_order.run_all, method="adam"),
     "adam_cosine": functools.partial(first_order.run_all, method="adam", schedule="cosine"),
     "momentum": functools.partial(first_order.run_all, method="momentum"),
+    "adam_global": functools.partial(global_rate.run_all, method="adam"),
+    "momentum_global": functools.partial(global_rate.run_all, method="momentum"),
     "optax_lbfgs": optax_lbfgs.run_all,
     "cma": cma_es.run_all,
     "cma_5x": functools.partial(cma_es.run_all, factor=5),
     "multistart_l_bfgs_b": multistart.run_all,
     "return_zero": blind.zero_all,
     "shrink": blind.shrink_all,
+}
+LEARNED: dict[str, RunAll] = {
+    "optimus": learned.run_all,
+    "adafactor_mlp": learned.run_all,
+    "multistart_optimus": learned.multistart_all,
 }

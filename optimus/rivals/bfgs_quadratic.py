@@ -67,7 +67,7 @@ def minimise(counted: Counted, x0: np.ndarray, steps: int) -> str:
         if new_gradient is None:
             new_gradient = counted.gradient(x)
         y, gradient = new_gradient - gradient, new_gradient
-        counted.iterated(value)
+        counted.iterated(value, x)
         if not np.any(s) or not np.isfinite(value):
             break
         if np.max(np.abs(gradient)) > GTOL:

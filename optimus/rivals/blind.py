@@ -17,7 +17,7 @@ import numpy as np
 from optimus import presets
 from optimus.presets import Objective, Problem
 from optimus.rivals.counting import stacked
-from optimus.rivals.trace import Trace, one_point_a_step
+from optimus.rivals.trace import Trace, one_point_a_step, path_of
 
 
 @functools.cache
@@ -37,7 +37,15 @@ def _along(problems: Sequence[Problem], factors: np.ndarray) -> list[Trace]:
         started = time.perf_counter()
         values = np.asarray(run(data, x0, factors.astype(x0.dtype)), np.float64)
         seconds = (time.perf_counter() - started) / len(problems)
-    return [one_point_a_step(row, gradients=False, seconds=seconds) for row in values]
+    return [
+        one_point_a_step(
+            row,
+            gradients=False,
+            seconds=seconds,
+            path=path_of(problem, factors[:, None] * problem.x0),
+        )
+        for problem, row in zip(problems, values)
+    ]
 
 
 def shrink_all(

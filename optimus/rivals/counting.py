@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimus.presets import Objective, Problem, preset
-from optimus.rivals.trace import Trace
+from optimus.rivals.trace import Trace, path_of
 
 
 class BudgetSpent(Exception):
@@ -62,6 +62,7 @@ class Counted:
     """
 
     def __init__(self, problem: Problem, cap: int | None = None, hvp: bool = False) -> None:
+        self._problem = problem
         self._dtype = np.dtype(preset(problem.preset).dtype)
         self._data = {name: jnp.asarray(leaf) for name, leaf in problem.data.items()}
         self._value_and_grad = compiled_value_and_grad(problem.objective)
@@ -74,6 +75,7 @@ class Counted:
         self._points: list[float] = []
         self._iterates: list[float] = []
         self._evaluations: list[int] = []
+        self._path: list[np.ndarray] = []
         self.n_g = 0
         self.n_hvp = 0
         # Compile outside the clock and the counts.
@@ -93,7 +95,7 @@ class Counted:
         self._gradient = np.asarray(gradient, np.float64)
         self._points.append(self._f)
         if not self._iterates:
-            self.iterated(self._f)  # the first point is the start
+            self.iterated(self._f, x)  # the first point is the start
 
     def value(self, x: np.ndarray) -> float:
         """Reported value at x `[N]`."""
@@ -114,9 +116,10 @@ class Counted:
         x, v = np.asarray(x, self._dtype), np.asarray(v, self._dtype)
         return np.asarray(self._hvp(self._data, x, v), np.float64)
 
-    def iterated(self, value: float) -> None:
-        """Notes the end of an iteration whose iterate has this value."""
+    def iterated(self, value: float, x: np.ndarray) -> None:
+        """Notes the end of an iteration with its iterate, `[N]`, and the value there."""
         self._iterates.append(float(value))
+        self._path.append(np.array(x[:2], np.float64))
         self._evaluations.append(len(self._points))
 
     def trace(self, status: str) -> Trace:
@@ -133,4 +136,5 @@ class Counted:
             n_hvp=self.n_hvp,
             status=status,
             seconds=time.perf_counter() - self._started,
+            path=path_of(self._problem, np.asarray(self._path)),
         )

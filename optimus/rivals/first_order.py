@@ -23,7 +23,7 @@ import optax
 from optimus import presets
 from optimus.presets import TUNING_START, Objective, Problem
 from optimus.rivals.counting import stacked
-from optimus.rivals.trace import Trace, best_so_far, one_point_a_step
+from optimus.rivals.trace import Trace, best_so_far, one_point_a_step, path_of
 
 MOMENTUM = 0.9
 TUNING_STARTS = 16
@@ -41,16 +41,17 @@ def _transformation(method: str, rate: Any) -> optax.GradientTransformation:
 
 @functools.cache
 def _compiled(objective: Objective, method: str, steps: int, schedule: str) -> Any:
-    """(data, x0, lr), all of leading dimension S -> values `[S, steps]`, jitted."""
+    """(data, x0, lr), all of leading dimension S -> values `[S, steps]` and the first two
+    coordinates `[S, steps, 2]` of the points they belong to, jitted."""
 
     def descend(data: Any, x0: jax.Array, lr: jax.Array) -> jax.Array:
         optimizer = _transformation(method, _rate(lr, steps, schedule))
 
-        def step(carry: Any, _: None) -> tuple[Any, jax.Array]:
+        def step(carry: Any, _: None) -> tuple[Any, Any]:
             x, state = carry
             value, gradient = jax.value_and_grad(objective, argnums=1)(data, x)
             updates, state = optimizer.update(gradient, state, x)
-            return (optax.apply_updates(x, updates), state), value
+            return (optax.apply_updates(x, updates), state), (value, x[:2])
 
         return jax.lax.scan(step, (x0, optimizer.init(x0)), None, length=steps)[1]
 
@@ -65,6 +66,22 @@ def grid(preset: str, method: str) -> np.ndarray:
     return np.logspace(lowest, 1, 4 * (1 - lowest) + 1)
 
 
+def tuning_runs(
+    problem: Problem, method: str, steps: int, schedule: str, rates: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values at the tuning starts of the problem's cell, `[S]`, and the best that `steps`
+    evaluations reach from there with each rate, `[rates, S]`."""
+    starts = range(TUNING_START, TUNING_START + TUNING_STARTS)
+    cell = (problem.preset, problem.function, problem.dim, problem.seed)
+    data, x0 = stacked([presets.problem(*cell, start) for start in starts])
+    with presets.arithmetic(presets.preset(problem.preset).dtype):
+        run = _compiled(problem.objective, method, steps, schedule)
+        values = np.asarray(
+            [run(data, x0, jnp.full(len(x0), rate, x0.dtype))[0] for rate in rates], np.float64
+        )
+    return values[0, :, 0], best_so_far(values)[:, :, -1]
+
+
 def tune(
     problem: Problem,
     method: str,
@@ -77,16 +94,8 @@ def tune(
     The starts it is chosen on are those of the problem's cell from `TUNING_START` on.
     """
     rates = grid(problem.preset, method) if rates is None else rates
-    starts = range(TUNING_START, TUNING_START + TUNING_STARTS)
-    cell = (problem.preset, problem.function, problem.dim, problem.seed)
-    data, x0 = stacked([presets.problem(*cell, start) for start in starts])
-    with presets.arithmetic(presets.preset(problem.preset).dtype):
-        run = _compiled(problem.objective, method, steps, schedule)
-        means = []
-        for rate in rates:
-            values = run(data, x0, jnp.full(len(x0), rate, x0.dtype))
-            means.append(np.mean(best_so_far(np.asarray(values, np.float64))[:, -1]))
-    return float(rates[int(np.argmin(means))])
+    _, best = tuning_runs(problem, method, steps, schedule, rates)
+    return float(rates[int(np.argmin(np.mean(best, axis=1)))])
 
 
 def run_all(
@@ -107,6 +116,9 @@ def run_all(
         arguments = (data, x0, jnp.full(len(x0), lr, x0.dtype))
         run = run.lower(*arguments).compile()
         started = time.perf_counter()
-        values = np.asarray(run(*arguments), np.float64)
+        values, shown = (np.asarray(each) for each in run(*arguments))
         seconds = (time.perf_counter() - started) / len(problems)
-    return [one_point_a_step(row, gradients=True, lr=lr, seconds=seconds) for row in values]
+    return [
+        one_point_a_step(row, gradients=True, lr=lr, seconds=seconds, path=path_of(problem, points))
+        for problem, row, points in zip(problems, values, shown)
+    ]

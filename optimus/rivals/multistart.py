@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,18 @@ def random_of(problem: Problem, word: str) -> np.random.Generator:
     return np.random.default_rng([problem.seed, names, problem.dim, problem.start])
 
 
+def _further(problem: Problem) -> Iterator[np.ndarray]:
+    random = random_of(problem, "multistart")
+    while True:
+        yield random.uniform(*problem.box, problem.x0.size)
+
+
+def restart_points(problem: Problem, count: int) -> np.ndarray:
+    """The first points after the shared start: `[count, N]`, of the preset's dtype."""
+    points = np.asarray(list(itertools.islice(_further(problem), count)))
+    return points.reshape(count, problem.x0.size).astype(problem.x0.dtype)
+
+
 def run(
     problem: Problem, steps: int, *, max_evaluations: int | None = None, **options: Any
 ) -> Trace:
@@ -28,12 +41,11 @@ def run(
     Under a budget of iterations the points are capped at that number all the same: a restart is
     not a way around the budget. Options are SciPy's for L-BFGS-B.
     """
-    random = random_of(problem, "multistart")
     with arithmetic(preset(problem.preset).dtype):
         counted = Counted(problem, max_evaluations or steps)
-        x0 = problem.x0
-        while minimise(counted, "l_bfgs_b", x0, steps, **options) != "evaluations":
-            x0 = random.uniform(*problem.box, problem.x0.size)
+        for x0 in itertools.chain([problem.x0], _further(problem)):
+            if minimise(counted, "l_bfgs_b", x0, steps, **options) == "evaluations":
+                break
         return counted.trace("evaluations")
 
 

@@ -20,15 +20,16 @@ import optax
 from optimus import presets
 from optimus.presets import Objective, Problem
 from optimus.rivals.counting import stacked
-from optimus.rivals.trace import Trace
+from optimus.rivals.trace import Trace, path_of
 
 GTOL = 1e-5
 
 
 @functools.cache
 def _compiled(objective: Objective, steps: int) -> Any:
-    """(data, x0) of leading dimension S -> per start: values `[S, steps + 1]` and evaluations
-    `[S, steps + 1]` by iteration, iterations done `[S]`, whether it converged `[S]`; jitted."""
+    """(data, x0) of leading dimension S -> per start: values `[S, steps + 1]`, evaluations
+    `[S, steps + 1]` and first coordinates `[S, steps + 1, 2]` by iteration, iterations done `[S]`,
+    whether it converged `[S]`; jitted."""
     optimizer = optax.lbfgs()
 
     def one(arguments: Any) -> Any:
@@ -37,14 +38,15 @@ def _compiled(objective: Objective, steps: int) -> Any:
         value, gradient = jax.value_and_grad(value_of)(x0)
         values = jnp.full(steps + 1, value).at[0].set(value)
         evaluations = jnp.ones(steps + 1, jnp.int32)
+        path = jnp.tile(x0[:2], (steps + 1, 1))
 
         def going(carry: Any) -> jax.Array:
-            k, _, _, _, gradient, values, _, moved = carry
+            k, _, _, _, gradient, values, _, _, moved = carry
             flat = jnp.max(jnp.abs(gradient)) <= GTOL
             return (k < steps) & moved & ~flat & jnp.isfinite(values[k])
 
         def step(carry: Any) -> Any:
-            k, x, state, value, gradient, values, evaluations, _ = carry
+            k, x, state, value, gradient, values, evaluations, path, _ = carry
             updates, state = optimizer.update(
                 gradient, state, x, value=value, grad=gradient, value_fn=value_of
             )
@@ -62,12 +64,14 @@ def _compiled(objective: Objective, steps: int) -> Any:
                 gradient,
                 values.at[k + 1].set(value),
                 evaluations,
+                path.at[k + 1].set(new[:2]),
                 moved,
             )
 
-        start = (0, x0, optimizer.init(x0), value, gradient, values, evaluations, True)
-        k, _, _, _, gradient, values, evaluations, _ = jax.lax.while_loop(going, step, start)
-        return values, evaluations, k, jnp.max(jnp.abs(gradient)) <= GTOL
+        start = (0, x0, optimizer.init(x0), value, gradient, values, evaluations, path, True)
+        end = jax.lax.while_loop(going, step, start)
+        k, _, _, _, gradient, values, evaluations, path, _ = end
+        return values, evaluations, path, k, jnp.max(jnp.abs(gradient)) <= GTOL
 
     return jax.jit(lambda data, x0: jax.lax.map(one, (data, x0)))
 
@@ -105,12 +109,11 @@ def run_all(
     with presets.arithmetic(presets.preset(problems[0].preset).dtype):
         run = _compiled(problems[0].objective, steps).lower(data, x0).compile()
         started = time.perf_counter()
-        values, evaluations, done, flat = (np.asarray(each) for each in run(data, x0))
+        values, evaluations, path, done, flat = (np.asarray(each) for each in run(data, x0))
         seconds = (time.perf_counter() - started) / len(problems)
-    return [
-        dataclasses.replace(
-            _trace(values[i, : k + 1], evaluations[i, : k + 1], flat[i], steps, max_evaluations),
-            seconds=seconds,
-        )
-        for i, k in enumerate(done)
-    ]
+    traces = []
+    for i, (problem, k) in enumerate(zip(problems, done)):
+        trace = _trace(values[i, : k + 1], evaluations[i, : k + 1], flat[i], steps, max_evaluations)
+        seen = path_of(problem, path[i, : len(trace.iterates)])
+        traces.append(dataclasses.replace(trace, seconds=seconds, path=seen))
+    return traces

@@ -40,7 +40,7 @@ def minimise(counted: Counted, method: str, x0: np.ndarray, steps: int, **option
     second_order = method in ("newton_cg", "trust_ncg")
 
     def iterated(intermediate_result: scipy.optimize.OptimizeResult) -> None:
-        counted.iterated(intermediate_result.fun)
+        counted.iterated(intermediate_result.fun, intermediate_result.x)
 
     if method == "l_bfgs_b":
         options.setdefault("maxfun", 100 * steps)  # iterations are the budget, not SciPy's 15000

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from optimus.presets import Problem
+
 STATUSES = (
     "converged",  # by the method's own test
     "steps",  # all iterations done
     "evaluations",  # the cap on evaluations was reached
-    "stalled",  # the line search or trust region gave up
+    "stalled",  # the line search or trust region gave up, or a learned step was not finite
     "non_finite",  # nothing finite after the start
 )
+PATHS = ("rosenbrock",)  # functions whose iterates are kept: the paper's Fig. 6
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Trace:
       status: one of `STATUSES`.
       lr: learning rate, NaN where there is none.
       seconds: wall time without compilation; a share of the whole where starts run together.
+      path: float64 `[K + 1, 2]`, first two coordinates of the iterates in the optimizer's variable
+        z, for the functions of `PATHS` and methods that can tell; else None.
     """
 
     points: np.ndarray
@@ -43,6 +48,7 @@ class Trace:
     status: str
     lr: float = float("nan")
     seconds: float = 0.0
+    path: np.ndarray | None = None
 
     @property
     def best(self) -> np.ndarray:
@@ -70,8 +76,20 @@ def best_so_far(values: np.ndarray) -> np.ndarray:
     return np.minimum.accumulate(np.where(np.isfinite(values), values, np.inf), axis=-1)
 
 
+def path_of(problem: Problem, iterates: np.ndarray) -> np.ndarray | None:
+    """`Trace.path` from the iterates, `[K + 1, N]` or their first coordinates."""
+    if problem.function not in PATHS or problem.x0.size < 2:
+        return None
+    return np.asarray(iterates, np.float64)[:, :2]
+
+
 def one_point_a_step(
-    points: np.ndarray, *, gradients: bool, lr: float = float("nan"), seconds: float = 0.0
+    points: np.ndarray,
+    *,
+    gradients: bool,
+    lr: float = float("nan"),
+    seconds: float = 0.0,
+    path: np.ndarray | None = None,
 ) -> Trace:
     """The trace of a method that evaluates exactly one point an iteration, `[P]` in all."""
     points = np.asarray(points, np.float64)
@@ -86,4 +104,5 @@ def one_point_a_step(
         status="steps" if np.isfinite(points[1:]).any() or count == 1 else "non_finite",
         lr=lr,
         seconds=seconds,
+        path=path,
     )

@@ -11,6 +11,7 @@ import pytest
 
 from optimus import presets
 from optimus.functions import FUNCTIONS
+from optimus.preset_formulas import sum_in_pairs
 
 NAMES = sorted(FUNCTIONS)
 
@@ -96,6 +97,27 @@ def test_paper_trid_has_a_floor(dim):
     assert lowest == pytest.approx(problem.minimum, abs=1e-15 * dim**5)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 250, 1000])
+def test_sums_in_pairs_are_sums(size):
+    terms = np.random.default_rng(size).standard_normal(size)
+    with presets.arithmetic("float64"):
+        assert float(sum_in_pairs(jnp.asarray(terms))) == pytest.approx(terms.sum(), rel=1e-12)
+
+
+def test_paper_trid_sums_in_pairs():
+    # One after the other the sum of these is off by 4e-5.
+    terms = np.full(1 << 12, 0.1, np.float32)
+    exact = float(terms.astype(np.float64).sum())
+    assert float(jax.jit(sum_in_pairs)(terms)) == pytest.approx(exact, rel=2**-23)
+    problem = paper("trid", 250)
+    true = presets.problem("fair-shift", "trid", 250, 0, 0)
+    with presets.arithmetic("float64"):
+        value = float(problem.objective({}, jnp.asarray(problem.x0, float)))
+        assert value + problem.f_star == pytest.approx(
+            float(true.objective({}, jnp.asarray(problem.x0, float))) + true.f_star, rel=1e-12
+        )
+
+
 def test_paper_trid_floor_is_the_printed_one():
     table = pathlib.Path(presets.__file__).with_name("bench") / "table4.csv"
     lines = [line for line in table.read_text().splitlines() if not line.startswith("#")]
@@ -156,6 +178,23 @@ def test_fair_values_and_squared_gradients_are_finite_at_all_starts(preset, dim)
             each = presets.problem(preset, first.function, dim, 0, start)
             value, gradient = evaluate(each, each.x0)
             assert np.isfinite(value) and np.isfinite(gradient @ gradient), each.function
+
+
+@pytest.mark.parametrize("preset", ["fair-shift", "fair-rotate"])
+def test_shifts_are_half_of_the_start_box(preset):
+    for name, dim, most in (("sphere", 100, 5.0), ("perm", 10, 0.5), ("sum_of_powers", 100, 2.0)):
+        shifts = np.abs(
+            [presets.problem(preset, name, dim, 0, start).data["shift"] for start in range(20)]
+        )
+        assert 0.95 * most < shifts.max() <= most
+        if name != "sum_of_powers":
+            assert most == presets.problem(preset, name, dim, 0, 0).box[1] / 2
+
+
+def test_true_perm_starts_at_values_that_a_tolerance_of_a_millionth_means_something_at():
+    for start in range(64):
+        problem = presets.problem("fair-shift", "perm", 10, 0, start)
+        assert evaluate(problem, problem.x0)[0] < 1e9  # 1e20 with shifts of 5
 
 
 def test_rotations_are_orthogonal_and_differ_between_starts():

@@ -5,13 +5,16 @@ import pytest
 import scipy.optimize
 
 from optimus import presets
-from optimus.rivals import RIVALS, first_order
+from optimus.functions import FUNCTIONS
+from optimus.rivals import RIVALS, first_order, global_rate
 from optimus.rivals.counting import BudgetSpent, Counted
 from optimus.rivals.trace import STATUSES, Trace, best_so_far, one_point_a_step
 
 HOST = ("bfgs", "l_bfgs_b", "newton_cg", "trust_ncg")
 STEP = ("adam", "adam_cosine", "momentum", "shrink")
 CHEAP = {"adam": {"lr": 0.1}, "adam_cosine": {"lr": 0.1}, "momentum": {"lr": 1e-4}}
+CHEAP |= {"adam_global": {"lr": 0.1}, "momentum_global": {"lr": 1e-4}}
+PATHLESS = ("cma", "cma_5x")
 
 
 def problems(function="rosenbrock", dim=4, count=2, preset="fair-shift"):
@@ -33,6 +36,11 @@ def test_every_rival_keeps_the_contract(name):
         assert len(trace.iterates) == len(trace.evaluations) <= steps + 1
         assert trace.evaluations[0] == 1 and trace.evaluations[-1] <= trace.n_f
         assert (np.diff(trace.evaluations) >= 0).all() and (np.diff(trace.best) <= 0).all()
+        assert (trace.path is None) == (name in PATHLESS)
+        if trace.path is not None:  # the problem is Rosenbrock's
+            assert trace.path.shape == (len(trace.iterates), 2) and trace.path.dtype == np.float64
+            first = 0 * problem.x0 if name == "return_zero" else problem.x0
+            np.testing.assert_array_equal(trace.path[0], first[:2])
         finite = np.isfinite(trace.iterates)
         assert (trace.best_by_iteration <= trace.iterates)[finite].all()
         with presets.arithmetic("float64"):
@@ -114,6 +122,18 @@ def test_adam_is_optax_by_hand():
     assert (trace.n_f, trace.n_g, trace.lr) == (3, 3, 0.01)
 
 
+def test_paths_are_the_iterates():
+    """In two dimensions the path is all of x, and the function gives the record's values."""
+    problem = problems("rosenbrock", 2, 1)[0]
+    for name in ("bfgs", "bfgs_quadratic", "optax_lbfgs", "adam", "multistart_l_bfgs_b", "shrink"):
+        (trace,) = RIVALS[name]([problem], 12, **CHEAP.get(name, {}))
+        with presets.arithmetic("float64"):
+            values = [float(problem.value(x)) for x in trace.path]
+        np.testing.assert_allclose(values, trace.iterates, rtol=1e-8)
+    (trace,) = RIVALS["bfgs"](problems("sphere", 2, 1), 12)
+    assert trace.path is None
+
+
 def test_momentum_is_the_heavy_ball():
     problem = problems("sphere", 1, 1)[0]
     x = problem.x0 - problem.data["shift"]
@@ -141,6 +161,32 @@ def test_tuning_takes_the_best_rate_on_starts_of_its_own():
     )
     assert (adam[0], adam[-1]) == pytest.approx((1e-4, 10))
     assert (momentum[0], momentum[-1]) == pytest.approx((1e-9, 10))
+
+
+def test_a_global_rate_is_chosen_on_other_groups(monkeypatch):
+    """Scores made up so that every group likes another rate of the grid best."""
+    assert {name for group in global_rate.GROUPS for name in group} == set(FUNCTIONS)
+    grid = first_order.grid("fair-shift", "adam")
+    liked = {name: i for i, group in enumerate(global_rate.GROUPS) for name in group}
+
+    def scores(preset, function, dim, seed, method, steps):
+        if function == "perm":
+            return None  # as where the preset has no such problem
+        return -np.where(np.arange(len(grid)) == liked[function], 10.0 ** -liked[function], 0.0)
+
+    monkeypatch.setattr(global_rate, "scores", scores)
+    for function, expected in (("sphere", 1), ("trid", 1), ("rosenbrock", 0), ("levy", 0)):
+        assert global_rate.rate_for("fair-shift", function, 0, "adam", 20) == grid[expected]
+
+
+def test_scores_of_rates_are_the_gaps_that_are_left():
+    found = global_rate.scores("fair-shift", "sphere", 4, 0, "momentum", 30)
+    grid = first_order.grid("fair-shift", "momentum")
+    assert found.shape == grid.shape and (found <= 0).all() and found[0] > -1e-3
+    best = int(np.argmin(found))
+    problem = problems("sphere", 4, 1)[0]
+    assert grid[best] == pytest.approx(first_order.tune(problem, "momentum", 30), rel=2.0)
+    assert global_rate.scores("fair-shift", "perm", 100, 0, "momentum", 30) is None
 
 
 def test_divergence_is_recorded_and_never_best():

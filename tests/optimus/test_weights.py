@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import optimus
-from optimus import checkpoint, rundir, weights
+from optimus import adafactor_mlp, checkpoint, rundir, weights
+from optimus.adafactor_mlp import AdafactorMlpConfig
 from optimus.config import AnalyticTask, Layout, MetaOptimizer, TrainConfig
 from optimus.noise import layout_of
 from optimus.optimizer import OptimizerConfig, init_params
@@ -123,9 +124,73 @@ def test_shipped_weights_load_and_say_what_they_are(name, monkeypatch, tmp_path)
         weights.load(f"./{name}")
 
 
-def test_the_stand_in_says_so():
-    assert "optimus-standin" in weights.shipped()
-    assert "stand-in" in weights.load("optimus-standin").card["what"]
+def test_the_stand_ins_say_so():
+    for name, kind in (("optimus-standin", "optimus"), ("adafactor-mlp-standin", "adafactor_mlp")):
+        assert name in weights.shipped() and weights.load(name).kind == kind
+        assert "stand-in" in weights.load(name).card["what"]
+
+
+# -------------------------------------------------------------------------------------------- kinds
+
+MLP = AdafactorMlpConfig(hidden=3, step_mult=0.1)
+
+
+def mlp_params(seed=0):
+    return adafactor_mlp.init_params(MLP, jax.random.PRNGKey(seed))
+
+
+def test_weights_of_an_adafactor_mlp_come_back(tmp_path):
+    path = weights.save(tmp_path, MLP, mlp_params(), {"what": "a test"})
+    model = weights.load(path)
+    assert model.config == MLP and model.kind == model.card["kind"] == "adafactor_mlp"
+    assert_same(model.params, mlp_params())
+    assert weights.load(weights.save(tmp_path / "o", CONFIG, params())).card["kind"] == "optimus"
+
+
+def test_a_card_from_before_there_were_kinds_is_of_optimus(tmp_path):
+    path = weights.save(tmp_path / "a.safetensors", CONFIG, params())
+    card = json.loads(path.with_suffix(".json").read_text())
+    del card["kind"]
+    path.with_suffix(".json").write_text(json.dumps(card))
+    model = weights.load(path)
+    assert model.kind == "optimus" and model.config == CONFIG
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"kind": "optimus"}, "has exp_mult, hidden, layers, step_mult, unknown to this version"),
+        ({"kind": "velo"}, "is of kind 'velo', this reads optimus, adafactor_mlp"),
+        ({"kind": ["optimus"]}, r"is of kind \['optimus'\], this reads"),
+        ({"architecture": {"hidden": 4}}, "another architecture: theta/network/"),
+        ({"architecture": {"hidden": 0}}, "AdafactorMlpConfig.hidden is 0"),
+    ],
+)
+def test_a_wrong_kind_is_refused(tmp_path, changes, message):
+    path = weights.save(tmp_path / "a.safetensors", MLP, mlp_params())
+    edit_card(path, **changes)
+    with pytest.raises(WeightsError, match=message) as error:
+        weights.load(path)
+    one_line(error)
+
+
+def test_weights_of_one_kind_are_not_saved_as_another(tmp_path):
+    with pytest.raises(WeightsError, match="another architecture"):
+        weights.save(tmp_path, MLP, params())
+    with pytest.raises(WeightsError, match="keys kind, which save fills in"):
+        weights.save(tmp_path, MLP, mlp_params(), {"kind": "optimus"})
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_fingerprint_tells_weights_and_architectures_apart(tmp_path):
+    model = weights.load(weights.save(tmp_path, MLP, mlp_params(), {"what": "a"}))
+    again = weights.load(weights.save(tmp_path, MLP, mlp_params(), {"what": "b"}))
+    assert model.fingerprint == again.fingerprint and len(model.fingerprint) == 16
+    others = (
+        weights.LearnedOptimizer(MLP, mlp_params(1), {}),
+        weights.LearnedOptimizer(dataclasses.replace(MLP, step_mult=0.2), mlp_params(), {}),
+    )
+    assert model.fingerprint not in {other.fingerprint for other in others}
 
 
 # ----------------------------------------------------------------------------------------- refusals
@@ -254,7 +319,7 @@ def test_importing_the_package_costs_nothing_and_the_names_are_there():
         "print(sorted({'jax', 'numpy', 'scipy', 'optax'} & sys.modules.keys()))\n"
         "import optimus.weights, optimus.minimization\n"  # in any order of imports
         "for name in optimus.__all__:\n"
-        "    assert callable(getattr(optimus, name)) and name in dir(optimus), name\n"
+        "    assert getattr(optimus, name) is not None and name in dir(optimus), name\n"
         "from optimus import *\n"
         "print(minimize.__name__, OptimizerConfig().dim)\n"
     )

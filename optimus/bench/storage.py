@@ -1,0 +1,93 @@
+"""Cells on disk: `OUT/cells/NAME.json` with the rows, `OUT/traces/NAME.npz` with the arrays."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from optimus.checkpoint import write_atomically
+
+Row = dict[str, Any]
+NUMBERS = ("f0", "f_best", "f_last", "f_star", "lr", "seconds")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One cell as it was read.
+
+    Attributes:
+      rows: one per start.
+      non_finite: values that were not finite.
+      decides: all that decided the numbers, as hashed in the name; empty in files of before.
+    """
+
+    rows: list[Row]
+    non_finite: int
+    decides: dict[str, Any]
+
+
+def _json(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become strings."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _number(key: str, value: Any) -> Any:
+    return float(value) if key in NUMBERS and value is not None else value
+
+
+def store(
+    out: Path,
+    name: str,
+    rows: Sequence[Row],
+    arrays: Mapping[str, np.ndarray],
+    decides: Mapping[str, Any],
+) -> None:
+    """Writes `traces/<name>.npz`, then `cells/<name>.json`: a cell that exists is complete."""
+    for folder in ("cells", "traces"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    temporary = out / "traces" / f".{name}.{os.getpid()}.npz"
+    try:
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+        os.replace(temporary, trace_path(out, name))
+    finally:
+        temporary.unlink(missing_ok=True)
+    document = {
+        "non_finite": int(arrays["non_finite"].sum()),
+        "decides": dict(decides),
+        "rows": [{key: _json(value) for key, value in each.items()} for each in rows],
+    }
+    write_atomically(out / "cells" / f"{name}.json", json.dumps(document))
+
+
+def load(out: Path, name: str) -> Stored | None:
+    """A stored cell; None where there is none, or a damaged one: it is computed anew."""
+    try:
+        document = json.loads((out / "cells" / f"{name}.json").read_text())
+        rows = [
+            {key: _number(key, value) for key, value in row.items()} for row in document["rows"]
+        ]
+        return Stored(rows, int(document["non_finite"]), dict(document.get("decides", {})))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def trace_path(out: Path, name: str) -> Path:
+    """Where the arrays of a cell lie."""
+    return out / "traces" / f"{name}.npz"
+
+
+def names(out: Path, preset: str) -> list[str]:
+    """Names of the stored cells of a preset, sorted."""
+    return sorted(path.stem for path in (out / "cells").glob(f"{preset}-*.json"))
+
+
+def written_at(out: Path, name: str) -> int:
+    """When a cell was written, nanoseconds."""
+    return (out / "cells" / f"{name}.json").stat().st_mtime_ns
