@@ -35,7 +35,7 @@ def _line_search(counted: Counted, *arguments: Any) -> tuple[Any, ...] | None:
     return None if found[0] is None else found
 
 
-def _updated(inverse: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
+def update_inverse(inverse: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
     """H after the pair (s, y), in place."""
     curvature = y @ s
     rho = 1000.0 if curvature == 0 else 1 / curvature
@@ -71,7 +71,7 @@ def minimise(counted: Counted, x0: np.ndarray, steps: int) -> str:
         if not np.any(s) or not np.isfinite(value):
             break
         if np.max(np.abs(gradient)) > GTOL:
-            inverse = _updated(inverse, s, y)
+            inverse = update_inverse(inverse, s, y)
     else:
         return "steps"
     return "converged" if np.max(np.abs(gradient)) <= GTOL else "stalled"

@@ -16,18 +16,20 @@ if TYPE_CHECKING:
     from workers.physics.loss import random_window as random_window
     from workers.physics.motion import CLIPS as CLIPS
     from workers.physics.motion import SPLITS as SPLITS
+    from workers.physics.motion import Clip as Clip
     from workers.physics.simulator import Status as Status
     from workers.physics.window_spec import Camera as Camera
     from workers.physics.window_spec import WindowSpec as WindowSpec
 
 _HOME = {
-    "CLIPS": "motion", "SPLITS": "motion", "PhysicsLoss": "loss", "PhysicsOptions": "loss",
+    "CLIPS": "motion", "SPLITS": "motion", "Clip": "motion", "PhysicsLoss": "loss",
+    "PhysicsOptions": "loss",
     "Status": "simulator", "ensure_assets": "assets", "options_hash": "loss",
     "random_window": "loss", "Camera": "window_spec", "WindowSpec": "window_spec",
 }
 
-__all__ = ["CLIPS", "SPLITS", "Camera", "PhysicsLoss", "PhysicsOptions", "Status", "WindowSpec",
-           "ensure_assets", "options_hash", "random_window"]
+__all__ = ["CLIPS", "SPLITS", "Camera", "Clip", "PhysicsLoss", "PhysicsOptions", "Status",
+           "WindowSpec", "ensure_assets", "options_hash", "random_window"]
 
 
 def __getattr__(name: str) -> Any:

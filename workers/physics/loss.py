@@ -31,17 +31,17 @@ from workers.physics.window_spec import WindowSpec
 class PhysicsLoss:
     """One window of one clip as a function of its controls, with an exact gradient.
 
-    clip: a name in `motion.CLIPS`. start, seconds: the window within the clip, s; `seconds` must be
+    clip: a name in `motion.CLIPS`, or a `Clip` of the user's (`workers.physics.formats`). start, seconds: the window within the clip, s; `seconds` must be
     a whole number of steps dt. door: "direct" (ctypes) or "tensorflow" (the op); same bits.
     ValueError, one line, when the clip is unknown, the window does not fit, or an option is wrong.
     """
 
-    def __init__(self, clip: str, start: float, seconds: float,
+    def __init__(self, clip: str | Clip, start: float, seconds: float,
                  options: PhysicsOptions = DEFAULT, door: str = "direct"):
         _check_door(door)
         simulator = _simulator(options.dt, options.control)
         spec = window_spec(clip, float(start), float(seconds), options, simulator)
-        self._set(simulator.window(spec), clip, float(start), float(seconds), options, door)
+        self._set(simulator.window(spec), _clip(clip).name, float(start), float(seconds), options, door)
 
     @classmethod
     def from_spec(cls, spec: WindowSpec, simulator: Simulator, name: str = "spec",
@@ -146,11 +146,11 @@ def _simulator(dt: float, control: str) -> Simulator:
     return Simulator(model_text(humanoid()), dt, control)
 
 
-def _clip(name: str) -> Clip:
+def _clip(name: str | Clip) -> Clip:
     return load_clip(name, ensure_assets(), humanoid())
 
 
-def window_spec(clip: str, start: float, seconds: float, options: PhysicsOptions,
+def window_spec(clip: str | Clip, start: float, seconds: float, options: PhysicsOptions,
                 simulator: Simulator) -> WindowSpec:
     """What PhysicsLoss simulates: schedule, targets, reference and initial state of a window.
 

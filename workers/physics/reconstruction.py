@@ -10,7 +10,6 @@ A window of users' data is the same: `of_clip` takes a `Clip` as well as a name.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
@@ -104,10 +103,7 @@ def of_clip(clip: Clip | str, start: float, seconds: float, options: PhysicsOpti
 
     ValueError, one line, as `PhysicsLoss`.
     """
-    # window_spec hands the clip to `load_clip`, which lets a Clip through.
-    name = cast(str, clip)
-    loss = PhysicsLoss(name, start, seconds, options)
+    loss = PhysicsLoss(clip, start, seconds, options)
     simulator = loss.window.simulator
-    spec = window_spec(name, start, seconds, options, simulator)
-    label = clip if isinstance(clip, str) else clip.name
-    return Reconstruction(f"{label}@{start:.3f}", spec, simulator, loss.window)
+    spec = window_spec(clip, start, seconds, options, simulator)
+    return Reconstruction(f"{loss.clip}@{start:.3f}", spec, simulator, loss.window)
