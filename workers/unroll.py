@@ -48,16 +48,20 @@ class LaneArrays(NamedTuple):
 
 
 def arrays_to_names(arrays: LaneArrays) -> dict[str, np.ndarray]:
-    """Lane state as named arrays, for a checkpoint."""
+    """Lane state as named arrays, for a checkpoint; what the configuration leaves empty is not."""
     named = {"x": arrays.x, "gradient": arrays.gradient, "initial": arrays.initial}
-    named |= {f"state/{name}": leaf for name, leaf in arrays.state._asdict().items()}
+    state = arrays.state._asdict().items()
+    named |= {f"state/{name}": leaf for name, leaf in state if np.size(leaf)}
     named |= {f"task/{name}": leaf for name, leaf in arrays.task.items()}
     return {name: np.asarray(leaf) for name, leaf in named.items()}
 
 
 def arrays_from_names(named: Mapping[str, np.ndarray]) -> LaneArrays:
     """Inverse of `arrays_to_names`."""
-    fields: dict[str, Any] = {f: named[f"state/{f}"] for f in opt.OptimizerState._fields}
+    empty = np.zeros((*named["x"].shape[:2], 0), np.float32)
+    fields: dict[str, Any] = {
+        field: named.get(f"state/{field}", empty) for field in opt.OptimizerState._fields
+    }
     state = opt.OptimizerState(**fields)
     task = {k[len("task/") :]: v for k, v in named.items() if k.startswith("task/")}
     return LaneArrays(named["x"], named["gradient"], named["initial"], state, task)

@@ -40,7 +40,8 @@ def scipy_update(dim: int) -> Timed:
 def quadratic_update(dim: int) -> Timed:
     """The same update multiplied out, `rivals.bfgs_quadratic`."""
     inverse, s, y = _pair(dim)
-    update_once = functools.partial(bfgs_quadratic.update_inverse, inverse, s, y)  # in place: fixed point
+    # In place: a fixed point of the update.
+    update_once = functools.partial(bfgs_quadratic.update_inverse, inverse, s, y)
     return Timed(lambda: clocked(update_once), 1, 0.0, 5.0 * dim**2)
 
 

@@ -106,7 +106,8 @@ def test_scipys_update_is_the_one_multiplied_out():
     y = s * random.uniform(1, 2, 6)
     expected = runtime_rivals.cubic_update(inverse, s, y)
     np.testing.assert_allclose(expected @ y, s, atol=1e-9)  # the secant equation
-    np.testing.assert_allclose(bfgs_quadratic.update_inverse(inverse.copy(), s, y), expected, atol=1e-9)
+    updated = bfgs_quadratic.update_inverse(inverse.copy(), s, y)
+    np.testing.assert_allclose(updated, expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("method", ["BFGS", "L-BFGS-B"])

@@ -31,8 +31,9 @@ from workers.physics.window_spec import WindowSpec
 class PhysicsLoss:
     """One window of one clip as a function of its controls, with an exact gradient.
 
-    clip: a name in `motion.CLIPS`, or a `Clip` of the user's (`workers.physics.formats`). start, seconds: the window within the clip, s; `seconds` must be
-    a whole number of steps dt. door: "direct" (ctypes) or "tensorflow" (the op); same bits.
+    clip: a name in `motion.CLIPS`, or a user's `Clip` (`workers.physics.formats`). start, seconds:
+    the window within the clip, s; `seconds` must be a whole number of steps dt. door: "direct"
+    (ctypes) or "tensorflow" (the op); same bits.
     ValueError, one line, when the clip is unknown, the window does not fit, or an option is wrong.
     """
 
@@ -41,7 +42,8 @@ class PhysicsLoss:
         _check_door(door)
         simulator = _simulator(options.dt, options.control)
         spec = window_spec(clip, float(start), float(seconds), options, simulator)
-        self._set(simulator.window(spec), _clip(clip).name, float(start), float(seconds), options, door)
+        name = _clip(clip).name
+        self._set(simulator.window(spec), name, float(start), float(seconds), options, door)
 
     @classmethod
     def from_spec(cls, spec: WindowSpec, simulator: Simulator, name: str = "spec",
