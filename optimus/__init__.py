@@ -4,7 +4,8 @@
     transform = optimus.as_optax("optimus-standin")    an optax.GradientTransformationExtraArgs
     model = optimus.load("optimus-standin")            trained weights by name or path
 
-    params = optimus.init_params(OptimizerConfig(), key)     the optimizer itself, a pure pair
+    config = optimus.PAPER                             or PLUS; other sizes: dataclasses.replace
+    params = optimus.init_params(config, key)          the optimizer itself, a pure pair
     state = optimus.init_state(config, x)
     step, state = optimus.update(config, params, state, x, gradient)
 
@@ -18,7 +19,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optimus.architecture import OptimizerConfig
+    from optimus.architecture import CONFIGURATIONS, PAPER, PLUS, OptimizerConfig
     from optimus.minimization import minimize
     from optimus.optax_bridge import as_optax
     from optimus.optimizer import init_params, init_state, update
@@ -32,6 +33,9 @@ __all__ = [
     "LearnedOptimizer",
     "WeightsError",
     "OptimizerConfig",
+    "PAPER",
+    "PLUS",
+    "CONFIGURATIONS",
     "init_params",
     "init_state",
     "update",
@@ -45,6 +49,9 @@ _HOME = {
     "LearnedOptimizer": "weights",
     "WeightsError": "weights",
     "OptimizerConfig": "architecture",
+    "PAPER": "architecture",
+    "PLUS": "architecture",
+    "CONFIGURATIONS": "architecture",
     "init_params": "optimizer",
     "init_state": "optimizer",
     "update": "optimizer",

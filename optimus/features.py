@@ -131,13 +131,14 @@ def data_features(x: jax.Array, gradient: jax.Array, state: Accumulators) -> jax
     )
 
 
-def normalize(channels: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-    """Divides each channel by its root mean square: c * rsqrt(1e-5 + mean(c**2)).
+def normalize(channels: jax.Array, mask: jax.Array | None = None, eps: float = 1e-5) -> jax.Array:
+    """Divides each channel by its root mean square: c * rsqrt(eps + mean(c**2)).
 
     Args:
       channels: float32 [C, N].
       mask: bool [N], false where a coordinate is padding: such entries do not enter the mean and
         come out as 0.
+      eps: at least 1e-30; channels whose root mean square is far below its root come out near 0.
 
     Returns:
       float32 [C, N]. A channel with a non-finite real entry comes out as NaN everywhere.
@@ -153,7 +154,7 @@ def normalize(channels: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     scale = jax.lax.stop_gradient(scale)
     scaled = channels / scale
     mean_square = jnp.sum(jnp.square(scaled), axis=1, keepdims=True) / count
-    return scaled * jax.lax.rsqrt(1e-5 / jnp.square(scale) + mean_square)
+    return scaled * jax.lax.rsqrt(eps / jnp.square(scale) + mean_square)
 
 
 def time_features(iteration: jax.Array, kind: str = "shifted") -> jax.Array:
@@ -175,6 +176,7 @@ def compute_features(
     iteration: jax.Array,
     kind: str = "shifted",
     mask: jax.Array | None = None,
+    eps: float = 1e-5,
 ) -> jax.Array:
     """The network's input: normalised data channels, then time channels as they are.
 
@@ -185,10 +187,11 @@ def compute_features(
       iteration: number of steps taken before this one, int32 [].
       kind: form of the time features, see `time_features`.
       mask: bool [N], false on padding, or None when every coordinate is real.
+      eps: of the normaliser, see `normalize`.
 
     Returns:
       float32 [39, N], rows in the order of `FEATURE_NAMES`.
     """
-    data = normalize(data_features(x, gradient, state), mask)
+    data = normalize(data_features(x, gradient, state), mask, eps)
     time = time_features(iteration, kind)
     return jnp.concatenate([data, jnp.broadcast_to(time[:, None], (len(time), x.shape[0]))])

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 import os
+from typing import Any
 
 import jax
 
-from optimus import optimizer, weights
+from optimus import rules, weights
+from optimus.architecture import OptimizerConfig
+from optimus.rules import Config
 from optimus.weights import LearnedOptimizer
 
 DEFAULT_MODEL = "optimus-standin"
-MAX_COORDINATES = 20_000  # B and one matrix of attention weights per head, N^2 floats each: 8 GB
+# Of quadratic cost: B and one matrix of attention weights per head, N^2 floats each: 8 GB.
+MAX_COORDINATES = 20_000
 
 
 def resolve(model: LearnedOptimizer | str | os.PathLike[str]) -> LearnedOptimizer:
@@ -19,14 +23,29 @@ def resolve(model: LearnedOptimizer | str | os.PathLike[str]) -> LearnedOptimize
     return model if isinstance(model, LearnedOptimizer) else weights.load(model)
 
 
-def check_size(size: int) -> None:
-    """Raises `ValueError` where the dense preconditioner would fill the memory."""
+def check_size(config: Config, size: int) -> None:
+    """Raises `ValueError` where what Optimus keeps for each pair of variables would fill the
+    memory."""
+    if not isinstance(config, OptimizerConfig) or config.linear_cost:
+        return
     if size > MAX_COORDINATES:
         raise ValueError(
-            f"{size} variables are too many: memory grows with their square, and {MAX_COORDINATES}"
-            " is the most that is tried"
+            f"{size} variables are too many: memory of a model with attention={config.attention!r}"
+            f" and rank={config.rank} grows with their square, and {MAX_COORDINATES} is the most"
+            " that is tried; with attention='inducing' and rank >= 1 there is no limit"
         )
 
 
-# Compiled once per configuration and N, for the whole process; weights are ordinary arguments.
-step = functools.partial(jax.jit, static_argnums=0)(optimizer.update)
+def sees_position(config: Config) -> bool:
+    """Whether the steps depend on x itself, not only on how it changed."""
+    return not isinstance(config, OptimizerConfig) or config.position == "x"
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def step(
+    config: Config, params: weights.Params, state: Any, x: jax.Array, gradient: jax.Array
+) -> tuple[jax.Array, Any]:
+    """`update` of the configuration's rule, compiled once per configuration and N for the whole
+    process; weights are ordinary arguments."""
+    found: tuple[jax.Array, Any] = rules.rule_of(config).update(config, params, state, x, gradient)
+    return found

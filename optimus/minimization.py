@@ -6,11 +6,10 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 from scipy.optimize import OptimizeResult
 
-from optimus import learned_step, minimization_arguments, optimizer
+from optimus import learned_step, minimization_arguments, rules
 from optimus import safeguard as safeguard_lib
 from optimus.objective import EvaluationLimit, Objective, Point
 from optimus.weights import LearnedOptimizer
@@ -48,7 +47,7 @@ def minimize(
       args: further arguments of `fun` and `jac`.
       jac: jac(x, *args) -> gradient [N]; or True if `fun` returns (value, gradient); or None if
         `fun` can be traced by JAX. Finite differences are not offered.
-      model: what `load` returns, or a name or path for it.
+      model: what `load` returns, or a name or path for it; of any kind.
       maxiter: steps at most. A step costs one evaluation where the learned one is taken.
       maxfev: evaluations of `fun` at most, never exceeded; None means no limit.
       callback: called after each step, as in SciPy: callback(xk), or callback(intermediate_result)
@@ -90,7 +89,7 @@ def minimize(
     if not isinstance(args, tuple):
         args = (args,)  # as SciPy does
     learned = learned_step.resolve(model)
-    learned_step.check_size(start.size)
+    learned_step.check_size(learned.config, start.size)
     scale = minimization_arguments.scale(x_scale, start.size)
     objective = Objective(fun, jac, args, start, scale, maxfev)
     run = _Run(objective, learned, guarded=safeguard == "lbfgs")
@@ -128,14 +127,24 @@ class _Run:
         self.values: list[float] = []  # f after each step, f(x0) first
         self.history: list[float] = []  # best f so far, likewise
         self._learned, self._pairs = learned, safeguard_lib.new_pairs()
-        self._state: optimizer.OptimizerState
+        self._state: Any  # of the learned rule
+        self._origin: np.ndarray | float = 0.0  # where the learned rule's coordinates begin
         self._refusals = self._rest = 0  # learned steps refused in a row; steps without one to come
 
     def start(self, z: np.ndarray) -> None:
         """Evaluates the first point."""
-        self._state = optimizer.init_state(self._learned.config, jax.numpy.zeros(z.size))
         self.point = self.objective.complete(self.objective.value(z))
+        # A rule that does not see x itself takes the same steps from any origin; from the start,
+        # float32 loses nothing of what they add up to.
+        if not learned_step.sees_position(self._learned.config):
+            self._origin = self.point.z
+        rule = rules.rule_of(self._learned.config)
+        self._state = rule.init_state(self._learned.config, self._seen())
         self._record()
+
+    def _seen(self) -> np.ndarray:
+        """The point as the learned rule is told it."""
+        return _float32(self.point.z - self._origin)
 
     def step(self) -> tuple[int | None, str]:
         """One step; a status if it could not be made or led to a non-finite point."""
@@ -143,7 +152,7 @@ class _Run:
             self._learned.config,
             self._learned.params,
             self._state,
-            _float32(self.point.z),
+            self._seen(),
             _float32(self.point.gradient),
         )
         change = np.asarray(step, np.float64)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optimus import learned_step, optimizer
+from optimus import learned_step, rules
 from optimus.weights import LearnedOptimizer
 
 # optax's own words (optax._src.base.NO_PARAMS_MSG, which is private).
@@ -30,16 +30,17 @@ def as_optax(
         params = optax.apply_updates(params, updates)
 
     All leaves together are one problem of N variables, in the order of `jax.tree_util`: one
-    preconditioner [N, N] over everything. Updates are steps to be added and need no learning rate.
+    preconditioner over everything. Updates are steps to be added and need no learning rate.
     It follows optax's contract: pure, for use under jit, vmap, `optax.chain` and `optax.masked`.
 
     Args:
-      model: what `load` returns, or a name or path for it.
+      model: what `load` returns, or a name or path for it; of any kind.
 
     Returns:
       init(params): params is a pytree of real floating-point arrays of any float dtype, at most
-        20,000 numbers in all. The state is an `optimizer.OptimizerState`, float32 whatever the
-        dtype of the parameters; of an empty tree, `optax.EmptyState`.
+        20,000 numbers in all unless `OptimizerConfig.linear_cost`. The state is the rule's, such
+        as `optimizer.OptimizerState`, float32 whatever the dtype of the parameters; of an empty
+        tree, `optax.EmptyState`.
       update(updates, state, params, **extra): `params` is required. Each update has its gradient's
         shape and dtype. Extra arguments such as `value=` are accepted and not used.
 
@@ -50,11 +51,12 @@ def as_optax(
       WeightsError: no such model.
     """
     learned = learned_step.resolve(model)
+    rule = rules.rule_of(learned.config)
 
     def init(params: optax.Params) -> Any:
         flat = _flatten(params)
-        learned_step.check_size(flat.size)
-        return optimizer.init_state(learned.config, flat) if flat.size else optax.EmptyState()
+        learned_step.check_size(learned.config, flat.size)
+        return rule.init_state(learned.config, flat) if flat.size else optax.EmptyState()
 
     def update(
         updates: optax.Updates, state: Any, params: optax.Params | None = None, **extra: Any

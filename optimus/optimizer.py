@@ -18,8 +18,10 @@ from typing import Any, NamedTuple
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from optimus import features as features_lib
+from optimus import history as history_lib
 from optimus import network as network_lib
 from optimus import preconditioner as preconditioner_lib
 from optimus.architecture import OptimizerConfig
@@ -28,13 +30,21 @@ Params = Any  # {"network": Haiku's nested dict, "decays": {...}}, all leaves fl
 
 
 class OptimizerState(NamedTuple):
-    """What the optimizer remembers of one task of N coordinates."""
+    """What the optimizer remembers of one task of N coordinates.
+
+    The fields from `start` on are those of `history.Past`: of size 0 unless an option needs them.
+    """
 
     iteration: jax.Array  # int32 [], steps taken
     momentum: jax.Array  # float32 [3, N]
     rms: jax.Array  # float32 [N]
     factored: jax.Array  # float32 [3, N]
     preconditioner: jax.Array  # float32, the B of the last step: [N, N], or its factors if rank > 0
+    start: jax.Array
+    last_x: jax.Array
+    last_gradient: jax.Array
+    reference: jax.Array
+    length: jax.Array
 
 
 @functools.cache
@@ -42,17 +52,16 @@ def _network(config: OptimizerConfig) -> hk.Transformed:
     """The network as a pair of pure functions, built once per configuration."""
 
     def forward(features: jax.Array, mask: jax.Array | None = None) -> network_lib.NetworkOutput:
-        network = network_lib.Network(
-            dim=config.dim,
-            encoders=config.encoders,
-            heads=config.heads,
-            ffn_multiplier=config.ffn_multiplier,
-            rank_one=config.rank_one,
-            branch=config.branch,
-        )
-        return network(features, mask)
+        return network_lib.Network(config)(features, mask)
 
     return hk.without_apply_rng(hk.transform(forward))
+
+
+def feature_names(config: OptimizerConfig) -> tuple[str, ...]:
+    """The network's inputs in order: the paper's 39, then those of the options that are on."""
+    curvature = history_lib.CURVATURE_NAMES if config.curvature else ()
+    progress = history_lib.PROGRESS_NAMES if config.progress else ()
+    return features_lib.FEATURE_NAMES + curvature + progress
 
 
 def init_params(config: OptimizerConfig, key: jax.Array) -> Params:
@@ -60,10 +69,14 @@ def init_params(config: OptimizerConfig, key: jax.Array) -> Params:
 
     `key` is a JAX random key and is consumed. Returns
       {"network": {module: {name: array}}, "decays": {"momentum": [3], "rms": [], "factored": [3]}},
-      all float32.
+      all float32; where the decay of B is learned, its logit is decays["preconditioner_logit"], [].
     """
-    example = jnp.zeros((len(features_lib.FEATURE_NAMES), 1), jnp.float32)
-    return {"network": _network(config).init(key, example), "decays": features_lib.init_decays()}
+    example = jnp.zeros((len(feature_names(config)), 1), jnp.float32)
+    decays = features_lib.init_decays()
+    if config.b_decay_learned:
+        logit = np.log(config.b_decay) - np.log1p(-config.b_decay)
+        decays["preconditioner_logit"] = jnp.asarray(logit, jnp.float32)
+    return {"network": _network(config).init(key, example), "decays": decays}
 
 
 def parameter_count(params: Params) -> int:
@@ -72,7 +85,10 @@ def parameter_count(params: Params) -> int:
 
 
 def init_state(config: OptimizerConfig, x: jax.Array) -> OptimizerState:
-    """State before the first step at `x`, [N] with N >= 1 (else ValueError), any real dtype."""
+    """State before the first step at `x`, [N] with N >= 1 (else ValueError), any real dtype.
+
+    `x` is the true start: what is measured from there (`position`, `curvature`) reads it.
+    """
     if jnp.ndim(x) != 1 or jnp.size(x) < 1:
         raise ValueError(f"x has shape {jnp.shape(x)}, must be [N] with N of at least 1")
     size = jnp.size(x)
@@ -90,6 +106,7 @@ def init_state(config: OptimizerConfig, x: jax.Array) -> OptimizerState:
         rms=accumulators.rms,
         factored=accumulators.factored,
         preconditioner=preconditioner,
+        **history_lib.init(config, x)._asdict(),
     )
 
 
@@ -118,9 +135,10 @@ def update(
       state: for the next call.
 
     Non-finite input is not repaired, nor can it hide: one NaN or infinity in x or gradient, or a
-    gradient entry beyond 1e19 (its square overflows), makes *every* real entry of the step NaN. So
-    `isfinite(step[i])` for any one real i tells; the returned state is then spoilt, and the caller
-    decides between keeping the old state and giving up the task.
+    gradient entry beyond 1e19 (its square overflows; not so with gradient_scale "first"), makes
+    *every* real entry of the step NaN. So `isfinite(step[i])` for any one real i tells; the
+    returned state is then spoilt, and the caller decides between keeping the old state and giving
+    up the task.
 
     Raises:
       ValueError: shapes disagree.
@@ -133,30 +151,67 @@ def update(
     if mask is not None:
         x, gradient = jnp.where(mask, x, 0.0), jnp.where(mask, gradient, 0.0)
 
+    past = history_lib.Past(*state[-len(history_lib.Past._fields) :])
+    reading = history_lib.read(config, past, state.iteration, x, gradient, mask)
     accumulators = features_lib.update_accumulators(
         params["decays"],
         features_lib.Accumulators(state.momentum, state.rms, state.factored),
-        gradient,
+        reading.gradient,
     )
-    features = features_lib.compute_features(
-        x, gradient, accumulators, state.iteration, config.time_features, mask
-    )
+    features = _features(config, state, reading, accumulators, mask)
     output = _network(config).apply(params["network"], features, mask)
     weights = preconditioner_lib.gate_weight(output.raw_gates, config.rank_one)
-    terms = (weights, output.left, output.right, config.b_decay)
-    plain_step = config.lambda_a * jnp.exp(config.lambda_b * output.alpha) * output.direction
+    decay: float | jax.Array = config.b_decay
+    if config.b_decay_learned:
+        decay = jax.nn.sigmoid(params["decays"]["preconditioner_logit"])
+    terms = (weights, output.left, output.right, decay)
+    plain_step = reading.length * jnp.exp(config.lambda_b * output.alpha) * output.direction
     if config.rank:
         preconditioner = preconditioner_lib.update_factored(
             state.preconditioner, state.iteration, *terms
         )
-        step = preconditioner_lib.apply_factored(preconditioner, plain_step)
     else:
         preconditioner = preconditioner_lib.update_preconditioner(state.preconditioner, *terms)
-        step = preconditioner_lib.apply_preconditioner(preconditioner, plain_step)
-    return step, OptimizerState(
+    return _apply(config, preconditioner, plain_step), OptimizerState(
         iteration=state.iteration + 1,
         momentum=accumulators.momentum,
         rms=accumulators.rms,
         factored=accumulators.factored,
         preconditioner=preconditioner,
+        **reading.past._asdict(),
     )
+
+
+def _apply(config: OptimizerConfig, preconditioner: jax.Array, vector: jax.Array) -> jax.Array:
+    if config.rank:
+        return preconditioner_lib.apply_factored(preconditioner, vector)
+    return preconditioner_lib.apply_preconditioner(preconditioner, vector)
+
+
+def _features(
+    config: OptimizerConfig,
+    state: OptimizerState,
+    reading: history_lib.Reading,
+    accumulators: features_lib.Accumulators,
+    mask: jax.Array | None,
+) -> jax.Array:
+    """The network's input, float32 [F, N], rows as in `feature_names`."""
+    gradient, eps = reading.gradient, config.normalizer_eps
+    features = features_lib.compute_features(
+        reading.position,
+        gradient,
+        accumulators,
+        state.iteration,
+        config.time_features,
+        mask,
+        eps,
+    )
+    if config.curvature:
+        newton = _apply(config, state.preconditioner, gradient)[None]
+        channels = jnp.concatenate([reading.channels, newton])
+        features = jnp.concatenate([features, features_lib.normalize(channels, mask, eps)])
+    if config.progress:
+        scalars = reading.scalars[:, None]
+        spread = jnp.broadcast_to(scalars, (scalars.shape[0], features.shape[1]))
+        features = jnp.concatenate([features, spread])
+    return features

@@ -24,11 +24,11 @@ def init_preconditioner(size: int) -> jax.Array:
 
 
 def gate_weight(raw_gate: jax.Array, form: str) -> jax.Array:
-    """Weight of a rank-one term from its unconstrained parameter: tanh if "signed", else softplus.
+    """Weight of a rank-one term from its unconstrained value, of any shape.
 
-    So the weight is in (-1, 1) for "signed" and positive otherwise, whatever the shape.
+    tanh, in (-1, 1), if the form is "signed" or "gated"; else softplus, positive.
     """
-    return jnp.tanh(raw_gate) if form == "signed" else jax.nn.softplus(raw_gate)
+    return jnp.tanh(raw_gate) if form in ("signed", "gated") else jax.nn.softplus(raw_gate)
 
 
 def update_preconditioner(
@@ -36,7 +36,7 @@ def update_preconditioner(
     weights: jax.Array,
     left: jax.Array,
     right: jax.Array | None = None,
-    decay: float = 1.0,
+    decay: float | jax.Array = 1.0,
 ) -> jax.Array:
     """B <- I + decay (B - I) + sum over l of weights[l] left[l] right[l]^T.
 
@@ -46,12 +46,13 @@ def update_preconditioner(
         B stays so (its eigenvalues stay at least 1 when it started at I).
       left: float32 [L, N].
       right: float32 [L, N]; None means `left`, and then a symmetric B stays symmetric to the bit.
-      decay: in [0, 1]; 1 is the paper's plain sum, less lets B forget.
+      decay: in [0, 1], a number or (where it is learned) float32 []; 1 is the paper's plain sum,
+        less lets B forget.
     """
     right = left if right is None else right
     size = preconditioner.shape[0]
     result = preconditioner
-    if decay != 1.0:
+    if isinstance(decay, jax.Array) or decay != 1.0:
         result = decay * result + (1.0 - decay) * jnp.eye(size, dtype=result.dtype)
     # Written as outer products, not as one matrix product with inner dimension L: XLA then makes
     # a single pass over B. The product left * right comes first, as only that is symmetric to
@@ -78,7 +79,7 @@ def update_factored(
     weights: jax.Array,
     left: jax.Array,
     right: jax.Array | None = None,
-    decay: float = 1.0,
+    decay: float | jax.Array = 1.0,
 ) -> jax.Array:
     """As `update_preconditioner`; the new terms replace the oldest.
 

@@ -1,5 +1,6 @@
 """`optimus.as_optax` keeps optax's contract."""
 
+import dataclasses
 import functools
 
 import jax
@@ -59,6 +60,24 @@ def test_it_takes_the_steps_of_the_optimizer_on_the_flat_vector():
     found, found_state = run(optimus.as_optax(model()), params)
     assert_trees_close(found, unravel(flat))
     assert_trees_close(found_state, state, rtol=1e-4)
+
+
+def test_a_tree_with_every_option_on():
+    """State that depends on x0 and on steps taken, here those of another learning rate."""
+    config = dataclasses.replace(optimus.PLUS, dim=8, encoders=1, heads=2)
+    every = LearnedOptimizer(config, init_params(config, jax.random.PRNGKey(0)), {})
+    params = tree()
+    flat, unravel = jax.flatten_util.ravel_pytree(params)
+    state = optimus.init_state(config, flat)
+    update = jax.jit(functools.partial(optimus.update, config))
+    for _ in range(3):
+        step, state = update(every.params, state, flat, 2.0 * (flat - 2.0))
+        flat = flat + 0.5 * step
+    transform = optax.chain(optimus.as_optax(every), optax.scale(0.5))
+    found, (found_state, _) = run(transform, params)
+    assert_trees_close(found, unravel(flat), rtol=1e-4)
+    assert_trees_close(found_state, state, rtol=1e-3)
+    assert found_state.start.shape == (8,) and found_state.length.shape == (1,)
 
 
 def test_it_is_a_transformation_with_extra_arguments():
@@ -164,6 +183,9 @@ def test_what_cannot_be_optimised_is_refused():
             transform.init({"x": leaf})
     with pytest.raises(ValueError, match="20001 variables are too many"):
         transform.init(jnp.zeros(20_001))
+    linear = dataclasses.replace(CONFIG, attention="inducing", rank=2)
+    state = optimus.as_optax(LearnedOptimizer(linear, {}, {})).init(jnp.zeros(20_001))
+    assert state.preconditioner.shape == (2, 20_002)
     params = tree()
     with pytest.raises(ValueError, match="different structure or shapes"):
         transform.update({"w": params["w"]}, transform.init(params), params)

@@ -123,6 +123,14 @@ def test_normalisation_survives_gradients_whose_fourth_power_overflows(magnitude
     assert np.abs(got[:28]).max() <= np.sqrt(3.0) + 1e-5
 
 
+def test_a_small_eps_keeps_small_channels():
+    small = jnp.asarray([[3e-8, -1e-8], [2e4, 1e4]])
+    usual, kept = features.normalize(small), features.normalize(small, eps=1e-18)
+    assert np.abs(usual[0]).max() < 1e-4
+    np.testing.assert_allclose(kept[0], [3 / np.sqrt(5), -1 / np.sqrt(5)], rtol=1e-3)
+    np.testing.assert_allclose(kept[1], usual[1], rtol=1e-6)
+
+
 def test_padding_leaves_normalisation_alone():
     x, g = [1.0, -2.0, 4.0], [3.0, 0.5, 1e3]
     mask = jnp.asarray([True, True, False])

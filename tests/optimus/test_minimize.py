@@ -1,5 +1,6 @@
 """`optimus.minimize`: the SciPy-shaped door, its safeguard, and how it meets bad functions."""
 
+import dataclasses
 import functools
 import os
 import pathlib
@@ -114,6 +115,41 @@ def test_the_bare_method_takes_exactly_the_steps_of_the_optimizer():
     np.testing.assert_allclose(seen, points, rtol=1e-6)
     assert (result.nit, result.nfev, result.njev, result.accepted_share) == (5, 6, 6, 1.0)
     assert result.status == 1 and not result.success and "maxiter = 5" in result.message
+
+
+def test_a_model_that_does_not_see_x_runs_from_far_off_as_from_near():
+    """The true start reaches the optimizer, and float32 does not round what steps add up to."""
+    config = dataclasses.replace(
+        CONFIG, position="displacement", step_scale="relative", curvature=True
+    )
+    model = LearnedOptimizer(config, init_params(config, jax.random.PRNGKey(0)), {})
+    start, runs = np.array([3.0, -1.0, 0.5]), []
+    for shift in (0.0, 2.0**30):
+
+        def fun(x, shift=shift):
+            return sphere(x - shift), double(x - shift)
+
+        seen = []
+        minimize(
+            fun, start + shift, jac=True, model=model, safeguard="none", maxiter=8,
+            callback=seen.append, stop_history=None,
+        )  # fmt: skip
+        runs.append(np.asarray(seen) - shift)
+    np.testing.assert_allclose(runs[1], runs[0], rtol=1e-4, atol=1e-5)
+    # By hand, in coordinates of its own.
+    x, state = start, optimus.init_state(config, np.zeros(3))
+    for point in runs[0]:
+        step, state = optimus.update(config, model.params, state, x - start, double(x))
+        x = x + np.asarray(step, np.float64)
+        np.testing.assert_allclose(point, x, rtol=1e-4, atol=1e-5)
+
+
+def test_many_variables_with_a_model_of_linear_cost():
+    config = dataclasses.replace(CONFIG, attention="inducing", inducing_points=4, rank=2)
+    model = LearnedOptimizer(config, init_params(config, jax.random.PRNGKey(0)), {})
+    start = np.ones(30_000)
+    result = minimize(lambda x: (sphere(x), double(x)), start, jac=True, model=model, maxiter=5)
+    assert result.fun < 1e-6 * 30_000 and result.x.shape == (30_000,)
 
 
 def test_three_forms_of_gradient_agree():
@@ -407,7 +443,7 @@ def test_starts_of_any_real_kind(x0):
         ([1j], {}, "dtype complex128"),
         (["a"], {}, "must be .N. real numbers"),
         ([np.nan, 1.0], {}, "x0 holds values that are not finite"),
-        (np.zeros(20_001), {}, "20001 variables are too many"),
+        (np.zeros(20_001), {}, r"20001 variables are too many: .*attention='full' and rank=0"),
         ([1.0], {"bounds": [(0, 1)]}, "bounds are not supported"),
         ([1.0], {"jac": "2-point"}, "jac is '2-point'"),
         ([1.0], {"safeguard": "l-bfgs"}, "safeguard is 'l-bfgs', must be one of lbfgs, none"),

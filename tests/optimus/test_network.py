@@ -8,9 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optimus.architecture import RANK_ONE_FORMS
+from optimus import attention
+from optimus.architecture import RANK_ONE_FORMS, OptimizerConfig
+from optimus.attention import REACH, inducing_attention, self_attention
 from optimus.features import FEATURE_NAMES
-from optimus.network import Network, _self_attention
+from optimus.layers import sinusoids
+from optimus.network import Network
 from optimus.preconditioner import gate_weight
 
 KEY = jax.random.PRNGKey(0)
@@ -18,10 +21,8 @@ KEY = jax.random.PRNGKey(0)
 
 @functools.cache
 def build(**changes):
-    sizes = dict(dim=8, encoders=2, heads=2, ffn_multiplier=4, rank_one="sym", branch="encoder")
-    pair = hk.without_apply_rng(
-        hk.transform(lambda z, mask=None: Network(**{**sizes, **changes})(z, mask))
-    )
+    config = OptimizerConfig(**{**dict(dim=8, encoders=2, heads=2), **changes})
+    pair = hk.without_apply_rng(hk.transform(lambda z, mask=None: Network(config)(z, mask)))
     return hk.Transformed(jax.jit(pair.init), jax.jit(pair.apply))
 
 
@@ -87,7 +88,7 @@ def test_only_padding_gives_zeros_and_finite_gradients():
 def test_attention_agrees_with_jax_own():
     """Against `jax.nn.dot_product_attention`, with logits large enough to overflow a naive exp."""
     dim, size, heads = 8, 5, 2
-    layer = hk.without_apply_rng(hk.transform(lambda h: _self_attention(h, heads, None)))
+    layer = hk.without_apply_rng(hk.transform(lambda h: self_attention(h, heads, None)))
     h = 30.0 * jax.random.normal(KEY, (dim, size))
     params = layer.init(KEY, h)
     weights = params["~"]
@@ -96,3 +97,53 @@ def test_attention_agrees_with_jax_own():
     mixed = jax.nn.dot_product_attention(split(q), split(k), split(v)).reshape(size, dim)
     expected = (mixed @ weights["out_w"]).T
     np.testing.assert_allclose(layer.apply(params, h), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_one_head_after_the_other_is_all_heads_together(monkeypatch):
+    mask = jnp.arange(5) < 4
+    layer = hk.without_apply_rng(
+        hk.transform(lambda h: self_attention(h, 2, mask, positions=jnp.arange(5)))
+    )
+    h = jax.random.normal(KEY, (8, 5))
+    params = jax.tree_util.tree_map(lambda leaf: leaf + 0.1, layer.init(KEY, h))
+    together = layer.apply(params, h)
+    monkeypatch.setattr(attention, "_LOGITS_THAT_LEAVE_THE_CACHE", 0)
+    np.testing.assert_allclose(layer.apply(params, h), together, rtol=1e-6, atol=1e-6)
+
+
+def test_relative_bias_tells_neighbours_apart_up_to_its_reach():
+    """Logits of 0 but for the bias: the weights of a query are the softmax of the table."""
+    size, far = 2 * REACH + 4, 2 * REACH + 3
+    layer = hk.without_apply_rng(
+        hk.transform(lambda h: self_attention(h, 1, None, jnp.arange(size)))
+    )
+    h = jax.random.normal(KEY, (3, size))
+    params = layer.init(KEY, h)
+    weights = params["~"]
+    np.testing.assert_array_equal(weights["relative_bias"], np.zeros((1, 2 * REACH + 1)))
+    table = np.linspace(-1.0, 2.0, 2 * REACH + 1)[None]
+    qkv = weights["qkv_w"].at[:, :6].set(0.0)  # queries and keys
+    found = layer.apply({"~": {**weights, "qkv_w": qkv, "relative_bias": table}}, h)
+    values = h.T @ qkv[:, 6:]
+    for query in (0, 5, far):
+        offsets = np.clip(np.arange(size) - query, -REACH, REACH) + REACH
+        share = np.exp(table[0, offsets])
+        expected = (share / share.sum()) @ values @ weights["out_w"]
+        np.testing.assert_allclose(found[:, query], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_sinusoids():
+    waves = sinusoids(jnp.asarray([0.0, 1.0, 700.0]), 5)
+    assert waves.shape == (5, 3)
+    np.testing.assert_allclose(waves[:, 0], [0.0, 0.0, 0.0, 1.0, 1.0], atol=1e-6)
+    np.testing.assert_allclose(waves[0, 1], np.sin(1.0), rtol=1e-5)
+    np.testing.assert_allclose(waves[2, 2], np.sin(0.07), rtol=1e-4)
+
+
+def test_inducing_points_see_every_coordinate_and_tell_them_apart():
+    layer = hk.without_apply_rng(hk.transform(lambda h: inducing_attention(h, 2, 4, None)))
+    h = jax.random.normal(KEY, (8, 6))
+    params = layer.init(KEY, h)
+    jacobian = jax.jacobian(lambda h: layer.apply(params, h).sum(axis=0))(h)  # [6, 8, 6]
+    assert (np.abs(jacobian).max(axis=1) > 1e-6).all()
+    assert np.std(layer.apply(params, h), axis=1).min() > 1e-4

@@ -199,7 +199,7 @@ def test_float64_of_the_caller_becomes_float32():
         (dict(lambda_a=float("nan")), "lambda_a is nan, must be positive and finite"),
         (dict(lambda_b=0.0), "lambda_b is 0.0"),
         (dict(b_decay=1.5), r"b_decay is 1.5, must be within \[0, 1\]"),
-        (dict(rank_one="full"), "rank_one is 'full', must be one of sym, signed, asym"),
+        (dict(rank_one="full"), "rank_one is 'full', must be one of sym, signed, gated, asym"),
         (dict(branch="none"), "branch is 'none', must be one of encoder, features"),
         (dict(time_features="log"), "time_features is 'log', must be one of shifted, paper"),
     ],

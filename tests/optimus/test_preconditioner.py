@@ -32,4 +32,13 @@ def test_decay_pulls_towards_the_identity(decay):
 def test_gate_weights_keep_their_range():
     raw = jnp.asarray([-200.0, 0.0, 200.0])
     np.testing.assert_allclose(lib.gate_weight(raw, "sym"), [0.0, np.log(2.0), 200.0], rtol=1e-6)
-    np.testing.assert_allclose(lib.gate_weight(raw, "signed"), [-1.0, 0.0, 1.0], rtol=1e-6)
+    for form in ("signed", "gated"):
+        np.testing.assert_allclose(lib.gate_weight(raw, form), [-1.0, 0.0, 1.0], rtol=1e-6)
+
+
+def test_a_decay_may_be_traced():
+    start = jnp.asarray([[3.0, 1.0], [1.0, 2.0]])
+    for decay in (0.9, 1.0):
+        expected = lib.update_preconditioner(start, WEIGHTS, LEFT, decay=decay)
+        found = lib.update_preconditioner(start, WEIGHTS, LEFT, decay=jnp.float32(decay))
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
