@@ -113,7 +113,7 @@ def main() -> None:
     measured = measure(model)
     for name, row in measured.items():
         print(name, row)
-    kept = ("format", "architecture", "parameters", "sha256", "libraries")
+    kept = ("format", "kind", "architecture", "parameters", "sha256", "libraries")
     card = {key: value for key, value in model.card.items() if key not in kept}
     card["measured"] = {
         "what": f"median over {STARTS} starts of best f - f* within {EVALUATIONS} evaluations "

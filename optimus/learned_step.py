@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import jax
+import numpy as np
 
 from optimus import rules, weights
 from optimus.architecture import OptimizerConfig
@@ -39,6 +40,16 @@ def check_size(config: Config, size: int) -> None:
 def sees_position(config: Config) -> bool:
     """Whether the steps depend on x itself, not only on how it changed."""
     return not isinstance(config, OptimizerConfig) or config.position == "x"
+
+
+@functools.lru_cache(maxsize=16)
+def compiled(model: LearnedOptimizer) -> Any:
+    """(state, x, gradient) -> (step, state) of one model, jitted with its weights compiled in.
+
+    A call then passes a dozen arrays, not fifty: at N = 2 that nearly halves its time.
+    """
+    weights_inside = jax.tree_util.tree_map(np.asarray, model.params)
+    return jax.jit(functools.partial(step, model.config, weights_inside))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -148,13 +148,8 @@ class _Run:
 
     def step(self) -> tuple[int | None, str]:
         """One step; a status if it could not be made or led to a non-finite point."""
-        step, state = learned_step.step(
-            self._learned.config,
-            self._learned.params,
-            self._state,
-            self._seen(),
-            _float32(self.point.gradient),
-        )
+        propose = learned_step.compiled(self._learned)
+        step, state = propose(self._state, self._seen(), _float32(self.point.gradient))
         change = np.asarray(step, np.float64)
         usable = bool(np.isfinite(change).all())
         if usable:  # else it is spoilt, and the old one better than none

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from optimus.architecture import OptimizerConfig
 from optimus.bench.runtime_rivals import quadratic_update, scipy_iteration, scipy_update
@@ -25,16 +26,20 @@ GEMM = 1024
 
 
 def learned(config: OptimizerConfig, dim: int, form: str) -> Timed:
-    """`form` "call": a jitted update per step, dispatch included; "scan": steps inside one compiled
-    loop; "vmap": `LANES` trajectories at once, one set of weights, per trajectory."""
+    """`form` "call": a jitted update per step, dispatch included, the weights compiled in as in
+    `optimus.minimize`; "scan": steps inside one compiled loop; "vmap": `LANES` trajectories at
+    once, one set of weights, per trajectory."""
     x = jax.random.uniform(jax.random.PRNGKey(1), (dim,), minval=-10.0, maxval=10.0)
     params = init_params(config, jax.random.PRNGKey(0))
     state, gradient = init_state(config, x), 2.0 * x
     step = functools.partial(update, config)
-    one, seconds = compiled_with_seconds(step, params, state, x, gradient)
+    weights_inside = jax.tree_util.tree_map(np.asarray, params)
+    one, seconds = compiled_with_seconds(
+        functools.partial(step, weights_inside), state, x, gradient
+    )
     flops = flops_of(one)  # of the single step: XLA counts a loop's body once
     if form == "call":
-        return Timed(lambda: clocked(lambda: one(params, state, x, gradient)), 1, seconds, flops)
+        return Timed(lambda: clocked(lambda: one(state, x, gradient)), 1, seconds, flops)
     if form == "scan":
 
         def unroll(params: Any, state: Any, x: jax.Array) -> Any:
