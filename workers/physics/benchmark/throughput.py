@@ -1,0 +1,182 @@
+"""`optimus bench throughput --loss physics`: milliseconds per loss and gradient, and threads.
+
+    OUT/physics.csv           a row per (dt, row): wall milliseconds on one thread
+    OUT/physics_threads.csv   a row per (dt, gradient, threads): evaluations a second, batch call
+    OUT/physics.md            both as tables, and the machine
+
+Rows: the generated gradient (where it is built), the one-step CppAD tape, both also with every
+term of the loss, the forward pass alone, the TensorFlow door (where TensorFlow is installed). Every
+round takes one new x and times each row once, so a drift of the machine's speed falls on all of
+them; a ratio is the median of the ratios within rounds. Two rounds more come first, not counted.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from workers.physics.benchmark import throughput_report as report
+from workers.physics.benchmark.throughput_report import Row
+from workers.physics.loss import PhysicsLoss, PhysicsOptions, humanoid, window_spec
+from workers.physics.model import model_text
+from workers.physics.simulator import Camera, Simulator, Window, loss_and_grad_batch
+
+CLIP = "walk"  # from its start
+TIME_STEPS = (1 / 120, 1 / 240)  # s
+WARM_ROUNDS = 2
+CAMERA = Camera.looking_at((4.0, 1.0, 1.2), (0.0, 0.0, 1.0), 1000.0, (500.0, 500.0))
+EVERY_TERM = {
+    "weight_root": 10.0, "weight_com": 10.0, "weight_velocity": 0.1, "weight_reprojection": 1e-4,
+    "weight_limit": 1.0, "weight_smoothness": 0.1, "camera": CAMERA,
+}
+
+Evaluate = Callable[[np.ndarray], object]
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What is timed at one time step.
+
+    size: N. rows: evaluations of one x [N] by name, `forward` among them. windows: by gradient
+    ("generated", "tape"), as many windows as a batch holds. left_out: rows that are not there, why.
+    """
+
+    size: int
+    rows: dict[str, Evaluate]
+    windows: dict[str, list[Window]]
+    left_out: tuple[str, ...]
+
+
+def build(seconds: float, dt: float, batch: int) -> Bench:
+    """ValueError, one line, when `seconds` does not fit the clip or the time step."""
+    options = PhysicsOptions(dt=dt)
+    every = PhysicsOptions(dt=dt, **EVERY_TERM)  # type: ignore[arg-type]
+    rows: dict[str, Evaluate] = {}
+    windows: dict[str, list[Window]] = {}
+    left_out = []
+    for name, fast in (("generated", True), ("tape", False)):
+        simulator = Simulator(model_text(humanoid()), dt, options.control, fast=fast)
+        if simulator.fast != fast:
+            left_out.append("generated: not built (python -m workers.physics.native.build --fast)")
+            continue
+        spec = window_spec(CLIP, 0.0, seconds, options, simulator)
+        full = simulator.window(window_spec(CLIP, 0.0, seconds, every, simulator))
+        windows[name] = [simulator.window(spec) for _ in range(batch)]
+        rows["forward"] = windows[name][0].loss
+        rows[name] = windows[name][0].loss_and_grad
+        rows[f"{name}, all terms"] = full.loss_and_grad
+    if importlib.util.find_spec("tensorflow"):
+        rows["tensorflow door"] = PhysicsLoss(
+            CLIP, 0.0, seconds, options, door="tensorflow").evaluate
+    else:
+        left_out.append("tensorflow door: tensorflow is not installed")
+    return Bench(windows["tape"][0].dim, rows, windows, tuple(left_out))
+
+
+def one_thread(bench: Bench, repeats: int) -> Iterator[dict[str, float]]:
+    """Seconds of each row, round after round."""
+    for x in np.random.default_rng(0).normal(0.0, 0.1, (repeats, bench.size)):
+        yield {name: _seconds(evaluate, x) for name, evaluate in bench.rows.items()}
+
+
+def batches(bench: Bench, counts: Sequence[int], repeats: int
+            ) -> Iterator[dict[tuple[str, int], float]]:
+    """Seconds of a batch call, by (gradient, threads), round after round; the order alternates."""
+    random = np.random.default_rng(1)
+    for number in range(repeats):
+        taken = {}
+        for name, windows in bench.windows.items():
+            x = random.normal(0.0, 0.1, (len(windows), bench.size))
+            for count in counts if number % 2 == 0 else counts[::-1]:
+                taken[name, count] = _seconds(loss_and_grad_batch, windows, x, count)
+        yield taken
+
+
+def _seconds(function: Callable[..., object], *arguments: object) -> float:
+    began = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - began
+
+
+def measure(seconds: float, dt: float, counts: Sequence[int], repeats: int,
+            advance: Callable[[], None]) -> tuple[list[Row], list[Row], tuple[str, ...]]:
+    """(rows of one thread, rows of threads, what is left out) at one time step."""
+    bench = build(seconds, dt, 4 * max(counts))
+    single, threaded = [], []
+    for taken in one_thread(bench, repeats + WARM_ROUNDS):
+        single.append(taken)
+        advance()
+    for batch in batches(bench, counts, repeats + WARM_ROUNDS):
+        threaded.append(batch)
+        advance()
+    fixed = {"steps_per_s": round(1 / dt), "motion_s": seconds, "N": bench.size}
+    times = {name: np.array([taken[name] for taken in single[WARM_ROUNDS:]])
+             for name in bench.rows}
+    alone = [{**fixed, "row": name, **report.spread("ms", 1e3 * values),
+              "times_forward": float(np.median(values / times["forward"])), "rounds": repeats}
+             for name, values in times.items()]
+    calls = {key: np.array([taken[key] for taken in threaded[WARM_ROUNDS:]]) for key in threaded[0]}
+    size = 4 * max(counts)
+    together = [{**fixed, "gradient": name, "threads": count, "batch": size,
+                 **report.spread("per_s", size / calls[name, count]),
+                 **report.spread("times_first", calls[name, counts[0]] / calls[name, count]),
+                 "rounds": repeats}
+                for name in bench.windows for count in counts]
+    return alone, together, bench.left_out
+
+
+def thread_counts(text: str) -> tuple[int, ...]:
+    """ "1,2" -> (1, 2); ValueError when one is not a whole number of at least 1."""
+    try:
+        counts = tuple(dict.fromkeys(int(word) for word in text.split(",")))
+    except ValueError:
+        counts = ()
+    if not counts or min(counts) < 1:
+        raise ValueError(f"threads must be whole numbers of at least 1 with commas: {text!r}")
+    return counts
+
+
+def main(seconds: float, repeats: int, threads: str, out: Path, console: Console | None = None,
+         time_steps: Sequence[float] = TIME_STEPS) -> int:
+    """Measures and writes the tables; 0. ValueError, one line, for a mistake in the arguments."""
+    console = console or Console(stderr=True)
+    counts = thread_counts(threads)
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1: {repeats}")
+    load = os.getloadavg()[0]
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                   TimeElapsedColumn(), console=console)
+    alone: list[Row] = []
+    together: list[Row] = []
+    left_out: dict[str, None] = {}
+    with bar:
+        task = bar.add_task("", total=2 * len(time_steps) * (repeats + WARM_ROUNDS))
+        for dt in time_steps:
+            bar.update(task, description=f"dt 1/{1 / dt:.0f} s")
+            rows, more, missing = measure(
+                seconds, dt, counts, repeats, lambda: bar.advance(task))
+            alone, together = alone + rows, together + more
+            left_out |= dict.fromkeys(missing)
+    machine = (f"{platform.machine()}, {_cores()} visible cores, Python "
+               f"{platform.python_version()}; load average {load:.1f} at the start, "
+               f"{os.getloadavg()[0]:.1f} at the end")
+    written = report.write(alone, together, tuple(left_out), machine, out)
+    for line in (*(f"left out: {reason}" for reason in left_out),
+                 *(f"wrote {path}" for path in written), "", (out / "physics.md").read_text()):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
