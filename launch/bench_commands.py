@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -129,6 +129,46 @@ class Physics:
 
 
 @dataclass(frozen=True)
+class Throughput:
+    """Physics: milliseconds per loss and gradient, and what a second thread adds. Meta-training:
+    inner steps per second of PES, fused, for Optimus and Adafactor-MLP, on one core and on all.
+
+      optimus bench throughput --loss physics             1 s of motion, 840 controls
+      optimus bench throughput --loss physics --seconds 0.25 --threads 1,2,4
+      optimus bench throughput --meta --n 20 --lanes 40
+    """
+
+    loss: Literal["physics"] | None = None
+    """Measure losses."""
+    meta: bool = False
+    """Measure meta-training."""
+    n: int = 10
+    """Meta: N of the tasks, at least 4."""
+    lanes: int = 20
+    """Meta: tasks per update, two trajectories each."""
+    seconds: float = 1.0
+    """Length of the motion, s. Meta: least time per row, beside compilation."""
+    repeats: int = 40
+    """Interleaved rounds; medians are shown."""
+    threads: str = "1,2"
+    """Threads of a batch call, with commas between; ratios are to the first."""
+    out: Path = Path("runs/throughput")
+    """Where physics.csv, physics_threads.csv and physics.md, or meta_throughput.csv and .md go."""
+
+    def run(self) -> int:
+        """Exit code of the benchmark."""
+        if self.meta:
+            from optimus.fused import throughput as meta
+
+            return meta.main(self.n, self.lanes, self.seconds, self.out)
+        if self.loss is None:
+            raise ValueError("bench throughput: say what to measure: --loss physics, or --meta")
+        from workers.physics.benchmark import throughput
+
+        return throughput.main(self.seconds, self.repeats, self.threads, self.out)
+
+
+@dataclass(frozen=True)
 class Bench:
     """Run a benchmark and write its tables and pictures."""
 
@@ -136,6 +176,7 @@ class Bench:
         Annotated[Classical, tyro.conf.subcommand("classical")]
         | Annotated[Runtime, tyro.conf.subcommand("runtime")]
         | Annotated[Physics, tyro.conf.subcommand("physics")]
+        | Annotated[Throughput, tyro.conf.subcommand("throughput")]
     ]
 
 

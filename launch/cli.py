@@ -31,12 +31,14 @@ class Train:
     """
 
     config: tyro.conf.Positional[str]
-    """A name (smoke, physics-small) or the path of a resolved config.json."""
+    """A name (smoke, physics-small, classical-small, ...) or the path of a resolved config.json."""
     run_dir: Path | None = None
     """Where the run lives; default runs/<config>."""
     launch: str | None = None
     """inprocess: one process, no servers. local_mt: Courier and Reverb in threads. local_mp: a
-    process per role, the real thing. Default: local_mp where it is installed, else inprocess."""
+    process per role, the real thing. fused: losses in JAX only, an update is one compiled program.
+    Default: fused for configurations that only it can run; else local_mp where it is installed,
+    else inprocess."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Override one value: --set meta.batch=8 (repeatable; the value is JSON or a bare word)."""
     isolate: bool = True
@@ -83,6 +85,8 @@ def _train(arguments: Train) -> int:
 
     config = override(find(arguments.config), arguments.set)
     launch = arguments.launch
+    if launch is None and config.fused_only:
+        launch = "fused"
     if launch is None:
         missing = trains.distributed_missing()
         launch = "inprocess" if missing else "local_mp"

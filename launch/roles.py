@@ -13,9 +13,9 @@ import numpy as np
 
 from learner.learner import Learner
 from optimus import checkpoint, tasks
-from optimus import optimizer as opt
-from optimus.config import ConfigError, PhysicsTask, TrainConfig
+from optimus.config import AnalyticTask, ConfigError, PhysicsTask, TrainConfig
 from optimus.metrics import MetricsWriter
+from optimus.rules import rule_of
 from optimus.wire import LossPool, ParameterSource, SampleReader, SampleWriter
 from workers.actor import Actor
 from workers.unroll import AnalyticUnroll, PooledUnroll, Unroll, parameter_layout
@@ -23,7 +23,8 @@ from workers.unroll import AnalyticUnroll, PooledUnroll, Unroll, parameter_layou
 
 def initial_theta(config: TrainConfig) -> np.ndarray:
     """Initial weights, float32 `[P]`, a function of the configuration alone."""
-    params = opt.init_params(config.optimizer, jax.random.PRNGKey(config.seed))
+    chosen = config.optimizer
+    params = rule_of(chosen).init_params(chosen, jax.random.PRNGKey(config.seed))
     return parameter_layout(config).flatten(params)
 
 
@@ -35,8 +36,9 @@ def check_task(config: TrainConfig) -> None:
       and the motion data's own errors name what to build or fetch.
     """
     try:
-        if not isinstance(config.task, PhysicsTask):
+        if isinstance(config.task, AnalyticTask):
             tasks.family(config.task.family)
+        if not isinstance(config.task, PhysicsTask):
             return
         from workers.physics.windows import PhysicsWindows  # needs the native library
 

@@ -47,6 +47,8 @@ class Status:
     eta_seconds: float | None  # while running
     meta_loss: float | None  # of the newest update; None also when it is not finite
     meta_loss_tail: list[float]  # finite ones of the newest few hundred updates, in order
+    validation: float | None  # of fused runs: mean log10 gap on validation tasks, newest
+    validation_step: int | None
     evaluations: int  # loss evaluations in accepted samples
     evaluations_per_second: float | None
     roles: dict[str, dict[str, int]]  # role -> {"alive": ..., "total": ...}
@@ -91,6 +93,8 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
         state = str(end.get("state", end["event"]))
     active = state in ACTIVE
 
+    validated = _last(learner, "validation") or {}
+    validation_step = _number(validated, "step")
     updates = [r for r in learner if r["event"] == "update" and _number(r, "step") is not None]
     newest: Record = updates[-1] if updates else {}
     recent, span = _recent([r for r in updates if r["time"] >= begun], now if active else None)
@@ -119,6 +123,8 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
         else None,
         meta_loss=_number(newest, "meta_loss"),
         meta_loss_tail=[x for x in (_number(r, "meta_loss") for r in updates) if x is not None],
+        validation=_number(validated, "gap"),
+        validation_step=None if validation_step is None else int(validation_step),
         evaluations=int(_number(newest, "evaluations") or 0),
         evaluations_per_second=_rate(recent, "evaluations", span),
         roles=_roles(config, files, now if active else math.inf),

@@ -17,7 +17,7 @@ from optimus import checkpoint, rundir
 from optimus.config import ConfigError, PhysicsTask, TrainConfig
 from optimus.metrics import MetricsWriter
 
-LAUNCH_TYPES = ("inprocess", "local_mt", "local_mp")
+LAUNCH_TYPES = ("inprocess", "local_mt", "local_mp", "fused")
 
 
 def distributed_missing() -> str | None:
@@ -50,15 +50,19 @@ def train(
       ConfigError, rundir.RunDirError, checkpoint.CheckpointError, RunFailed, roster.PortInUse:
       one clear line each.
     """
-    from launch import roles
+    from launch import fused, roles
 
-    roles.check_task(config)
+    problem = fused.check(config, launch, run_dir)
+    if problem:
+        raise ConfigError(problem)
+    if not config.fused_only:
+        roles.check_task(config)
     rundir.prepare(run_dir, config)
     with rundir.owned(run_dir):
         found = roles.newest_checkpoint(run_dir, say)
         if found and found.step >= config.updates:
             say(f"this run is finished at update {found.step}")
-            summarise(config, run_dir, say)
+            _summarise(config, run_dir, launch, say)
             return
         say(f"training {config.name!r} in {run_dir} ({launch}, {config.updates} updates)")
         if found:
@@ -67,9 +71,10 @@ def train(
         launcher.write("started", launch=launch, pid=os.getpid())
         state, cause = "failed", "interrupted"
         try:
-            with _progress(run_dir, config, say):
-                if launch == "inprocess":
-                    done = _run_in_process(config, run_dir, say)
+            unit = "inner steps" if launch == "fused" else "evaluations"
+            with _progress(run_dir, config, say, unit):
+                if launch in ("inprocess", "fused"):
+                    done = _run_in_process(config, run_dir, launch, say)
                 else:
                     done = _run_program(config, run_dir, launch, base_port, say)
             state, cause = ("finished" if done else "stopped"), ""
@@ -81,18 +86,22 @@ def train(
             launcher.close()
         if not done:
             again = f"optimus train {run_dir / rundir.CONFIG} --run-dir {run_dir}"
+            again += " --launch fused" if launch == "fused" else ""
             say(f"stopped; this resumes: {again}")
             return
-        summarise(config, run_dir, say)
+        _summarise(config, run_dir, launch, say)
 
 
 class RunFailed(RuntimeError):
     """A node failed; the message is one line with the cause and the log to read."""
 
 
-def _run_in_process(config: TrainConfig, run_dir: Path, say: Callable[[str], None]) -> bool:
-    from launch import inprocess
+def _run_in_process(
+    config: TrainConfig, run_dir: Path, launch: str, say: Callable[[str], None]
+) -> bool:
+    from launch import fused, inprocess
 
+    runner = fused.run if launch == "fused" else inprocess.run
     stop = threading.Event()
     previous = {}
 
@@ -104,7 +113,7 @@ def _run_in_process(config: TrainConfig, run_dir: Path, say: Callable[[str], Non
     for number in (signal.SIGINT, signal.SIGTERM):
         previous[number] = signal.signal(number, handle)
     try:
-        return inprocess.run(config, run_dir, stop, say)
+        return runner(config, run_dir, stop, say)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -165,6 +174,17 @@ def _cause(logs: Path, since: float) -> str | None:
     return None
 
 
+def _summarise(
+    config: TrainConfig, run_dir: Path, launch: str, say: Callable[[str], None]
+) -> None:
+    from launch import fused
+
+    if launch == "fused":
+        fused.summarise(run_dir, say)
+    else:
+        summarise(config, run_dir, say)
+
+
 def summarise(config: TrainConfig, run_dir: Path, say: Callable[[str], None]) -> None:
     """Evaluates the first and the newest checkpoint once, writes `eval.jsonl`, says the result."""
     import json
@@ -205,7 +225,10 @@ def summarise(config: TrainConfig, run_dir: Path, say: Callable[[str], None]) ->
 class _progress:
     """Says where the run is every few seconds, from its metrics file alone."""
 
-    def __init__(self, run_dir: Path, config: TrainConfig, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, run_dir: Path, config: TrainConfig, say: Callable[[str], None], unit: str
+    ) -> None:
+        self._unit = unit
         self._path = run_dir / "metrics" / "learner-0.jsonl"
         self._config, self._say = config, say
         self._stop = threading.Event()
@@ -232,7 +255,7 @@ class _progress:
                 left = (self._config.updates - shown) / rate if rate else float("nan")
                 self._say(
                     f"update {shown}/{self._config.updates}  meta-loss {record['meta_loss']:+.3f}  "
-                    f"{record['evaluations_rate']:.0f} evaluations/s  {left:.0f} s left"
+                    f"{record['evaluations_rate']:.0f} {self._unit}/s  {left:.0f} s left"
                 )
 
 

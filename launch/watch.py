@@ -132,6 +132,9 @@ def _rows(status: Status) -> list[tuple[str, str]]:
     for role, count in status.roles.items():
         alive = f"{count['alive']}/" if status.state in ACTIVE else ""
         rows.append((role, f"{alive}{count['total']}" + (" alive" if alive else "")))
+    if status.validation is not None:
+        gap = f"mean log10 gap {status.validation:+.3f} after {status.validation_step} updates"
+        rows.insert(4, ("validation", gap))
     bad = {reply: count for reply, count in status.replies.items() if reply != "ok"}
     return rows + ([("replies", _listed(bad))] if bad else [])
 

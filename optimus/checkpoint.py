@@ -3,6 +3,7 @@
     checkpoints/<step>/state.safetensors   arrays by name
     checkpoints/<step>/manifest.json       step, hashes, versions, anything small
     checkpoints/LATEST                     name of the newest complete folder
+    checkpoints/BEST                       name of the one that validates best, if the run does that
 
 A folder is written under a temporary name, synced, then renamed; `LATEST` is replaced only after
 that, so a crash or a full disk at any moment leaves the previous one in force. Every load checks
@@ -27,6 +28,7 @@ import safetensors
 import safetensors.numpy
 
 STATE, MANIFEST, LATEST = "state.safetensors", "manifest.json", "LATEST"
+BEST = "BEST"
 
 
 class CheckpointError(RuntimeError):
@@ -77,7 +79,7 @@ def save(
       step: updates done.
       arrays: what to save, C order.
       manifest: JSON values added to step and sha256.
-      keep: how many newest folders stay (step 0 always does); None keeps all.
+      keep: how many newest folders stay (step 0 and the best always do); None keeps all.
 
     Raises:
       CheckpointError: the disk refused; what was there before is untouched.
@@ -122,8 +124,27 @@ def _prune(folder: Path, newest: int, keep: int | None) -> None:
                 leftover.unlink()
     if keep is not None:
         # Folders past `newest` are damaged ones that were passed over: they count as nothing.
+        best = best_step(folder)
         for step in [step for step in steps(folder) if 0 < step <= newest][:-keep]:
+            if step == best:
+                continue
             shutil.rmtree(folder / str(step), ignore_errors=True)
+
+
+def mark_best(folder: Path, step: int) -> None:
+    """Points `BEST` at a checkpoint, which then stays."""
+    try:
+        write_atomically(folder / BEST, f"{step}\n")
+    except OSError as error:
+        raise CheckpointError(f"cannot write {folder / BEST}: {error.strerror or error}") from error
+
+
+def best_step(folder: Path) -> int | None:
+    """The step that `BEST` names; None where there is none."""
+    try:
+        return int((folder / BEST).read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def steps(folder: Path) -> list[int]:

@@ -31,3 +31,27 @@ def log_gap(value: Any, initial: Any, minimum: float = 0.0, xp: Any = np) -> Any
     safe = xp.where(finite, value, initial)
     score = xp.log(xp.maximum(safe - minimum, FLOOR)) - gap
     return xp.where(finite, xp.minimum(score, CAP), CAP)
+
+
+def score(
+    kind: str, value: Any, initial: Any, floor: float = FLOOR, cap: float = CAP, xp: Any = np
+) -> Any:
+    """One of the meta-losses; NaN and infinity score as the cap ("raw": as the start).
+
+    Args:
+      kind: "log_gap", as `log_gap` but with this floor and cap; "log_ratio": log(r + floor) with
+        r = gap / initial gap, where a constant factor on f changes nothing; "ratio": r itself;
+        "raw": the gap itself, without a cap.
+      value: gap f - f* after a step, any shape. initial: at the start, finite, broadcastable.
+      floor, cap: see `config.MetaLoss`. xp: `numpy` or `jax.numpy`.
+    """
+    finite = xp.isfinite(value)
+    gap = xp.maximum(xp.where(finite, value, initial), 0.0)
+    if kind == "raw":
+        return gap
+    if kind == "log_gap":
+        scored = xp.log(xp.maximum(gap, floor)) - xp.log(xp.maximum(initial, floor))
+    else:
+        ratio = gap / xp.maximum(initial, 1e-30)
+        scored = ratio if kind == "ratio" else xp.log(ratio + floor)
+    return xp.where(finite, xp.minimum(scored, cap), cap)

@@ -1,4 +1,4 @@
-"""The pure meta-update: estimate -> clip by global norm -> Adam (paper supplement, Table 3)."""
+"""The pure meta-update: estimate -> clip -> Adam with its schedule (paper supplement, Table 3)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -23,11 +24,20 @@ class MetaState(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def _transform(meta: MetaOptimizer) -> optax.GradientTransformation:
-    return optax.chain(
-        optax.clip_by_global_norm(meta.clip_norm),
-        optax.scale_by_adam(),
-        optax.scale(-meta.learning_rate),
-    )
+    by_norm = meta.clip == "global_norm"
+    clip = optax.clip_by_global_norm(meta.clip_norm) if by_norm else optax.clip(meta.clip_norm)
+    return optax.chain(clip, optax.scale_by_adam(), optax.scale(-meta.learning_rate))
+
+
+def rate_factor(meta: MetaOptimizer, updates: Any) -> Any:
+    """Share of the learning rate after so many updates, float32: linear warm-up, then a cosine."""
+    factor = jnp.ones((), jnp.float32)
+    if meta.warmup:
+        factor = jnp.minimum(factor, (updates + 1) / meta.warmup)
+    if meta.cosine:
+        past = jnp.clip(updates / meta.cosine, 0.0, 1.0)
+        factor = factor * jnp.maximum(0.5 * (1.0 + jnp.cos(jnp.pi * past)), 0.01)
+    return factor
 
 
 def init(meta: MetaOptimizer, theta: Any) -> MetaState:
@@ -37,10 +47,13 @@ def init(meta: MetaOptimizer, theta: Any) -> MetaState:
 
 
 @functools.partial(jax.jit, static_argnames="meta")
-def _apply(meta: MetaOptimizer, state: MetaState, gradient: jax.Array) -> MetaState:
+def apply(meta: MetaOptimizer, state: MetaState, gradient: jax.Array) -> MetaState:
+    """One clipped Adam step; `gradient`, float32 `[P]`, must be finite. For use under jit."""
     adam = optax.ScaleByAdamState(count=state.updates, mu=state.mu, nu=state.nu)
     chained = (optax.EmptyState(), adam, optax.EmptyState())
     step, (_, adam, _) = _transform(meta).update(gradient, chained)
+    if meta.warmup or meta.cosine:
+        step = rate_factor(meta, state.updates) * step
     return MetaState(state.theta + step, adam.mu, adam.nu, adam.count)
 
 
@@ -58,4 +71,4 @@ def update(meta: MetaOptimizer, state: MetaState, gradient: jax.Array) -> tuple[
     norm = float(np.sqrt(np.sum(np.square(np.asarray(gradient, np.float64)))))
     if not np.isfinite(norm):
         raise ValueError("meta-gradient is not finite; refuse its samples before the update")
-    return _apply(meta, state, gradient), norm
+    return apply(meta, state, gradient), norm

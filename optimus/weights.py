@@ -158,9 +158,9 @@ def load(name_or_path: str | os.PathLike[str]) -> LearnedOptimizer:
     Args:
       name_or_path: a name in `shipped()`; or the path of a safetensors file with its card beside
         it, a folder written by `save`, a training checkpoint (`RUN/checkpoints/STEP`; the
-        architecture is read from RUN/config.json), or a run directory (its newest checkpoint that
-        verifies, with a warning for each newer one that does not). A shipped name wins over a
-        path of that name; write "./NAME" for the path.
+        architecture is read from RUN/config.json), or a run directory (the checkpoint that `BEST`
+        names; without one its newest that verifies, with a warning for each newer one that does
+        not). A shipped name wins over a path of that name; write "./NAME" for the path.
 
     Raises:
       WeightsError: nothing of that name, a missing or damaged file, a hash that does not match,
@@ -249,6 +249,9 @@ def _load_checkpoint(path: Path) -> LearnedOptimizer:
 
 
 def _load_run(run_dir: Path) -> LearnedOptimizer:
+    best = checkpoint.best_step(run_dir / "checkpoints")
+    if best is not None:
+        return _load_checkpoint(run_dir / "checkpoints" / str(best))
     try:
         found, problems = checkpoint.load_latest(run_dir / "checkpoints")
     except checkpoint.CheckpointError as error:

@@ -23,6 +23,7 @@ from optimus import meta_loss, tasks
 from optimus import optimizer as opt
 from optimus.config import AnalyticTask, TrainConfig
 from optimus.noise import ParameterLayout, layout_of
+from optimus.rules import rule_of
 from optimus.wire import LossPool, LossReply, LossRequest
 
 _MAP_FROM = 150  # coordinates
@@ -107,19 +108,21 @@ class Unroll(Protocol):
 
 def parameter_layout(config: TrainConfig) -> ParameterLayout:
     """Layout of the flat weight vector of this configuration; traces shapes only."""
-    initialise = functools.partial(opt.init_params, config.optimizer)
+    initialise = functools.partial(rule_of(config.optimizer).init_params, config.optimizer)
     return layout_of(jax.eval_shape(initialise, jax.random.PRNGKey(0)))
 
 
 def _batched_state(config: TrainConfig, x: jax.Array) -> opt.OptimizerState:
     """Fresh optimizer states for x `[G, S, N]`."""
-    return jax.vmap(jax.vmap(functools.partial(opt.init_state, config.optimizer)))(x)
+    initialise = functools.partial(rule_of(config.optimizer).init_state, config.optimizer)
+    return jax.vmap(jax.vmap(initialise))(x)
 
 
 def _propose(
     config: TrainConfig, layout: ParameterLayout, vector: jax.Array, x: Any, g: Any, state: Any
 ) -> tuple[jax.Array, opt.OptimizerState]:
-    step, state = opt.update(config.optimizer, layout.unflatten(vector), state, x, g)
+    update = rule_of(config.optimizer).update
+    step, state = update(config.optimizer, layout.unflatten(vector), state, x, g)
     return x + step, state
 
 

@@ -119,15 +119,15 @@ MISTAKES = {
     ),
     "no such kind of task": (
         {"task.kind": "physic"},
-        "task.kind: got 'physic', want one of ['analytic', 'physics']",
+        "task.kind: got 'physic', want one of ['analytic', 'classical', 'physics']",
     ),
     "task without kind": (
         {"task": {"dim": 3}},
-        "task.kind: got None, want one of ['analytic', 'physics']",
+        "task.kind: got None, want one of ['analytic', 'classical', 'physics']",
     ),
     "task that is no object": (
         {"task": "analytic"},
-        "task.kind: got None, want one of ['analytic', 'physics']",
+        "task.kind: got None, want one of ['analytic', 'classical', 'physics']",
     ),
     "key of the other kind": (
         {"task": {"kind": "physics", "dim": 3}},
@@ -253,7 +253,7 @@ def test_override_can_exchange_the_task():
         ("updates", "--set updates: want key=JSON, for example updates=50"),
         ("update=5", "--set update=5: unknown key 'update'; did you mean 'updates'?"),
         ("meta.rate=5", "--set meta.rate=5: unknown key 'meta.rate'; known: learning_rate, "
-                        "clip_norm, batch"),
+                        "clip_norm, batch, clip, warmup, cosine"),
         ("updates.x=5", "--set updates.x=5: 'updates' is no group"),
         ("mta.batch=5", "--set mta.batch=5: 'mta' is no group"),
         ("updates=many", "updates: got 'many', want int"),
@@ -272,25 +272,41 @@ def test_override_leaves_the_original_alone():
 
 # ------------------------------------------------------------------------------------------- hash
 
-WORDS = {
+OTHERS = {  # where twice the value, or true for false, would not do
     "name": "other",
+    "updates": 7,
     "task.family": "rosenbrock",
     "task.split": "validation",
     "task.control": "torque",
+    "task.functions": ["sphere", "levy"],
+    "task.hold_out": ["well"],
+    "task.sizes": [12, 60],
     "optimizer.rank_one": "asym",
     "optimizer.branch": "features",
     "optimizer.time_features": "paper",
+    "optimizer.position": "none",
+    "optimizer.gradient_scale": {"raw": "first", "first": "raw"},
+    "optimizer.step_scale": {"fixed": "relative", "relative": "fixed"},
+    "optimizer.coord_pos": "sin",
+    "optimizer.attention": "inducing",
+    "optimizer.b_decay": 0.25,
+    "estimator.kind": "nres",
     "estimator.noise": "rademacher",
+    "estimator.shortest": 20,
+    "meta.clip": "value",
+    "meta_loss.kind": "ratio",
+    "phases": [{"updates": 10**6}],
     "evaluation.split": "test",
 }
 
 
 def other_value(path, value):
+    if path in OTHERS:
+        other = OTHERS[path]
+        return other[value] if isinstance(other, dict) else other
     if isinstance(value, bool):
         return not value
-    if value is None:
-        return 3
-    return WORDS[path] if isinstance(value, str) else (value * 2 or 1)
+    return 3 if value is None else (value * 2 or 1)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -298,9 +314,11 @@ def test_the_hash_changes_with_any_value(name):
     config = dataclasses.replace(configs.find(name), synchronous=False)  # so that batch is free
     seen = {config_hash(config): "unchanged"}
     for path, value in leaves(to_dict(config)):
-        if path.endswith("kind"):  # one value only, or another task
+        if path in ("task.kind", "optimizer.kind"):  # another class
             continue
-        change = {path: 0.25 if path == "optimizer.b_decay" else other_value(path, value)}
+        change = {path: other_value(path, value)}
+        if path == "optimizer.b_decay_learned" and not value:
+            change["optimizer.b_decay"] = 0.75  # must be inside (0, 1) then
         if path == "synchronous":
             change["meta.batch"] = config.layout.total_lanes
         digest = config_hash(from_dict(changed(change, config)))

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimus import noise
-from optimus.config import ESTIMATORS, ConfigError, Estimator
+from optimus.config import EVOLUTION, ConfigError, Estimator
 from optimus.estimators import STRATEGIES, evolution, pes
 
 A, B = 0.9, 0.3
@@ -101,8 +101,8 @@ def test_the_same_test_finds_the_bias_of_truncated_es():
 
 
 def test_every_strategy_can_be_configured_and_no_other():
-    assert tuple(STRATEGIES) == ESTIMATORS
-    for name in ESTIMATORS:
+    assert tuple(STRATEGIES) == EVOLUTION
+    for name in EVOLUTION:
         horizon = 5 if STRATEGIES[name].whole_episodes else 20
         assert Estimator(kind=name, truncation=5, horizon=horizon).kind == name
     with pytest.raises(ConfigError, match="full_es scores whole episodes"):

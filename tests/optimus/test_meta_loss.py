@@ -1,12 +1,13 @@
 """The meta-loss: a logarithm that no inner loss can break."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimus.meta_loss import CAP, FLOOR, log_gap
+from optimus.meta_loss import CAP, FLOOR, log_gap, score
 
 BOTH = pytest.mark.parametrize("xp", [np, jnp], ids=["numpy", "jax"])
 
@@ -84,3 +85,45 @@ def test_it_is_finite_bounded_and_the_same_in_both_libraries(value, initial, min
 def test_lower_is_never_worse(a, b):
     low, high = log_gap(np.float32(sorted((a, b))), np.float32(1e3))
     assert low <= high
+
+
+# -------------------------------------------------------------------------------------- the others
+
+
+@BOTH
+def test_the_kinds_of_meta_loss(xp):
+    value = xp.asarray(np.float32([100.0, 1.0, 0.0, 1e9]))
+    first = np.float32(100.0)
+    raw, ratio, log_ratio, log_kind = (
+        np.asarray(score(kind, value, first, 1e-6, 3.0, xp))
+        for kind in ("raw", "ratio", "log_ratio", "log_gap")
+    )
+    np.testing.assert_allclose(raw, [100.0, 1.0, 0.0, 1e9])
+    np.testing.assert_allclose(ratio, [1.0, 0.01, 0.0, 3.0], rtol=1e-6)
+    np.testing.assert_allclose(
+        log_ratio, np.log([1.0, 0.01, 1e-6, np.exp(3.0)]), rtol=1e-3, atol=2e-6
+    )
+    np.testing.assert_allclose(
+        log_kind, np.log([1.0, 0.01, 1e-8, np.exp(3.0)]), rtol=1e-5, atol=1e-6
+    )
+
+
+@BOTH
+def test_log_gap_is_the_kind_of_that_name_with_its_own_floor_and_cap(xp):
+    value = xp.asarray(np.float32([3.0, 0.0, np.nan, 1e30]))
+    got = score("log_gap", value, np.float32(2.0), FLOOR, CAP, xp)
+    np.testing.assert_allclose(got, log_gap(value, np.float32(2.0), xp=xp), rtol=1e-6)
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["ratio", "log_ratio", "log_gap"])
+def test_every_capped_kind_scores_what_is_not_finite_at_the_cap(xp, kind):
+    value = xp.asarray(np.float32([np.nan, np.inf]))
+    np.testing.assert_array_equal(score(kind, value, np.float32(1.0), 1e-6, 3.0, xp), [3.0, 3.0])
+
+
+@pytest.mark.parametrize("kind", ["raw", "ratio", "log_ratio", "log_gap"])
+def test_no_kind_has_a_derivative_that_is_not_finite(kind):
+    values = np.float32([0.0, -1e-7, 1.0, 1e20, np.nan])
+    slope = jax.vmap(jax.grad(lambda v: score(kind, v, jnp.float32(2.0), xp=jnp)))(values)
+    assert np.isfinite(slope).all()

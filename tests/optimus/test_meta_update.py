@@ -108,3 +108,23 @@ def test_arrays_out_of_a_checkpoint_go_on_bit_for_bit():
     expected, _ = meta_update.update(META, state, gradients(1.0)[1])
     got, _ = meta_update.update(META, loaded, gradients(1.0)[1])
     assert bits(got) == bits(expected)
+
+
+def test_clip_by_value_bounds_every_entry_on_its_own():
+    meta = MetaOptimizer(clip="value", clip_norm=0.5)
+    gradient = gradients(1.0)[0]
+    state, _ = meta_update.update(meta, meta_update.init(meta, theta0()), gradient)
+    np.testing.assert_allclose(state.mu, 0.1 * np.clip(gradient, -0.5, 0.5), rtol=1e-5)
+
+
+def test_warm_up_and_cosine():
+    meta = MetaOptimizer(warmup=4, cosine=100)
+    factors = [float(meta_update.rate_factor(meta, np.int32(k))) for k in (0, 1, 3, 50, 99, 500)]
+    np.testing.assert_allclose(factors, [0.25, 0.5, 0.9978, 0.5, 0.01, 0.01], atol=1e-3)
+    constant = MetaOptimizer()
+    assert float(meta_update.rate_factor(constant, np.int32(7))) == 1.0
+    plain, scheduled = (
+        meta_update.update(m, meta_update.init(m, theta0()), gradients(1.0)[0])[0].theta - theta0()
+        for m in (constant, meta)
+    )
+    np.testing.assert_allclose(scheduled, 0.25 * plain, rtol=1e-2, atol=1e-9)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,12 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optimus import meta_loss, tasks
+from optimus import checkpoint, meta_loss, tasks
 from optimus import optimizer as opt
+from optimus.architecture import PLUS, OptimizerConfig
 from optimus.wire import LossRequest, LossUnavailable
 from tests.workers import fakes
 from workers import unroll as unrolls
 from workers.actor import drive
+
+PLUS_FORM = dataclasses.replace(PLUS, dim=8, encoders=1, heads=2)
 
 
 def run(
@@ -150,6 +155,33 @@ def test_an_unavailable_loss_is_an_error_not_a_hang(theta: np.ndarray) -> None:
     unroll = unrolls.PooledUnroll(fakes.served(), fakes.Source(), pool)
     with pytest.raises(LossUnavailable, match="no worker"):
         run(unroll, weights_of(theta, 1), None, [3], 2)
+
+
+@pytest.mark.parametrize(
+    "unroll, optimizer",
+    [
+        (unrolls.PooledUnroll(fakes.served(), fakes.Source(), fakes.Pool()), fakes.SMALL),
+        (unrolls.AnalyticUnroll(fakes.analytic(optimizer=PLUS_FORM), seed=5), PLUS_FORM),
+    ],
+    ids=["paper", "plus"],
+)
+def test_lanes_come_back_from_a_checkpoint(
+    tmp_path: Path, unroll: unrolls.Unroll, optimizer: OptimizerConfig
+) -> None:
+    """A second window after saving and loading is the second window without."""
+    layout = unrolls.parameter_layout(fakes.analytic(optimizer=optimizer))
+    params = opt.init_params(optimizer, jax.random.PRNGKey(1))
+    weights = weights_of(layout.flatten(params), 2)
+    first = run(unroll, weights, None, [3, 9], 2)
+    expected = run(unroll, weights, first.arrays, [None, 4], 2)
+    named = unrolls.arrays_to_names(first.arrays)
+    assert all(array.size for array in named.values())
+    checkpoint.save(tmp_path, 1, named, {})
+    loaded = unrolls.arrays_from_names(checkpoint.load(tmp_path / "1").arrays)
+    shapes = [np.shape(leaf) for leaf in jax.tree_util.tree_leaves(loaded)]
+    assert shapes == [np.shape(leaf) for leaf in jax.tree_util.tree_leaves(first.arrays)]
+    found = run(unroll, weights, loaded, [None, 4], 2)
+    np.testing.assert_array_equal(found.losses, expected.losses)
 
 
 def test_large_problems_go_lane_by_lane_with_the_same_result(theta: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Closed-form inner tasks in JAX. A task is data drawn from a key; a family is three functions."""
+"""Small closed-form families for every runner. A task is data drawn from a key."""
 
 from __future__ import annotations
 

@@ -1,0 +1,175 @@
+"""The fused runner: `optimus.fused` with checkpoints, validation, metrics and progress.
+
+Validates at every checkpoint, keeps the best (`checkpoints/BEST`). A stop finishes the update under
+way and saves; resuming equals never having stopped, bit for bit, on the same devices.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from optimus import checkpoint, rundir
+from optimus.config import TrainConfig, config_hash
+from optimus.fused.trainer import Trainer
+from optimus.metrics import MetricsWriter, read
+
+_RECORD_EVERY = 1.0  # s
+
+
+def run(
+    config: TrainConfig, run_dir: Path, stop: threading.Event, say: Callable[[str], None]
+) -> bool:
+    """Trains until done or `stop`; True when done."""
+    trainer = Trainer(config)
+    found, problems = checkpoint.load_latest(run_dir / "checkpoints")
+    for problem in problems:
+        say(f"{problem}; using step {found.step if found else '?'} instead")
+    metrics = MetricsWriter(run_dir, "learner")
+    try:
+        metrics.write("learner_started", resumed=found is not None)
+        session = _Session(config, run_dir, trainer, metrics, say)
+        if found is not None:
+            trainer.load(found.arrays)
+        else:
+            session.save()
+        session.train(stop)
+    finally:
+        metrics.close()
+    return trainer.step >= config.updates
+
+
+class _Session:
+    """One life of a run."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        run_dir: Path,
+        trainer: Trainer,
+        metrics: MetricsWriter,
+        say: Callable[[str], None],
+    ) -> None:
+        self._config, self._run_dir, self._trainer = config, run_dir, trainer
+        self._metrics, self._say = metrics, say
+        self._saved = -1
+
+    def train(self, stop: threading.Event) -> None:
+        trainer, last = self._trainer, time.monotonic()
+        self._saved = trainer.step
+        found: dict[str, Any] = {}
+        while trainer.step < self._config.updates and not stop.is_set():
+            found = trainer.update()
+            # Waiting here keeps the clock honest and a stop from being far away.
+            jax.block_until_ready(found["meta_loss"])
+            due = trainer.step % self._config.checkpoint_every == 0
+            due = due or trainer.step == self._config.updates
+            if due or time.monotonic() - last >= _RECORD_EVERY:
+                last = time.monotonic()
+                self._record(found)
+            if due:
+                self.save()
+        if self._saved != trainer.step:
+            if found:
+                self._record(found)
+            self.save()
+
+    def _record(self, found: dict[str, Any]) -> None:
+        counts = self._trainer.counts
+        self._metrics.write(
+            "update",
+            step=self._trainer.step,
+            updates=self._config.updates,
+            phase=self._trainer.phase,
+            meta_loss=float(found["meta_loss"]),
+            norm=float(found["norm"]),
+            evaluations=self._trainer.inner_steps,
+            **counts,
+        )
+
+    def save(self) -> None:
+        """Validates, writes a checkpoint, and moves `BEST` if it is one."""
+        trainer, folder = self._trainer, self._run_dir / "checkpoints"
+        result = trainer.validate()
+        manifest = {
+            "config_hash": config_hash(self._config),
+            "launch": "fused",
+            "evaluations": trainer.inner_steps,
+            "validation": result,
+            "libraries": {
+                "python": platform.python_version(),
+                "jax": jax.__version__,
+                "numpy": np.__version__,
+            },
+        }
+        arrays, keep = trainer.arrays(), self._config.keep_checkpoints
+        checkpoint.save(folder, trainer.step, arrays, manifest, keep)
+        self._saved = trainer.step
+        self._metrics.write("validation", step=trainer.step, **result)
+        self._metrics.write("checkpoint", step=trainer.step)
+        best = best_validation(self._run_dir)
+        if best is None or result["gap"] < best[1]:
+            checkpoint.mark_best(folder, trainer.step)
+        self._say(
+            f"validation after {trainer.step} updates: mean log10 gap {result['gap']:+.3f}"
+            f" ({_listed(result['sizes'])})"
+        )
+
+
+def _listed(sizes: dict[str, float]) -> str:
+    return ", ".join(f"n <= {size} {value:+.2f}" for size, value in sizes.items())
+
+
+def best_validation(run_dir: Path) -> tuple[int, float] | None:
+    """(step, mean log10 gap) of the checkpoint that `BEST` names."""
+    step = checkpoint.best_step(run_dir / "checkpoints")
+    if step is None:
+        return None
+    try:
+        manifest = json.loads(
+            (run_dir / "checkpoints" / str(step) / checkpoint.MANIFEST).read_text()
+        )
+        return step, float(manifest["validation"]["gap"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def summarise(run_dir: Path, say: Callable[[str], None]) -> None:
+    """Says what a run came to, from its files; writes its validations to `eval.jsonl`."""
+    records = {
+        record["step"]: record
+        for record in read(run_dir / "metrics" / "learner-0.jsonl")
+        if record["event"] == "validation"
+    }
+    curve = [records[step] for step in sorted(records)]
+    checkpoint.write_atomically(
+        run_dir / "eval.jsonl", "".join(json.dumps(record) + "\n" for record in curve)
+    )
+    newest = checkpoint.steps(run_dir / "checkpoints")[-1]
+    say(f"run: {run_dir}  (update {newest})")
+    best = best_validation(run_dir)
+    if curve and best:
+        say(
+            f"validation, mean log10 gap: {curve[0]['gap']:+.3f} -> {curve[-1]['gap']:+.3f}; best "
+            f"{best[1]:+.3f} after {best[0]} updates (checkpoints/{best[0]})"
+        )
+    say(f"next: optimus watch {run_dir} --once")
+
+
+def check(config: TrainConfig, launch: str, run_dir: Path) -> str | None:
+    """Why this configuration or directory cannot be run by `launch`, or None."""
+    needs = config.fused_only
+    if launch != "fused":
+        return f"{needs} needs --launch fused" if needs else None
+    found, _ = checkpoint.load_latest(run_dir / "checkpoints")
+    if found is not None and found.manifest.get("launch") != "fused":
+        return f"{run_dir / rundir.CONFIG} was run by another --launch; resume it with that"
+    return None

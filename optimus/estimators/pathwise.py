@@ -1,0 +1,54 @@
+"""Estimators that differentiate through the current window of a trajectory.
+
+The derivative is that of the window's mean meta-loss with the state at its start held constant: for
+the weights' effect within the window exact, blind to what they did before. With the inner gradient
+differentiated too (order 2) the sums below are unbiased; held constant (order 1) they are biased,
+and need nothing but the gradient that the loss returns anyway, so that they work on simulators.
+
+  bptt           g: truncated back-propagation, blind to earlier windows.
+  pes_pathwise   xi_{t-1} (L+ - L-) / (2 sigma^2) + g: the noise of this window is independent of
+                 xi_{t-1}, which leaves the earlier windows to PES (fact sheet `optimus.md`, 8.1).
+  nres_pathwise  eps [(L+ - L-) / (2 sigma^2) - eps.g / sigma^2] + g: one noise serves the whole
+                 episode, so what g has already is taken out of the difference: a control variate.
+
+g is the mean of the derivatives at theta + eps and theta - eps.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from optimus.estimators.evolution import EvolutionStrategy
+from optimus.estimators.nres import STRATEGY as NRES
+from optimus.estimators.pes import STRATEGY as PES
+
+# The noise of each: that of its evolution strategy.
+STRATEGIES: dict[str, EvolutionStrategy] = {"pes_pathwise": PES, "nres_pathwise": NRES}
+
+
+def clip_each(gradients: jax.Array, most: float) -> jax.Array:
+    """Gradients `[L, P]`, each at most of norm `most` (0: as they are); not finite ones are 0."""
+    norms = jnp.linalg.norm(gradients, axis=1, keepdims=True)
+    finite = jnp.isfinite(norms)
+    factors = most / jnp.maximum(norms, most) if most else jnp.ones_like(norms)
+    return jnp.where(finite, jnp.where(finite, gradients, 0.0) * factors, 0.0)
+
+
+def evolution_weights(
+    kind: str, difference: jax.Array, noise: jax.Array, gradient: jax.Array, sigma: float
+) -> jax.Array:
+    """Factor `[L]` that each task's credit is multiplied with.
+
+    Args:
+      difference: L+ - L-, `[L]`. noise: eps of this window, `[L, P]`; gradient: g, `[L, P]`.
+    """
+    weights = difference / (2.0 * sigma**2)
+    if kind == "nres_pathwise":
+        weights = weights - jnp.einsum("lp,lp->l", noise, gradient, precision="highest") / sigma**2
+    return weights
+
+
+def credit(kind: str, before: jax.Array, after: jax.Array) -> jax.Array:
+    """Which sum of noise a window's difference is credited to, `[L, P]`: before it, or with it."""
+    return before if kind == "pes_pathwise" else after

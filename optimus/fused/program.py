@@ -1,0 +1,199 @@
+"""One meta-update as one compiled program: windows of all lanes, estimate, clip, Adam, resets."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optimus import meta_loss, meta_update
+from optimus.config import MetaLoss, Phase
+from optimus.estimators import STRATEGIES, pathwise
+from optimus.fused import lanes as lanes_lib
+from optimus.fused import perturbation
+from optimus.fused.lanes import Lanes
+from optimus.fused.unroll import Rule, unroll
+from optimus.tasks.distribution import Deal
+
+EXPLODED = 1e30  # a loss beyond counts as diverged, like one that is not finite
+
+
+class Counts(NamedTuple):
+    """What became of episodes so far, int32 [] each.
+
+    `failed`: a trajectory diverged; its task said nothing in that update. `capped`: a trajectory
+    spent a whole window at the meta-loss's cap and was given up. `ended`: reached its horizon.
+    `skipped`: updates whose estimate was not finite and moved nothing.
+    """
+
+    failed: Any
+    capped: Any
+    ended: Any
+    skipped: Any
+
+
+def no_counts() -> Counts:
+    """All zero."""
+    return Counts(*(jnp.zeros((), jnp.int32) for _ in Counts._fields))
+
+
+class Program(NamedTuple):
+    """What one compiled update depends on."""
+
+    rule: Rule
+    phase: Phase
+    score: MetaLoss
+    deal: Deal  # of a group's lanes
+    devices: int  # that groups are dealt to
+
+
+def _window(
+    program: Program, theta: jax.Array, lanes: Lanes
+) -> tuple[jax.Array, jax.Array, tuple[jax.Array, Lanes]]:
+    """One window at weights `[L, S, P]`: derivative of the mean meta-loss `[L, S, P]` (empty
+    without a pathwise term), values of f - f* `[L, S, W]`, and (scores `[L, S, W]`, lanes after).
+    """
+    estimator, score = program.phase.estimator, program.score
+    pathwise_too = estimator.kind not in STRATEGIES
+
+    def run(theta: jax.Array) -> Any:
+        def one_sign(theta: jax.Array, x: jax.Array, state: Any) -> Any:
+            return unroll(
+                program.rule, program.deal.slots, theta, lanes.data, x, state, lanes.mask,
+                estimator.truncation, estimator.order if pathwise_too else 0,
+            )  # fmt: skip
+
+        values, x, state = jax.vmap(one_sign, in_axes=1, out_axes=1)(theta, lanes.x, lanes.state)
+        first = lanes.first[:, None, None]
+        scores = meta_loss.score(score.kind, values, first, score.floor, score.cap, jnp)
+        after = lanes._replace(x=x, state=state, left=lanes.left - estimator.truncation)
+        return jnp.sum(jnp.mean(scores, axis=2)), (values, scores, after)
+
+    if pathwise_too:
+        (_, (values, scores, after)), gradient = jax.value_and_grad(run, has_aux=True)(theta)
+    else:
+        _, (values, scores, after) = run(theta)
+        gradient = theta[..., :0]
+    return gradient, values, (scores, after)
+
+
+def _group(program: Program, theta: jax.Array, lanes: Lanes, keys: jax.Array) -> Any:
+    """One group: sum of its tasks' estimates `[P]`, lanes for the next update, score, counts."""
+    estimator = program.phase.estimator
+    pairs = jax.vmap(lambda key: jax.random.split(key, 2))(keys)
+    count, size = lanes.left.shape[0], program.rule.layout.size
+    if estimator.kind == "bptt":
+        noise = after_noise = lanes.credit
+        weights = jnp.broadcast_to(theta, (count, 1, size))
+    else:
+        noise, after_noise = perturbation.of_window(estimator, lanes, pairs[:, 0], size)
+        weights = theta + jnp.stack([noise, -noise], axis=1)
+    gradient, values, (scores, after) = _window(program, weights, lanes)
+
+    sane = jnp.isfinite(values) & (values < EXPLODED)
+    good = jnp.all(sane, axis=(1, 2)) & jnp.all(jnp.isfinite(after.x), axis=(1, 2))
+    total = jnp.zeros(size, jnp.float32)
+    mean_gradient = jnp.zeros((count, size), jnp.float32)
+    if gradient.shape[-1]:
+        mean_gradient = jnp.where(good[:, None], jnp.mean(gradient, axis=1), 0.0)
+        mean_gradient = pathwise.clip_each(mean_gradient, estimator.task_clip)
+        total += jnp.sum(mean_gradient, axis=0)
+    if estimator.kind != "bptt":
+        difference = jnp.mean(scores[:, 0] - scores[:, 1], axis=1)
+        if estimator.difference_clip:
+            bound = estimator.difference_clip
+            difference = jnp.clip(difference, -bound, bound)
+        factors = pathwise.evolution_weights(
+            estimator.kind, difference, noise, mean_gradient, estimator.sigma
+        )
+        before = jnp.where(lanes.fresh[:, None], 0.0, lanes.credit)
+        credit = pathwise.credit(estimator.kind, before, after_noise)
+        factors = jnp.where(good, factors, 0.0)
+        total += jnp.einsum("l,lp->p", factors, credit, precision="highest")
+
+    capped = good & jnp.any(jnp.all(scores >= program.score.cap, axis=2), axis=1)
+    if program.score.kind == "raw":
+        capped = jnp.zeros_like(good)
+    ended = good & ~capped & (after.left <= 0)
+    over = ~good | capped | ended
+    after = after._replace(fresh=jnp.zeros_like(over), credit=after_noise)
+    following = jax.lax.cond(
+        jnp.any(over),
+        lambda: lanes_lib.replace(
+            program.deal,
+            over,
+            lanes_lib.start(program.rule, program.deal, estimator, pairs[:, 1]),
+            after,
+        ),
+        lambda: after,
+    )
+    scored = jnp.sum(jnp.where(good, jnp.mean(scores, axis=(1, 2)), 0.0))
+    events = jnp.stack([jnp.sum(each, dtype=jnp.int32) for each in (~good, capped, ended, good)])
+    return total, following, scored, events
+
+
+def over_groups(function: Any, arguments: Any, devices: int) -> Any:
+    """Maps over the leading axis, G groups: one after the other, dealt to so many devices."""
+    if devices == 1:
+        return jax.lax.map(function, arguments)
+    tree_map = jax.tree_util.tree_map
+    split = tree_map(lambda a: a.reshape((devices, a.shape[0] // devices, *a.shape[1:])), arguments)
+    found = jax.vmap(lambda part: jax.lax.map(function, part))(split)
+    return tree_map(lambda a: a.reshape((a.shape[0] * a.shape[1], *a.shape[2:])), found)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def meta_step(
+    program: Program, state: meta_update.MetaState, lanes: Lanes, counts: Counts, key: jax.Array
+) -> tuple[meta_update.MetaState, Lanes, Counts, dict[str, jax.Array]]:
+    """One update.
+
+    Args:
+      lanes: with a leading axis of G groups. key: of this update; lane i folds in i.
+
+    Returns:
+      The new state, lanes and counts; "meta_loss" (mean over tasks that did not fail) and "norm"
+      (of the estimate before clipping), float32 [].
+    """
+    groups, each = lanes.left.shape
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(groups * each))
+    keys = keys.reshape(groups, each)
+    one = functools.partial(_group, program, state.theta)
+    totals, lanes, scored, events = over_groups(
+        lambda pair: one(*pair), (lanes, keys), program.devices
+    )
+    gradient = jnp.sum(totals, axis=0) / (groups * each)
+    failed, capped, ended, good = jnp.sum(events, axis=0)
+    norm = jnp.linalg.norm(gradient)
+    usable = jnp.isfinite(norm)
+    moved = meta_update.apply(program.phase.meta, state, jnp.where(usable, gradient, 0.0))
+    state = jax.tree_util.tree_map(lambda a, b: jnp.where(usable, a, b), moved, state)
+    counts = Counts(
+        counts.failed + failed,
+        counts.capped + capped,
+        counts.ended + ended,
+        counts.skipped + ~usable,
+    )
+    mean = jnp.sum(scored) / jnp.maximum(good, 1)
+    return state, lanes, counts, {"meta_loss": mean, "norm": norm}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def first_lanes(program: Program, key: jax.Array) -> Lanes:
+    """Lanes at a phase's start, leading axis of G groups.
+
+    First episodes are of different lengths, so that updates see early and late windows at once.
+    """
+    layout, estimator = program.phase.layout, program.phase.estimator
+    groups = layout.actors * layout.groups
+
+    def one(index: jax.Array) -> Lanes:
+        keys = jax.random.split(jax.random.fold_in(key, index), layout.lanes)
+        return lanes_lib.start(program.rule, program.deal, estimator, keys)
+
+    lanes = jax.lax.map(one, jnp.arange(groups))
+    indices = jnp.arange(groups * layout.lanes, dtype=jnp.int32).reshape(lanes.left.shape)
+    most = estimator.truncation * (1 + indices % estimator.windows)
+    return lanes._replace(left=jnp.minimum(lanes.left, most))

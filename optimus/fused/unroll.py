@@ -1,0 +1,78 @@
+"""A window of inner steps on many lanes at once, each with its own task, for any learned rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optimus.noise import ParameterLayout
+from optimus.rules import Config, rule_of
+from optimus.tasks.distribution import Data, Slot, values_and_gradients
+
+_REMATERIALISE_FROM = 64  # coordinates: attention over N^2 pairs is not kept for the way back
+
+
+class Rule(NamedTuple):
+    """A learned rule whose weights are one flat vector."""
+
+    config: Config
+    layout: ParameterLayout
+
+    def init_state(self, x: jax.Array) -> Any:
+        """State of one task at x `[N]`."""
+        return rule_of(self.config).init_state(self.config, x)
+
+    def update(self, theta: jax.Array, state: Any, x: Any, gradient: Any, mask: Any) -> Any:
+        """One step of one task with weights theta `[P]`: (step, state)."""
+        params = self.layout.unflatten(theta)
+        return rule_of(self.config).update(self.config, params, state, x, gradient, mask)
+
+
+def unroll(
+    rule: Rule,
+    slots: Sequence[Slot],
+    theta: jax.Array,
+    data: Sequence[Data],
+    x: jax.Array,
+    state: Any,
+    mask: jax.Array,
+    steps: int,
+    order: int = 0,
+) -> tuple[jax.Array, jax.Array, Any]:
+    """Runs `steps` inner steps.
+
+    Args:
+      theta: weights, `[P]` for all lanes or `[L, P]`.
+      data: of each slot. x: `[L, N]`. state: of the rule, leading axis L. mask: bool `[L, N]`.
+      order: what derivatives of the values hold: 0: none is taken, the cheapest; 1: the inner
+        gradient is a constant, no second derivatives of the task; 2: exact.
+
+    Returns:
+      values `[L, steps]` of f - f*, each after its step; x and state after the last one.
+    """
+    update = jax.vmap(rule.update, in_axes=(None if theta.ndim == 1 else 0, 0, 0, 0, 0))
+
+    def evaluate(at: jax.Array) -> tuple[jax.Array, jax.Array]:
+        if order == 2:
+            return values_and_gradients(slots, data, at)
+        value, gradient = values_and_gradients(slots, data, jax.lax.stop_gradient(at))
+        if order == 1:
+            # The value's own derivative is the gradient just computed: no second way back.
+            value = value + jnp.sum(gradient * (at - jax.lax.stop_gradient(at)), axis=1)
+        return value, gradient
+
+    def body(carry: Any, _: None) -> Any:
+        x, state, gradient = carry
+        step, state = update(theta, state, x, gradient, mask)
+        x = x + step
+        value, gradient = evaluate(x)
+        return (x, state, gradient), value
+
+    if order and x.shape[1] >= _REMATERIALISE_FROM:
+        body = jax.checkpoint(body, prevent_cse=False)
+    _, gradient = evaluate(x)
+    (x, state, _), values = jax.lax.scan(body, (x, state, gradient), None, length=steps)
+    return values.T, x, state

@@ -1,0 +1,56 @@
+"""What every sampler draws: dimension, rotation, scale; and the keys that all draws start from."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+MOST_ROTATED = 100  # coordinates: a rotation is a dense matrix per task
+
+
+def domain_key(seed: int, domain: str) -> jax.Array:
+    """A key of its own for each (seed, domain): "train", "validation", ... never meet."""
+    digest = hashlib.sha256(f"optimus/{domain}/{seed}".encode()).digest()
+    words = np.frombuffer(digest[:8], np.uint32)
+    return jax.random.wrap_key_data(jnp.asarray(words), impl="threefry2x32")
+
+
+def log_scaled(share: jax.Array, low: Any, high: Any) -> jax.Array:
+    """low ... high, log-uniform where `share` is uniform in [0, 1)."""
+    return low * jnp.exp(share * jnp.log(high / low))
+
+
+def dimension(share: jax.Array, low: Any, high: Any, multiple: Any = 1) -> jax.Array:
+    """int32, log-uniform in low..high, rounded down to a multiple (which is at most `low`)."""
+    n = jnp.floor(log_scaled(share, low * 1.0, high + 1.0)).astype(jnp.int32)
+    return multiple * (jnp.clip(n, low, high) // multiple)
+
+
+def rotation(key: jax.Array, mask: jax.Array) -> jax.Array:
+    """Orthogonal `[size, size]`, uniform (Haar) on the real coordinates, the identity elsewhere."""
+    size = mask.shape[0]
+    both, eye = mask[:, None] & mask[None], jnp.eye(size, dtype=jnp.float32)
+    normal = jnp.where(both, jax.random.normal(key, (size, size), jnp.float32), eye)
+    q, r = jnp.linalg.qr(normal)
+    return jnp.where(both, q * jnp.where(jnp.diag(r) < 0, -1.0, 1.0), eye)
+
+
+def rotate(data: dict[str, jax.Array], x: jax.Array) -> jax.Array:
+    """R x where the task has a rotation."""
+    if "rotation" not in data:
+        return x
+    return jnp.matmul(data["rotation"], x, precision="highest")
+
+
+def maybe_rotation(
+    key: jax.Array, mask: jax.Array, share: float, turned: jax.Array
+) -> dict[str, jax.Array]:
+    """{"rotation": ...}, the identity unless `turned`; {} where no task has one."""
+    if share == 0.0 or mask.shape[0] > MOST_ROTATED:
+        return {}
+    eye = jnp.eye(mask.shape[0], dtype=jnp.float32)
+    return {"rotation": jnp.where(turned, rotation(key, mask), eye)}

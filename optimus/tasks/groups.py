@@ -1,0 +1,50 @@
+"""Which functions count as relatives, so that "held out" means something. Plain values.
+
+The groups are those of arm C (fact sheet `benchmark.md`, section 11): the first is one weighted
+quadratic family, so its members are no strangers to each other. Perm stands with it because the
+paper's Perm is Sum of Squares. Generated families carry the tag of the group they resemble.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from types import MappingProxyType
+
+GROUPS = MappingProxyType(
+    {
+        "quadratic": (
+            "sphere",
+            "sum_of_squares",
+            "rotated_hyper_ellipsoid",
+            "trid",
+            "zakharov",
+            "perm",
+        ),
+        "power": ("sum_of_powers", "powell", "dixon_price"),
+        "valley": ("rosenbrock",),
+        "ripple": ("ackley", "griewank", "rastrigin"),
+        "well": ("levy", "styblinski_tang"),
+    }
+)
+FUNCTION_NAMES = tuple(sorted(name for members in GROUPS.values() for name in members))
+GENERATED = MappingProxyType(
+    {"quadratic": "quadratic", "power": "power", "valley": "valley", "bumpy": "ripple"}
+)  # generated family -> tag
+
+
+def tag_of(function: str) -> str:
+    """The group of a benchmark function; raises `ValueError` naming the known ones."""
+    for tag, members in GROUPS.items():
+        if function in members:
+            return tag
+    raise ValueError(f"unknown function {function!r}; known: {', '.join(FUNCTION_NAMES)}")
+
+
+def allowed(names: Collection[str], hold_out: Collection[str]) -> tuple[str, ...]:
+    """The functions of `names` whose group is not held out, sorted."""
+    return tuple(sorted(name for name in names if tag_of(name) not in hold_out))
+
+
+def allowed_generated(hold_out: Collection[str]) -> tuple[str, ...]:
+    """The generated families whose group is not held out."""
+    return tuple(name for name, tag in GENERATED.items() if tag not in hold_out)

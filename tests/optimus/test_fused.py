@@ -1,0 +1,324 @@
+"""The fused trainer: its estimates by hand, resets, failures that move nothing, exact resume."""
+
+import dataclasses
+import functools
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from optimus import meta_update
+from optimus.adafactor_mlp import AdafactorMlpConfig
+from optimus.architecture import OptimizerConfig
+from optimus.config import (
+    ESTIMATORS,
+    AnalyticTask,
+    ClassicalTask,
+    ConfigError,
+    Estimator,
+    Evaluation,
+    Layout,
+    MetaLoss,
+    MetaOptimizer,
+    Phase,
+    PhysicsTask,
+    TrainConfig,
+    from_dict,
+    to_dict,
+)
+from optimus.fused import lanes as lanes_lib
+from optimus.fused import perturbation
+from optimus.fused import program as programs
+from optimus.fused.trainer import Trainer
+from optimus.tasks.distribution import Deal, Slot, Source
+from optimus.tasks.draws import domain_key
+
+TINY = OptimizerConfig(dim=8, encoders=1, heads=2, b_decay=0.9)
+
+
+def config(kind="bptt", task=None, lanes=4, groups=1, **changes):
+    window = 6 if kind == "full_es" else 2
+    estimator = Estimator(kind=kind, truncation=window, horizon=6, sigma=0.05)
+    values = dict(
+        name="tiny",
+        task=task or AnalyticTask(family="quadratic", dim=3),
+        updates=8,
+        optimizer=TINY,
+        estimator=estimator,
+        meta=MetaOptimizer(batch=lanes * groups, learning_rate=1e-3),
+        layout=Layout(1, groups, lanes, 0),
+        evaluation=Evaluation(tasks=4, steps=5),
+        checkpoint_every=4,
+    )
+    return TrainConfig(**{**values, **changes})
+
+
+def bits(trainer):
+    return {name: array.tobytes() for name, array in trainer.arrays().items()}
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_every_estimator_moves_the_weights(kind):
+    trainer = Trainer(config(kind), devices=1)
+    before = trainer.theta
+    for _ in range(2):
+        found = trainer.update()
+        assert np.isfinite(float(found["meta_loss"])) and float(found["norm"]) > 0
+    assert np.isfinite(trainer.theta).all() and np.abs(trainer.theta - before).max() > 1e-4
+    signs, window = (1 if kind == "bptt" else 2), (6 if kind == "full_es" else 2)
+    assert trainer.inner_steps == 2 * 4 * signs * window
+
+
+def one_window(trainer, theta, lane, sign=0):
+    """Mean meta-loss of a lane's next window at weights theta, unrolled on its own."""
+    lanes = jax.tree_util.tree_map(lambda a: a[0], trainer._lanes[3])
+    data = {name: leaf[lane] for name, leaf in lanes.data[0].items()}
+    state = jax.tree_util.tree_map(lambda a: a[lane, sign], lanes.state)
+    value = trainer._program(3).deal.slots[0].value
+
+    @jax.jit
+    def run(theta, x, state):
+        losses = []
+        for _ in range(2):
+            gradient = jax.lax.stop_gradient(jax.grad(value, argnums=1)(data, x))
+            step, state = trainer.rule.update(theta, state, x, gradient, lanes.mask[lane])
+            x = x + step
+            losses.append(jnp.log(value(data, x)) - jnp.log(lanes.first[lane]))
+        return jnp.mean(jnp.stack(losses))
+
+    return run, jnp.asarray(theta), lanes.x[lane, sign], state
+
+
+def test_back_propagation_is_that_of_each_task_alone():
+    trainer = Trainer(config("bptt"), devices=1)
+    total = np.zeros(trainer.rule.layout.size)
+    for lane in range(4):
+        run, theta, x, state = one_window(trainer, trainer.theta, lane)
+        gradient = np.asarray(jax.grad(run)(theta, x, state), np.float64)
+        total += gradient / max(1.0, np.linalg.norm(gradient)) / 4
+    found = trainer.update()
+    assert float(found["norm"]) == pytest.approx(np.linalg.norm(total), rel=1e-3)
+    meta = trainer.config.meta
+    start = meta_update.init(meta, Trainer(config("bptt"), devices=1).theta)
+    expected, _ = meta_update.update(meta, start, total.astype(np.float32))
+    np.testing.assert_allclose(trainer._meta.mu, expected.mu, rtol=2e-2, atol=1e-5)
+
+
+def test_pes_credits_the_sum_of_the_noise_and_its_estimate_is_the_formula():
+    trainer = Trainer(config("pes"), devices=1)
+    trainer.update()
+    lanes = jax.tree_util.tree_map(lambda a: np.asarray(a[0]), trainer._lanes[3])
+    theta, sigma = trainer.theta, 0.05
+    key = jax.random.fold_in(_train_key(trainer), 1)
+    total = np.zeros(theta.size)
+    credits = []
+    for lane in range(4):
+        noise_key = jax.random.split(jax.random.fold_in(key, lane), 2)[0]
+        noise = np.asarray(
+            perturbation.draw(trainer.config.estimator, noise_key, theta.size), np.float64
+        )
+        credit = noise if lanes.fresh[lane] else noise + lanes.credit[lane]
+        credits.append(credit)
+        losses = []
+        for sign, way in enumerate((1.0, -1.0)):
+            run, at, x, state = one_window(
+                trainer, (theta + way * noise).astype(np.float32), lane, sign
+            )
+            losses.append(float(run(at, x, state)))
+        total += credit * (losses[0] - losses[1]) / (2 * sigma**2) / 4
+    going_on = ~lanes.fresh & (lanes.left > 2)
+    assert going_on.any() and lanes.fresh.any()  # staggered: one episode was a window long
+    found = trainer.update()
+    assert float(found["norm"]) == pytest.approx(np.linalg.norm(total), rel=1e-2)
+    after = np.asarray(trainer._lanes[3].credit[0])
+    for lane in np.flatnonzero(going_on):
+        np.testing.assert_allclose(after[lane], credits[lane], atol=1e-6)
+
+
+def _train_key(trainer):
+    return domain_key(trainer.config.seed, "train")
+
+
+def test_nres_keeps_its_noise_for_an_episode():
+    trainer = Trainer(config("nres"), devices=1)
+    trainer.update()
+    first = trainer._lanes[3]
+    trainer.update()
+    second = trainer._lanes[3]
+    same = np.all(np.asarray(first.credit) == np.asarray(second.credit), axis=-1)
+    np.testing.assert_array_equal(same, ~np.asarray(first.fresh | second.fresh))
+    assert same.any() and not same.all()
+
+
+def test_episodes_end_at_their_horizon_and_are_staggered():
+    trainer = Trainer(config("bptt"), devices=1)
+    assert np.asarray(trainer._lanes[3].left).tolist() == [[2, 4, 6, 2]]
+    ended = []
+    for _ in range(4):
+        trainer.update()
+        ended.append(trainer.counts["ended"])
+        left = np.asarray(trainer._lanes[3].left)
+        assert ((left > 0) & (left <= 6) & (left % 2 == 0)).all()
+    assert ended == [2, 3, 4, 6]
+    assert trainer.counts["failed"] == trainer.counts["skipped"] == 0
+
+
+def test_random_horizons_are_multiples_of_the_window():
+    estimator = Estimator(kind="bptt", truncation=5, horizon=100, shortest=20)
+    keys = jax.random.split(jax.random.PRNGKey(0), 400)
+    lengths = np.asarray(jax.vmap(functools.partial(lanes_lib.episode_length, estimator))(keys))
+    assert (lengths.min(), lengths.max()) == (20, 100) and (lengths % 5 == 0).all()
+    assert 0.35 < np.mean(lengths < 45) < 0.65  # log-uniform: half below the geometric mean
+
+
+# ---------------------------------------------------------------------------------------- failures
+
+
+def diverging(trainer, bad, which):
+    """The trainer's program with tasks that return `bad` everywhere but at the start."""
+    chosen = trainer._program(3)
+    slot, source = chosen.deal.slots[0], chosen.deal.sources[0]
+
+    def sample(keys):
+        data, start = source.sample(keys)
+        return {**data, "origin": start, "bad": jnp.asarray(which)}, start
+
+    def value(data, x):
+        away = jnp.any(x != data["origin"]) & data["bad"]
+        return jnp.where(away, jnp.float32(bad), slot.value(data, x))
+
+    dealt = Deal((Slot("bad", value, 0, 4),), (Source(sample, 0, 4),))
+    return chosen._replace(deal=dealt)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bad"),
+    [("bptt", np.nan), ("bptt", np.inf), ("nres_pathwise", 2e30), ("pes", np.nan)],
+)
+def test_tasks_that_diverge_move_nothing_and_are_counted(kind, bad):
+    trainer = Trainer(config(kind), devices=1)
+    program = diverging(trainer, bad, [True] * 4)
+    lanes = programs.first_lanes(program, domain_key(0, "a"))
+    state, after, counts, found = programs.meta_step(
+        program, trainer._meta, lanes, programs.no_counts(), domain_key(0, "b")
+    )
+    np.testing.assert_array_equal(state.theta, trainer.theta)
+    assert int(counts.failed) == 4 and int(counts.skipped) == 0
+    assert float(found["norm"]) == 0.0 and np.asarray(after.fresh).all()
+    assert np.isfinite(np.asarray(after.x)).all()
+
+
+def test_a_task_that_diverges_leaves_the_others_what_they_are():
+    trainer = Trainer(config("bptt"), devices=1)
+    results = []
+    for which in ([False] * 4, [False, True, False, True]):
+        program = diverging(trainer, np.nan, which)
+        lanes = programs.first_lanes(program, jax.random.PRNGKey(0))
+        data = lanes.data[0]
+        lanes = lanes._replace(data=({**data, "bad": jnp.asarray([which])},))
+        group = jax.tree_util.tree_map(lambda a: a[0], lanes)
+        keys = jax.random.split(jax.random.PRNGKey(1), 4)
+        run = jax.jit(functools.partial(programs._group, program))
+        total, _, _, events = run(jnp.asarray(trainer.theta), group, keys)
+        results.append((np.asarray(total), np.asarray(events)))
+    assert (results[0][1][0], results[1][1][0], results[1][1][3]) == (0, 2, 2)  # failed, good
+    assert np.isfinite(results[1][0]).all() and np.abs(results[1][0]).max() > 0
+    assert not np.allclose(results[0][0], results[1][0])
+
+
+# ------------------------------------------------------------------------------------ whole trainer
+
+CLASSICAL = ClassicalTask(
+    functions=("sphere", "rosenbrock"), generated=0.25, sizes=(4, 6), shift=0.5
+)
+
+
+def two_phases():
+    layout = Layout(1, 1, 4, 0)
+    phases = (
+        Phase(3, Estimator(kind="bptt", truncation=2, horizon=4), MetaOptimizer(batch=4), layout),
+        Phase(
+            5,
+            Estimator(kind="pes", truncation=2, horizon=8, shortest=4, difference_clip=1.0),
+            MetaOptimizer(batch=4, cosine=5, warmup=2, clip="value"),
+            layout,
+        ),
+    )
+    return config(task=CLASSICAL, phases=phases, meta_loss=MetaLoss("log_ratio", 1e-12))
+
+
+@pytest.mark.parametrize("stop", [2, 5])
+def test_a_resumed_run_is_the_run_that_never_stopped(stop):
+    whole = Trainer(two_phases(), devices=1)
+    for _ in range(7):
+        whole.update()
+    first = Trainer(two_phases(), devices=1)
+    for _ in range(stop):
+        first.update()
+    second = Trainer(two_phases(), devices=1)
+    second.load(first.arrays())
+    assert second.step == stop
+    for _ in range(7 - stop):
+        second.update()
+    assert bits(second) == bits(whole)
+    assert whole.phase == 1 and whole.step == 7
+
+
+def test_phases_survive_json():
+    made = two_phases()
+    assert from_dict(to_dict(made)) == made
+    assert made.fused_only == "task.kind 'classical'"
+
+
+def test_validation_is_the_same_every_time_and_by_member():
+    trainer = Trainer(config(task=CLASSICAL), devices=1)
+    first, second = trainer.validate(), trainer.validate()
+    assert first == second
+    assert set(first["members"]) == {"sphere", "rosenbrock", "generated"}
+    assert set(first["sizes"]) == {"4", "6"} and -12 <= first["gap"] <= 0
+
+
+def test_adafactor_mlp_is_trained_by_the_same_program():
+    made = config("nres", task=CLASSICAL, optimizer=AdafactorMlpConfig(step_mult=0.1))
+    again = from_dict(to_dict(made))
+    assert again == made and to_dict(made)["optimizer"]["kind"] == "adafactor_mlp"
+    trainer = Trainer(again, devices=1)
+    before = trainer.theta
+    assert before.size == 197
+    trainer.update()
+    assert np.abs(trainer.theta - before).max() > 1e-5
+
+
+def test_what_cannot_be_trained_here_is_refused():
+    with pytest.raises(ConfigError, match="'physics' is no loss in JAX"):
+        Trainer(dataclasses.replace(config(), task=PhysicsTask(), layout=Layout(1, 1, 4, 1)))
+
+
+DEVICES = """
+import jax, numpy as np
+from tests.optimus import test_fused as these
+from optimus.fused.trainer import Trainer
+assert jax.device_count() == 2
+both, one = (Trainer(these.config("nres", groups=2, lanes=2), devices=d) for d in (2, 1))
+for _ in range(2):
+    both.update(), one.update()
+assert len(both._lanes[3].x.sharding.device_set) == 2, both._lanes[3].x.sharding
+np.testing.assert_allclose(both.theta, one.theta, atol=2e-6)
+print("agreed")
+"""
+
+
+def test_two_devices_agree_with_one():
+    environment = dict(os.environ, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    done = subprocess.run(
+        [sys.executable, "-c", DEVICES],
+        env={**environment, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0 and "agreed" in done.stdout, done.stderr[-2000:]
