@@ -59,7 +59,8 @@ def markdown(
         f"load average {load[0]:.1f} before and {load[1]:.1f} after.",
         f"{GEMM}³ float32 matrix product, GFLOP/s in the rounds of each N: {measured}.",
         "",
-        "optimus: D = 128, 3 encoders; optimus_small: D = 32, 2 encoders; random weights.",
+        "optimus: D = 128, 3 encoders; optimus_small: D = 32, 2 encoders; optimus_tiny: D = 16,",
+        "1 encoder; random weights.",
         f"call: one jitted call a step, dispatch included; scan: per step of a compiled loop of "
         f"{SCAN_STEPS};",
         f"vmap: per trajectory of {LANES} at once.",

@@ -137,7 +137,7 @@ def test_every_builder_builds():
         if not name.startswith("optimus"):
             timed = build(3)
             assert timed.sample(2) > 0 and timed.flops > 0, name
-    names = {f"{name}_{form}" for name in ("optimus", "optimus_small")
+    names = {f"{name}_{form}" for name in ("optimus", "optimus_small", "optimus_tiny")
              for form in ("call", "scan", "vmap")}  # fmt: skip
     assert names < set(runtime_methods.BUILDERS)
     assert isinstance(runtime_methods.BUILDERS["optimus_call"], functools.partial)
