@@ -168,7 +168,7 @@ def _progress(
 ) -> jax.Array:
     """[3]. The cosine is positive where the last step went beyond the minimum along its line."""
     strength, travelled = _rms(gradient, count), _rms(move, count)
-    first = jnp.ones(()) if config.gradient_scale == "first" else reference[0]
+    first = jnp.ones((), jnp.float32) if config.gradient_scale == "first" else reference[0]
     last = _rms(past.last_gradient, count)
     lengths = [jnp.where(value == 0.0, 1.0, value) for value in (travelled, strength)]
     cosine = jnp.sum((move / lengths[0]) * (gradient / lengths[1])) / count

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import optimus
-from optimus import history
+from optimus import history, presets
 from optimus import preconditioner as pre
 from optimus.architecture import CONFIGURATIONS, PAPER, PLUS, OptimizerConfig
 from optimus.optimizer import feature_names, init_params, init_state, parameter_count, update
@@ -380,3 +380,23 @@ def test_a_state_may_be_donated_and_compiles_once(name):
         _, state = step_of(params_of(config), state, x, x)
     assert step_of._cache_size() == 1
     np.testing.assert_array_equal(x, np.float32(START))
+
+
+# ------------------------------------------------------------------------------------- precision
+
+
+@every_option
+@pytest.mark.parametrize("masked", [False, True])
+def test_state_and_step_stay_float32_where_jax_computes_in_float64(name, masked):
+    """Else the state is no carry of a scan: the benchmark's float64 presets run that way."""
+    config = config_of(name)
+    with presets.arithmetic("float64"):
+        x = jnp.asarray(START)
+        assert x.dtype == jnp.float64
+        mask = jnp.arange(len(START)) < 5 if masked else None
+        params = jax.eval_shape(functools.partial(init_params, config), jax.random.PRNGKey(0))
+        before = jax.eval_shape(functools.partial(init_state, config), x)
+        step, after = jax.eval_shape(functools.partial(update, config), params, before, x, x, mask)
+    assert step.dtype == jnp.float32
+    for name_of_leaf, one, other in zip(before._fields, before, after):
+        assert (one.shape, one.dtype) == (other.shape, other.dtype), name_of_leaf
