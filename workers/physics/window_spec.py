@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from workers.physics.native.binding import TERMS, CameraRecord, WindowRecord, as_array
 
-if TYPE_CHECKING:
-    from workers.physics.simulator import Simulator
 
 Vector = tuple[float, float, float]
 _IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+
+class Sizes(Protocol):
+    """Of a simulator's arrays."""
+
+    n_sites: int
+    n_actuated: int
+    n_target: int
+    nq: int
+    nv: int
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,7 @@ class WindowSpec:
     velocity_scale: float = 1.0
 
 
-def window_record(spec: WindowSpec, simulator: Simulator) -> tuple[WindowRecord, list[Any]]:
+def window_record(spec: WindowSpec, simulator: Sizes) -> tuple[WindowRecord, list[Any]]:
     """The C structure of a spec, and what must stay alive while it is used.
 
     ValueError naming the array whose shape is wrong.
