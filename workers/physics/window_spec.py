@@ -10,7 +10,6 @@ import numpy as np
 
 from workers.physics.native.binding import TERMS, CameraRecord, WindowRecord, as_array
 
-
 Vector = tuple[float, float, float]
 _IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
