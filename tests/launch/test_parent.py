@@ -50,9 +50,14 @@ class Tree:
         return [sys.executable, "-m", "launch.parent", *options, "--", *child]
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
+        # Under nohup SIGHUP is ignored, which children inherit and the parent honours.
+        inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        try:
+            process = subprocess.Popen(
+                command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+            )
+        finally:
+            signal.signal(signal.SIGHUP, inherited)
         self.started.append(process)
         return process
 
