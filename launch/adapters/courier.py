@@ -110,7 +110,9 @@ class RemoteLearner:
 
     def __init__(self, address: str, stop: threading.Event | None = None) -> None:
         self._stop = stop or threading.Event()
-        self._caller = Caller(address, CALL_TIMEOUT, stop=self._stop)
+        # Not `wait_for_ready`: a call queued for a server that has ended lasts its whole time-out,
+        # and so does the client's destructor, longer than a role has to stop. `_call` calls again.
+        self._caller = Caller(address, CALL_TIMEOUT, wait_for_ready=False, stop=self._stop)
 
     def _call(self, method: str, *arguments: Any, patience: float = CALL_TIMEOUT) -> Any:
         """Calls again after a failure for `patience` seconds: the learner may be starting, and when

@@ -16,6 +16,7 @@ import reverb
 from optimus.wire import MAX_SAMPLE_BYTES
 
 TABLE = "samples"
+_STOP_PATIENCE = 1.0  # s
 _FOREVER = 2**31 - 1  # one sampler for the whole run, not one per sample
 
 
@@ -42,7 +43,11 @@ def serve(port: int, capacity: int, stop: threading.Event) -> None:
     """
     server = reverb.Server([reverb.Table.queue(TABLE, max_size=capacity)], port=port)
     stop.wait()
-    server.stop()
+    # Stopping waits seconds for whatever stream is still open, and in one process with the actors
+    # for them. Nothing that matters is left in the queue by then, so the wait is bounded.
+    stopping = threading.Thread(target=server.stop, name="stream-stop", daemon=True)
+    stopping.start()
+    stopping.join(timeout=_STOP_PATIENCE)
 
 
 class StreamWriter:

@@ -62,6 +62,29 @@ def test_a_call_to_a_dead_server_ends_in_time() -> None:
     """)
 
 
+def test_an_actor_whose_learner_has_ended_stops_at_once() -> None:
+    """It once waited out a call queued for the dead server, in the client's destructor, past the
+    ten seconds that Launchpad gives: the whole local_mt program was killed at its very end."""
+    run(SERVER + """
+    server.Bind("parameters", lambda have: None)
+    server.Start()
+    stop = threading.Event()
+    learner = ours.RemoteLearner(address, stop)
+    assert learner.parameters(None) is None
+    server.Stop()
+    threading.Timer(0.5, stop.set).start()
+    began = time.monotonic()
+    try:
+        learner.parameters(None)
+        raise SystemExit("answered")
+    except ours.Stopped:
+        pass
+    del learner
+    assert time.monotonic() - began < 5.0, time.monotonic() - began
+    os._exit(0)
+    """)
+
+
 def test_the_pool_goes_round_a_dead_and_a_refusing_worker() -> None:
     run(SERVER + """
     from optimus.wire import LossReply, LossRequest, LossUnavailable, decode, encode
