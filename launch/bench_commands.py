@@ -17,6 +17,8 @@ class Classical:
 
       optimus bench classical --functions rosenbrock,levy --dims 2,10 --starts 16
       optimus bench classical --methods optimus,adafactor_mlp,bfgs --model runs/standin
+      optimus bench classical --methods optimus:NAME,optimus_safeguarded:NAME-s*,bfgs
+      optimus bench classical --methods heldout:PREFIX     arm C, from PREFIX-quadratic ...
     """
 
     preset: str = "paper"
@@ -26,9 +28,10 @@ class Classical:
     dims: str = "2,10,20,50,100,250,500,1000"
     """Dimensions with commas between."""
     methods: str = "bfgs,l_bfgs_b,adam,momentum,return_zero"
-    """Names with commas between; a wrong one is answered with the list."""
+    """Names with commas between; a wrong one is answered with the list. KIND:MODEL: a learned one
+    with weights of its own."""
     model: str = "optimus-standin"
-    """Weights of optimus and multistart_optimus: a name, a file, a run directory, or untrained."""
+    """Weights of the optimus methods: a name, a file, a run directory, or untrained."""
     adafactor_model: str = "adafactor-mlp-standin"
     """Weights of adafactor_mlp, likewise."""
     starts: int = 64
@@ -37,6 +40,8 @@ class Classical:
     """Iterations per start."""
     seed: int = 0
     """Seed of the starts."""
+    arm: Literal["", "any", "A", "B", "C"] = ""
+    """Weights to accept; "": those of arm C on what they hold out, all others."""
     out: Path = Path("runs/classical")
     """Where results.csv, tables and pictures go."""
 
@@ -47,6 +52,72 @@ class Classical:
         options = dict(vars(self))
         plan.register_learned(options.pop("model"), options.pop("adafactor_model"))
         return classical.main(**options)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Arm D: unconstrained smooth problems of suites that nothing was trained on, in float64.
+
+    Needs the libraries (pip install sif2jax coco-experiment). Resumable. Examples:
+
+      optimus bench suite --suite sif2jax --methods l_bfgs_b,adam,optimus,optimus_safeguarded
+      optimus bench suite --suite coco --starts 5 --most-dim 20 --out runs/coco
+    """
+
+    suite: Literal["sif2jax", "coco"] = "sif2jax"
+    """sif2jax (CUTEst) or coco (BBOB by central differences; a start is an instance)."""
+    methods: str = "l_bfgs_b,adam,optimus,optimus_safeguarded"
+    """bfgs, l_bfgs_b, optax_lbfgs, adam, momentum (one rate for all), and learned ones as in
+    bench classical."""
+    problems: str = "all"
+    """Names with commas between."""
+    least_dim: int = 2
+    """Fewest variables."""
+    most_dim: int = 100
+    """Most variables."""
+    model: str = "optimus-standin"
+    """Weights of the optimus methods: a name, a file, a run directory, or untrained."""
+    adafactor_model: str = "adafactor-mlp-standin"
+    """Weights of adafactor_mlp, likewise."""
+    starts: int = 1
+    """Starts per problem; the first is the suite's own."""
+    steps: int = 200
+    """Evaluations per start."""
+    seed: int = 0
+    """Of the other starts."""
+    out: Path = Path("runs/suite")
+    """Where results.csv, tables and profiles go."""
+
+    def run(self) -> int:
+        """Exit code of the benchmark."""
+        from optimus.bench import plan, suite
+
+        options = dict(vars(self))
+        plan.register_learned(options.pop("model"), options.pop("adafactor_model"))
+        return suite.main(**options)
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Copies the reads of the test set that benchmarks logged into the card of weights.
+
+    Example, for maintainers, before weights are shipped:
+
+      optimus bench reads --weights NAME.safetensors --logs runs/paper/test_reads.jsonl
+    """
+
+    weights: Path
+    """NAME.safetensors with its card NAME.json beside it, or the folder of both."""
+    logs: str
+    """OUT/test_reads.jsonl of each benchmark, with commas between."""
+
+    def run(self) -> int:
+        """Exit code: 0."""
+        from optimus.bench import reads
+
+        own, others = reads.add_to_card(self.weights, self.logs.split(","))
+        print(f"{self.weights}: {own} reads logged; {others} of other weights of the same run")
+        return 0
 
 
 @dataclass(frozen=True)
@@ -136,12 +207,25 @@ class Throughput:
       optimus bench throughput --loss physics             1 s of motion, 840 controls
       optimus bench throughput --loss physics --seconds 0.25 --threads 1,2,4
       optimus bench throughput --meta --n 20 --lanes 40
+      optimus bench throughput --fleet --workers 400 --sleep 4 --json
     """
 
     loss: Literal["physics"] | None = None
     """Measure losses."""
     meta: bool = False
     """Measure meta-training."""
+    fleet: bool = False
+    """Measure the real distributed program with workers that only sleep: see docs/fleet.md."""
+    workers: int = 400
+    """Fleet: how many workers, 100 in a process."""
+    sleep: float = 4.0
+    """Fleet: seconds of each evaluation."""
+    actors: int = 1
+    """Fleet: how many actors."""
+    measure: float = 60.0
+    """Fleet: seconds of steady state that are measured."""
+    json: bool = False
+    """Fleet: print one JSON object."""
     n: int = 10
     """Meta: N of the tasks, at least 4."""
     lanes: int = 20
@@ -157,12 +241,17 @@ class Throughput:
 
     def run(self) -> int:
         """Exit code of the benchmark."""
+        if self.fleet:
+            from launch import fleet_bench
+
+            size = (self.workers, self.sleep, self.actors)
+            return fleet_bench.main(*size, self.measure, self.json, self.out)
         if self.meta:
             from optimus.fused import throughput as meta
 
             return meta.main(self.n, self.lanes, self.seconds, self.out)
         if self.loss is None:
-            raise ValueError("bench throughput: say what to measure: --loss physics, or --meta")
+            raise ValueError("bench throughput: want --loss physics, --meta or --fleet")
         from workers.physics.benchmark import throughput
 
         return throughput.main(self.seconds, self.repeats, self.threads, self.out)
@@ -174,6 +263,8 @@ class Bench:
 
     which: tyro.conf.OmitArgPrefixes[
         Annotated[Classical, tyro.conf.subcommand("classical")]
+        | Annotated[Suite, tyro.conf.subcommand("suite")]
+        | Annotated[Reads, tyro.conf.subcommand("reads")]
         | Annotated[Runtime, tyro.conf.subcommand("runtime")]
         | Annotated[Physics, tyro.conf.subcommand("physics")]
         | Annotated[Throughput, tyro.conf.subcommand("throughput")]

@@ -53,8 +53,13 @@ PRESETS = {
 }
 
 
+SUITE = Preset("suite", "float64")  # of the problems that `optimus.suites` takes from elsewhere
+
+
 def preset(name: str) -> Preset:
     """A preset by name; raises `ValueError` naming the known ones."""
+    if name == SUITE.name:
+        return SUITE
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
     return PRESETS[name]
@@ -72,6 +77,8 @@ def dimension(preset_name: str, function_name: str, dim: int) -> int:
       ValueError: unknown names, or a dimension that the preset leaves out, and why.
     """
     chosen, true = preset(preset_name), function(function_name)
+    if chosen is SUITE:
+        raise ValueError(f"{preset_name} has no function {function_name!r}; see optimus.suites")
     if dim < 1:
         raise ValueError(f"the dimension must be at least 1: {dim}")
     if chosen.most_dim is not None and dim > chosen.most_dim:

@@ -186,6 +186,12 @@ def load(name_or_path: str | os.PathLike[str]) -> LearnedOptimizer:
     raise WeightsError(f"no weights named {str(name_or_path)!r}, nor such a path; names: {names}")
 
 
+def card_path(path: str | os.PathLike[str]) -> Path:
+    """Where the card of weights that `save` wrote to `path` lies."""
+    target = Path(path)
+    return (target if target.suffix == _SUFFIX else target / _FOLDER_NAME).with_suffix(".json")
+
+
 def shipped() -> tuple[str, ...]:
     """Names of the weights inside the package."""
     return tuple(sorted(path.stem for path in SHIPPED.glob(f"*{_SUFFIX}")))

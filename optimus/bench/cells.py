@@ -19,6 +19,7 @@ import numpy as np
 
 from optimus import presets
 from optimus.bench import storage
+from optimus.bench.sources import Source
 from optimus.bench.storage import Row
 from optimus.presets import Problem
 from optimus.rivals import RunAll
@@ -46,6 +47,7 @@ class Method:
       weights_hash: of learned methods; part of the hash.
       most_dim: largest dimension it is run in, where there is one.
       precision: of its own arithmetic where that is not the preset's.
+      sources: of learned methods: weights by the group of functions they score, or under "".
     """
 
     name: str
@@ -54,6 +56,7 @@ class Method:
     weights_hash: str = ""
     most_dim: int | None = None
     precision: str = ""
+    sources: Mapping[str, Source] = field(default_factory=dict)
 
     def decides(self) -> dict[str, Any]:
         """What of the method decides the numbers of its cells; JSON values."""
@@ -61,7 +64,8 @@ class Method:
 
 
 @functools.cache
-def _versions() -> Mapping[str, str]:
+def versions() -> Mapping[str, str]:
+    """Of the libraries that decide numbers; part of the hash."""
     return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
@@ -83,7 +87,7 @@ class Cell:
         return asdict(self) | {
             "schema": SCHEMA,
             "preset": asdict(presets.preset(self.preset)),
-            "libraries": dict(_versions()),
+            "libraries": dict(versions()),
             **({"revision": revision} if revision else {}),
         }
 
@@ -125,7 +129,7 @@ def row(cell: Cell, method: Method, problem: Problem, f0: float, trace: Trace) -
     )
 
 
-def _padded(arrays: Sequence[np.ndarray]) -> np.ndarray:
+def padded(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """`[S, longest, ...]`, each continued with its last value."""
     longest = max(len(array) for array in arrays)
     return np.stack([array[np.minimum(np.arange(longest), len(array) - 1)] for array in arrays])
@@ -148,15 +152,15 @@ def compute(cell: Cell, method: Method) -> tuple[list[Row], dict[str, np.ndarray
         for problem, f0, trace in zip(problems, values, traces, strict=True)
     ]
     arrays = {
-        "best": _padded([trace.best for trace in traces]),
-        "best_by_iteration": _padded([trace.best_by_iteration for trace in traces]),
-        "iterates": _padded([trace.iterates for trace in traces]),
+        "best": padded([trace.best for trace in traces]),
+        "best_by_iteration": padded([trace.best_by_iteration for trace in traces]),
+        "iterates": padded([trace.iterates for trace in traces]),
         "n_f": np.asarray([trace.n_f for trace in traces]),
         "non_finite": np.asarray([trace.non_finite for trace in traces]),
     }
     paths = [trace.path for trace in traces if trace.path is not None]
     if len(paths) == len(traces):
-        arrays["path"] = _padded(paths)
+        arrays["path"] = padded(paths)
     return rows, arrays
 
 

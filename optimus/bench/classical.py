@@ -8,6 +8,7 @@ writes
                         cells of the preset in OUT, those of earlier calls too (see `gather`)
     OUT/cells/          a file per cell; what is there is not computed again
     OUT/traces/         best-so-far by evaluation and by iteration, and iterates, as npz
+    OUT/test_reads.jsonl   a line whenever weights are about to be scored (see `reads`)
     OUT/table4.md ...   what `report` makes of them
 """
 
@@ -24,9 +25,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from optimus import presets
-from optimus.bench import cells, gather
+from optimus.bench import cells, gather, reads, sources
 from optimus.bench.cells import COLUMNS, Row
-from optimus.bench.plan import DEFAULT_METHODS, DIMS, METHODS, dimensions, names, plan_cells
+from optimus.bench.plan import (
+    DEFAULT_METHODS,
+    DIMS,
+    METHODS,
+    dimensions,
+    method_names,
+    names,
+    plan_cells,
+)
 from optimus.checkpoint import write_atomically
 from optimus.functions import FUNCTIONS
 
@@ -61,6 +70,7 @@ def run(
     seed: int,
     out: Path,
     console: Console | None = None,
+    arm: str = "",
 ) -> Result:
     """Computes what is not yet there and writes `out/results.csv` with all that is.
 
@@ -68,11 +78,12 @@ def run(
     are written, and the same call goes on from there.
 
     Raises:
-      ValueError: unknown names, or numbers that make no benchmark.
+      ValueError: unknown names, numbers that make no benchmark, or weights that may not be scored
+        on a function (`sources.check` with `arm`).
     """
     presets.preset(preset)
     functions = names(functions, FUNCTIONS, "function")
-    methods = names(methods, METHODS, "method")
+    methods = method_names(methods)
     if starts < 1 or steps < 1 or seed < 0:
         raise ValueError(f"need starts >= 1, steps >= 1, seed >= 0: {starts}, {steps}, {seed}")
     if starts > presets.TUNING_START:
@@ -80,7 +91,11 @@ def run(
     planned, left_out = plan_cells(preset, functions, dims, methods, starts, steps, seed)
     if not planned:
         raise ValueError("nothing to run: " + "; ".join(left_out))
+    for name in methods:
+        seen = dict.fromkeys(cell.function for cell in planned if cell.method == name)
+        sources.check(name, METHODS[name].sources, seen, arm)
     out.mkdir(parents=True, exist_ok=True)
+    reads.note_cells(out, planned, METHODS)
     failed: list[str] = []
     computed = cached = non_finite = 0
     bar = Progress(
@@ -144,6 +159,7 @@ def main(
     out: str | Path = "runs/classical",
     figures: bool = True,
     console: Console | None = None,
+    arm: str = "",
 ) -> int:
     """Runs the benchmark and writes the report; 0, or 1 where a cell failed.
 
@@ -158,12 +174,13 @@ def main(
         preset,
         names(functions, FUNCTIONS, "function"),
         dimensions(dims),
-        names(methods, METHODS, "method"),
+        method_names(methods),
         starts,
         steps,
         seed,
         out,
         console,
+        arm,
     )
     for line in result.left_out:
         console.print(f"left out: {line}", highlight=False, markup=False)
@@ -181,6 +198,8 @@ def main(
             " weights or versions",
             highlight=False,
         )
+    for method, said in reads.said(result.rows, out).items():
+        console.print(f"{method}: {said}", highlight=False, markup=False)
     for path in report.write(result.rows, out, result.traces, figures):
         console.print(f"wrote {path}", highlight=False)
     return 1 if result.failed else 0

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterable, Sequence
 
-import jax
-
-from optimus import presets, rules, weights
+from optimus import presets
+from optimus.bench import models
 from optimus.bench.cells import Cell, Method
 from optimus.rivals import LEARNED, RIVALS
-from optimus.weights import LearnedOptimizer
 
 DIMS = (2, 10, 20, 50, 100, 250, 500, 1000)
 DEFAULT_METHODS = ("bfgs", "l_bfgs_b", "adam", "momentum", "return_zero")
-UNTRAINED = "untrained"  # in place of a model: random weights of the default architecture, key 0
 STAND_INS = {"optimus": "optimus-standin", "adafactor_mlp": "adafactor-mlp-standin"}  # by kind
 # More methods come in by `register`, those of `LEARNED` by `register_learned`, which knows with
 # which weights. `bfgs` is `bfgs_quadratic` where N is large.
@@ -29,40 +25,38 @@ def register(method: Method) -> None:
     METHODS[method.name] = method
 
 
-def model_of(kind: str, name_or_path: str | os.PathLike[str]) -> tuple[LearnedOptimizer, str]:
-    """A model of the given kind, and what the column `weights_hash` says of it: its fingerprint,
-    preceded by "untrained:" where it is.
-
-    Raises:
-      ValueError: there is no such model, or it is of another kind; in one line.
-    """
-    if str(name_or_path) == UNTRAINED:
-        config = rules.RULES[kind].config_type()
-        params = rules.rule_of(config).init_params(config, jax.random.PRNGKey(0))
-        model = LearnedOptimizer(config, params, {"what": "untrained"})
-        return model, f"{UNTRAINED}:{model.fingerprint}"
-    model = weights.load(name_or_path)
-    if model.kind != kind:
-        raise ValueError(f"{name_or_path} holds weights of {model.kind}, need {kind}")
-    return model, model.fingerprint
-
-
 def register_learned(
     model: str | os.PathLike[str] = STAND_INS["optimus"],
     adafactor_model: str | os.PathLike[str] = STAND_INS["adafactor_mlp"],
 ) -> None:
-    """Makes the methods of `LEARNED` known, with these weights; see `model_of`.
+    """Makes the methods of `LEARNED` known, with these weights; see `models`.
 
     The command line does this first; in Python it comes before `classical.main`.
     """
-    found = {
-        "optimus": model_of("optimus", model),
-        "adafactor_mlp": model_of("adafactor_mlp", adafactor_model),
-    }
-    for name, run_all in LEARNED.items():
-        kind = name if name in found else "optimus"
-        chosen, weights_hash = found[kind]
-        register(Method(name, functools.partial(run_all, model=chosen), weights_hash=weights_hash))
+    chosen = {"optimus": model, "adafactor_mlp": adafactor_model}
+    for name in LEARNED:
+        register(models.method_of(name, chosen[models.kind_of(name)]))
+
+
+def method_names(text: str | Iterable[str]) -> tuple[str, ...]:
+    """Like `names` for methods; those of `models`, with a colon, are loaded and registered.
+
+    Raises:
+      ValueError: unknown names, weights that cannot be used, or different weights of one name.
+    """
+    if text == "all":
+        return names(text, METHODS, "method")
+    found: dict[str, str] = {}
+    for entry in text.split(",") if isinstance(text, str) else text:
+        entry = entry.strip()
+        if ":" not in entry or (entry in METHODS and not isinstance(text, str)):
+            found |= dict.fromkeys(names((entry,), METHODS, "method"), "")
+            continue
+        for method in models.methods_of(entry):
+            if found.setdefault(method.name, method.weights_hash) != method.weights_hash:
+                raise ValueError(f"two different weights would both be called {method.name}")
+            register(method)
+    return tuple(found)
 
 
 def names(text: str | Iterable[str], known: Iterable[str], what: str) -> tuple[str, ...]:

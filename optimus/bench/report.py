@@ -1,6 +1,7 @@
 """What the benchmark shows: Table 4 beside the print, profiles, figures. Every picture has a CSV.
 
 OUT/table4.md, table4.csv     mean ± standard error, the printed value, agreement, verdict
+OUT/verdict.md, verdict.csv   counts of learned methods, against the print or their rivals
 OUT/per_function.png          Fig. 5, mean against N (from table4.csv)
 OUT/profiles.csv, .png        Dolan-Moré for τ = 1e-1, 1e-3, 1e-6; data profiles; value profile
 OUT/fig4.csv, .png            Fig. 4, loss against evaluations on Rosenbrock
@@ -13,15 +14,16 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from optimus import presets
 from optimus.bench import paper_figures as paper
-from optimus.bench import profiles, verdict
+from optimus.bench import profiles, reads, verdict, verdict_table
 from optimus.bench.cells import TOLERANCES
+from optimus.bench.labels import printed_as
 from optimus.bench.storage import Row
 from optimus.bench.table import markdown
 from optimus.checkpoint import write_atomically
@@ -50,7 +52,7 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
         cells.setdefault(key, []).append(value if np.isfinite(value) else np.inf)
     summary = []
     for (preset, function, dim, method), values in cells.items():
-        reference = verdict.printed().get((function, dim, method))
+        reference = verdict.printed().get((function, dim, printed_as(method)))
         line: Row = dict.fromkeys(TABLE_COLUMNS)
         line |= dict(preset=preset, function=function, dim=dim, method=method, starts=len(values))
         with np.errstate(invalid="ignore"):
@@ -90,9 +92,9 @@ def profile_rows(rows: Sequence[Row]) -> list[Row]:
     return found
 
 
-def _csv(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> Path:
+def _csv(path: Path, columns: Iterable[str], rows: Sequence[Row]) -> Path:
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_atomically(path, text.getvalue())
@@ -118,6 +120,10 @@ def write(
     loss, paths = paper.evaluation_rows(traces), paper.path_rows(traces)
     write_atomically(out / "table4.md", markdown(summary))
     written = [out / "table4.md"]
+    judged = verdict_table.verdict_rows(rows, summary, reads.said(rows, out))
+    if judged:
+        write_atomically(out / "verdict.md", verdict_table.markdown(judged))
+        written += [out / "verdict.md", _csv(out / "verdict.csv", judged[0].keys(), judged)]
     for name, columns, content in (
         ("table4.csv", TABLE_COLUMNS, summary),
         ("profiles.csv", PROFILE_COLUMNS, lines),

@@ -78,6 +78,11 @@ def load(out: Path, name: str) -> Stored | None:
         return None
 
 
+def exists(out: Path, name: str) -> bool:
+    """Whether a cell is stored, damaged or not."""
+    return (out / "cells" / f"{name}.json").is_file()
+
+
 def trace_path(out: Path, name: str) -> Path:
     """Where the arrays of a cell lie."""
     return out / "traces" / f"{name}.npz"

@@ -23,6 +23,7 @@ from optimus.rivals import (
     learned,
     multistart,
     optax_lbfgs,
+    safeguarded,
     scipy_methods,
 )
 from optimus.rivals.trace import Trace
@@ -61,4 +62,5 @@ LEARNED: dict[str, RunAll] = {
     "optimus": learned.run_all,
     "adafactor_mlp": learned.run_all,
     "multistart_optimus": learned.multistart_all,
+    "optimus_safeguarded": safeguarded.run_all,
 }

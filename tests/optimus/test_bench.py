@@ -416,5 +416,5 @@ def test_problems_that_a_method_lacks_are_left_out_of_profiles():
 
 
 def test_padding_keeps_the_last_value():
-    padded = cells._padded([np.array([3.0, 1.0]), np.array([5.0])])
+    padded = cells.padded([np.array([3.0, 1.0]), np.array([5.0])])
     np.testing.assert_array_equal(padded, [[3.0, 1.0], [5.0, 5.0]])

@@ -117,7 +117,7 @@ def test_shipped_weights_load_and_say_what_they_are(name, monkeypatch, tmp_path)
     monkeypatch.chdir(tmp_path)
     model = optimus.load(name)
     assert model is weights.load(name)  # once a process
-    for key in ("what", "trained_on", "training", "command"):
+    for key in ("what", "arm", "trained_on", "training", "command"):
         assert model.card[key]
     assert (weights.SHIPPED / f"{name}.safetensors").stat().st_size < 1_000_000
     with pytest.raises(WeightsError, match="holds no weights"):
