@@ -57,25 +57,38 @@ class Comparison:
         )
 
 
-def _losses(config: TrainConfig, theta: np.ndarray, pool: LossPool | None) -> np.ndarray:
-    """Meta-losses `[tasks, steps]`; a task that diverged counts the cap from there on."""
+def losses(
+    config: TrainConfig,
+    theta: np.ndarray,
+    pool: LossPool | None,
+    stop: threading.Event | None = None,
+) -> np.ndarray:
+    """Meta-losses `[tasks, steps]`; a task that diverged counts the cap from there on.
+
+    `config` comes from `held_out`. Raises `Stopped` when `stop` is set.
+    """
     tasks, steps = config.evaluation.tasks, config.evaluation.steps
     unroll = roles.make_unroll(config, pool, signs=1)
     weights = jnp.broadcast_to(jnp.asarray(theta), (tasks, 1, theta.size))
-    (window,) = drive([unroll.window(weights, None, range(tasks), steps)], threading.Event())
+    generator = unroll.window(weights, None, range(tasks), steps)
+    (window,) = drive([generator], stop or threading.Event())
     return np.where(window.mask, window.losses[:, 0], meta_loss.CAP)
+
+
+def held_out(config: TrainConfig) -> TrainConfig:
+    """The configuration with the evaluation's seed and split: tasks of no training episode."""
+    task = config.task
+    if isinstance(task, PhysicsTask):
+        task = dataclasses.replace(task, split=config.evaluation.split)
+    return dataclasses.replace(config, seed=config.evaluation.seed, task=task)
 
 
 def compare(config: TrainConfig, start: np.ndarray, end: np.ndarray) -> Comparison:
     """Unrolls both sets of weights, float32 `[P]`, on the evaluation set of this configuration."""
-    evaluation = config.evaluation
-    task = config.task
-    if isinstance(task, PhysicsTask):
-        task = dataclasses.replace(task, split=evaluation.split)
-    held_out = dataclasses.replace(config, seed=evaluation.seed, task=task)
-    pool = make_pool(held_out)
+    evaluation, chosen = config.evaluation, held_out(config)
+    pool = make_pool(chosen)
     try:
-        before, after = (_losses(held_out, theta, pool) for theta in (start, end))
+        before, after = (losses(chosen, theta, pool) for theta in (start, end))
     finally:
         if pool is not None:
             pool.close()

@@ -1,9 +1,10 @@
 """Checkpoints: a folder per step, complete or absent, never half there, never a pickle.
 
     checkpoints/<step>/state.safetensors   arrays by name
-    checkpoints/<step>/manifest.json       step, hashes, versions, anything small
-    checkpoints/LATEST                     name of the newest complete folder
-    checkpoints/BEST                       name of the one that validates best, if the run does that
+    checkpoints/<step>/manifest.json       step, sha256, time, config hash, metrics, code, libraries
+    checkpoints/LATEST                     name of the folder to resume from
+    checkpoints/BEST                       name of the one that evaluates best
+    checkpoints/HELD                       name of the one that is being evaluated: it stays
 
 A folder is written under a temporary name, synced, then renamed; `LATEST` is replaced only after
 that, so a crash or a full disk at any moment leaves the previous one in force. Every load checks
@@ -17,6 +18,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,12 +29,20 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-STATE, MANIFEST, LATEST = "state.safetensors", "manifest.json", "LATEST"
-BEST = "BEST"
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be written or used; the message is one line."""
+from optimus import checkpoint_manifest
+from optimus.checkpoint_files import BEST as BEST
+from optimus.checkpoint_files import LATEST as LATEST
+from optimus.checkpoint_files import MANIFEST as MANIFEST
+from optimus.checkpoint_files import STATE as STATE
+from optimus.checkpoint_files import CheckpointError as CheckpointError
+from optimus.checkpoint_files import named_step, sync
+from optimus.checkpoint_files import write_atomically as write_atomically
+from optimus.checkpoint_retention import best_step as best_step
+from optimus.checkpoint_retention import hold as hold
+from optimus.checkpoint_retention import latest_step as latest_step
+from optimus.checkpoint_retention import mark_best as mark_best
+from optimus.checkpoint_retention import prune
+from optimus.checkpoint_retention import steps as steps
 
 
 @dataclass(frozen=True)
@@ -45,32 +55,13 @@ class Checkpoint:
     path: Path
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces a small text file so that a reader sees the old or the new text, nothing else."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        temporary.write_text(text)
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def save(
     folder: Path,
     step: int,
     arrays: Mapping[str, np.ndarray],
     manifest: Mapping[str, Any],
     keep: int | None = None,
+    keep_every: int | None = None,
 ) -> Path:
     """Writes `folder/<step>` and points `LATEST` at it.
 
@@ -78,8 +69,10 @@ def save(
       folder: the run's `checkpoints` directory, made if missing.
       step: updates done.
       arrays: what to save, C order.
-      manifest: JSON values added to step and sha256.
-      keep: how many newest folders stay (step 0 and the best always do); None keeps all.
+      manifest: JSON values added to step, sha256, time, code and libraries.
+      keep: how many newest folders stay (step 0, the best and the one under evaluation always do);
+        None keeps all.
+      keep_every: folders whose step is a multiple of it stay too; None or 0: no such rule.
 
     Raises:
       CheckpointError: the disk refused; what was there before is untouched.
@@ -92,15 +85,16 @@ def save(
         contiguous = {name: np.array(value, order="C") for name, value in arrays.items()}
         data = safetensors.numpy.save(contiguous)
         (temporary / STATE).write_bytes(data)
-        content = {**manifest, "step": step, "sha256": hashlib.sha256(data).hexdigest()}
+        content = checkpoint_manifest.describe(manifest, time.time(), len(data))
+        content |= {"step": step, "sha256": hashlib.sha256(data).hexdigest()}
         (temporary / MANIFEST).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
         for name in (STATE, MANIFEST):
-            _sync(temporary / name)
-        _sync(temporary)
+            sync(temporary / name)
+        sync(temporary)
         if final.exists():  # the same step again, after a fallback to an older checkpoint
             os.replace(final, aside)
         os.replace(temporary, final)
-        _sync(folder)
+        sync(folder)
         write_atomically(folder / LATEST, f"{step}\n")
     except OSError as error:
         if aside.exists() and not final.exists():
@@ -111,58 +105,29 @@ def save(
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _prune(folder, step, keep)
+    prune(folder, step, keep, keep_every)
     return final
 
 
-def _prune(folder: Path, newest: int, keep: int | None) -> None:
-    for leftover in folder.glob(".*"):
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                leftover.unlink()
-    if keep is not None:
-        # Folders past `newest` are damaged ones that were passed over: they count as nothing.
-        best = best_step(folder)
-        for step in [step for step in steps(folder) if 0 < step <= newest][:-keep]:
-            if step == best:
-                continue
-            shutil.rmtree(folder / str(step), ignore_errors=True)
-
-
-def mark_best(folder: Path, step: int) -> None:
-    """Points `BEST` at a checkpoint, which then stays."""
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of one checkpoint folder, its state unread; raises `CheckpointError`."""
     try:
-        write_atomically(folder / BEST, f"{step}\n")
-    except OSError as error:
-        raise CheckpointError(f"cannot write {folder / BEST}: {error.strerror or error}") from error
-
-
-def best_step(folder: Path) -> int | None:
-    """The step that `BEST` names; None where there is none."""
-    try:
-        return int((folder / BEST).read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def steps(folder: Path) -> list[int]:
-    """Steps that have a folder, ascending, damaged ones included."""
-    if not folder.is_dir():
-        return []
-    return sorted(int(p.name) for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
+        manifest = json.loads((path / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {path} is incomplete: {error}") from None
+    problem = checkpoint_manifest.problem(manifest)
+    if problem:
+        raise CheckpointError(f"checkpoint {path}: {MANIFEST} {problem}")
+    return dict(manifest)
 
 
 def load(path: Path) -> Checkpoint:
     """Loads one checkpoint folder; raises `CheckpointError` when any part of it is damaged."""
+    manifest = read_manifest(path)
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
         data = (path / STATE).read_bytes()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise CheckpointError(f"checkpoint {path} is incomplete: {error}") from None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("step"), int):
-        raise CheckpointError(f"checkpoint {path}: {MANIFEST} names no step")
     if hashlib.sha256(data).hexdigest() != manifest.get("sha256"):
         raise CheckpointError(f"checkpoint {path} is damaged: sha256 of {STATE} does not match")
     try:
@@ -173,17 +138,23 @@ def load(path: Path) -> Checkpoint:
 
 
 def load_latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest checkpoint that verifies.
+    """The checkpoint that `LATEST` names, or else the newest that verifies.
 
     Returns:
-      The checkpoint, or None when there is none at all, and one line for each newer one that had to
-      be passed over.
+      The checkpoint, or None when there is none at all, and one line for each that had to be passed
+      over. A complete folder that `LATEST` does not name yet, of a save that was killed, is older
+      work done again: it is no problem, and no line.
 
     Raises:
       CheckpointError: there are checkpoints and none can be used.
     """
     problems: list[str] = []
-    for step in reversed(steps(folder)):
+    named, there = named_step(folder, LATEST), steps(folder)
+    if named is not None and named not in there and there:
+        problems.append(f"{folder / LATEST} names {named}, which is not there")
+    if named in there:
+        there = [step for step in there if step != named] + [named]  # last: the first to be tried
+    for step in reversed(there):
         try:
             return load(folder / str(step)), problems
         except CheckpointError as error:

@@ -1,4 +1,8 @@
-"""Metrics as JSON lines: one file per role and index, the source of truth for `watch`."""
+"""Metrics as JSON lines: one file per role and index, the source of truth for `watch`.
+
+Writing never fails a run: what a full disk refuses is counted and said in the next record that
+gets through. Reading (`optimus.metrics_files`) takes whatever a crash left behind.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,24 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from optimus.metrics_files import Follower as Follower
+from optimus.metrics_files import read as read
+from optimus.metrics_files import tail as tail
+from optimus.metrics_files import thinned as thinned
 
-def _finite(value: Any) -> Any:
+
+def finite(value: Any) -> Any:
     """JSON has no NaN: non-finite numbers become strings, so every line stays valid JSON."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value
 
 
@@ -29,19 +38,34 @@ class MetricsWriter:
     def __init__(self, run_dir: Path, role: str, index: int = 0) -> None:
         folder = run_dir / "metrics"
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / f"{role}-{index}.jsonl"
+        path = folder / f"{role}-{index}.jsonl"
         self._started = time.monotonic()
         self._lock = threading.Lock()
-        self._file = open(self._path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115
-        if self._path.stat().st_size and not _ends_with_newline(self._path):
-            self._file.write("\n")  # a killed process left half a line: start a fresh one
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115
+        # A killed process may have left half a line: a fresh one is started.
+        self._torn = bool(path.stat().st_size) and not _ends_with_newline(path)
+        self._lost = 0
 
     def write(self, event: str, **values: Any) -> None:
-        """Adds a record: `event`, wall time (s since 1970), uptime of this process (s), values."""
+        """Adds a record: `event`, wall time (s since 1970), uptime of this process (s), values.
+
+        Where the disk refuses, the record is dropped, and the next one has the number as `lost`.
+        """
         uptime = round(time.monotonic() - self._started, 3)
         record = {"event": event, "time": round(time.time(), 3), "uptime": uptime, **values}
         with self._lock:
-            self._file.write(json.dumps(_finite(record)) + "\n")
+            if self._lost:
+                record["lost"] = self._lost
+            line = (json.dumps(finite(record)) + "\n").encode()
+            line = b"\n" + line if self._torn else line
+            try:
+                written = self._file.write(line) or 0
+            except OSError:
+                written = 0
+            if written == len(line):
+                self._torn, self._lost = False, 0
+            else:
+                self._torn, self._lost = self._torn or written > 0, self._lost + 1
 
     def close(self) -> None:
         """Closes the file."""
@@ -66,32 +90,3 @@ def _ends_with_newline(path: Path) -> bool:
     with open(path, "rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read(1) == b"\n"
-
-
-def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Records of one file in order; a half-written or damaged line is passed over."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict):
-                yield record
-
-
-def tail(path: Path, limit: int = 65536) -> list[dict[str, Any]]:
-    """Records within the last `limit` bytes of a file: bounded work however long the run."""
-    with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - limit))
-        lines = file.read().decode("utf-8", errors="replace").splitlines()
-    records = []
-    for line in lines[1:] if size > limit else lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            records.append(record)
-    return records

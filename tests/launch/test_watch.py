@@ -79,7 +79,7 @@ def write_run(run_dir: pathlib.Path, steps: int = 40, ago: float = 0.0) -> pathl
     write(run_dir, "learner", "learner_started", time=begin, version=[1, 0], resumed=False)
     learner = MetricsWriter(run_dir, "learner")
     for step in range(1, steps + 1):
-        learner.write("update", time=begin + step, **update(step))
+        learner.write("update", time=begin + step, uptime=step, **update(step))
         if step % 10 == 0:
             checkpoint = run_dir / "checkpoints" / str(step)
             checkpoint.mkdir(parents=True)
@@ -288,7 +288,7 @@ def test_without_a_terminal_a_line_now_and_then(
     lines = capsys.readouterr().out.splitlines()
     assert clock.waited == [10.0, 10.0] and len(lines) == 3
     assert "state running (local_mp)" in lines[0] and "state finished" in lines[2]
-    assert "update 40/100 (40 %), 60 s left" in lines[0] and "\x1b" not in "".join(lines)
+    assert "update 40/100 (40 %), 1/s, 60 s left" in lines[0] and "\x1b" not in "".join(lines)
 
 
 def test_ctrl_c_is_a_normal_end(tmp_path: pathlib.Path, clock: Clock) -> None:

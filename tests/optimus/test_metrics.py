@@ -1,12 +1,14 @@
 """Metrics files: valid JSON on every line, whatever a crash leaves behind."""
 
+import errno
 import io
 import json
 import math
+import os
 
 import pytest
 
-from optimus import metrics
+from optimus import metrics_files
 from optimus.metrics import MetricsWriter, read, tail
 
 
@@ -118,10 +120,46 @@ def test_the_tail_never_reads_more_than_asked(writer, path, monkeypatch):
             taken.append(len(data))
             return data
 
-    monkeypatch.setattr(metrics, "open", lambda path, mode: Counted(path, mode), raising=False)
+    opened = lambda path, mode: Counted(path, mode)  # noqa: E731
+    monkeypatch.setattr(metrics_files, "open", opened, raising=False)
     assert tail(path, limit=4096)
     assert sum(taken) == 4096
 
 
 def test_the_tail_of_nothing_is_empty(writer, path):
     assert tail(path) == [] == list(read(path))
+
+
+class Full:
+    """A file on a disk that takes `room` more bytes."""
+
+    def __init__(self, file, room):
+        self.file, self.room = file, room
+
+    def write(self, data):
+        taken = data[: self.room]
+        self.room -= len(taken)
+        if not taken:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return self.file.write(taken)
+
+    def close(self):
+        self.file.close()
+
+
+@pytest.mark.parametrize("room", [0, 1, 30, 100_000])
+def test_a_full_disk_harms_no_run_and_is_counted(writer, path, room):
+    writer.write("before")
+    real = writer._file
+    writer._file = Full(real, room)
+    for _ in range(3):
+        writer.write("during", text="x" * 40)
+    writer._file = real
+    writer.write("after")
+    writer.write("later")
+    records = list(read(path))
+    if room == 100_000:
+        assert [r["event"] for r in records] == ["before"] + ["during"] * 3 + ["after", "later"]
+    else:
+        assert [r["event"] for r in records] == ["before", "after", "later"]
+        assert [r.get("lost") for r in records] == [None, 3, None]

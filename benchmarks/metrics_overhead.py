@@ -1,0 +1,115 @@
+"""What metrics cost a run: share of the learner's time, and what watching and reporting take.
+
+    python -m benchmarks.metrics_overhead [--updates 200] [--repeats 3]
+
+Share: the learner's loop on the `smoke` configuration, in process, with a writer that is timed from
+within. Smoke's updates are the shortest there are, so any other run's share is smaller. As a check
+from outside the same runs are repeated with a writer that does nothing, interleaved, and the ratio
+of their times is printed; on a shared machine that ratio is noise around the share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from launch import environment
+
+environment.apply()
+
+from launch import configs, inprocess  # noqa: E402
+from launch.status import read_status  # noqa: E402
+from optimus import rundir  # noqa: E402
+from optimus.config import override  # noqa: E402
+from optimus.metrics import MetricsWriter, thinned  # noqa: E402
+
+
+def _run(updates: int, mode: str) -> tuple[float, float, int]:
+    """(s of the loop, s of them in `write`, records) of one run; `mode`: "timed" or "none"."""
+    spent, records = [0.0], [0]
+    real = MetricsWriter.write
+
+    def timed(self: MetricsWriter, event: str, **values: Any) -> None:
+        began = time.perf_counter()
+        real(self, event, **values)
+        spent[0] += time.perf_counter() - began
+        records[0] += 1
+
+    def nothing(self: MetricsWriter, event: str, **values: Any) -> None:
+        pass
+
+    MetricsWriter.write = timed if mode == "timed" else nothing  # type: ignore[method-assign]
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            changes = [f"updates={updates}", f"checkpoint_every={updates}"]
+            config = override(configs.find("smoke"), changes)
+            run_dir = Path(folder) / "run"
+            rundir.prepare(run_dir, config)
+            began = time.perf_counter()
+            inprocess.run(config, run_dir, threading.Event(), lambda _: None)
+            return time.perf_counter() - began, spent[0], records[0]
+    finally:
+        MetricsWriter.write = real  # type: ignore[method-assign]
+
+
+def _huge(megabytes: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        run_dir = Path(folder)
+        (run_dir / "config.json").write_text("{}")
+        writer = MetricsWriter(run_dir, "learner")
+        for step in range(20_000):
+            writer.write(
+                "update", step=step, meta_loss=-0.1, seconds=1.0, waiting=0.5, epoch=1,
+                evaluations=80 * step, refused={"stale": 1}, accepted=20 * step,
+            )  # fmt: skip
+        writer.close()
+        path = run_dir / "metrics" / "learner-0.jsonl"
+        block = path.read_bytes()
+        with open(path, "ab") as file:
+            while file.tell() < megabytes << 20:
+                file.write(block)
+        size = os.path.getsize(path) / 2**20
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        began = time.perf_counter()
+        read_status(run_dir)
+        looked = time.perf_counter() - began
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        print(f"watch at {size:.0f} MiB: {1e3 * looked:.1f} ms a look, +{grown / 1024:.1f} MiB")
+        began = time.perf_counter()
+        kept = thinned(path, "update")
+        seconds = time.perf_counter() - began
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        print(f"a report's curve out of it: {seconds:.1f} s, {len(kept)} points, "
+              f"+{grown / 1024:.1f} MiB")  # fmt: skip
+
+
+def main() -> None:
+    """Prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--updates", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--megabytes", type=int, default=1024)
+    chosen = parser.parse_args()
+    _run(10, "none")  # compiles
+    shares, ratios = [], []
+    for _ in range(chosen.repeats):
+        seconds, spent, records = _run(chosen.updates, "timed")
+        without, _, _ = _run(chosen.updates, "none")
+        shares.append(spent / seconds)
+        ratios.append(seconds / without)
+        each = f"{1e6 * spent / records:.0f} us each, {spent / seconds:.3%} of the loop"
+        print(f"{records} records in {seconds:.2f} s: {each}; "
+              f"with / without writing {seconds / without:.3f}")  # fmt: skip
+    print(json.dumps({"share": max(shares), "ratios": ratios, "updates": chosen.updates}))
+    _huge(chosen.megabytes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""The evaluator: a role that judges each new checkpoint and moves `BEST`.
+
+It talks to nobody: it reads the run directory and writes `eval.jsonl`, `checkpoints/BEST` and its
+own metrics. When checkpoints come faster than it can judge them it takes the newest and says which
+ones it skipped. Killed at any moment it goes on where it was: what counts is in `eval.jsonl`, and a
+checkpoint that has killed it twice is written down as failed.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from launch import evaluate_records as records
+from launch.evaluate_suites import Plan, evaluate
+from optimus import checkpoint, weights
+from optimus.config import TrainConfig
+from optimus.metrics import MetricsWriter, heartbeat, tail
+from optimus.wire import Stopped
+
+POLL = 1.0  # s between looks at the directory
+ATTEMPTS = 2  # of one checkpoint, when the process dies while evaluating it
+
+
+def run(
+    config: TrainConfig, run_dir: Path, stop: threading.Event, plan: Plan | None = None
+) -> None:
+    """Judges checkpoints until `stop`; the one under way is then left, and taken again next time.
+
+    Never raises for a bad checkpoint: that is a record with an "error".
+    """
+    evaluator = Evaluator(config, run_dir, stop, plan or Plan())
+    over = threading.Event()
+    beat = threading.Thread(target=heartbeat, args=(evaluator, over.wait), daemon=True)
+    beat.start()
+    try:
+        while not stop.is_set():
+            if not evaluator.step():
+                stop.wait(POLL)
+    finally:
+        over.set()
+        beat.join(timeout=5.0)
+        evaluator.close()
+
+
+class Evaluator:
+    """One life of the role.
+
+    Args:
+      config: the run's configuration. run_dir: where it lives. stop: ends an evaluation.
+      plan: what is evaluated. say: takes lines for people.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        run_dir: Path,
+        stop: threading.Event,
+        plan: Plan,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._config, self._run_dir, self._stop, self._plan = config, run_dir, stop, plan
+        self._say, self._doing = say, ""
+        self._protocol = plan.protocol(config)
+        self._folder = run_dir / "checkpoints"
+        self._metrics = MetricsWriter(run_dir, "evaluator")
+        self._busy = 0.0
+        self._done = 0
+
+    def step(self) -> bool:
+        """Judges the newest checkpoint that has not been; False when there is none or on stop."""
+        known = {r["step"] for r in self._known()}
+        self._move_best()  # a life before this one may have ended before it could
+        waiting = [step for step in checkpoint.steps(self._folder) if step > max(known, default=-1)]
+        if not waiting:
+            return False
+        *skipped, step = waiting
+        began = time.monotonic()
+        try:
+            found = self._judge(step)
+        except Stopped:
+            return False
+        if found is None:
+            return False
+        records.append(self._run_dir, {"step": step, **found, "skipped": skipped})
+        self._busy, self._done = self._busy + time.monotonic() - began, self._done + 1
+        self._doing = ""
+        self._move_best()
+        self.report()
+        return True
+
+    def _known(self) -> list[dict[str, Any]]:
+        found = records.evaluations(self._run_dir)
+        return [record for record in found if record.get("protocol") == self._protocol]
+
+    def _judge(self, step: int) -> dict[str, Any] | None:
+        """A record; None when the checkpoint went while it was being opened."""
+        path, failed = self._folder / str(step), {"score": math.inf, "protocol": self._protocol}
+        if self._attempts(step) >= ATTEMPTS:
+            error = f"the evaluator died {ATTEMPTS} times on it"
+            return {"time": round(time.time(), 3), "error": error, **failed}
+        self._metrics.write("begin", step=step)
+        try:
+            checkpoint.hold(self._folder, step)
+            model = weights.load(path)
+            return evaluate(model, self._config, self._plan, self._stop, self._show)
+        except Stopped:
+            self._metrics.write("left", step=step)
+            raise
+        except Exception as error:  # one bad checkpoint must not end the role
+            if not path.is_dir():  # pruned before it was held: there is a newer one
+                self._metrics.write("left", step=step)
+                return None
+            words = f"{type(error).__name__}: {error}".splitlines()[0]
+            return {"time": round(time.time(), 3), "error": words, **failed}
+
+    def _attempts(self, step: int) -> int:
+        path = self._run_dir / "metrics" / "evaluator-0.jsonl"
+        mine = [r.get("event") for r in tail(path) if r.get("step") == step]
+        return mine.count("begin") - mine.count("left")
+
+    def _show(self, doing: str) -> None:
+        self._doing = doing
+        self._say(doing)
+
+    def _move_best(self) -> None:
+        try:
+            records.move_best(self._run_dir, self._protocol)
+        except checkpoint.CheckpointError as error:
+            self._metrics.write("problem", text=str(error))
+
+    def report(self) -> None:
+        """Writes one metrics record."""
+        self._metrics.write(
+            "alive", evaluated=self._done, busy_seconds=round(self._busy, 3), doing=self._doing
+        )
+
+    def close(self) -> None:
+        """Closes its metrics file."""
+        self._metrics.close()

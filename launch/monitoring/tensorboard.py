@@ -1,0 +1,130 @@
+"""TensorBoard events out of a run's JSON lines, while it runs or afterwards; no TensorFlow.
+
+The events are a copy for the eye: RUN/tensorboard/ can be deleted, and is then written anew. The
+common clock of all roles is the learner's step. How far each file has been read is kept beside the
+events, so that a restart adds nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from launch.status_parts import Record, number
+from optimus.checkpoint import write_atomically
+from optimus.metrics import Follower
+
+FOLDER, OFFSETS = "tensorboard", "read.json"
+_EVERY = 30.0  # s between points of roles that report all the time
+_CLOCKS = ("time", "uptime", "step", "epoch", "pid", "updates", "format", "episode", "window")
+
+
+_LAST = 5.0  # s that what is left may take after `stop`
+
+
+def follow(run_dir: Path, stop: threading.Event, poll: float = 5.0) -> None:
+    """Mirrors until `stop`, and then what is left; `ModuleNotFoundError` without tensorboardX."""
+    mirror = Mirror(run_dir)
+    deadline: float | None = None
+    try:
+        while True:
+            if stop.is_set() and deadline is None:
+                deadline = time.monotonic() + _LAST
+            mirror.update()
+            if deadline is not None and (not mirror.behind or time.monotonic() > deadline):
+                return
+            if not mirror.behind:
+                stop.wait(poll)
+    finally:
+        mirror.close()
+
+
+class Mirror:
+    """Copies what is new in `metrics/*.jsonl` and `eval.jsonl` at each `update`."""
+
+    def __init__(self, run_dir: Path) -> None:
+        from tensorboardX import SummaryWriter
+
+        self._run_dir, self._folder = run_dir, run_dir / FOLDER
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # A name of its own: tensorboardX names by the second, and would overwrite.
+        suffix = f".{uuid.uuid4().hex[:8]}"
+        self._writer = SummaryWriter(str(self._folder), flush_secs=5, filename_suffix=suffix)
+        self._followers: dict[str, Follower] = {}
+        self._offsets = self._load()
+        self._step = 0
+        self._shown: dict[str, float] = {}
+        self.points = 0
+        self.behind = False
+
+    def _load(self) -> dict[str, int]:
+        try:
+            found = json.loads((self._folder / OFFSETS).read_text())
+        except (OSError, ValueError):
+            return {}
+        good = isinstance(found, dict) and all(isinstance(v, int) for v in found.values())
+        return found if good else {}
+
+    def update(self) -> None:
+        """Takes at most 1 MiB of each file, the learner's first: its step is the clock."""
+        paths = sorted(self._run_dir.glob("metrics/*.jsonl"), key=lambda p: not _is_learner(p))
+        paths.append(self._run_dir / "eval.jsonl")
+        self.behind = False
+        for path in paths:
+            name = path.stem
+            if name not in self._followers:
+                self._followers[name] = Follower(path, self._offsets.get(name, 0))
+            for record in self._followers[name].new():
+                self.behind = True
+                self._add(name, record)
+        self._writer.flush()
+        self._offsets = {name: follower.offset for name, follower in self._followers.items()}
+        write_atomically(self._folder / OFFSETS, json.dumps(self._offsets))
+
+    def _add(self, name: str, record: Record) -> None:
+        moment, step = number(record, "time"), _step(record)
+        if moment is None:
+            return
+        if name == "learner-0" and step is not None:
+            self._step = step
+        if record.get("event") == "alive":
+            if 0 <= moment - self._shown.get(name, -_EVERY) < _EVERY:
+                return
+            self._shown[name] = moment
+        for tag, value in scalars(record):
+            at = self._step if step is None else step
+            self._writer.add_scalar(f"{name}/{tag}", value, at, walltime=moment)
+            self.points += 1
+
+    def close(self) -> None:
+        """Closes the events file."""
+        self._writer.close()
+
+
+def _is_learner(path: Path) -> bool:
+    return path.stem.startswith("learner")
+
+
+def _step(record: Record) -> int | None:
+    found = number(record, "step")
+    version = record.get("version")
+    if found is None and isinstance(version, list) and len(version) == 2:
+        found = number({"step": version[1]}, "step")
+    return None if found is None else int(found)
+
+
+def scalars(record: Record, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Finite numbers of a record by name, "outer/inner" for nested ones; clocks left out."""
+    for key in record:
+        value: Any = record[key]
+        if isinstance(value, dict):
+            yield from scalars(value, f"{prefix}{key}/")
+        elif prefix or key not in _CLOCKS:
+            found = number(record, key)
+            if found is not None:
+                yield f"{prefix}{key}", float(found)

@@ -1,0 +1,1 @@
+"""`optimus report`: a run as one HTML page that needs no network."""
