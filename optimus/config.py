@@ -33,9 +33,10 @@ from optimus.config_tasks import AnalyticTask as AnalyticTask
 from optimus.config_tasks import ClassicalTask as ClassicalTask
 from optimus.config_tasks import ConfigError as ConfigError
 from optimus.config_tasks import PhysicsTask as PhysicsTask
+from optimus.config_tasks import ServedTask as ServedTask
 from optimus.config_tasks import require, require_positive
 
-Task = AnalyticTask | PhysicsTask | ClassicalTask
+Task = AnalyticTask | PhysicsTask | ServedTask | ClassicalTask
 LearnedRule = OptimizerConfig | AdafactorMlpConfig
 
 
@@ -70,11 +71,11 @@ class TrainConfig:
             self.max_staleness is None or self.max_staleness >= 0,
             f"max_staleness: got {self.max_staleness}, want >= 0 or null",
         )
-        if isinstance(self.task, PhysicsTask):
+        if self.served:
             require(
                 self.layout.workers >= self.layout.actors,
                 f"layout.workers: got {self.layout.workers} for {self.layout.actors} actors, want "
-                "at least one physics worker per actor",
+                "at least one loss worker per actor",
             )
         total = sum(phase.updates for phase in self.phases)
         require(
@@ -83,6 +84,17 @@ class TrainConfig:
         )
         if self.synchronous:
             require_one_sample_per_lane(self.meta, self.layout)
+        guided = any(phase.estimator.guide for phase in self.schedule)
+        require(
+            not guided or isinstance(self.task, ClassicalTask),
+            "estimator.guide: got a weight, want 0 but with task.kind 'classical', whose "
+            "minimisers are known",
+        )
+
+    @property
+    def served(self) -> bool:
+        """Whether losses come from a pool of workers rather than from inside the actor."""
+        return isinstance(self.task, (PhysicsTask, ServedTask))
 
     @property
     def staleness_bound(self) -> int:

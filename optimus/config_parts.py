@@ -26,6 +26,7 @@ class Estimator:
     order: int = 1  # pathwise: 1 holds inner gradients constant, 2 differentiates them too
     task_clip: float = 1.0  # pathwise: largest norm of one task's gradient; 0: none
     difference_clip: float = 0.0  # evolution: bound of one task's L+ - L-; 0: none
+    guide: float = 0.0  # bptt: weight of the log distance to the minimiser; 0: none
 
     def __post_init__(self) -> None:
         require_known(self.kind, ESTIMATORS, "estimator.kind")
@@ -53,7 +54,11 @@ class Estimator:
             "scores whole episodes",
         )
         require(self.order in (1, 2), f"estimator.order: got {self.order}, want 1 or 2")
-        for name in ("task_clip", "difference_clip"):
+        require(
+            self.guide == 0.0 or self.kind == "bptt",
+            f"estimator.guide: got {self.guide} with {self.kind!r}, want 0 but with 'bptt'",
+        )
+        for name in ("task_clip", "difference_clip", "guide"):
             value = getattr(self, name)
             require(0 <= value < math.inf, f"estimator.{name}: got {value}, want >= 0 and finite")
 
@@ -118,14 +123,19 @@ class Layout:
     actors: int = 1
     groups: int = 2  # lane groups per actor
     lanes: int = 10  # lanes per group
-    workers: int = 2  # physics workers; analytic losses need none
+    workers: int = 2  # loss workers; analytic losses need none
+    per_process: int = 1  # loss workers in one process
+    restarts: int = 5  # of one process within 10 minutes, before the run ends with its cause
 
     def __post_init__(self) -> None:
-        for name in ("actors", "groups", "lanes"):
+        for name in ("actors", "groups", "lanes", "per_process"):
             require(
                 getattr(self, name) >= 1, f"layout.{name}: got {getattr(self, name)}, want >= 1"
             )
-        require(self.workers >= 0, f"layout.workers: got {self.workers}, want >= 0")
+        for name in ("workers", "restarts"):
+            require(
+                getattr(self, name) >= 0, f"layout.{name}: got {getattr(self, name)}, want >= 0"
+            )
 
     @property
     def total_lanes(self) -> int:

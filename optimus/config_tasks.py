@@ -91,6 +91,32 @@ class ClassicalTask:
 
 
 @dataclass(frozen=True)
+class ServedTask:
+    """A quadratic bowl served by loss workers that sleep: for fleet timings and fault tests.
+
+    `poison`, `nonfinite` and `slow` are periods k: each k-th episode is one that workers raise an
+    error about, that has no finite loss, or whose evaluations sleep four times as long; 0: none.
+    """
+
+    kind: str = "served"
+    dim: int = 32  # N, number of coordinates
+    sleep: float = 0.0  # s per evaluation
+    poison: int = 0
+    nonfinite: int = 0
+    slow: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.kind == "served", f"task.kind: got {self.kind!r}, want 'served'")
+        require(self.dim >= 1, f"task.dim: got {self.dim}, want at least 1")
+        require(
+            0 <= self.sleep <= 3600, f"task.sleep: got {self.sleep} s, want 0 ... 3600"
+        )
+        for name in ("poison", "nonfinite", "slow"):
+            period = getattr(self, name)
+            require(period >= 0, f"task.{name}: got {period}, want a period, or 0 for none")
+
+
+@dataclass(frozen=True)
 class PhysicsTask:
     """Motion reconstruction (optimus fact sheet, section 11): served by physics workers.
 

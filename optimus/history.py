@@ -19,6 +19,9 @@ from optimus.architecture import OptimizerConfig
 CURVATURE_NAMES = ("last_step", "last_gradient_change", "preconditioned_gradient")
 PROGRESS_NAMES = ("log_gradient_since_first", "log_gradient_since_last", "cosine_step_gradient")
 
+PLACE_SCALES = (0.3, 3.0, 30.0)
+PLACE_NAMES = tuple(f"place_{scale:g}" for scale in PLACE_SCALES)
+
 _LENGTH_KEPT = 0.9  # of the running mean of step lengths, per step
 _LENGTH_RANGE = 1e12  # it stays within lambda_a times or divided by this
 _LOG_LIMIT, _LOG_UNIT = 20.0, 4.0
@@ -65,6 +68,13 @@ def init(config: OptimizerConfig, x: jax.Array) -> Past:
         if config.step_scale == "relative"
         else none,
     )
+
+
+def place(x: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """PLACE_NAMES, float32 [3, N]: tanh(x / scale), 0 on padding; a NaN stays."""
+    if mask is not None:
+        x = jnp.where(mask, x, 0.0)
+    return jnp.tanh(x / jnp.asarray(PLACE_SCALES, jnp.float32)[:, None])
 
 
 def _rms(vector: jax.Array, count: jax.Array | float) -> jax.Array:

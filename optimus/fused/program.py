@@ -15,6 +15,7 @@ from optimus.fused import lanes as lanes_lib
 from optimus.fused import perturbation
 from optimus.fused.lanes import Lanes
 from optimus.fused.unroll import Rule, unroll
+from optimus.tasks import distribution
 from optimus.tasks.distribution import Deal
 
 EXPLODED = 1e30  # a loss beyond counts as diverged, like one that is not finite
@@ -56,20 +57,26 @@ def _window(
     without a pathwise term), values of f - f* `[L, S, W]`, and (scores `[L, S, W]`, lanes after).
     """
     estimator, score = program.phase.estimator, program.score
+    slots = program.deal.slots
+    goal = distribution.minimisers(slots, lanes.data) if estimator.guide else None
     pathwise_too = estimator.kind not in STRATEGIES
 
     def run(theta: jax.Array) -> Any:
         def one_sign(theta: jax.Array, x: jax.Array, state: Any) -> Any:
             return unroll(
-                program.rule, program.deal.slots, theta, lanes.data, x, state, lanes.mask,
-                estimator.truncation, estimator.order if pathwise_too else 0,
+                program.rule, slots, theta, lanes.data, x, state, lanes.mask,
+                estimator.truncation, estimator.order if pathwise_too else 0, goal,
             )  # fmt: skip
 
-        values, x, state = jax.vmap(one_sign, in_axes=1, out_axes=1)(theta, lanes.x, lanes.state)
+        both_signs = jax.vmap(one_sign, in_axes=1, out_axes=1)
+        values, distances, x, state = both_signs(theta, lanes.x, lanes.state)
         first = lanes.first[:, None, None]
         scores = meta_loss.score(score.kind, values, first, score.floor, score.cap, jnp)
         after = lanes._replace(x=x, state=state, left=lanes.left - estimator.truncation)
-        return jnp.sum(jnp.mean(scores, axis=2)), (values, scores, after)
+        total = jnp.sum(jnp.mean(scores, axis=2))
+        if estimator.guide:
+            total += estimator.guide * jnp.sum(jnp.mean(pathwise.log_distance(distances), axis=2))
+        return total, (values, scores, after)
 
     if pathwise_too:
         (_, (values, scores, after)), gradient = jax.value_and_grad(run, has_aux=True)(theta)

@@ -11,7 +11,7 @@ import numpy as np
 
 from optimus import meta_update
 from optimus.checkpoint import CheckpointError
-from optimus.config import ConfigError, PhysicsTask, TrainConfig
+from optimus.config import ConfigError, PhysicsTask, ServedTask, TrainConfig
 from optimus.fused import program as programs
 from optimus.fused.unroll import Rule
 from optimus.fused.validation import validate
@@ -33,8 +33,9 @@ class Trainer:
     """
 
     def __init__(self, config: TrainConfig, devices: int | None = None) -> None:
-        if isinstance(config.task, PhysicsTask):
-            raise ConfigError("task.kind: 'physics' is no loss in JAX; use another --launch")
+        if isinstance(config.task, (PhysicsTask, ServedTask)):
+            kind = config.task.kind
+            raise ConfigError(f"task.kind: {kind!r} is no loss in JAX; use another --launch")
         self.config = config
         self._task = config.task
         params = rule_of(config.optimizer).init_params(

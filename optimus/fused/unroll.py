@@ -41,7 +41,8 @@ def unroll(
     mask: jax.Array,
     steps: int,
     order: int = 0,
-) -> tuple[jax.Array, jax.Array, Any]:
+    goal: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
     """Runs `steps` inner steps.
 
     Args:
@@ -49,9 +50,11 @@ def unroll(
       data: of each slot. x: `[L, N]`. state: of the rule, leading axis L. mask: bool `[L, N]`.
       order: what derivatives of the values hold: 0: none is taken, the cheapest; 1: the inner
         gradient is a constant, no second derivatives of the task; 2: exact.
+      goal: a point `[L, N]` that distances are measured from, or None.
 
     Returns:
-      values `[L, steps]` of f - f*, each after its step; x and state after the last one.
+      values `[L, steps]` of f - f*, each after its step; mean squared distances to `goal`,
+      `[L, steps]`, or `[L, 0]` without one; x and state after the last step.
     """
     update = jax.vmap(rule.update, in_axes=(None if theta.ndim == 1 else 0, 0, 0, 0, 0))
 
@@ -64,15 +67,24 @@ def unroll(
             value = value + jnp.sum(gradient * (at - jax.lax.stop_gradient(at)), axis=1)
         return value, gradient
 
+    count = jnp.maximum(jnp.sum(mask, axis=1), 1)
+
+    def distance(at: jax.Array) -> jax.Array:
+        if goal is None:
+            return jnp.zeros((0, at.shape[0]), jnp.float32)
+        return (jnp.sum(jnp.where(mask, jnp.square(at - goal), 0.0), axis=1) / count)[None]
+
     def body(carry: Any, _: None) -> Any:
         x, state, gradient = carry
         step, state = update(theta, state, x, gradient, mask)
         x = x + step
         value, gradient = evaluate(x)
-        return (x, state, gradient), value
+        return (x, state, gradient), (value, distance(x))
 
     if order and x.shape[1] >= _REMATERIALISE_FROM:
         body = jax.checkpoint(body, prevent_cse=False)
     _, gradient = evaluate(x)
-    (x, state, _), values = jax.lax.scan(body, (x, state, gradient), None, length=steps)
-    return values.T, x, state
+    (x, state, _), (values, distances) = jax.lax.scan(
+        body, (x, state, gradient), None, length=steps
+    )
+    return values.T, distances.reshape(-1, x.shape[0]).T, x, state

@@ -24,7 +24,7 @@ def _scores(
     data, x, mask = distribution.sample(dealt, jax.random.split(key, count))
     state = jax.vmap(rule.init_state)(x)
     first = distribution.values(dealt.slots, data, x)
-    values, _, _ = unroll(rule, dealt.slots, theta, data, x, state, mask, steps)
+    values, *_ = unroll(rule, dealt.slots, theta, data, x, state, mask, steps)
     values = jnp.where(jnp.isfinite(values), values, jnp.inf)
     best = jnp.minimum(jnp.min(values, axis=1), first)
     return jnp.log10(jnp.maximum(best, 0.0) / jnp.maximum(first, 1e-30) + FLOOR)

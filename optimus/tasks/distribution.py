@@ -24,10 +24,12 @@ class Slot(NamedTuple):
 
     Attributes:
       value: (task data, x `[size]`) -> f - f*, float32 scalar.
+      minimiser: task data -> float32 `[size]`; None where it is not known.
     """
 
     name: str
     value: Callable[[Data, jax.Array], jax.Array]
+    minimiser: Callable[[Data], jax.Array] | None
     start: int
     stop: int
 
@@ -77,7 +79,7 @@ def deal(task: AnalyticTask | ClassicalTask, size: int, lanes: int) -> Deal:
     """
     if isinstance(task, AnalyticTask):
         draw = functools.partial(_unpadded, task.family, task.dim)
-        slot = Slot(task.family, analytic.family(task.family).value, 0, lanes)
+        slot = Slot(task.family, analytic.family(task.family).value, None, 0, lanes)
         return Deal((slot,), (Source(draw, 0, lanes),))
     low = least(task, size)
     spans = {name: mixture.span(name, low, size) for name in allowed(task.functions, task.hold_out)}
@@ -91,7 +93,9 @@ def deal(task: AnalyticTask | ClassicalTask, size: int, lanes: int) -> Deal:
     slots, numbers, start = [], [], 0
     for (name, span), count in zip(found.items(), counts):
         if count:
-            slots.append(Slot(name, functools.partial(mixture.value, name), start, start + count))
+            value = functools.partial(mixture.value, name)
+            minimiser = functools.partial(mixture.minimiser, name)
+            slots.append(Slot(name, value, minimiser, start, start + count))
             numbers += [mixture.numbers(name, *span)] * count
             start += count
     sources = []
@@ -100,7 +104,7 @@ def deal(task: AnalyticTask | ClassicalTask, size: int, lanes: int) -> Deal:
         sources.append(Source(functools.partial(_functions, task, size, table), 0, start))
     if counts[-1]:
         draw = functools.partial(generated.sample, families, task, low, size, size)
-        slots.append(Slot("generated", generated.value, start, lanes))
+        slots.append(Slot("generated", generated.value, generated.minimiser, start, lanes))
         sources.append(Source(jax.vmap(draw), start, lanes))
     return Deal(tuple(slots), tuple(sources))
 
@@ -135,6 +139,16 @@ def sample(dealt: Deal, keys: jax.Array) -> tuple[tuple[Data, ...], jax.Array, j
                 at = slice(slot.start - source.start, slot.stop - source.start)
                 data.append({name: leaf[at] for name, leaf in drawn.items()})
     return tuple(data), jnp.concatenate(starts), jnp.concatenate([each["mask"] for each in data])
+
+
+def minimisers(slots: Sequence[Slot], data: Sequence[Data]) -> jax.Array:
+    """Where f is least, `[L, N]`; `ValueError` names a member whose minimiser is unknown."""
+    parts = []
+    for slot, each in zip(slots, data):
+        if slot.minimiser is None:
+            raise ValueError(f"the minimiser of {slot.name!r} is not known")
+        parts.append(jax.vmap(slot.minimiser)(each))
+    return jnp.concatenate(parts)
 
 
 def values(slots: Sequence[Slot], data: Sequence[Data], x: jax.Array) -> jax.Array:

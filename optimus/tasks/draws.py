@@ -46,6 +46,13 @@ def rotate(data: dict[str, jax.Array], x: jax.Array) -> jax.Array:
     return jnp.matmul(data["rotation"], x, precision="highest")
 
 
+def rotate_back(data: dict[str, jax.Array], x: jax.Array) -> jax.Array:
+    """R^T x where the task has a rotation."""
+    if "rotation" not in data:
+        return x
+    return jnp.matmul(data["rotation"].T, x, precision="highest")
+
+
 def maybe_rotation(
     key: jax.Array, mask: jax.Array, share: float, turned: jax.Array
 ) -> dict[str, jax.Array]:

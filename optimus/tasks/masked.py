@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimus import formulas
-from optimus.functions import FUNCTIONS, STYBLINSKI_TANG_F
+from optimus.functions import FUNCTIONS, STYBLINSKI_TANG_F, STYBLINSKI_TANG_X
 
 Value = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+Minimiser = Callable[[int, jax.Array], jax.Array]
 
 
 class Masked(NamedTuple):
@@ -28,11 +29,13 @@ class Masked(NamedTuple):
     Attributes:
       value: see the module.
       minimum: n -> least value, float32.
+      minimiser: (size, n) -> float32 `[size]`, where it is taken; anything in the padding.
       least, most, multiple: the n it is used with; most 0: no bound.
     """
 
     value: Value
     minimum: Callable[[jax.Array], jax.Array]
+    minimiser: Minimiser
     least: int
     most: int
     multiple: int
@@ -133,12 +136,25 @@ _MINIMA: dict[str, Callable[[jax.Array], jax.Array]] = {
     "styblinski_tang": lambda n: STYBLINSKI_TANG_F * n.astype(jnp.float32),
     "trid": lambda n: -(n * (n + 4) * (n - 1)).astype(jnp.float32) / 6,
 }
+def _places(size: int) -> jax.Array:
+    return jnp.arange(1, size + 1, dtype=jnp.float32)
+
+
+_MINIMISERS: dict[str, Minimiser] = {
+    "dixon_price": lambda size, n: 2.0 ** (2.0 ** (1.0 - _places(size)) - 1.0),
+    "levy": lambda size, n: jnp.ones(size),
+    "perm": lambda size, n: 1.0 / _places(size),
+    "rosenbrock": lambda size, n: jnp.ones(size),
+    "styblinski_tang": lambda size, n: jnp.full(size, STYBLINSKI_TANG_X, jnp.float32),
+    "trid": lambda size, n: _places(size) * (n + 1 - _places(size)),
+}
 _MOST = {"perm": 10}  # powers up to n: meaningless in float32 beyond
 
 MASKED: dict[str, Masked] = {
     each.__name__[1:]: Masked(
         each,
         _MINIMA.get(each.__name__[1:], _zero),
+        _MINIMISERS.get(each.__name__[1:], lambda size, n: jnp.zeros(size)),
         FUNCTIONS[each.__name__[1:]].least_dim,
         _MOST.get(each.__name__[1:], 0),
         FUNCTIONS[each.__name__[1:]].multiple_of,

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from optimus.preset_rules import PRESETS, SCALES, shift_half_width, start_half_width
-from optimus.tasks.draws import dimension, log_scaled, maybe_rotation, rotate
+from optimus.tasks.draws import dimension, log_scaled, maybe_rotation, rotate, rotate_back
 from optimus.tasks.masked import MASKED
 
 _FAIR = PRESETS["fair-shift"]
@@ -100,3 +100,10 @@ def value(name: str, data: Data, x: jax.Array) -> jax.Array:
     z = rotate(data, jnp.where(mask, x, 0.0)) - data["shift"]
     z = jnp.where(mask, SCALES.get(name, 1.0) * data["x_scale"] * z, 0.0)
     return data["f_scale"] * (function.value(z, mask, data["n"]) - function.minimum(data["n"]))
+
+
+def minimiser(name: str, data: Data) -> jax.Array:
+    """The task's minimiser, float32 `[size]`; anything in the padding."""
+    z = MASKED[name].minimiser(data["mask"].shape[0], data["n"])
+    z = z / (SCALES.get(name, 1.0) * data["x_scale"]) + data["shift"]
+    return rotate_back(data, jnp.where(data["mask"], z, 0.0))
