@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
-RANK_ONE_FORMS = ("sym", "signed", "gated", "asym")
+RANK_ONE_FORMS = ("sym", "signed", "gated", "asym", "none")
 BRANCHES = ("encoder", "features")
-TIME_FEATURES = ("shifted", "paper")
+TIME_FEATURES = ("shifted", "paper", "none")
 POSITIONS = ("x", "displacement", "none")
 COORDINATE_POSITIONS = ("none", "sin", "rel")
-ATTENTIONS = ("full", "inducing")
+ATTENTIONS = ("full", "inducing", "none")
 STEP_SCALES = ("fixed", "relative")
 GRADIENT_SCALES = ("raw", "first")
 
@@ -41,13 +41,16 @@ class OptimizerConfig:
       lambda_a, lambda_b: the step is B [lambda_a exp(lambda_b alpha) * d].
       rank_one: the terms of dB. "sym": g u u^T with g > 0; "signed": g in (-1, 1), so that B can
         shrink again; "gated": as "signed", with g predicted at each step from the mean over the
-        coordinates of the encoder's output; "asym": g u v^T, g > 0.
+        coordinates of the encoder's output; "asym": g u v^T, g > 0; "none": B = I, for ablations.
       b_decay: B <- I + b_decay (B - I) + dB. 1 is the paper, 0.9 trains stably.
       rank: 0: B is dense, as in the paper; else factored, from the last `rank` steps' terms.
       branch: what alpha and d are read from, the last "encoder" or the "features".
-      time_features: "shifted": tanh(t/x - 1) as in the public code; "paper": tanh(t/x).
+      time_features: "shifted": tanh(t/x - 1) as in the public code; "paper": tanh(t/x);
+        "none": without these eleven inputs, for ablations.
       position: what stands in the channel "parameter". "x", the paper; "displacement": x - x0;
         "none": 0. With either of the last two, moving function and start moves the whole run.
+      place: adds the channels of `history.PLACE_NAMES`, where x is relative to the origin. The
+        paper's channel "parameter" is normalised and tells only how coordinates compare.
       curvature: adds the normalised channels of `history.CURVATURE_NAMES`: last step, last change
         of the gradient, B g. The first two are the data of a quasi-Newton update.
       progress: adds the scalars of `history.PROGRESS_NAMES`, the same for all coordinates: how
@@ -65,7 +68,8 @@ class OptimizerConfig:
         are added to the embedding; "rel": a trained bias on the attention logits by i - j, for
         neighbours up to 8 apart, one value for all that are further.
       attention: "full" over the coordinates, in time and memory N^2; or "inducing", linear: a few
-        trained points attend to the coordinates and the coordinates to those.
+        trained points attend to the coordinates and the coordinates to those; or "none", for
+        ablations: coordinates then share only the normalisation of their features and B.
       inducing_points: how many, where attention is "inducing".
     """
 
@@ -81,6 +85,7 @@ class OptimizerConfig:
     branch: str = "encoder"
     time_features: str = "shifted"
     position: str = "x"
+    place: bool = False
     curvature: bool = False
     progress: bool = False
     gradient_scale: str = "raw"
@@ -93,7 +98,7 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         self._check_numbers()
-        for field in ("curvature", "progress", "b_decay_learned"):
+        for field in ("place", "curvature", "progress", "b_decay_learned"):
             value = getattr(self, field)
             _require(isinstance(value, bool), field, value, "true or false")
         for field, allowed in (
@@ -111,10 +116,14 @@ class OptimizerConfig:
         if self.b_decay_learned:
             inside = 0.0 < self.b_decay < 1.0
             _require(inside, "b_decay", self.b_decay, "inside (0, 1) where it is learned")
-        if self.attention == "inducing":
-            # A bias by i - j has no meaning between coordinates and inducing points.
-            allowed_here = "none or sin where attention is inducing"
+        if self.attention != "full":
+            # A bias by i - j has no meaning but between coordinates.
+            allowed_here = f"none or sin where attention is {self.attention}"
             _require(self.coord_pos != "rel", "coord_pos", self.coord_pos, allowed_here)
+        if self.rank_one == "none":
+            _require(self.rank == 0, "rank", self.rank, "0 where rank_one is none")
+            learned = self.b_decay_learned
+            _require(not learned, "b_decay_learned", learned, "false where rank_one is none")
 
     def _check_numbers(self) -> None:
         for field in ("dim", "encoders", "heads", "ffn_multiplier", "inducing_points"):
@@ -135,9 +144,14 @@ class OptimizerConfig:
         _require(eps_valid, "normalizer_eps", self.normalizer_eps, "within [1e-30, 1]")
 
     @property
+    def factored(self) -> bool:
+        """Whether B is kept as its terms (of which there may be none), not as a matrix."""
+        return self.rank > 0 or self.rank_one == "none"
+
+    @property
     def linear_cost(self) -> bool:
         """Whether time and memory of a step are linear in N, not quadratic."""
-        return self.attention == "inducing" and self.rank > 0
+        return self.attention != "full" and self.factored
 
 
 PAPER = OptimizerConfig()

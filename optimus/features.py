@@ -161,10 +161,12 @@ def time_features(iteration: jax.Array, kind: str = "shifted") -> jax.Array:
     """Eleven functions of the step count t = 0, 1, 2, ...: float32 [11].
 
     `kind` "shifted" is tanh(t / scale - 1), as in the public code; "paper" is tanh(t / scale), as
-    printed in the supplement.
+    printed in the supplement; "none" is no function at all, [0].
     """
     if kind not in TIME_FEATURES:
         raise ValueError(f"time features are {kind!r}, must be one of {TIME_FEATURES}")
+    if kind == "none":
+        return jnp.zeros((0,), jnp.float32)
     ratio = jnp.asarray(iteration, jnp.float32) / np.asarray(TIME_SCALES, np.float32)
     return jnp.tanh(ratio - 1.0 if kind == "shifted" else ratio)
 
@@ -190,7 +192,7 @@ def compute_features(
       eps: of the normaliser, see `normalize`.
 
     Returns:
-      float32 [39, N], rows in the order of `FEATURE_NAMES`.
+      float32 [39, N], rows in the order of `FEATURE_NAMES`; the first 28 where `kind` is "none".
     """
     data = normalize(data_features(x, gradient, state), mask, eps)
     time = time_features(iteration, kind)

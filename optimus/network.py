@@ -34,8 +34,9 @@ class NetworkOutput(NamedTuple):
 
     alpha: jax.Array  # [N], log-magnitude before its factor lambda_b
     direction: jax.Array  # [N]
-    raw_gates: jax.Array  # [L], unconstrained; see preconditioner.gate_weight
-    left: jax.Array  # [L, N], the u of each encoder, of norm O(1) at any N
+    # The next three are None where `rank_one` is "none".
+    raw_gates: jax.Array | None  # [L], unconstrained; see preconditioner.gate_weight
+    left: jax.Array | None  # [L, N], the u of each encoder, of norm O(1) at any N
     right: jax.Array | None  # [L, N], the v of each encoder in form "asym", else None
 
 
@@ -48,21 +49,28 @@ class Encoder(hk.Module):
 
     def __call__(
         self, hidden: jax.Array, mask: jax.Array | None, positions: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    ) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
         """Hidden [D, N] to (hidden [D, N], unscaled u or u and v [1 or 2, N], raw gate [])."""
         config, dim = self._config, hidden.shape[0]
-        normed = layer_norm("attention_norm", hidden)
-        if config.attention == "inducing":
-            mixed = inducing_attention(normed, config.heads, config.inducing_points, mask)
-        else:
-            order = positions if config.coord_pos == "rel" else None
-            mixed = self_attention(normed, config.heads, mask, order)
-        hidden = hidden + mixed
+        if config.attention != "none":
+            hidden = hidden + self._attention(hidden, mask, positions)
         wide = linear_gelu("ffn_in", layer_norm("ffn_norm", hidden), config.ffn_multiplier * dim)
         hidden = hidden + linear("ffn_out", wide, dim)
 
+        if config.rank_one == "none":
+            return hidden, None, None
         vectors = 2 if config.rank_one == "asym" else 1
         return hidden, linear("rank_one", hidden, vectors, _HEAD_SCALE), self._gate(hidden, mask)
+
+    @hk.transparent  # its modules keep the names that weights have been saved under
+    def _attention(
+        self, hidden: jax.Array, mask: jax.Array | None, positions: jax.Array
+    ) -> jax.Array:
+        config, normed = self._config, layer_norm("attention_norm", hidden)
+        if config.attention == "inducing":
+            return inducing_attention(normed, config.heads, config.inducing_points, mask)
+        order = positions if config.coord_pos == "rel" else None
+        return self_attention(normed, config.heads, mask, order)
 
     def _gate(self, hidden: jax.Array, mask: jax.Array | None) -> jax.Array:
         form = self._config.rank_one
@@ -101,19 +109,25 @@ class Network(hk.Module):
         hidden = linear("embedding", features, config.dim)
         if config.coord_pos == "sin":
             hidden = hidden + sinusoids(positions.astype(jnp.float32), config.dim)
-        vectors, gates = [], []
+        vectors: list[jax.Array] = []
+        gates: list[jax.Array] = []
         for index in range(config.encoders):
             encoder = Encoder(config, name=f"encoder_{index}")
             hidden, vector, gate = encoder(hidden, mask, positions)
-            vectors.append(vector)
-            gates.append(gate)
-        count = jnp.asarray(_count(size, mask), jnp.float32)
-        rank_one = jnp.stack(vectors) * jax.lax.rsqrt(count)
+            if vector is not None and gate is not None:
+                vectors.append(vector)
+                gates.append(gate)
 
         branch = features if config.branch == "features" else hidden
         step = linear("branch_out", linear_gelu("branch_in", branch, config.dim), 2)
         if mask is not None:
-            rank_one, step = jnp.where(mask, rank_one, 0.0), jnp.where(mask, step, 0.0)
+            step = jnp.where(mask, step, 0.0)
+        if not vectors:
+            return NetworkOutput(step[0], step[1], raw_gates=None, left=None, right=None)
+        count = jnp.asarray(_count(size, mask), jnp.float32)
+        rank_one = jnp.stack(vectors) * jax.lax.rsqrt(count)
+        if mask is not None:
+            rank_one = jnp.where(mask, rank_one, 0.0)
         return NetworkOutput(
             alpha=step[0],
             direction=step[1],

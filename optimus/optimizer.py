@@ -39,7 +39,7 @@ class OptimizerState(NamedTuple):
     momentum: jax.Array  # float32 [3, N]
     rms: jax.Array  # float32 [N]
     factored: jax.Array  # float32 [3, N]
-    preconditioner: jax.Array  # float32, the B of the last step: [N, N], or its factors if rank > 0
+    preconditioner: jax.Array  # float32, the B of the last step: [N, N], or its factors
     start: jax.Array
     last_x: jax.Array
     last_gradient: jax.Array
@@ -59,9 +59,12 @@ def _network(config: OptimizerConfig) -> hk.Transformed:
 
 def feature_names(config: OptimizerConfig) -> tuple[str, ...]:
     """The network's inputs in order: the paper's 39, then those of the options that are on."""
+    place = history_lib.PLACE_NAMES if config.place else ()
     curvature = history_lib.CURVATURE_NAMES if config.curvature else ()
     progress = history_lib.PROGRESS_NAMES if config.progress else ()
-    return features_lib.FEATURE_NAMES + curvature + progress
+    timed = config.time_features != "none"
+    base = features_lib.FEATURE_NAMES if timed else features_lib.DATA_FEATURE_NAMES
+    return base + place + curvature + progress
 
 
 def init_params(config: OptimizerConfig, key: jax.Array) -> Params:
@@ -93,7 +96,7 @@ def init_state(config: OptimizerConfig, x: jax.Array) -> OptimizerState:
         raise ValueError(f"x has shape {jnp.shape(x)}, must be [N] with N of at least 1")
     size = jnp.size(x)
     accumulators = features_lib.init_accumulators(size)
-    if config.rank:
+    if config.factored:
         symmetric = config.rank_one != "asym"
         preconditioner = preconditioner_lib.init_factored(
             size, config.rank, config.encoders, symmetric
@@ -158,20 +161,10 @@ def update(
         features_lib.Accumulators(state.momentum, state.rms, state.factored),
         reading.gradient,
     )
-    features = _features(config, state, reading, accumulators, mask)
+    features = _features(config, state, x, reading, accumulators, mask)
     output = _network(config).apply(params["network"], features, mask)
-    weights = preconditioner_lib.gate_weight(output.raw_gates, config.rank_one)
-    decay: float | jax.Array = config.b_decay
-    if config.b_decay_learned:
-        decay = jax.nn.sigmoid(params["decays"]["preconditioner_logit"])
-    terms = (weights, output.left, output.right, decay)
+    preconditioner = _update_preconditioner(config, params, state, output)
     plain_step = reading.length * jnp.exp(config.lambda_b * output.alpha) * output.direction
-    if config.rank:
-        preconditioner = preconditioner_lib.update_factored(
-            state.preconditioner, state.iteration, *terms
-        )
-    else:
-        preconditioner = preconditioner_lib.update_preconditioner(state.preconditioner, *terms)
     return _apply(config, preconditioner, plain_step), OptimizerState(
         iteration=state.iteration + 1,
         momentum=accumulators.momentum,
@@ -182,8 +175,26 @@ def update(
     )
 
 
-def _apply(config: OptimizerConfig, preconditioner: jax.Array, vector: jax.Array) -> jax.Array:
+def _update_preconditioner(
+    config: OptimizerConfig,
+    params: Params,
+    state: OptimizerState,
+    output: network_lib.NetworkOutput,
+) -> jax.Array:
+    if output.raw_gates is None or output.left is None:  # rank_one is "none"
+        return state.preconditioner
+    weights = preconditioner_lib.gate_weight(output.raw_gates, config.rank_one)
+    decay: float | jax.Array = config.b_decay
+    if config.b_decay_learned:
+        decay = jax.nn.sigmoid(params["decays"]["preconditioner_logit"])
+    terms = (weights, output.left, output.right, decay)
     if config.rank:
+        return preconditioner_lib.update_factored(state.preconditioner, state.iteration, *terms)
+    return preconditioner_lib.update_preconditioner(state.preconditioner, *terms)
+
+
+def _apply(config: OptimizerConfig, preconditioner: jax.Array, vector: jax.Array) -> jax.Array:
+    if config.factored:
         return preconditioner_lib.apply_factored(preconditioner, vector)
     return preconditioner_lib.apply_preconditioner(preconditioner, vector)
 
@@ -191,6 +202,7 @@ def _apply(config: OptimizerConfig, preconditioner: jax.Array, vector: jax.Array
 def _features(
     config: OptimizerConfig,
     state: OptimizerState,
+    x: jax.Array,
     reading: history_lib.Reading,
     accumulators: features_lib.Accumulators,
     mask: jax.Array | None,
@@ -206,6 +218,8 @@ def _features(
         mask,
         eps,
     )
+    if config.place:
+        features = jnp.concatenate([features, history_lib.place(x, mask)])
     if config.curvature:
         newton = _apply(config, state.preconditioner, gradient)[None]
         channels = jnp.concatenate([reading.channels, newton])

@@ -69,7 +69,10 @@ def apply_preconditioner(preconditioner: jax.Array, vector: jax.Array) -> jax.Ar
 
 
 def init_factored(size: int, steps: int, encoders: int, symmetric: bool) -> jax.Array:
-    """The identity, float32 [steps * encoders, 1 + size, or 1 + 2 size if not symmetric]."""
+    """The identity, float32 [steps * encoders, 1 + size, or 1 + 2 size if not symmetric].
+
+    With 0 steps there is no place for a term: B is and stays the identity.
+    """
     return jnp.zeros((steps * encoders, 1 + (1 if symmetric else 2) * size), jnp.float32)
 
 

@@ -13,6 +13,7 @@ from optimus.wire import codec
 
 T = TypeVar("T")
 MAX_SAMPLE_BYTES = 2048
+MAX_REQUEST_BYTES = 16 * 1024 * 1024  # a loss request: x of two million coordinates
 
 
 class Version(typing.NamedTuple):

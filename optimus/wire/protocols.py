@@ -12,15 +12,20 @@ class LossPool(Protocol):
     """Workers that evaluate losses, however many and wherever they are."""
 
     def submit(self, request: LossRequest) -> Future[LossReply]:
-        """Starts an evaluation. The future ends within the request's budget: with a reply, or with
-        `LossUnavailable` when no worker answered."""
+        """Starts an evaluation. Each try has the request's budget. The future ends with a reply;
+        with `LossUnavailable` when tries on several workers failed, so that the request itself is
+        suspected; or with `NoWorkers` when for long nobody answered anything."""
 
     def close(self) -> None:
         """Releases threads and connections; pending futures end with `LossUnavailable`."""
 
 
 class LossUnavailable(RuntimeError):
-    """No worker gave a usable answer in time; the message names the request and the last cause."""
+    """The request was given up; the message names it, its window and the last cause."""
+
+
+class NoWorkers(RuntimeError):
+    """No worker has answered anything for long; the message says how long and the last cause."""
 
 
 class Stopped(Exception):
@@ -51,8 +56,10 @@ class SampleReader(Protocol):
 class ParameterSource(Protocol):
     """Where an actor gets its weights and its episode ids: the learner, near or far."""
 
-    def session(self) -> bytes:
-        """An encoded `Session`."""
+    def session(self, actor: int, incarnation: str) -> bytes:
+        """An encoded `Session` for this life (`incarnation`, new at each start) of an actor. A
+        synchronous learner begins a new epoch when it has met another life of the same actor:
+        the lanes of the old one are lost, and every update needs all lanes."""
 
     def parameters(self, have: Version | None) -> tuple[Version, bytes] | None:
         """The newest weights as packed float32 `[P]`, or None when `have` equals their version."""

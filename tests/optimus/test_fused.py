@@ -34,7 +34,7 @@ from optimus.fused import lanes as lanes_lib
 from optimus.fused import perturbation
 from optimus.fused import program as programs
 from optimus.fused.trainer import Trainer
-from optimus.tasks.distribution import Deal, Slot, Source
+from optimus.tasks.distribution import Deal, Source
 from optimus.tasks.draws import domain_key
 
 TINY = OptimizerConfig(dim=8, encoders=1, heads=2, b_decay=0.9)
@@ -73,32 +73,39 @@ def test_every_estimator_moves_the_weights(kind):
     assert trainer.inner_steps == 2 * 4 * signs * window
 
 
-def one_window(trainer, theta, lane, sign=0):
-    """Mean meta-loss of a lane's next window at weights theta, unrolled on its own."""
-    lanes = jax.tree_util.tree_map(lambda a: a[0], trainer._lanes[3])
-    data = {name: leaf[lane] for name, leaf in lanes.data[0].items()}
-    state = jax.tree_util.tree_map(lambda a: a[lane, sign], lanes.state)
+@functools.cache
+def window_alone(kind):
+    """(theta, a lane) -> mean meta-loss of its next window, unrolled on its own; its gradient."""
+    trainer = Trainer(config(kind), devices=1)
     value = trainer._program(3).deal.slots[0].value
 
-    @jax.jit
-    def run(theta, x, state):
+    def run(theta, lane):
+        data, x, state, mask, first = lane
         losses = []
         for _ in range(2):
             gradient = jax.lax.stop_gradient(jax.grad(value, argnums=1)(data, x))
-            step, state = trainer.rule.update(theta, state, x, gradient, lanes.mask[lane])
+            step, state = trainer.rule.update(theta, state, x, gradient, mask)
             x = x + step
-            losses.append(jnp.log(value(data, x)) - jnp.log(lanes.first[lane]))
+            losses.append(jnp.log(value(data, x)) - jnp.log(first))
         return jnp.mean(jnp.stack(losses))
 
-    return run, jnp.asarray(theta), lanes.x[lane, sign], state
+    return jax.jit(run), jax.jit(jax.grad(run))
+
+
+def one_lane(trainer, lane, sign=0):
+    """What `window_alone` reads."""
+    lanes = jax.tree_util.tree_map(lambda a: np.asarray(a)[0], trainer._lanes[3])
+    data = {name: leaf[lane] for name, leaf in lanes.data[0].items()}
+    state = jax.tree_util.tree_map(lambda a: a[lane, sign], lanes.state)
+    return data, lanes.x[lane, sign], state, lanes.mask[lane], lanes.first[lane]
 
 
 def test_back_propagation_is_that_of_each_task_alone():
     trainer = Trainer(config("bptt"), devices=1)
     total = np.zeros(trainer.rule.layout.size)
     for lane in range(4):
-        run, theta, x, state = one_window(trainer, trainer.theta, lane)
-        gradient = np.asarray(jax.grad(run)(theta, x, state), np.float64)
+        found = window_alone("bptt")[1](trainer.theta, one_lane(trainer, lane))
+        gradient = np.asarray(found, np.float64)
         total += gradient / max(1.0, np.linalg.norm(gradient)) / 4
     found = trainer.update()
     assert float(found["norm"]) == pytest.approx(np.linalg.norm(total), rel=1e-3)
@@ -125,10 +132,8 @@ def test_pes_credits_the_sum_of_the_noise_and_its_estimate_is_the_formula():
         credits.append(credit)
         losses = []
         for sign, way in enumerate((1.0, -1.0)):
-            run, at, x, state = one_window(
-                trainer, (theta + way * noise).astype(np.float32), lane, sign
-            )
-            losses.append(float(run(at, x, state)))
+            at = (theta + way * noise).astype(np.float32)
+            losses.append(float(window_alone("pes")[0](at, one_lane(trainer, lane, sign))))
         total += credit * (losses[0] - losses[1]) / (2 * sigma**2) / 4
     going_on = ~lanes.fresh & (lanes.left > 2)
     assert going_on.any() and lanes.fresh.any()  # staggered: one episode was a window long
@@ -178,21 +183,29 @@ def test_random_horizons_are_multiples_of_the_window():
 # ---------------------------------------------------------------------------------------- failures
 
 
-def diverging(trainer, bad, which):
-    """The trainer's program with tasks that return `bad` everywhere but at the start."""
-    chosen = trainer._program(3)
+@functools.cache
+def diverging(kind):
+    """A program and its first lanes, with tasks that become data["bad"], if that is not 0, once
+    the start is left."""
+    chosen = Trainer(config(kind), devices=1)._program(3)
     slot, source = chosen.deal.slots[0], chosen.deal.sources[0]
 
     def sample(keys):
         data, start = source.sample(keys)
-        return {**data, "origin": start, "bad": jnp.asarray(which)}, start
+        return {**data, "origin": start, "bad": jnp.zeros(4)}, start
 
     def value(data, x):
-        away = jnp.any(x != data["origin"]) & data["bad"]
-        return jnp.where(away, jnp.float32(bad), slot.value(data, x))
+        away = jnp.any(x != data["origin"]) & (data["bad"] != 0.0)
+        return jnp.where(away, data["bad"], slot.value(data, x))
 
-    dealt = Deal((Slot("bad", value, 0, 4),), (Source(sample, 0, 4),))
-    return chosen._replace(deal=dealt)
+    dealt = Deal((slot._replace(name="bad", value=value),), (Source(sample, 0, 4),))
+    program = chosen._replace(deal=dealt)
+    return program, programs.first_lanes(program, domain_key(0, "a"))
+
+
+def with_bad(lanes, bad):
+    data = {**lanes.data[0], "bad": jnp.asarray([bad], jnp.float32)}
+    return lanes._replace(data=(data,))
 
 
 @pytest.mark.parametrize(
@@ -201,8 +214,8 @@ def diverging(trainer, bad, which):
 )
 def test_tasks_that_diverge_move_nothing_and_are_counted(kind, bad):
     trainer = Trainer(config(kind), devices=1)
-    program = diverging(trainer, bad, [True] * 4)
-    lanes = programs.first_lanes(program, domain_key(0, "a"))
+    program, lanes = diverging(kind)
+    lanes = with_bad(lanes, [bad] * 4)
     state, after, counts, found = programs.meta_step(
         program, trainer._meta, lanes, programs.no_counts(), domain_key(0, "b")
     )
@@ -214,15 +227,12 @@ def test_tasks_that_diverge_move_nothing_and_are_counted(kind, bad):
 
 def test_a_task_that_diverges_leaves_the_others_what_they_are():
     trainer = Trainer(config("bptt"), devices=1)
+    program, lanes = diverging("bptt")
+    run = jax.jit(functools.partial(programs._group, program))
     results = []
-    for which in ([False] * 4, [False, True, False, True]):
-        program = diverging(trainer, np.nan, which)
-        lanes = programs.first_lanes(program, jax.random.PRNGKey(0))
-        data = lanes.data[0]
-        lanes = lanes._replace(data=({**data, "bad": jnp.asarray([which])},))
-        group = jax.tree_util.tree_map(lambda a: a[0], lanes)
+    for bad in ([0.0] * 4, [0.0, np.nan, 0.0, np.nan]):
+        group = jax.tree_util.tree_map(lambda a: np.asarray(a)[0], with_bad(lanes, bad))
         keys = jax.random.split(jax.random.PRNGKey(1), 4)
-        run = jax.jit(functools.partial(programs._group, program))
         total, _, _, events = run(jnp.asarray(trainer.theta), group, keys)
         results.append((np.asarray(total), np.asarray(events)))
     assert (results[0][1][0], results[1][1][0], results[1][1][3]) == (0, 2, 2)  # failed, good

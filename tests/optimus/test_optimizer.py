@@ -32,7 +32,7 @@ def jitted_update(config=SMALL):
 
 @functools.cache
 def small_params(config=SMALL):
-    return init_params(config, KEY)
+    return jax.jit(functools.partial(init_params, config))(KEY)
 
 
 def trajectory(config, params, x, steps, mask=None, curvature=None):
@@ -146,7 +146,7 @@ def test_b_is_updated_before_it_is_used():
 
 def test_vmap_over_parameters_and_tasks_agrees_with_single_calls():
     keys = jax.random.split(KEY, 3)
-    params = jax.vmap(functools.partial(init_params, SMALL))(keys)
+    params = jax.jit(jax.vmap(functools.partial(init_params, SMALL)))(keys)
     x = jnp.stack([start(4), 2.0 * start(4), -start(4)])
     states = jax.vmap(functools.partial(init_state, SMALL))(x)
     steps, _ = jax.jit(jax.vmap(functools.partial(update, SMALL)))(params, states, x, x)

@@ -1,0 +1,83 @@
+"""What loss workers and actors tell the coordinator, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+PROTOCOL = 1  # raised when a message or what it means changes; peers of another one are refused
+ROLES = ("worker", "actor")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One loss worker or one actor.
+
+    Attributes:
+      role: "worker" or "actor".
+      address: host:port of a worker; "" for an actor, which nobody calls.
+      incarnation: names this life of the process; sorts members, so it is the key.
+      index: an actor's number, which decides its lanes; -1 asks for a free one.
+    """
+
+    role: str
+    address: str
+    incarnation: str
+    index: int = -1
+
+
+@dataclass(frozen=True)
+class Beat:
+    """Registers members, or says that they are still there.
+
+    Attributes:
+      protocol: `PROTOCOL` of the sender.
+      config_hash: hash of the sender's configuration, or "" when it has none yet.
+      members: each as the fields of a `Member`; one process beats for all of its own.
+      have: version of the last `View` seen, "" for none.
+      leaving: whether they go now.
+    """
+
+    protocol: int
+    config_hash: str
+    members: list[dict[str, Any]]
+    have: str = ""
+    leaving: bool = False
+
+
+@dataclass(frozen=True)
+class View:
+    """The coordinator's answer.
+
+    Attributes:
+      refused: why the sender may not take part, or "".
+      stopping: the run is over.
+      settled: False while the coordinator is so young that living members may still be missing.
+      version: of the list.
+      current: whether the sender has that list already, so that `members` is left empty.
+      members: fields of every `Member`, sorted.
+      indices: incarnation -> index, for the sender's actors.
+    """
+
+    refused: str
+    stopping: bool
+    settled: bool
+    version: str
+    current: bool
+    members: list[dict[str, Any]]
+    indices: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where the head of the run is and what it runs: all that a newcomer needs.
+
+    Attributes:
+      protocol: `PROTOCOL` of the head. config: the resolved configuration as JSON.
+      learner, stream: host:port.
+    """
+
+    protocol: int
+    config: str
+    learner: str
+    stream: str
