@@ -3,7 +3,7 @@ PY := .venv/bin/python
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup native assets train test newest stress sanitize lint doctor lock clean
+.PHONY: help setup native assets train test newest stress soak sanitize lint doctor lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ newest:  ## the core tests on CPython >= 3.12 with the newest JAX, in an environ
 
 stress: native  ## 10,000 random rollouts of the simulator, 1,000 of them with gradient
 	@OPTIMUS_STRESS=1 $(PY) -m pytest -q -s -o faulthandler_timeout=0 tests/workers/physics/test_robustness.py $(ARGS)
+
+soak: native  ## half an hour of random faults against a real program, then the ledger (arguments: ARGS="--minutes 5")
+	@$(PY) -m benchmarks.soak $(ARGS)
 
 sanitize: native  ## the simulator's C++ under the address and undefined-behaviour sanitizers (minutes)
 	@OPTIMUS_SANITIZE=1 $(PY) -m pytest -q -o faulthandler_timeout=0 tests/workers/physics/test_sanitize.py $(ARGS)

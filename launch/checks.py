@@ -229,7 +229,9 @@ def _namespace() -> str:
         raise Skipped(reason)
     return (
         "a local_mp run is sealed in a network namespace of its own; without it (local_mt, "
-        "--no-isolate, fleets) Courier and Reverb listen on every interface without authentication"
+        "--no-isolate, --advertise, fleets) Courier and Reverb listen on every interface without "
+        "authentication, cannot be told otherwise, and run code that whoever reaches them sends: "
+        "private network, firewall, tunnel or NetworkPolicy (docs/fleet.md)"
     )
 
 

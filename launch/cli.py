@@ -15,7 +15,13 @@ from typing import Annotated
 import tyro
 
 from launch import bench_commands, environment
+from launch.evaluate_command import Eval
+from launch.export_command import Export
+from launch.monitoring.command import Monitor
 from launch.render_command import Render
+from launch.report.command import Report
+from launch.sweep_command import Sweep
+from launch.worker_command import Actor, Worker
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,9 @@ class Train:
     unauthenticated ports."""
     port: int | None = None
     """First port of the servers; default: free ones."""
+    advertise: str | None = None
+    """Name or address under which other hosts reach this one, so that they can join by `optimus
+    worker`. Opens the ports to all who can reach them: see docs/fleet.md."""
 
 
 @dataclass(frozen=True)
@@ -98,23 +107,27 @@ def _train(arguments: Train) -> int:
             file=sys.stderr,
         )
         return 2
-    if launch == "local_mp" and arguments.isolate and trains.distributed_missing() is None:
+    sealed = arguments.isolate and arguments.advertise is None
+    if launch == "local_mp" and sealed and trains.distributed_missing() is None:
         from launch.isolation import enter_network_namespace
 
         reason = enter_network_namespace()
         if reason:
             _say(reason)
     run_dir = (arguments.run_dir or Path("runs") / config.name).resolve()
-    trains.train(config, run_dir, launch, _say, arguments.port)
+    trains.train(config, run_dir, launch, _say, arguments.port, arguments.advertise)
     return 0
 
 
-def _dispatch(arguments: Train | Watch | bench_commands.Bench | Render | Doctor) -> int:
+def _dispatch(
+    arguments: Train | Watch | bench_commands.Bench | Render | Doctor | Sweep | Worker | Actor
+    | Eval | Report | Export | Monitor,
+) -> int:
     if isinstance(arguments, Train):
         return _train(arguments)
     if isinstance(arguments, bench_commands.Bench):
         return bench_commands.run(arguments)
-    if isinstance(arguments, Render):
+    if isinstance(arguments, (Render, Sweep, Worker, Actor, Eval, Report, Export, Monitor)):
         return arguments.run(_say)
     if isinstance(arguments, Watch):
         from launch.watch import watch
@@ -137,6 +150,10 @@ def _clear_errors() -> tuple[type[Exception], ...]:
                          ("workers.physics.simulator", "PhysicsError"),
                          ("workers.physics.native.build", "BuildError"),
                          ("learner.learner", "LearnerError"),
+                         ("launch.pool.member", "Refused"), ("launch.pool.member", "HeadLost"),
+                         ("launch.members", "MemberFailed"),
+                         ("optimus.weights", "WeightsError"), ("launch.status", "NotARun"),
+                         ("launch.monitoring.prometheus", "MonitoringError"),
                          ("optimus.wire.protocols", "LossUnavailable")):  # fmt: skip
         if module in sys.modules:
             errors.append(getattr(sys.modules[module], name))
@@ -150,7 +167,14 @@ def main(argv: list[str] | None = None) -> None:
 
     arguments = tyro.cli(
         Annotated[Train, tyro.conf.subcommand("train")]
+        | Annotated[Sweep, tyro.conf.subcommand("sweep")]
+        | Annotated[Worker, tyro.conf.subcommand("worker")]
+        | Annotated[Actor, tyro.conf.subcommand("actor")]
         | Annotated[Watch, tyro.conf.subcommand("watch")]
+        | Annotated[Eval, tyro.conf.subcommand("eval")]
+        | Annotated[Report, tyro.conf.subcommand("report")]
+        | Annotated[Export, tyro.conf.subcommand("export")]
+        | Annotated[Monitor, tyro.conf.subcommand("monitor")]
         | Annotated[bench_commands.Bench, tyro.conf.subcommand("bench")]
         | Annotated[Render, tyro.conf.subcommand("render")]
         | Annotated[Doctor, tyro.conf.subcommand("doctor")],  # type: ignore[arg-type]
@@ -173,8 +197,9 @@ def main(argv: list[str] | None = None) -> None:
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    # Launchpad's threads and pending gRPC calls would keep the interpreter from ending.
-    os._exit(code) if "launchpad" in sys.modules else sys.exit(code)
+    # Launchpad's and Courier's threads and pending calls would keep the interpreter from ending.
+    served = {"launchpad", "courier"} & sys.modules.keys()
+    os._exit(code) if served else sys.exit(code)
 
 
 if __name__ == "__main__":

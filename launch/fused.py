@@ -92,6 +92,7 @@ class _Session:
             meta_loss=float(found["meta_loss"]),
             norm=float(found["norm"]),
             evaluations=self._trainer.inner_steps,
+            cpu_seconds=time.process_time(),
             **counts,
         )
 
@@ -150,8 +151,10 @@ def summarise(run_dir: Path, say: Callable[[str], None]) -> None:
         if record["event"] == "validation"
     }
     curve = [records[step] for step in sorted(records)]
+    path = run_dir / "eval.jsonl"  # what `optimus eval` added stays
+    judged = [record for record in read(path) if "kind" in record] if path.exists() else []
     checkpoint.write_atomically(
-        run_dir / "eval.jsonl", "".join(json.dumps(record) + "\n" for record in curve)
+        path, "".join(json.dumps(record) + "\n" for record in [*curve, *judged])
     )
     newest = checkpoint.steps(run_dir / "checkpoints")[-1]
     say(f"run: {run_dir}  (update {newest})")

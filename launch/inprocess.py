@@ -14,15 +14,15 @@ import numpy as np
 from launch import roles
 from launch.adapters.local import LocalPool, LocalStream
 from learner.learner import Learner
-from optimus.config import ConfigError, PhysicsTask, TrainConfig
+from optimus.config import ConfigError, TrainConfig
 from optimus.metrics import MetricsWriter, heartbeat
 from optimus.wire import LossPool
 from workers.actor import Actor
 
 
 def make_pool(config: TrainConfig, run_dir: Path | None = None) -> LossPool | None:
-    """Loss servers in this process, one thread each; None for analytic tasks."""
-    if not isinstance(config.task, PhysicsTask):
+    """Loss servers in this process, one thread each; None where losses are not served."""
+    if not config.served:
         return None
     servers = [
         roles.make_loss_server(

@@ -7,11 +7,17 @@ Started by `launch.parent` in local runs. Rebuilds the program from the run dire
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
 import traceback
 from pathlib import Path
+
+from launch.parent import FINAL
+
+# Errors that another start would meet again. Names, since their modules may not even be imported.
+_FINAL_ERRORS = ("ConfigError", "LearnerError", "CheckpointError", "Refused", "RunDirError")
 
 
 def main() -> None:
@@ -25,6 +31,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     code = 0
+    logging.basicConfig(format="%(message)s")  # warnings and worse, into this role's log
     try:
         from launch import program as programs
         from launch import roster
@@ -43,8 +50,8 @@ def main() -> None:
         traceback.print_exc()
         message = str(error).splitlines()
         cause = f"{type(error).__name__}: {message[0] if message else ''}"
-        print(f"fatal: {arguments.role} {arguments.index}: {cause}", file=sys.stderr)
-        code = 1
+        print(f"failed: {arguments.role} {arguments.index}: {cause}", file=sys.stderr)
+        code = FINAL if type(error).__name__ in _FINAL_ERRORS else 1
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

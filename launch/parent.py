@@ -1,6 +1,6 @@
 """The thin parent of one node: starts the role, ties its life to the launcher's, stops all of it.
 
-    python -m launch.parent [--ppid P] [--grace 8] [--restart never] -- COMMAND ...
+    python -m launch.parent [--ppid P] [--grace 8] [--restart on-failure --limit 5] -- COMMAND ...
 
 Only the standard library is imported: a parent is small and nothing the role loads can harm it.
 
@@ -11,6 +11,10 @@ Only the standard library is imported: a parent is small and nothing the role lo
   seconds, or at a second SIGINT, its whole process group is killed.
 * When the child has ended, whatever it started ends too, even what left its process group (the
   parent is the subreaper of its descendants). Only `kill -9` of the parent can leave some behind.
+* With `--restart on-failure` a role that failed starts again after half a second, or twice the
+  last pause if it had run for less than a minute; but at most `--limit` times within ten minutes.
+  Code 78 (`FINAL`) and mistakes in the command are not mended by trying again. On fleets
+  supervisord, Slurm or Kubernetes does this.
 
 Exit code: the child's; 128 + n when signal n ended it; 0 when it ended well (code 0, or by SIGTERM)
 because it was asked to; 1 launcher already gone; 2 usage; 126 or 127 command cannot be run.
@@ -22,6 +26,7 @@ import argparse
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import sys
 import time
@@ -29,6 +34,11 @@ from collections.abc import Iterator
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+FINAL = 78  # EX_CONFIG: the role says that another start would fail the same way
+_NO_RESTART = (0, 2, 126, 127, FINAL)
+_WINDOW = 600.0  # s in which `--limit` restarts may happen
+_LONGEST_PAUSE = 30.0  # s
+_HEALTHY = 60.0  # s of running after which pauses are short again
 
 
 def _say(text: str, prefix: str = "launch.parent: ") -> None:
@@ -97,9 +107,20 @@ def _sweep(child: int) -> int:
 
 
 def run(
-    command: list[str], *, grace: float, ppid: int | None = None, name: str | None = None
+    command: list[str],
+    *,
+    grace: float,
+    ppid: int | None = None,
+    name: str | None = None,
+    limit: int = 0,
 ) -> int:
-    """Runs `command` until it ends or is stopped; returns the exit code described above."""
+    """Runs `command` until it ends or is stopped; returns the exit code described above.
+
+    Args:
+      command: with its arguments. grace: s. ppid: the launcher.
+      name: of the role, for what is said.
+      limit: restarts after a failure, within ten minutes.
+    """
     stops = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # nohup
         stops.remove(signal.SIGHUP)
@@ -111,7 +132,41 @@ def run(
         _say(f"the launcher (process {ppid}) is gone; nothing started")
         return 1
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    failures: list[float] = []
+    pause = 0.0
+    while True:
+        began = time.monotonic()
+        asked, code = _once(command, grace, stops, waited)
+        if asked or code in _NO_RESTART:
+            break
+        now = time.monotonic()
+        failures = [*(t for t in failures if now - t < _WINDOW), now]
+        if len(failures) > limit:
+            break
+        pause = min(_LONGEST_PAUSE, 2 * pause) if pause and now - began < _HEALTHY else 0.5
+        end = now + pause * random.uniform(0.7, 1.3)
+        again = f"restart {len(failures)} of at most {limit} in {end - now:.1f} s"
+        _say(f"{name or command[0]}: {_ending(code)}; {again}")
+        while time.monotonic() < end:
+            arrived = signal.sigtimedwait(stops, max(0.0, end - time.monotonic()))
+            if arrived is not None:
+                return 0
+    if asked and code in (0, -signal.SIGTERM):
+        return 0
+    if name and code and not (asked and code > 0):
+        tries = f" after {len(failures) - 1} restarts" if len(failures) > 1 else ""
+        _say(f"fatal: {name}: {_ending(code)}{tries}", prefix="")
+    return code if code >= 0 else 128 - code
 
+
+def _ending(code: int) -> str:
+    return f"killed by signal {-code}" if code < 0 else f"exited with code {code}"
+
+
+def _once(
+    command: list[str], grace: float, stops: set[signal.Signals], waited: set[signal.Signals]
+) -> tuple[bool, int]:
+    """Runs `command` once: (whether it was asked to stop, its exit code, or minus a signal)."""
     child = _start(command, waited)
     asked, interrupts, deadline = False, 0, float("inf")
     while not _ended(child):
@@ -128,12 +183,7 @@ def run(
             why = f"did not stop within {grace:g} s" if late else "stopped by a second interrupt"
             _say(f"{command[0]} {why}; killing its process group {child}")
             os.killpg(child, signal.SIGKILL)
-    code = os.waitstatus_to_exitcode(_sweep(child))
-    if asked and code in (0, -signal.SIGTERM):
-        return 0
-    if code < 0 and name:
-        _say(f"fatal: {name}: killed by signal {-code}", prefix="")
-    return code if code >= 0 else 128 - code
+    return asked, os.waitstatus_to_exitcode(_sweep(child))
 
 
 def main() -> int:
@@ -141,14 +191,18 @@ def main() -> int:
     parser.add_argument("--ppid", type=int, help="the launcher; if it is gone, nothing is started")
     parser.add_argument("--grace", type=float, default=8.0, help="seconds before SIGKILL (8)")
     parser.add_argument("--name", help="of the role; a line with it says which signal killed it")
-    parser.add_argument("--restart", choices=["never"], default="never")
+    parser.add_argument("--restart", choices=["never", "on-failure"], default="never")
+    parser.add_argument("--limit", type=int, default=5, help="restarts within ten minutes (5)")
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, command = parser.parse_args(sys.argv[1:split]), sys.argv[split + 1 :]
     if not command:
         parser.error("no command; give it after --")
     if not 0 <= options.grace < float("inf"):
         parser.error(f"--grace {options.grace:g}: want seconds, 0 or more")
-    return run(command, grace=options.grace, ppid=options.ppid, name=options.name)
+    if options.limit < 0:
+        parser.error(f"--limit {options.limit}: want 0 or more")
+    limit = options.limit if options.restart == "on-failure" else 0
+    return run(command, grace=options.grace, ppid=options.ppid, name=options.name, limit=limit)
 
 
 if __name__ == "__main__":

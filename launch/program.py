@@ -1,7 +1,11 @@
 """The Launchpad program: who there is and who talks to whom, on one page.
 
-    physics workers  <--loss requests--  actors  --samples-->  stream (Reverb)  -->  learner
-                                           ^------ weights, episode ids ---------------'
+    loss workers  <--loss requests--  actors  --samples-->  stream (Reverb)  -->  learner
+         |                             |  ^------ weights, episode ids ---------------'
+         '-- beats -->  coordinator  <-'
+
+Coordinator, stream and learner have fixed addresses (the head). Loss workers and actors register
+with the coordinator, so that others may join and leave at any time (`optimus worker`).
 
 Every process of a run rebuilds this same program from `config.json` and `roster.json` and runs its
 own node of it (distributed fact sheet, section 5), so nothing is pickled and a node can be started
@@ -10,6 +14,7 @@ on any host. Building it is cheap and touches no JAX device.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -25,12 +30,12 @@ from launchpad.launch import worker_manager
 from launchpad.launch.local_multi_processing.commands import Command
 from launchpad.nodes.base import Handle
 
-from launch import environment, roles
+from launch import environment, members, roles
 from launch.adapters import courier as courier_adapter
+from launch.coordinator import Coordinator
 from launch.roster import Roster
-from optimus.config import PhysicsTask, TrainConfig
-from optimus.metrics import MetricsWriter, heartbeat
-from optimus.wire import Stopped, Version
+from optimus.config import TrainConfig
+from optimus.wire import Version
 
 _GRACE = 8.0  # s a role has to stop before its parent kills it
 
@@ -41,30 +46,34 @@ _GRACE = 8.0  # s a role has to stop before its parent kills it
 def build(config: TrainConfig, run_dir: Path, roster: Roster) -> lp.Program:
     """The whole program; labels are the roles' names."""
     program = lp.Program(config.name)
-    layout = config.layout
+    layout, limit = config.layout, config.layout.restarts
+
+    with program.group("coordinator"):
+        coordinator = program.add_node(
+            Service(roster.coordinator[0], run_dir, limit, CoordinatorRole, config, run_dir, roster)
+        )
 
     with program.group("stream"):
         table = 2 * config.meta.batch  # back-pressure: actors wait once two batches are queued
-        stream = program.add_node(Stream(roster.stream[0], run_dir, table))
+        stream = program.add_node(Stream(roster.stream[0], run_dir, limit, table))
 
     with program.group("learner"):
+        uses = (stream, coordinator)
         learner = program.add_node(
-            Service(roster.learner[0], run_dir, LearnerRole, config, run_dir, stream)
+            Service(roster.learner[0], run_dir, limit, LearnerRole, config, run_dir, *uses)
         )
 
-    workers = []
-    if isinstance(config.task, PhysicsTask):
+    if config.served:
         with program.group("physics_worker"):
-            workers = [
-                program.add_node(Service(location, run_dir, PhysicsRole, config, run_dir, index))
-                for index, location in enumerate(roster.physics_worker)
-            ]
+            for first in range(0, layout.workers, layout.per_process):
+                there = roster.physics_worker[first : first + layout.per_process]
+                work = (run_workers, config, run_dir, first, there, coordinator)
+                program.add_node(Runner(run_dir, limit, *work))
 
     with program.group("actor"):
         for index in range(layout.actors):
-            share = [workers[k] for k in roles.worker_share(config, index)] if workers else []
-            uses = (learner, stream, share)
-            program.add_node(Runner(run_dir, run_actor, config, run_dir, index, *uses))
+            act = (run_actor, config, run_dir, index, coordinator, learner, stream)
+            program.add_node(Runner(run_dir, limit, *act))
 
     return program
 
@@ -72,18 +81,42 @@ def build(config: TrainConfig, run_dir: Path, roster: Roster) -> lp.Program:
 # -- what each node runs -------------------------------------------------------------------------
 
 
+class CoordinatorRole:
+    """The coordinator behind Courier; only these methods are exposed."""
+
+    def __init__(self, config: TrainConfig, run_dir: Path, roster: Roster) -> None:
+        self._coordinator = Coordinator(config, run_dir, roster)
+
+    def beat(self, data: bytes) -> bytes:
+        """See `Registry.beat`."""
+        return self._coordinator.beat(data)
+
+    def head(self) -> bytes:
+        """See `Coordinator.head`."""
+        return self._coordinator.head()
+
+    def finish(self) -> bytes:
+        """See `Coordinator.finish`."""
+        return self._coordinator.finish()
+
+    def run(self) -> None:
+        """Serves until stopped."""
+        self._coordinator.serve(lp.wait_for_stop)
+
+
 class LearnerRole:
     """The learner behind Courier; only these methods are exposed."""
 
-    def __init__(self, config: TrainConfig, run_dir: Path, stream: str) -> None:
+    def __init__(self, config: TrainConfig, run_dir: Path, stream: str, coordinator: str) -> None:
+        self._coordinator = coordinator
         from launch.adapters import reverb
 
         reader = reverb.StreamReader(stream, capacity=config.meta.batch)
         self._learner = roles.make_learner(config, run_dir, reader, print)
 
-    def session(self) -> bytes:
+    def session(self, actor: int, incarnation: str) -> bytes:
         """See `ParameterSource.session`."""
-        return self._learner.session()
+        return self._learner.session(actor, incarnation)
 
     def parameters(self, have: list[int] | None) -> tuple[int, int, bytes] | None:
         """See `ParameterSource.parameters`: (epoch, step, packed weights) or None."""
@@ -97,52 +130,26 @@ class LearnerRole:
     def run(self) -> None:
         """Updates until done or stopped. At the end the whole program is asked to stop while this
         server still answers, so that no actor meets a closed door."""
-        self._learner.run(lp.stop_event())
+        done = self._learner.run(lp.stop_event())
+        if done:
+            with contextlib.suppress(courier_adapter.CallError):  # `lp.stop` reaches our own nodes
+                courier_adapter.RemoteCoordinator(self._coordinator).finish()
         lp.stop()
         lp.wait_for_stop(30.0)
 
 
-class PhysicsRole:
-    """A physics worker behind Courier."""
-
-    def __init__(self, config: TrainConfig, run_dir: Path, index: int) -> None:
-        metrics = MetricsWriter(run_dir, "physics_worker", index)
-        self._server = roles.make_loss_server(config, metrics)
-
-    def ping(self) -> str:
-        """See `PhysicsLossServer.ping`."""
-        return str(self._server.ping())
-
-    def evaluate(self, request: bytes) -> bytes:
-        """See `PhysicsLossServer.evaluate`."""
-        return bytes(self._server.evaluate(request))
-
-    def run(self) -> None:
-        """Serves until stopped."""
-        heartbeat(self._server, lp.wait_for_stop)
+def run_workers(
+    config: TrainConfig, run_dir: Path, first: int, addresses: list[str], coordinator: str
+) -> None:
+    """One process of loss workers until stopped."""
+    members.serve_workers(config, addresses, coordinator, run_dir, first, lp.wait_for_stop)
 
 
 def run_actor(
-    config: TrainConfig, run_dir: Path, index: int, learner: str, stream: str, workers: list[str]
+    config: TrainConfig, run_dir: Path, index: int, coordinator: str, learner: str, stream: str
 ) -> None:
     """One actor until stopped."""
-    pool = None
-    if workers:
-        pool = courier_adapter.CourierPool(workers, config.call_timeout)
-    from launch.adapters import reverb
-
-    writer = reverb.StreamWriter(stream)
-    stop = lp.stop_event()
-    source = courier_adapter.RemoteLearner(learner, stop)
-    try:
-        actor = roles.make_actor(config, index, run_dir, source, writer, pool)
-        threading.Thread(target=heartbeat, args=(actor, stop.wait), daemon=True).start()
-        actor.run(stop)
-    except Stopped:
-        pass  # while starting
-    finally:
-        if pool is not None:
-            pool.close()
+    members.run_actor(config, index, coordinator, learner, stream, run_dir, lp.stop_event())
 
 
 # -- node types: Launchpad's, with our addresses and our thin parent ------------------------------
@@ -170,6 +177,7 @@ class _Ours:
     """Mixed into Launchpad's node types: fixed address, child process through `launch.parent`."""
 
     run_dir: Path
+    limit: int  # restarts of one node within ten minutes
     fixed: str | None = None
 
     def bind_addresses(self, **_: Any) -> None:
@@ -185,11 +193,12 @@ class _Ours:
     def to_executables(nodes: Any, label: str, launch_context: Any) -> list[Any]:
         if launch_context.launch_type is not LaunchType.LOCAL_MULTI_PROCESSING:
             return lp.PyNode.to_executables(nodes, label, launch_context)  # type: ignore[no-any-return]
-        run_dir = str(nodes[0].run_dir)
+        run_dir, limit = str(nodes[0].run_dir), nodes[0].limit
         return [
             Command(
                 [sys.executable, "-m", "launch.parent", "--ppid", str(os.getpid())]
-                + ["--name", f"{label} {index}", "--grace", str(_GRACE), "--"]
+                + ["--name", f"{label} {index}", "--grace", str(_GRACE)]
+                + ["--restart", "on-failure", "--limit", str(limit), "--"]
                 + [sys.executable, "-m", "launch.node", "--role", label, "--index", str(index)]
                 + ["--run-dir", run_dir, "--launcher", str(os.getpid())],
                 environment.of_role(label),
@@ -202,19 +211,21 @@ class _Ours:
 class Service(_Ours, lp.CourierNode):  # type: ignore[misc]
     """A class served by Courier at a fixed address."""
 
-    def __init__(self, location: str, run_dir: Path, constructor: Any, *args: Any) -> None:
+    def __init__(
+        self, location: str, run_dir: Path, limit: int, constructor: Any, *args: Any
+    ) -> None:
         super().__init__(constructor, *args)
-        self.fixed, self.run_dir = location, run_dir
+        self.fixed, self.run_dir, self.limit = location, run_dir, limit
 
 
 class Stream(_Ours, lp.PyNode):  # type: ignore[misc]
     """The sample queue. Launchpad's own ReverbNode would import Reverb, and with it TensorFlow, in
     every process that builds the program; here only those that use the stream do."""
 
-    def __init__(self, location: str, run_dir: Path, capacity: int) -> None:
+    def __init__(self, location: str, run_dir: Path, limit: int, capacity: int) -> None:
         super().__init__(self._serve)
         self._capacity = capacity
-        self.fixed, self.run_dir = location, run_dir
+        self.fixed, self.run_dir, self.limit = location, run_dir, limit
         self.allocate_address(address.Address("reverb"))
 
     def _serve(self) -> None:
@@ -227,9 +238,11 @@ class Stream(_Ours, lp.PyNode):  # type: ignore[misc]
 class Runner(_Ours, lp.PyNode):  # type: ignore[misc]
     """A function that nobody calls into."""
 
-    def __init__(self, run_dir: Path, function: Callable[..., None], *args: Any) -> None:
+    def __init__(
+        self, run_dir: Path, limit: int, function: Callable[..., None], *args: Any
+    ) -> None:
         super().__init__(function, *args)
-        self.run_dir = run_dir
+        self.run_dir, self.limit = run_dir, limit
 
 
 # -- running it ----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import numpy as np
 
 from learner.learner import Learner
 from optimus import checkpoint, tasks
-from optimus.config import AnalyticTask, ConfigError, PhysicsTask, TrainConfig
+from optimus.config import AnalyticTask, ConfigError, PhysicsTask, ServedTask, TrainConfig
 from optimus.metrics import MetricsWriter
 from optimus.rules import rule_of
 from optimus.wire import LossPool, ParameterSource, SampleReader, SampleWriter
 from workers.actor import Actor
+from workers.bowl import BowlServer, BowlWindows
 from workers.unroll import AnalyticUnroll, PooledUnroll, Unroll, parameter_layout
 
 
@@ -56,7 +58,9 @@ def physics_door() -> str:
 def make_loss_server(
     config: TrainConfig, metrics: MetricsWriter | None = None, door: str | None = None
 ) -> Any:
-    """A `workers.physics.server.PhysicsLossServer` for this configuration."""
+    """What evaluates this configuration's losses: an object with `evaluate`, `ping`, `report`."""
+    if isinstance(config.task, ServedTask):
+        return BowlServer(config.task, metrics)
     from workers.physics.server import PhysicsLossServer  # needs the native library
 
     assert isinstance(config.task, PhysicsTask)
@@ -64,27 +68,32 @@ def make_loss_server(
 
 
 def make_unroll(config: TrainConfig, pool: LossPool | None, signs: int = 2) -> Unroll:
-    """How lanes of this task are unrolled; a physics task needs a pool."""
-    if not isinstance(config.task, PhysicsTask):
+    """How lanes of this task are unrolled; a served task needs a pool."""
+    if not config.served:
         return AnalyticUnroll(config, config.seed, signs)
+    if pool is None:
+        raise ValueError("a served task needs a loss pool")
+    if isinstance(config.task, ServedTask):
+        return PooledUnroll(config, BowlWindows(config.task, config.seed), pool, signs)
+    assert isinstance(config.task, PhysicsTask)
     from workers.physics.windows import PhysicsWindows  # needs the native library
 
-    if pool is None:
-        raise ValueError("a physics task needs a loss pool")
     return PooledUnroll(config, PhysicsWindows(config.task, config.seed), pool, signs)
 
 
 def make_actor(
     config: TrainConfig,
     index: int,
-    run_dir: Path,
+    run_dir: Path | None,
     parameters: ParameterSource,
     stream: SampleWriter,
     pool: LossPool | None,
+    pool_counts: Callable[[], dict[str, int]] = dict,
 ) -> Actor:
-    """Actor `index`."""
-    metrics = MetricsWriter(run_dir, "actor", index)
-    return Actor(config, index, make_unroll(config, pool), parameters, stream, metrics)
+    """Actor `index`; without a run directory it writes no metrics."""
+    metrics = MetricsWriter(run_dir, "actor", index) if run_dir else None
+    unroll = make_unroll(config, pool)
+    return Actor(config, index, unroll, parameters, stream, metrics, pool_counts)
 
 
 def newest_checkpoint(
@@ -106,12 +115,8 @@ def make_learner(
 ) -> Learner:
     """The learner, resumed from the newest checkpoint of the run directory if there is one."""
     resume = options.pop("resume", None) or newest_checkpoint(run_dir, say)
+    options.setdefault("ledger", bool(os.environ.get("OPTIMUS_LEDGER")))
     return Learner(
         config, run_dir, parameter_layout(config), initial_theta(config), stream,
         MetricsWriter(run_dir, "learner"), resume=resume, **options,
     )  # fmt: skip
-
-
-def worker_share(config: TrainConfig, actor: int) -> list[int]:
-    """Physics workers that serve this actor: round-robin, shares differ by at most one."""
-    return list(range(actor, config.layout.workers, config.layout.actors))

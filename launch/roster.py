@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -10,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from optimus.checkpoint import write_atomically
-from optimus.config import PhysicsTask, TrainConfig
+from optimus.config import TrainConfig
 
 FILE = "roster.json"
 _RANGE = (20000, 32000)  # below the local port range, so no client socket takes one meanwhile
@@ -24,6 +25,7 @@ class PortInUse(RuntimeError):
 class Roster:
     """host:port of every server, by role and index."""
 
+    coordinator: list[str]
     learner: list[str]
     stream: list[str]
     physics_worker: list[str]
@@ -65,22 +67,27 @@ def choose(config: TrainConfig, base_port: int | None = None, host: str = "local
     Raises:
       PortInUse: a port of the asked range is taken, or none is free.
     """
-    workers = config.layout.workers if isinstance(config.task, PhysicsTask) else 0
-    count = 2 + workers
+    workers = config.layout.workers if config.served else 0
+    addresses = [f"{host}:{port}" for port in ports(3 + workers, base_port)]
+    return Roster(addresses[:1], addresses[1:2], addresses[2:3], addresses[3:])
+
+
+def ports(count: int, base_port: int | None = None) -> list[int]:
+    """`count` free ports, consecutive from `base_port` if it is given; raises `PortInUse`."""
     if base_port is not None:
         if not 1024 <= base_port <= 65535 - count:
             raise PortInUse(f"--port {base_port}: want 1024 ... {65535 - count}")
-        ports = list(range(base_port, base_port + count))
-        taken = [port for port in ports if not _free(port)]
+        chosen = list(range(base_port, base_port + count))
+        taken = [port for port in chosen if not _free(port)]
         if taken:
             raise PortInUse(
-                f"port {taken[0]} is in use (this run needs {ports[0]} ... {ports[-1]}); stop what "
+                f"port {taken[0]} is in use (this needs {chosen[0]} ... {chosen[-1]}); stop what "
                 "uses it or choose another --port"
             )
     else:
-        shuffled = random.Random(os.getpid()).sample(range(*_RANGE), 400)
-        ports = [port for port in shuffled if _free(port)][:count]
-        if len(ports) < count:
+        shuffled = random.Random(os.getpid()).sample(range(*_RANGE), 400 + 2 * count)
+        free = (port for port in shuffled if _free(port))
+        chosen = list(itertools.islice(free, count))
+        if len(chosen) < count:
             raise PortInUse(f"no {count} free ports between {_RANGE[0]} and {_RANGE[1]}")
-    addresses = [f"{host}:{port}" for port in ports]
-    return Roster(addresses[:1], addresses[1:2], addresses[2:])
+    return chosen

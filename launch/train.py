@@ -15,7 +15,7 @@ from typing import TextIO
 
 from optimus import checkpoint, rundir
 from optimus.config import ConfigError, PhysicsTask, TrainConfig
-from optimus.metrics import MetricsWriter
+from optimus.metrics import MetricsWriter, read
 
 LAUNCH_TYPES = ("inprocess", "local_mt", "local_mp", "fused")
 
@@ -37,6 +37,7 @@ def train(
     launch: str,
     say: Callable[[str], None],
     base_port: int | None = None,
+    advertise: str | None = None,
 ) -> None:
     """Meta-trains, or resumes, or reports a finished run.
 
@@ -45,6 +46,7 @@ def train(
       launch: one of `LAUNCH_TYPES`.
       say: takes lines for the user.
       base_port: first port of the servers, or None for free ones.
+      advertise: name of this host for others that join, or None for this host alone.
 
     Raises:
       ConfigError, rundir.RunDirError, checkpoint.CheckpointError, RunFailed, roster.PortInUse:
@@ -76,7 +78,7 @@ def train(
                 if launch in ("inprocess", "fused"):
                     done = _run_in_process(config, run_dir, launch, say)
                 else:
-                    done = _run_program(config, run_dir, launch, base_port, say)
+                    done = _run_program(config, run_dir, launch, base_port, advertise)
             state, cause = ("finished" if done else "stopped"), ""
         except Exception as error:
             cause = str(error)
@@ -124,14 +126,14 @@ def _run_program(
     run_dir: Path,
     launch: str,
     base_port: int | None,
-    say: Callable[[str], None],
+    advertise: str | None,
 ) -> bool:
     missing = distributed_missing()
     if missing:
         raise ConfigError(missing)
     from launch import roster as rosters
 
-    roster = rosters.choose(config, base_port)
+    roster = rosters.choose(config, base_port, advertise or "localhost")
     roster.write(run_dir)
     logs = run_dir / "logs"
     os.environ["LAUNCHPAD_LOGGING_DIR"] = str(logs)  # read when launchpad is imported
@@ -164,13 +166,22 @@ def _both_redirected(log: TextIO) -> Iterator[None]:
 
 
 def _cause(logs: Path, since: float) -> str | None:
-    """The first "fatal:" line any node left in its log."""
+    """Why the first role that its parent gave up ("fatal:") last failed ("failed:"): one line."""
     for path in sorted(logs.glob("*/*.log"), key=lambda p: p.stat().st_mtime):
         if path.stat().st_mtime < since:
             continue
+        failed = ""
         for line in path.read_text(errors="replace").splitlines():
-            if line.startswith("fatal:"):
-                return f"{line.removeprefix('fatal: ')} (log: {path})"
+            if line.startswith("failed: "):
+                failed = line.removeprefix("failed: ")
+            elif line.startswith("launch.parent: ") and "; restart " in line:
+                failed = ""
+            elif line.startswith("fatal: "):
+                cause = line.removeprefix("fatal: ")
+                if failed and "killed by" not in cause:
+                    tries = cause.partition(" after ")[2]
+                    cause = failed + (f"; given up after {tries}" if tries else "")
+                return f"{cause} (log: {path})"
     return None
 
 
@@ -197,8 +208,8 @@ def summarise(config: TrainConfig, run_dir: Path, say: Callable[[str], None]) ->
     newest, _ = checkpoint.load_latest(run_dir / "checkpoints")
     assert newest is not None
     path = run_dir / "eval.jsonl"
-    known = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    record = next((r for r in known if r["step"] == newest.step), None)
+    known = [r for r in read(path) if "kind" not in r] if path.exists() else []
+    record = next((r for r in known if r.get("step") == newest.step), None)
     if record is None:
         say(f"evaluating start and end on {config.evaluation.tasks} held-out tasks ...")
         layout = parameter_layout(config)

@@ -42,16 +42,22 @@ class Intake:
       config: the run's configuration.
       run_id: samples of another run are refused.
       size: P, number of weights.
-      max_open: bound of the cache; an evicted episode's sum is drawn again from its seeds.
+      max_open: bound of the cache; an evicted episode's sum is drawn again from its seeds. None:
+        twice the lanes, 64 at least.
     """
 
-    def __init__(self, config: TrainConfig, run_id: str, size: int, max_open: int = 512) -> None:
+    def __init__(
+        self, config: TrainConfig, run_id: str, size: int, max_open: int | None = None
+    ) -> None:
         self._config, self._run_id, self._size = config, run_id, size
         self._strategy = STRATEGIES[config.estimator.kind]
         self._sums: OrderedDict[int, tuple[int, np.ndarray]] = OrderedDict()
-        self._max_open = max_open
+        self._max_open = max_open or max(64, 2 * config.layout.total_lanes)
         self._accepted: OrderedDict[int, int] = OrderedDict()  # episode -> last accepted window
         self.refused: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
+        self.harmless = 0  # refused, but not missed: duplicates, and what is of an earlier epoch
+        self.abandoned = 0  # open episodes given up because their epoch ended
+        self.bytes = 0  # of accepted samples
         self.accepted = 0
         self.empty = 0  # accepted, but no step was scored (failed at its start)
         self.failed = 0  # accepted, a trajectory went non-finite
@@ -76,9 +82,11 @@ class Intake:
         if sample.run_id != self._run_id:
             return self._refuse("foreign_run", f"{where}: run {sample.run_id}")
         if any(epoch != version.epoch for epoch, _ in sample.versions):
+            self.harmless += max(epoch for epoch, _ in sample.versions) < version.epoch
             return self._refuse("foreign_epoch", f"{where}: versions {sample.versions}")
         # Before staleness: a duplicate that comes after its update is harmless, not stale.
         if sample.window <= self._accepted.get(sample.episode, -1):
+            self.harmless += 1
             return self._refuse("duplicate", where)
         staleness = version.step - sample.versions[-1][1]
         if not 0 <= staleness <= self._config.staleness_bound:
@@ -90,6 +98,7 @@ class Intake:
         if noise.checksum(newest) != sample.noise_checksum:
             return self._refuse("noise_mismatch", f"{where}: another JAX version or host type?")
         self._remember(sample, accumulated)
+        self.bytes += len(data)
         return Contribution(sample, accumulated, difference, staleness)
 
     def _draw(self, episode: int, window: int) -> np.ndarray:
@@ -127,6 +136,11 @@ class Intake:
         self._sums.move_to_end(sample.episode)
         while len(self._sums) > self._max_open:
             self._sums.popitem(last=False)
+
+    def abandon_open(self) -> None:
+        """Gives up all open episodes: their epoch is over."""
+        self.abandoned += len(self._sums)
+        self._sums.clear()
 
     def open_episodes(self) -> dict[int, int]:
         """Last accepted window of each open episode."""

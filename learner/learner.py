@@ -7,9 +7,11 @@ through the constructor.
 
 from __future__ import annotations
 
+import json
 import platform
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ from optimus.wire import SampleReader, Session, Version, encode
 from optimus.wire import pack as pack_array
 
 STALL_SECONDS = 300.0  # without one acceptable sample, the run is stuck and says so
+_EMPTY_BATCHES = 20  # in a row without one scored step: no loss works, and the run says so
+LEDGER = "ledger.jsonl"
 
 
 class LearnerError(RuntimeError):
@@ -48,6 +52,7 @@ class Learner:
       resume: checkpoint to go on from, or None.
       extra_arrays: called at each checkpoint for more arrays to save (in-process runs save lanes).
       first_episode: continue this synchronous schedule of ids instead of reserving a new one.
+      ledger: write `ledger.jsonl`: what each update was made of, enough to make it again.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Learner:
         resume: checkpoint.Checkpoint | None = None,
         extra_arrays: Callable[[], Mapping[str, np.ndarray]] | None = None,
         first_episode: int | None = None,
+        ledger: bool = False,
     ) -> None:
         self._config, self._run_dir, self._layout = config, run_dir, layout
         self._stream, self._metrics, self._extra_arrays = stream, metrics, extra_arrays
@@ -77,17 +83,17 @@ class Learner:
         epoch = self._identity.raise_epoch()
         self._version = Version(epoch, step)
         self._packed = (self._version, pack_array(np.asarray(state.theta)))
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # of version, epoch and weights
+        self._actors: dict[int, str] = {}  # synchronous: whose lanes this epoch counts on
+        self._empty_batches = self._failed_saves = 0
+        self._ledger = run_dir / LEDGER if ledger else None
         self.intake = Intake(config, self._identity.run_id, layout.size)
-        if config.synchronous:
-            # Enough for a new episode of every lane at every window, even if each one fails.
+        if first_episode is not None:  # `updates` may have been raised since
             lanes = config.layout.total_lanes
-            if first_episode is None:
-                left = max(0, config.updates - step)
-                first_episode = self._identity.reserve_episodes((left + 1) * lanes)
-            else:  # `updates` may have been raised since
-                self._identity.reserve_up_to(first_episode + (config.updates + 1) * lanes)
-        self._first_episode = first_episode or 0
+            self._identity.reserve_up_to(first_episode + (config.updates + 1) * lanes)
+            self._first_episode = first_episode
+        else:
+            self._first_episode = self._reserve_schedule()
         self._waiting = 0.0
         self._saved_step = -1 if resume is None else resume.step
         if resume is None:
@@ -106,16 +112,37 @@ class Learner:
         """Current weights, float32 `[P]`."""
         return np.asarray(self._state.theta)
 
-    def session(self) -> bytes:
+    def session(self, actor: int, incarnation: str) -> bytes:
         """See `ParameterSource.session`."""
-        return encode(
-            Session(
-                run_id=self._identity.run_id,
-                config_hash=config_hash(self._config),
-                version=list(self._version),
-                first_episode=self._first_episode,
+        with self._lock:
+            if self._config.synchronous:
+                if self._actors.get(actor, incarnation) != incarnation:
+                    self._begin_epoch(f"actor {actor} came back")
+                self._actors[actor] = incarnation
+            return encode(
+                Session(
+                    run_id=self._identity.run_id,
+                    config_hash=config_hash(self._config),
+                    version=list(self._version),
+                    first_episode=self._first_episode,
+                )
             )
-        )
+
+    def _reserve_schedule(self) -> int:
+        """First id of a synchronous schedule: a new episode of every lane at every window."""
+        if not self._config.synchronous:
+            return 0
+        left = max(0, self._config.updates - self._version.step)
+        return self._identity.reserve_episodes((left + 1) * self._config.layout.total_lanes)
+
+    def _begin_epoch(self, why: str) -> None:
+        """All actors begin anew; weights and step stay."""
+        self._version = Version(self._identity.raise_epoch(), self._version.step)
+        self._packed = (self._version, self._packed[1])
+        self._first_episode = self._reserve_schedule()
+        self._actors.clear()
+        self.intake.abandon_open()
+        self._metrics.write("epoch", version=list(self._version), cause=why)
 
     def parameters(self, have: Version | None) -> tuple[Version, bytes] | None:
         """See `ParameterSource.parameters`; packed once per version."""
@@ -136,24 +163,25 @@ class Learner:
             it cannot do without.
         """
         batch: list[Contribution] = []
+        intake, epoch = self.intake, self._version.epoch
         began = last = time.monotonic()
         while len(batch) < self._config.meta.batch:
             if stop.is_set():
                 return None
             data = self._stream.get(timeout=0.2)
-            if data is not None:
-                refusals = self.intake.refused.total() - self.intake.refused["duplicate"]
-                contribution = self.intake.accept(data, self._version)
+            with self._lock:
+                if self._version.epoch != epoch:
+                    batch, epoch, last = [], self._version.epoch, time.monotonic()
+                missed = intake.refused.total() - intake.harmless
+                contribution = None if data is None else intake.accept(data, self._version)
                 if contribution is not None:
                     batch.append(contribution)
                     last = time.monotonic()
-                elif (
-                    self._config.synchronous
-                    and self.intake.refused.total() - self.intake.refused["duplicate"] > refusals
-                ):
+                missed = intake.refused.total() - intake.harmless - missed
+                if self._config.synchronous and missed:
                     raise LearnerError(
                         "a synchronous update cannot do without the sample it refused: "
-                        + self.intake.last_refusal
+                        + intake.last_refusal
                     )
             if time.monotonic() - last > STALL_SECONDS:
                 raise LearnerError(
@@ -166,9 +194,20 @@ class Learner:
     def step(self, stop: threading.Event) -> bool:
         """One update; False when `stop` was set before a batch was complete."""
         began = time.monotonic()
-        batch = self.gather(stop)
-        if batch is None:
-            return False
+        while True:
+            batch = self.gather(stop)
+            if batch is None:
+                return False
+            with self._lock:
+                if batch[0].sample.versions[-1][0] == self._version.epoch:
+                    self._update(batch)
+                    break
+        self._record(batch, self._norm, time.monotonic() - began)
+        if self._version.step % self._config.checkpoint_every == 0 or self.done:
+            self._save_if_possible()
+        return True
+
+    def _update(self, batch: list[Contribution]) -> None:
         # Order by id, not by arrival: the sum is the same whoever was faster.
         batch.sort(key=lambda c: (c.sample.episode, c.sample.window))
         gradient = estimate(
@@ -176,15 +215,18 @@ class Learner:
             np.asarray([c.difference for c in batch], np.float32),
             np.float32(self._config.estimator.sigma),
         )
-        self._state, norm = meta_update.update(self._config.meta, self._state, gradient)
+        self._state, self._norm = meta_update.update(self._config.meta, self._state, gradient)
         self._evaluations += sum(c.sample.evaluations for c in batch)
-        with self._lock:
-            self._version = Version(self._version.epoch, self._version.step + 1)
-            self._packed = (self._version, pack_array(np.asarray(self._state.theta)))
-        self._record(batch, norm, time.monotonic() - began)
-        if self._version.step % self._config.checkpoint_every == 0 or self.done:
-            self.save()
-        return True
+        self._version = Version(self._version.epoch, self._version.step + 1)
+        self._packed = (self._version, pack_array(np.asarray(self._state.theta)))
+        self._empty_batches = 0 if any(c.sample.mask.any() for c in batch) else (
+            self._empty_batches + 1
+        )  # fmt: skip
+        if self._empty_batches >= _EMPTY_BATCHES:
+            raise LearnerError(
+                f"{_EMPTY_BATCHES} batches in a row had no scored step: every loss fails; see "
+                "given_up in the actors' metrics, and the workers' logs"
+            )
 
     def _record(self, batch: list[Contribution], norm: float, seconds: float) -> None:
         scores = [c.sample.losses[:, c.sample.mask] for c in batch if c.sample.mask.any()]
@@ -199,6 +241,10 @@ class Learner:
             evaluations=self._evaluations,
             loss_seconds=round(sum(c.sample.seconds for c in batch), 4),
             staleness=max(c.staleness for c in batch),
+            stalenesses={str(k): n for k, n in sorted(Counter(c.staleness for c in batch).items())},
+            sample_bytes=round(self.intake.bytes / max(1, self.intake.accepted), 1),
+            abandoned=self.intake.abandoned,
+            failed_saves=self._failed_saves,
             seconds=round(seconds, 4),
             waiting=round(self._waiting, 4),
             accepted=self.intake.accepted,
@@ -207,6 +253,13 @@ class Learner:
             redrawn=self.intake.redrawn,
             refused={k: v for k, v in self.intake.refused.items() if v},
         )
+        if self._ledger is not None:
+            version = [self._version.epoch, self._version.step]
+            samples = [
+                [c.sample.episode, c.sample.window, c.difference, c.sample.versions] for c in batch
+            ]
+            with open(self._ledger, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"version": version, "samples": samples}) + "\n")
 
     @property
     def done(self) -> bool:
@@ -227,6 +280,17 @@ class Learner:
         return self.done
 
     # -- checkpoints -----------------------------------------------------------------------------
+
+    def _save_if_possible(self) -> None:
+        """A full disk may be emptied: until the end of the run, the previous checkpoint will do."""
+        try:
+            self.save()
+        except checkpoint.CheckpointError as error:
+            self._failed_saves += 1
+            try:
+                self._metrics.write("checkpoint_failed", step=self._version.step, cause=str(error))
+            except OSError:  # the same disk
+                return
 
     def save(self) -> Path:
         """Writes a checkpoint of this version and points `LATEST` at it."""

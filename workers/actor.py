@@ -6,10 +6,13 @@ A plain class: weights, losses and the sample stream arrive through the construc
 
 from __future__ import annotations
 
+import logging
+import queue
 import threading
+import time
 import uuid
-from collections.abc import Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import jax
@@ -17,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimus import noise
-from optimus.config import TrainConfig, config_hash
+from optimus.config import ConfigError, TrainConfig, config_hash
 from optimus.estimators import STRATEGIES
 from optimus.metrics import MetricsWriter
 from optimus.wire import (
@@ -34,7 +37,9 @@ from optimus.wire import unpack as unpack_array
 from workers import lanes as lane_rules
 from workers import unroll as unrolls
 
+_LOG = logging.getLogger(__name__)
 _POLL = 0.005  # s between looks for new weights; a look costs about 0.3 ms over Courier
+_RESEND = 10.0  # s without new weights after which a synchronous actor sends its samples again
 
 
 @jax.jit
@@ -61,9 +66,10 @@ class Actor:
       parameters: source of weights, session and episode ids.
       stream: where samples go.
       metrics: where counters go, or None.
+      pool_counts: what the loss pool has counted, for the metrics.
 
     Raises:
-      ValueError: the learner runs another configuration.
+      ConfigError: the learner runs another configuration.
     """
 
     def __init__(
@@ -74,44 +80,63 @@ class Actor:
         parameters: ParameterSource,
         stream: SampleWriter,
         metrics: MetricsWriter | None = None,
+        pool_counts: Callable[[], dict[str, int]] = dict,
     ) -> None:
         self._config, self._index = config, index
         self._unroll, self._parameters, self._stream = unroll, parameters, stream
-        self._metrics = metrics
+        self._metrics, self._pool_counts = metrics, pool_counts
         self._incarnation = uuid.uuid4().hex[:12]
-        session = decode(Session, parameters.session())
+        self._size = unrolls.parameter_layout(config).size
+        self._version: Version | None = None
+        self._theta: np.ndarray | None = None
+        self._sent: list[bytes] = []  # of the newest window of every lane, for sending again
+        self.evaluations = self.abandoned = self.given_up = self.resent = 0
+        self._groups: list[_Group] = []
+        self._join(None)
+
+    def _join(self, epoch: int | None) -> bool:
+        """Begins a session: fresh lanes, ids that no earlier life used. False when the learner is
+        not in `epoch` (any more)."""
+        config, layout = self._config, self._config.layout
+        session = decode(Session, self._parameters.session(self._index, self._incarnation))
         if session.config_hash != config_hash(config):
-            raise ValueError(
-                f"actor {index}: its configuration is {config_hash(config)}, the learner's is "
-                f"{session.config_hash}; start both from the same config.json"
+            raise ConfigError(
+                f"actor {self._index}: its configuration is {config_hash(config)}, the learner's "
+                f"is {session.config_hash}; start both from the same config.json"
             )
-        self._run_id = session.run_id
-        layout = config.layout
+        if epoch is not None and session.version[0] != epoch:
+            return False
+        self._run_id, self._epoch = session.run_id, session.version[0]
         if config.synchronous:
             self._next_episode = lane_rules.scheduled_episodes(
                 session.first_episode, layout.total_lanes
             )
         else:
-            self._next_episode = lane_rules.reserved_episodes(parameters.reserve_episodes)
-        first = index * layout.groups * layout.lanes
+            self._next_episode = lane_rules.reserved_episodes(self._parameters.reserve_episodes)
+        self.abandoned += sum(not lane.over for group in self._groups for lane in group.lanes)
+        first = self._index * layout.groups * layout.lanes
         self._groups = [
             _Group([
                 lane_rules.Lane(first + g * layout.lanes + k) for k in range(layout.lanes)
             ])
             for g in range(layout.groups)
         ]  # fmt: skip
-        self._size = unrolls.parameter_layout(config).size
-        self._version: Version | None = None
-        self._theta: np.ndarray | None = None
-        self.evaluations = 0
+        self._sent = []
+        return True
 
     # -- weights -------------------------------------------------------------------------------
 
     def refresh(self) -> bool:
-        """Fetches weights if there are newer ones; True when the version changed."""
+        """Fetches weights if there are newer ones; True when the version changed.
+
+        With a new learner epoch all lanes begin anew: the learner refuses what began before it.
+        """
         fetched = self._parameters.parameters(self._version)
         if fetched is None:
             return False
+        epoch = fetched[0].epoch
+        if epoch != self._epoch and not self._join(epoch):
+            return False  # and yet another epoch has begun: the next look fetches its weights
         version, data = fetched
         theta = unpack_array(data)
         if not isinstance(theta, np.ndarray) or theta.shape != (self._size,):
@@ -122,10 +147,18 @@ class Actor:
         return True
 
     def wait_for_weights(self, stop: threading.Event) -> None:
-        """Blocks until the version changes; raises `Stopped`."""
+        """Blocks until the version changes; raises `Stopped`. A synchronous update needs the sample
+        of every lane, so they are sent again once in a while: the stream may have lost some, and
+        the learner ignores duplicates."""
+        sent, pause = time.monotonic(), _RESEND
         while not self.refresh():
             if stop.wait(_POLL):
                 raise Stopped
+            if self._sent and time.monotonic() - sent > pause:
+                self.resent += len(self._sent)
+                for sample in list(self._sent):
+                    self._put(sample, stop)
+                sent, pause = time.monotonic(), 2 * pause
 
     # -- windows -------------------------------------------------------------------------------
 
@@ -155,6 +188,13 @@ class Actor:
         self, group: _Group, window: unrolls.Window, draws: Sequence[np.ndarray]
     ) -> list[bytes]:
         group.arrays = window.arrays
+        for k, why in window.given_up.items():
+            lane = group.lanes[k]
+            where = f"episode {lane.episode}, window {lane.window}, seed {self._config.seed}"
+            _LOG.warning("actor %d: %s given up: %s", self._index, where, why)
+            if self._metrics is not None:
+                self._metrics.write("given_up", episode=lane.episode, window=lane.window, cause=why)
+        self.given_up += len(window.given_up)
         samples = []
         for k, lane in enumerate(group.lanes):
             index, versions = lane.window, [list(v) for v in lane.versions]
@@ -176,9 +216,13 @@ class Actor:
         """
         started = [self._start_window(group) for group in self._groups]
         windows = drive([generator for generator, _ in started], stop)
-        for group, window, (_, draws) in zip(self._groups, windows, started):
-            for sample in self._finish_window(group, window, draws):
-                self._put(sample, stop)
+        self._sent = [
+            sample
+            for group, window, (_, draws) in zip(self._groups, windows, started)
+            for sample in self._finish_window(group, window, draws)
+        ]
+        for sample in self._sent:
+            self._put(sample, stop)
 
     def _put(self, sample: bytes, stop: threading.Event) -> None:
         while not self._stream.put(sample, timeout=0.5):
@@ -187,20 +231,32 @@ class Actor:
             sample = b""  # already handed over: wait on
 
     def _collect_asynchronously(self, stop: threading.Event) -> None:
-        """For ever: each group starts its next window at once, with the newest weights."""
-        running: list[Any] = [None] * len(self._groups)
+        """For ever: each group starts its next window at once, with the newest weights. Whichever
+        group has its losses goes on; what ran when a learner epoch ended is dropped."""
+        ready: queue.SimpleQueue[_Stepper] = queue.SimpleQueue()
+
+        def begin(group: _Group) -> None:
+            generator, draws = self._start_window(group)
+            _Stepper(generator, ready, (group, draws))
+
+        groups: list[_Group] = []
         while not stop.is_set():
-            for k, group in enumerate(self._groups):
-                if running[k] is None:
-                    self.refresh()
-                    generator, draws = self._start_window(group)
-                    running[k] = (_Stepper(generator), draws)
-                stepper, draws = running[k]
-                window = stepper.advance(stop)
-                if window is not None:
-                    running[k] = None
-                    for sample in self._finish_window(group, window, draws):
-                        self._put(sample, stop)
+            if groups is not self._groups:  # at the start, and after each `_join`
+                groups = self._groups
+                for group in groups:
+                    begin(group)
+            stepper = _next_ready(ready, stop)
+            group, draws = stepper.of
+            if not any(group is mine for mine in groups):
+                continue
+            window = stepper.advance()
+            if window is None:
+                continue
+            for sample in self._finish_window(group, window, draws):
+                self._put(sample, stop)
+            self.refresh()
+            if groups is self._groups:
+                begin(group)
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop`: in synchronous mode one window per version, else without waiting."""
@@ -220,7 +276,10 @@ class Actor:
         """Writes one metrics record."""
         if self._metrics is not None:
             version = list(self._version) if self._version else None
-            self._metrics.write("alive", version=version, evaluations=self.evaluations)
+            self._metrics.write(
+                "alive", version=version, evaluations=self.evaluations, abandoned=self.abandoned,
+                given_up=self.given_up, resent=self.resent, pool=self._pool_counts(),
+            )  # fmt: skip
 
     # -- state, for exact resume in process ------------------------------------------------------
 
@@ -244,7 +303,7 @@ class Actor:
 
     def load_state(self, saved: dict[str, np.ndarray], epoch: int) -> None:
         """Inverse of `save_state`; the episodes go on in learner epoch `epoch`."""
-        self.evaluations = int(saved["evaluations"])
+        self.evaluations, self._epoch = int(saved["evaluations"]), epoch
         for g, group in enumerate(self._groups):
             rows, versions = saved[f"{g}/lanes"], saved[f"{g}/versions"]
             for k, (index, begun, window, length, over) in enumerate(rows.tolist()):
@@ -260,37 +319,61 @@ class Actor:
 
 
 class _Stepper:
-    """Drives one window generator, never blocking on futures that are not done."""
+    """Drives one window generator; puts itself into `ready` when it can go on.
 
-    def __init__(self, generator: unrolls.Waiting) -> None:
-        self._generator = generator
-        self._futures: Sequence[Future[Any]] = ()
+    Counts its losses down by callbacks, so an actor with thousands in flight does not look through
+    them at each arrival.
+    """
 
-    def advance(self, stop: threading.Event) -> unrolls.Window | None:
-        """Waits for the pending losses, then runs to the next wait; the `Window` at the end."""
-        pending = set(self._futures)
-        while pending:
-            _, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
-            if stop.is_set():
-                raise Stopped
+    def __init__(
+        self, generator: unrolls.Waiting, ready: queue.SimpleQueue[_Stepper], of: Any
+    ) -> None:
+        self.of, self._generator, self._ready = of, generator, ready
+        self._left, self._lock = 0, threading.Lock()
+        ready.put(self)
+
+    def advance(self) -> unrolls.Window | None:
+        """Runs to the next wait; the `Window` at the end."""
         try:
-            self._futures = next(self._generator)
+            futures = next(self._generator)
         except StopIteration as done:
             window: unrolls.Window = done.value
             return window
+        self._left = len(futures) + 1
+        for future in futures:
+            future.add_done_callback(self._arrived)
+        self._arrived(None)
         return None
+
+    def _arrived(self, _: Future[Any] | None) -> None:
+        with self._lock:
+            self._left -= 1
+            if self._left:
+                return
+        self._ready.put(self)
+
+
+def _next_ready(ready: queue.SimpleQueue[_Stepper], stop: threading.Event) -> _Stepper:
+    while True:
+        if stop.is_set():
+            raise Stopped
+        try:
+            return ready.get(timeout=0.2)
+        except queue.Empty:
+            continue
 
 
 def drive(
     generators: Sequence[Generator[Any, None, unrolls.Window]], stop: threading.Event
 ) -> list[unrolls.Window]:
-    """Runs window generators in turn, so that each one's losses overlap the others' steps."""
-    steppers = [_Stepper(generator) for generator in generators]
-    results: list[unrolls.Window | None] = [None] * len(steppers)
-    while any(result is None for result in results):
-        for k, stepper in enumerate(steppers):
-            if results[k] is None:
-                results[k] = stepper.advance(stop)
-    return [result for result in results if result is not None]
-
-
+    """Runs window generators, whichever has its losses, so that they overlap others' steps."""
+    ready: queue.SimpleQueue[_Stepper] = queue.SimpleQueue()
+    for k, generator in enumerate(generators):
+        _Stepper(generator, ready, k)
+    results: dict[int, unrolls.Window] = {}
+    while len(results) < len(generators):
+        stepper = _next_ready(ready, stop)
+        window = stepper.advance()
+        if window is not None:
+            results[stepper.of] = window
+    return [results[k] for k in range(len(generators))]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -24,7 +24,7 @@ from optimus import optimizer as opt
 from optimus.config import AnalyticTask, TrainConfig
 from optimus.noise import ParameterLayout, layout_of
 from optimus.rules import rule_of
-from optimus.wire import LossPool, LossReply, LossRequest
+from optimus.wire import LossPool, LossReply, LossRequest, LossUnavailable
 
 _MAP_FROM = 150  # coordinates
 
@@ -76,6 +76,8 @@ class Window:
       arrays: lane state afterwards.
       losses: float32 `[G, S, W]` meta-losses. mask: bool `[G, W]`, False after a failure.
       failed: bool `[G]`. evaluations: int `[G]`. seconds: float64 `[G]`, in the loss.
+      given_up: lane -> why, where the pool gave up a request: the lane's remaining steps, this one
+        included, are masked for both signs, since nothing is known of its loss.
     """
 
     arrays: LaneArrays
@@ -84,6 +86,7 @@ class Window:
     failed: np.ndarray
     evaluations: np.ndarray
     seconds: np.ndarray
+    given_up: Mapping[int, str] = field(default_factory=dict)
 
 
 class Unroll(Protocol):
@@ -225,7 +228,7 @@ class PooledUnroll:
         layout = parameter_layout(config)
         self._source, self._pool, self._signs = source, pool, signs
         self._budget = config.call_timeout
-        self._requests = 0
+        self._requests = 0  # ids: unique within this pool
         propose = functools.partial(_propose, config, layout)
         self._propose = jax.jit(_over_lanes(propose, source.dim))
         self._fresh_state = jax.jit(functools.partial(_batched_state, config))
@@ -258,7 +261,7 @@ class PooledUnroll:
             episode[lane] = episode[lane] if new is None else new
         drawn = [self._source.draw(int(number)) for number in episode]
         evaluations, seconds = np.zeros(lanes, np.int64), np.zeros(lanes)
-        alive = np.ones(lanes, bool)
+        alive, given_up = np.ones(lanes, bool), dict[int, str]()
 
         if starts.any():
             first = [int(lane) for lane in np.flatnonzero(starts)]
@@ -267,7 +270,12 @@ class PooledUnroll:
             futures = [self._submit(drawn[lane][0], x[lane, 0]) for lane in first]
             yield futures
             for lane, future in zip(first, futures):
-                reply = future.result()
+                try:
+                    reply = future.result()
+                except LossUnavailable as error:
+                    given_up[lane] = str(error)
+                    alive[lane], initial[lane], gradient[lane] = False, 1.0, 0.0
+                    continue
                 evaluations[lane] += 1
                 seconds[lane] += reply.seconds
                 alive[lane] = reply.status == "ok"
@@ -292,7 +300,12 @@ class PooledUnroll:
                 if not np.isfinite(moved[lane, sign]).all():
                     alive[lane] = False  # the step itself diverged: scored at the cap
                     continue
-                reply = next(replies).result()
+                try:
+                    reply = next(replies).result()
+                except LossUnavailable as error:
+                    given_up[lane] = str(error)
+                    alive[lane] = mask[lane, step] = False
+                    continue
                 evaluations[lane] += 1
                 seconds[lane] += reply.seconds
                 if reply.status != "ok":
@@ -302,4 +315,4 @@ class PooledUnroll:
                 x[lane, sign], gradient[lane, sign] = moved[lane, sign], reply.gradient
                 alive[lane] &= bool(np.isfinite(gradient[lane, sign]).all())  # float32 overflow
         arrays = LaneArrays(x, gradient, initial, state, {"episode": episode})
-        return Window(arrays, losses, mask, ~alive, evaluations, seconds)
+        return Window(arrays, losses, mask, ~alive, evaluations, seconds, given_up)

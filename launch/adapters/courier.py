@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import queue
 import sysconfig
 import threading
 import time
@@ -19,9 +18,10 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
-from optimus.wire import LossReply, LossRequest, LossUnavailable, Stopped, Version, decode, encode
+from optimus.wire import Beat, Head, Stopped, Version, View, decode, encode
 
 CALL_TIMEOUT = 10.0  # s, for the small calls to the head
+PATIENCE = 120.0  # s that callers of the learner go on trying: it may be starting again
 _PLAIN = (bytes, bytearray, str, int, float, bool, type(None))
 
 
@@ -109,27 +109,32 @@ class RemoteLearner:
     """`ParameterSource` over Courier."""
 
     def __init__(self, address: str, stop: threading.Event | None = None) -> None:
-        self._stop = stop or threading.Event()
-        # Not `wait_for_ready`: a call queued for a server that has ended lasts its whole time-out,
-        # and so does the client's destructor, longer than a role has to stop. `_call` calls again.
-        self._caller = Caller(address, CALL_TIMEOUT, wait_for_ready=False, stop=self._stop)
+        self._address, self._stop = address, stop or threading.Event()
+        self._caller: Caller | None = None
 
-    def _call(self, method: str, *arguments: Any, patience: float = CALL_TIMEOUT) -> Any:
-        """Calls again after a failure for `patience` seconds: the learner may be starting, and when
+    def _call(self, method: str, *arguments: Any) -> Any:
+        """Calls again after a failure, for `PATIENCE`: the learner may be starting again, and when
         the program stops, its server may end a moment before we are told."""
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + PATIENCE
         while True:
+            if self._caller is None:
+                # Not `wait_for_ready`: a call queued for a server that has ended lasts its whole
+                # time-out, and so does the client's destructor, longer than a role has to stop.
+                self._caller = Caller(
+                    self._address, CALL_TIMEOUT, wait_for_ready=False, stop=self._stop
+                )
             try:
                 return self._caller(method, *arguments)
             except CallError:
+                self._caller = None  # a failed channel waits up to two minutes to connect again
                 if time.monotonic() > deadline:
                     raise
                 if self._stop.wait(0.5):
                     raise Stopped from None
 
-    def session(self) -> bytes:
-        """See `ParameterSource.session`. Waits longer: the learner may still be loading."""
-        return bytes(self._call("session", patience=120.0))
+    def session(self, actor: int, incarnation: str) -> bytes:
+        """See `ParameterSource.session`."""
+        return bytes(self._call("session", actor, incarnation))
 
     def parameters(self, have: Version | None) -> tuple[Version, bytes] | None:
         """See `ParameterSource.parameters`."""
@@ -141,84 +146,73 @@ class RemoteLearner:
         return int(self._call("reserve_episodes", count))
 
 
-class CourierPool:
-    """`LossPool` over Courier: one request in flight per worker, the next goes to whoever is free.
+class CourierLink:
+    """`launch.pool.Link` over Courier."""
 
-    A worker that fails a call is left alone for a growing while, and its request goes back to the
-    queue; the request is given up when its budget is spent.
-    """
+    def __init__(self, address: str, timeout: float) -> None:
+        self._address = address
+        self._caller = Caller(address, timeout, wait_for_ready=False)
 
-    def __init__(self, addresses: list[str], call_timeout: float) -> None:
-        if not addresses:
-            raise ValueError("a loss pool needs at least one worker address")
-        self._queue: queue.SimpleQueue[tuple[float, LossRequest, Future[LossReply]] | None]
-        self._queue = queue.SimpleQueue()
-        self._closed = threading.Event()
-        self.retried = 0
-        self._threads = [
-            threading.Thread(
-                target=self._serve,
-                args=(address, call_timeout),
-                name=f"pool-{address}",
-                daemon=True,
-            )
-            for address in addresses
-        ]
-        for thread in self._threads:
-            thread.start()
+    def start(self, request: bytes, done: Callable[[str, Any], None]) -> None:
+        """See `Link.start`."""
+        address = self._address  # the callback must not keep the client alive
 
-    def submit(self, request: LossRequest) -> Future[LossReply]:
-        """See `LossPool.submit`."""
-        future: Future[LossReply] = Future()
-        self._queue.put((time.monotonic() + request.budget, request, future))
-        return future
+        def ended(future: Future[Any]) -> None:
+            try:
+                done("ok", future.result())
+            except StatusNotOk as error:
+                lines = str(error).strip().splitlines()  # of a traceback, the last one says it
+                done(outcome_of(error), f"{address}: {lines[-1]}")
+            except Exception as error:  # nothing that a call raises may be lost in its thread
+                done("error", f"{address}: {type(error).__name__}: {error}")
 
-    def _serve(self, address: str, call_timeout: float) -> None:
-        call = Caller(address, call_timeout, wait_for_ready=False)
-        pause = 0.05
-        while not self._closed.is_set():
-            item = self._queue.get()
-            if item is None:
-                break
-            deadline, request, future = item
-            left = deadline - time.monotonic()
-            cause = "no worker was free in time"
-            if left > 0:
-                try:
-                    timed = LossRequest(
-                        request.request_id, left, request.window, request.options_hash, request.x
-                    )
-                    reply = decode(LossReply, bytes(call("evaluate", encode(timed))))
-                    if reply.status in ("ok", "nonfinite"):
-                        pause = 0.05
-                        future.set_result(reply)
-                        continue
-                    cause = f"worker {address}: {reply.status} {reply.message}"
-                    if reply.status == "error":
-                        left = 0.0  # another worker would answer the same
-                except Exception as error:  # any failure of one worker is answered the same way
-                    cause = f"{type(error).__name__}: {error}"
-            if left <= 0 or deadline - time.monotonic() <= 0:
-                future.set_exception(
-                    LossUnavailable(f"loss request {request.request_id}: {cause}")
-                )
-                continue
-            self.retried += 1
-            self._queue.put(item)
-            self._closed.wait(pause)
-            pause = min(2.0, 2 * pause)
+        self._caller.start("evaluate", request).add_done_callback(ended)
 
-    def close(self) -> None:
-        """Ends the threads once their calls are over; what is queued ends with an error."""
-        self._closed.set()
-        for _ in self._threads:
-            self._queue.put(None)
-        for thread in self._threads:
-            thread.join(timeout=2.0)
-        while not self._queue.empty():
-            item = self._queue.get()
-            if item is not None:
-                item[2].set_exception(LossUnavailable("the pool was closed"))
+
+def outcome_of(error: StatusNotOk) -> str:
+    """How a call ended, in the words of `launch.pool.dispatch.OUTCOMES`."""
+    text = str(error)
+    if "Python exception was raised on the server" in text:
+        return "error"
+    if "failed to connect" in text or "DNS resolution failed" in text:
+        return "unreachable"
+    if "Deadline Exceeded" in text or "DEADLINE_EXCEEDED" in text:
+        return "timeout"
+    return "lost"
+
+
+def connector(timeout: float) -> Callable[[str], CourierLink]:
+    """Makes links whose calls take `timeout` s at most."""
+    return lambda address: CourierLink(address, timeout)
+
+
+class RemoteCoordinator:
+    """The coordinator over Courier. Single tries: whoever beats, beats again."""
+
+    def __init__(self, address: str, stop: threading.Event | None = None) -> None:
+        self.address, self._stop = address, stop
+        self._caller: Caller | None = None
+
+    def _call(self, method: str, *arguments: Any) -> bytes:
+        if self._caller is None:  # anew after a failure: a failed channel waits long to reconnect
+            self._caller = Caller(self.address, 5.0, wait_for_ready=False, stop=self._stop)
+        try:
+            return bytes(self._caller(method, *arguments))
+        except CallError:
+            self._caller = None
+            raise
+
+    def beat(self, beat: Beat) -> View:
+        """See `Registry.beat`; raises `CallError`, `CodecError`, or `Stopped`."""
+        return decode(View, self._call("beat", encode(beat)))
+
+    def head(self) -> Head:
+        """What this run is and where; raises likewise."""
+        return decode(Head, self._call("head"))
+
+    def finish(self) -> None:
+        """Says that the run is over."""
+        self._call("finish")
 
 
 def serve(methods: Mapping[str, Callable[..., Any]], port: int) -> Callable[[], None]:

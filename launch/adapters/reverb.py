@@ -7,14 +7,17 @@ limit, and reading happens on a daemon thread that hands over through a bounded 
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
+import time
 
 import numpy as np
 import reverb
 
 from optimus.wire import MAX_SAMPLE_BYTES
 
+_LOG = logging.getLogger(__name__)
 TABLE = "samples"
 _STOP_PATIENCE = 1.0  # s
 _FOREVER = 2**31 - 1  # one sampler for the whole run, not one per sample
@@ -51,23 +54,43 @@ def serve(port: int, capacity: int, stop: threading.Event) -> None:
 
 
 class StreamWriter:
-    """`SampleWriter` over one Reverb TrajectoryWriter."""
+    """`SampleWriter` over one Reverb TrajectoryWriter; a new one after the stream has restarted."""
 
     def __init__(self, address: str) -> None:
-        self._client = reverb.Client(address)
-        self._writer = self._client.trajectory_writer(num_keep_alive_refs=1)
+        self._address = address
+        self._writer: reverb.TrajectoryWriter | None = None
+        self._pending = b""  # handed over, not yet confirmed
+        self.reconnected = 0
 
     def put(self, sample: bytes, timeout: float) -> bool:
         """See `SampleWriter.put`."""
-        if sample:
-            self._writer.append({"sample": _frame(sample)})
-            column = self._writer.history["sample"][-1:]
-            self._writer.create_item(TABLE, 1.0, {"sample": column})
         try:
-            self._writer.flush(timeout_ms=max(1, int(1000 * timeout)))
+            if sample:
+                self._pending = sample
+                self._append(sample)
+            if self._writer is None and self._pending:
+                self._append(self._pending)
+            if self._writer is not None:
+                self._writer.flush(timeout_ms=max(1, int(1000 * timeout)))
         except reverb.DeadlineExceededError:
             return False
+        except RuntimeError:
+            # The server went away with the item unconfirmed, or the writer is broken: a new one
+            # sends it again. The learner ignores duplicates.
+            self._writer = None
+            self.reconnected += 1
+            time.sleep(min(0.5, timeout))
+            return False
+        self._pending = b""
         return True
+
+    def _append(self, sample: bytes) -> None:
+        if self._writer is None:
+            # A client of its own: channels to a server that died wait long before they try again.
+            self._writer = reverb.Client(self._address).trajectory_writer(num_keep_alive_refs=1)
+        self._writer.append({"sample": _frame(sample)})
+        column = self._writer.history["sample"][-1:]
+        self._writer.create_item(TABLE, 1.0, {"sample": column})
 
     def close(self) -> None:
         """Gives pending samples a last moment. The writer itself is left to the process's end:
@@ -79,28 +102,29 @@ class StreamReader:
     """`SampleReader`: a daemon thread blocks in Reverb, the caller never does."""
 
     def __init__(self, address: str, capacity: int) -> None:
-        self._client = reverb.Client(address)
+        self._address = address
         self._ready: queue.Queue[bytes] = queue.Queue(maxsize=capacity)
-        self._failure: Exception | None = None
         self._closed = threading.Event()
+        self.reconnected = 0
         threading.Thread(target=self._read, name="stream", daemon=True).start()
 
     def _read(self) -> None:
-        try:
-            for item in self._client.sample(TABLE, num_samples=_FOREVER):
-                self._ready.put(_unframe(item[0].data[0]))
-                if self._closed.is_set():
-                    return
-        except Exception as error:  # handed to whoever reads next
-            self._failure = error
+        while not self._closed.is_set():
+            try:
+                for item in reverb.Client(self._address).sample(TABLE, num_samples=_FOREVER):
+                    self._ready.put(_unframe(item[0].data[0]))
+                    if self._closed.is_set():
+                        return
+            except Exception as error:  # the stream went away: it starts again, and so do we
+                self.reconnected += 1
+                _LOG.warning("sample stream %s: %s; trying again", self._address, error)
+                self._closed.wait(0.5)
 
     def get(self, timeout: float) -> bytes | None:
-        """See `SampleReader.get`; raises `RuntimeError` when the stream is gone."""
+        """See `SampleReader.get`. A stream that stays away shows as no sample for long."""
         try:
             return self._ready.get(timeout=timeout)
         except queue.Empty:
-            if self._failure is not None and not self._closed.is_set():
-                raise RuntimeError(f"the sample stream is gone: {self._failure}") from None
             return None
 
     def close(self) -> None:

@@ -85,9 +85,10 @@ def test_an_actor_whose_learner_has_ended_stops_at_once() -> None:
     """)
 
 
-def test_the_pool_goes_round_a_dead_and_a_refusing_worker() -> None:
+def test_the_pool_goes_round_a_dead_a_refusing_and_a_raising_worker() -> None:
     run(SERVER + """
-    from optimus.wire import LossReply, LossRequest, LossUnavailable, decode, encode
+    from launch.pool import Rules, WorkerPool
+    from optimus.wire import LossReply, LossRequest, LossUnavailable, NoWorkers, decode, encode
     busy = [0]
     def evaluate(data):
         request = decode(LossRequest, data)
@@ -96,25 +97,39 @@ def test_the_pool_goes_round_a_dead_and_a_refusing_worker() -> None:
             return encode(LossReply(request.request_id, "busy"))
         if request.window == {"clip": "bad"}:
             return encode(LossReply(request.request_id, "error", message="no such clip"))
+        if request.window == {"clip": "worse"}:
+            raise RuntimeError("worse than bad")
+        if request.window == {"clip": "torn"}:
+            return b"OPT1 torn"
         x = request.x
         return encode(LossReply(request.request_id, "ok", float(x.sum()), 2 * x, 0.1))
     server.Bind("evaluate", evaluate)
     server.Start()
-    pool = ours.CourierPool(["localhost:1", address], call_timeout=5.0)
+    pool = WorkerPool(ours.connector(5.0), Rules(), ["localhost:1", address])
     x = np.arange(4.0)
     futures = [pool.submit(LossRequest(k, 20.0, {}, "h", x + k)) for k in range(30)]
     for k, future in enumerate(futures):
         reply = future.result(timeout=30)
         assert reply.request_id == k and reply.loss == (x + k).sum()
         np.testing.assert_array_equal(reply.gradient, 2 * (x + k))
-    assert pool.retried >= 1
-    for window, budget, words in (({"clip": "bad"}, 5.0, "no such clip"), ({}, 0.0, "in time")):
+    assert pool.counts()["unreachable"] >= 1 and pool.counts()["busy"] >= 1, pool.counts()
+    pool.set_workers([address])
+    for clip, words in (("bad", "no such clip"), ("worse", "RuntimeError: worse than bad"),
+                        ("torn", "malformed reply")):
         try:
-            pool.submit(LossRequest(99, budget, window, "h", x)).result(timeout=30)
+            pool.submit(LossRequest(99, 5.0, {"clip": clip}, "h", x)).result(timeout=30)
             raise SystemExit("no error")
         except LossUnavailable as error:
-            assert words in str(error), error
+            assert words in str(error) and address in str(error), error
+    assert pool.counts()["given_up"] == 3 and pool.counts()["open"] == 0
     pool.close()
+    lonely = WorkerPool(ours.connector(5.0), Rules(patience=1.0), ["localhost:1"])
+    try:
+        lonely.submit(LossRequest(1, 5.0, {}, "h", x)).result(timeout=30)
+        raise SystemExit("answered")
+    except NoWorkers as error:
+        assert "no loss worker has answered" in str(error)
+    lonely.close()
     os._exit(0)
     """)
 

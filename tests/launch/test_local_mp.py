@@ -25,8 +25,8 @@ def test_interrupt_stops_everything_and_the_run_resumes(tmp_path: Path) -> None:
     process = tools.start(*LONG, "--run-dir", str(run_dir))
     try:
         tools.wait_for_updates(run_dir, process)
-        # 2 workers, stream, learner, actor, each with its thin parent, and the launcher.
-        assert len(tools.processes_of(run_dir)) == 11
+        # Coordinator, stream, learner, 2 workers, actor, each with a thin parent, and the launcher.
+        assert len(tools.processes_of(run_dir)) == 13
         began = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
         output, _ = process.communicate(timeout=30)
@@ -58,10 +58,10 @@ def test_interrupt_stops_everything_and_the_run_resumes(tmp_path: Path) -> None:
     assert not tools.processes_of(run_dir)
 
 
-@pytest.mark.parametrize("role", ["physics_worker", "actor", "learner", "stream"])
-def test_a_killed_node_ends_the_run_with_its_cause(role: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("role", ["physics_worker", "learner"])
+def test_a_killed_node_without_restarts_ends_the_run(role: str, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    process = tools.start(*LONG, "--run-dir", str(run_dir))
+    process = tools.start(*LONG, "--run-dir", str(run_dir), "--set", "layout.restarts=0")
     try:
         tools.wait_for_updates(run_dir, process)
         began = time.monotonic()

@@ -259,6 +259,46 @@ def test_launcher_already_gone_starts_nothing(tree: Tree) -> None:
     assert tree.log() == []
 
 
+FAILS_TWICE = """
+count = len((here / "log").read_text().splitlines()) if (here / "log").exists() else 0
+log(f"start {os.getpid()}")
+if count < 2:
+    sys.exit(1) if count else os.kill(os.getpid(), signal.SIGKILL)
+log("well")
+"""
+
+
+def test_a_failed_role_starts_again_until_it_ends_well(tree: Tree) -> None:
+    options = ("--restart", "on-failure", "--limit", "2", "--name", "actor 0")
+    code, errors = finish(tree.parent(FAILS_TWICE, *options))
+    assert code == 0 and [line.split()[0] for line in tree.log()] == ["start"] * 3 + ["well"]
+    assert "actor 0: killed by signal 9; restart 1 of at most 2 in 0." in errors
+    assert "actor 0: exited with code 1; restart 2 of at most 2 in " in errors
+    assert "fatal" not in errors
+
+
+def test_a_role_that_goes_on_failing_is_given_up(tree: Tree) -> None:
+    options = ("--restart", "on-failure", "--limit", "1", "--name", "actor 0")
+    code, errors = finish(tree.parent(FAILS_TWICE, *options))
+    assert code == 1 and len(tree.log()) == 2
+    assert errors.splitlines()[-1] == "fatal: actor 0: exited with code 1 after 1 restarts"
+
+
+def test_what_cannot_be_mended_is_not_tried_again(tree: Tree) -> None:
+    role = 'log("start"); sys.exit(78)'
+    code, errors = finish(tree.parent(role, "--restart", "on-failure", "--name", "learner 0"))
+    assert (code, tree.log()) == (78, ["start"])
+    assert errors == "fatal: learner 0: exited with code 78\n"
+
+
+def test_a_stop_while_waiting_to_start_again_is_heeded(tree: Tree) -> None:
+    role = 'log("start"); sys.exit(1)'
+    parent = tree.parent(role, "--restart", "on-failure", "--limit", "50")
+    until(lambda: len(tree.log()) >= 3, "some restarts")
+    parent.send_signal(signal.SIGTERM)
+    assert finish(parent)[0] == 0
+
+
 # A grandchild in the role's group, one that left it, and one that is an orphan already.
 GRANDCHILDREN = """
 def spin(name, session):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import learner.learner as learner_module
+from learner import ledger
 from learner.learner import Learner, LearnerError, theta_from_arrays
 from optimus import checkpoint, meta_update, noise
 from optimus.checkpoint import CheckpointError
@@ -79,7 +80,7 @@ class Bench:
             config, run_dir, LAYOUT, THETA, self.stream, OPEN[-1], **arguments
         )
         self.config, self.run_dir = config, run_dir
-        self.session = decode(Session, self.learner.session())
+        self.session = decode(Session, self.learner.session(0, "a"))
 
     def sample(self, lane, **changes):
         """Lane `lane`'s sample for the current version: in step s it is in window s mod 3."""
@@ -330,6 +331,57 @@ def test_the_schedule_of_a_synchronous_run_is_reserved_beforehand(bench):
     assert bench.learner.reserve_episodes(1) == 7 * LANES + 5
 
 
+def test_another_life_of_an_actor_begins_an_epoch(bench):
+    """A synchronous update needs every lane, and the old life's are lost."""
+    bench.updates(1)
+    late, first = bench.batch(), bench.session.first_episode
+    bench.send(late[:2])
+    session = decode(Session, bench.learner.session(0, "a"))  # the same life asks again
+    assert session.version == [1, 1]
+    session = decode(Session, bench.learner.session(0, "b"))
+    assert session.version == [2, 1] and session.first_episode > first
+    assert bench.learner.parameters(Version(1, 1))[0] == (2, 1)
+    bench.send(late[2:])
+    assert not bench.learner.step(bench.stop)  # of the old epoch: refused, and not missed
+    assert bench.learner.intake.refused["foreign_epoch"] == 4
+    bench.stop.clear()
+    bench.updates(1)
+    assert bench.learner.version == (2, 2)
+    assert bench.records("epoch")[0]["cause"] == "actor 0 came back"
+
+
+def test_an_asynchronous_learner_lets_actors_come_and_go(tmp_path):
+    bench = Bench(tmp_path, config(synchronous=False))
+    assert decode(Session, bench.learner.session(0, "b")).version == [1, 0]
+
+
+def test_losses_that_all_fail_end_the_run(bench, monkeypatch):
+    monkeypatch.setattr(learner_module, "_EMPTY_BATCHES", 2)
+    mask = np.zeros(WINDOW, bool)
+    with pytest.raises(LearnerError, match="2 batches in a row had no scored step"):
+        for _ in range(2):
+            bench.send(bench.sample(k, mask=mask, failed=True, last=True) for k in range(4))
+            bench.learner.step(bench.stop)
+
+
+def test_the_ledger_replays_to_the_same_bits(tmp_path):
+    first = Bench(tmp_path, ledger=True)
+    first.updates(3)  # of which the third comes after the last checkpoint
+    second = resumed(first, ledger=True)
+    second.updates(4)
+    lines = (tmp_path / "ledger.jsonl").read_text().splitlines()
+    entries = ledger.surviving(tmp_path)
+    assert (len(lines), [e.step for e in entries]) == (7, [1, 2, 3, 4, 5, 6])
+    assert [e.epoch for e in entries] == [1, 1, 2, 2, 2, 2]
+    replayed = ledger.replay(first.config, entries, THETA)
+    assert replayed.tobytes() == second.learner.theta.tobytes()
+    twice = [*entries[:5], ledger.Entry(2, 6, entries[4].samples)]
+    for wrong, words in ((entries[1:], "update 2 follows 0"), (twice, "counted before")):
+        with pytest.raises(ledger.LedgerError, match=words):
+            ledger.check(wrong, LANES)
+    ledger.check(entries[:2], LANES)
+
+
 # ------------------------------------------------------------------------------------------- resume
 
 
@@ -424,17 +476,30 @@ def test_a_checkpoint_without_adam_is_refused(bench):
 # --------------------------------------------------------------------------------------- full disk
 
 
-def test_a_full_disk_ends_the_run_with_one_line(bench, monkeypatch):
+def full(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_counted_and_the_run_goes_on(bench, monkeypatch):
+    """The previous checkpoint stands; when there is room again, the next one is written."""
     bench.updates(3)  # the fourth update writes a checkpoint
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        bench.updates(1)
+    assert checkpoint.load_latest(bench.run_dir / "checkpoints")[0].step == 2
+    (record,) = bench.records("checkpoint_failed")
+    assert record["step"] == 4 and "No space left" in record["cause"]
+    bench.updates(2)
+    assert checkpoint.load_latest(bench.run_dir / "checkpoints")[0].step == 6
+    assert bench.records("update")[-1]["failed_saves"] == 1
 
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    bench.send(bench.batch())
+def test_a_disk_that_is_full_at_the_end_ends_the_run_with_one_line(bench, monkeypatch):
+    bench.updates(3)
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
         with pytest.raises(CheckpointError) as caught:
-            bench.learner.step(bench.stop)
+            bench.learner.run(bench.stop)
     assert "No space left" in str(caught.value) and "\n" not in str(caught.value)
     assert checkpoint.load_latest(bench.run_dir / "checkpoints")[0].step == 2
 

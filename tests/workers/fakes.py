@@ -89,7 +89,7 @@ class Parameters:
         self.version = Version(1, 0)
         self.reserved = 0
 
-    def session(self) -> bytes:
+    def session(self, actor: int, incarnation: str) -> bytes:
         return encode(Session("run", config_hash(self._config), list(self.version), self._first))
 
     def parameters(self, have: Version | None) -> tuple[Version, bytes] | None:

@@ -16,7 +16,7 @@ import pytest
 from optimus import checkpoint, meta_loss, tasks
 from optimus import optimizer as opt
 from optimus.architecture import PLUS, OptimizerConfig
-from optimus.wire import LossRequest, LossUnavailable
+from optimus.wire import LossRequest, LossUnavailable, NoWorkers
 from tests.workers import fakes
 from workers import unroll as unrolls
 from workers.actor import drive
@@ -150,10 +150,27 @@ def test_weights_that_explode_never_reach_the_pool(theta: np.ndarray) -> None:
     assert np.isfinite(np.asarray(window.arrays.x)).all()  # the state before the failure is kept
 
 
-def test_an_unavailable_loss_is_an_error_not_a_hang(theta: np.ndarray) -> None:
-    pool = fakes.Pool(lambda request: LossUnavailable("no worker"))
+def test_a_request_that_is_given_up_ends_its_lane_unscored(theta: np.ndarray) -> None:
+    """From the step on that nothing is known of, for both signs; the other lane goes on."""
+    seen: list[int] = []
+
+    def fail(request: LossRequest) -> LossUnavailable | None:
+        seen.append(request.request_id)
+        return LossUnavailable("poison") if len(seen) in (1, 9) else None
+
+    pool = fakes.Pool(fail)
     unroll = unrolls.PooledUnroll(fakes.served(), fakes.Source(), pool)
-    with pytest.raises(LossUnavailable, match="no worker"):
+    window = run(unroll, weights_of(theta, 3), None, [3, 4, 5], 2)
+    assert window.given_up == {0: "poison", 1: "poison"}  # at its start; at its second step
+    assert window.mask.tolist() == [[False, False], [True, False], [True, True]]
+    assert window.failed.tolist() == [True, True, False]
+    assert np.isfinite(window.losses).all()
+
+
+def test_no_worker_at_all_is_an_error_not_a_hang(theta: np.ndarray) -> None:
+    pool = fakes.Pool(lambda request: NoWorkers("nobody has answered"))
+    unroll = unrolls.PooledUnroll(fakes.served(), fakes.Source(), pool)
+    with pytest.raises(NoWorkers, match="nobody has answered"):
         run(unroll, weights_of(theta, 1), None, [3], 2)
 
 

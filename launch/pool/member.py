@@ -1,0 +1,130 @@
+"""Taking part in a run: beats to the coordinator until told to stop. Knows no Courier."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Protocol
+
+from launch.pool.registry import TIME_TO_LIVE
+from launch.pool.share import share
+from optimus.wire import Beat, Member, Stopped, View
+from optimus.wire.membership import PROTOCOL
+
+INTERVAL = TIME_TO_LIVE / 5  # s between beats
+PATIENCE = 600.0  # s without a coordinator after which a member gives up
+
+
+class Coordinator(Protocol):
+    """The coordinator, near or far."""
+
+    def beat(self, beat: Beat) -> View:
+        """See `Registry.beat`; may raise whatever its carrier raises."""
+
+
+class Refused(RuntimeError):
+    """The coordinator does not take this member; the message is its one line."""
+
+
+class HeadLost(RuntimeError):
+    """The coordinator has not answered for long; the message is one line."""
+
+
+class Membership:
+    """Keeps members registered from one thread of the caller.
+
+    Args:
+      coordinator: where beats go.
+      config_hash: of this process's configuration.
+      members: what to register; give each a new `incarnation`.
+      changed: called with the sorted worker addresses of this process's first actor whenever they
+        change; None for workers.
+    """
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        config_hash: str,
+        members: list[Member],
+        changed: Callable[[list[str]], None] | None = None,
+    ) -> None:
+        self._coordinator, self._hash, self._members = coordinator, config_hash, members
+        self._changed = changed
+        self._have, self._mine = "", list[str]()
+        self.indices: dict[str, int] = {}
+
+    def beat(self, leaving: bool = False) -> View:
+        """One beat; raises `Refused`, or what the carrier raises."""
+        fields = [asdict(member) for member in self._members]
+        view = self._coordinator.beat(Beat(PROTOCOL, self._hash, fields, self._have, leaving))
+        if view.refused:
+            raise Refused(f"the coordinator refuses this process: {view.refused}")
+        self.indices.update(view.indices)
+        if not view.current:
+            self._have = view.version
+            if self._changed is not None and not leaving:
+                self._take(view)
+        return view
+
+    def _take(self, view: View) -> None:
+        members = [Member(**fields) for fields in view.members]
+        workers = [member.address for member in members if member.role == "worker"]
+        actors = [member.incarnation for member in members if member.role == "actor"]
+        mine = share(workers, actors, self._members[0].incarnation)
+        if not view.settled:  # a young coordinator has not heard of everybody yet: drop nobody
+            mine = sorted({*mine, *self._mine})
+        if mine != self._mine:
+            self._mine = mine
+            assert self._changed is not None
+            self._changed(mine)
+
+    def run(self, wait: Callable[[float], bool], patience: float = PATIENCE) -> bool:
+        """Beats until `wait(seconds)` says stop (False) or the run is over (True).
+
+        Raises:
+          Refused, HeadLost.
+        """
+        last = time.monotonic()
+        while True:
+            try:
+                if self.beat().stopping:
+                    return True
+                last = time.monotonic()
+            except (Refused, Stopped):
+                raise
+            except Exception as error:  # the coordinator may be starting again
+                if time.monotonic() - last > patience:
+                    raise HeadLost(f"no coordinator for {patience:.0f} s: {error}") from None
+            # A list that is not settled yet changes soon.
+            if wait(INTERVAL):
+                return False
+
+    def leave(self) -> None:
+        """Says goodbye, if the coordinator still answers."""
+        try:
+            self.beat(leaving=True)
+        except Exception:  # nobody there to tell, which is as well
+            return
+
+
+def in_background(membership: Membership, stop: threading.Event, failed: list[str]) -> None:
+    """`Membership.run` on a thread; when it ends the run or fails, sets `stop` and says why."""
+
+    def target() -> None:
+        try:
+            membership.run(stop.wait)
+        except Stopped:
+            pass
+        except Exception as error:  # the thread's owner raises it
+            failed.append(f"{type(error).__name__}: {error}")
+        stop.set()
+
+    threading.Thread(target=target, name="membership", daemon=True).start()
+
+
+def new_incarnation() -> str:
+    """Names one life of one member."""
+    return uuid.uuid4().hex[:12]

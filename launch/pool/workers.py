@@ -1,0 +1,157 @@
+"""`LossPool` over workers that come and go: one thread, a queue of events, asynchronous calls."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+from launch.pool.dispatch import Dispatcher, Rules, Task, Worker
+from optimus.wire import CodecError, LossReply, LossRequest, LossUnavailable, decode, encode
+
+Done = Callable[[str, Any], None]  # (outcome as in `dispatch.OUTCOMES`, reply bytes or the cause)
+
+
+class Link(Protocol):
+    """A connection to one worker."""
+
+    def start(self, request: bytes, done: Done) -> None:
+        """Starts one evaluation; `done` is called exactly once, on any thread."""
+
+
+class WorkerPool:
+    """See `optimus.wire.LossPool`.
+
+    Args:
+      connect: address -> link. A link is dropped after a broken call and made anew for the next,
+        and never while a call is in flight.
+      rules: limits of the dispatcher.
+      workers: addresses known from the start.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[str], Link],
+        rules: Rules | None = None,
+        workers: Iterable[str] = (),
+    ) -> None:
+        self._connect = connect
+        self._dispatcher = Dispatcher(rules or Rules(), time.monotonic())
+        self._dispatcher.set_workers(workers, time.monotonic())
+        self._links: dict[str, Link] = {}
+        self._in_flight: dict[int, Link] = {}  # id of the worker object -> link
+        self._events: queue.SimpleQueue[tuple[str, Any, Any, Any]] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="pool", daemon=True)
+        self._thread.start()
+
+    def submit(self, request: LossRequest) -> Future[LossReply]:
+        """See `LossPool.submit`."""
+        future: Future[LossReply] = Future()
+        if self._closed:
+            future.set_exception(LossUnavailable("the pool is closed"))
+        else:
+            self._events.put(("submit", Task(request, future), None, None))
+        return future
+
+    def set_workers(self, addresses: Iterable[str]) -> None:
+        """Replaces the list of workers."""
+        self._events.put(("workers", list(addresses), None, None))
+
+    def counts(self) -> dict[str, int]:
+        """What has happened so far, by name; "workers" and "open" are of now."""
+        dispatcher = self._dispatcher
+        now = {"workers": len(dispatcher.workers), "open": dispatcher.open}
+        return dict(dispatcher.counts) | now
+
+    def close(self) -> None:
+        """Ends pending requests with `LossUnavailable`. Calls in flight are left to the process's
+        end: a client that is dropped during a call can abort it."""
+        self._closed = True
+        self._events.put(("close", None, None, None))
+        self._thread.join(timeout=2.0)
+        _KEPT.extend(self._in_flight.values())
+
+    # -- the thread ------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        dispatcher, pending = self._dispatcher, set[Task]()
+        while True:
+            for worker, task in dispatcher.starts(time.monotonic()):
+                self._start(worker, task)
+            try:
+                event = self._events.get(timeout=dispatcher.wake_after(time.monotonic()))
+            except queue.Empty:
+                event = ("tick", None, None, None)
+            while True:  # all that has come by now
+                kind, subject, outcome, value = event
+                now = time.monotonic()
+                if kind == "submit":
+                    pending.add(subject)
+                    dispatcher.submit(subject, now)
+                    subject.future.add_done_callback(lambda _, task=subject: pending.discard(task))
+                elif kind == "workers":
+                    dispatcher.set_workers(subject, now)
+                    for address in set(self._links) - set(subject):
+                        del self._links[address]
+                elif kind == "ended":
+                    self._end(subject, outcome, value, now)
+                elif kind == "close":
+                    for task in list(pending):
+                        task.future.set_exception(LossUnavailable("the pool was closed"))
+                    return
+                try:
+                    event = self._events.get_nowait()
+                except queue.Empty:
+                    break
+            dispatcher.starved(time.monotonic())
+
+    def _start(self, worker: Worker, task: Task) -> None:
+        def done(outcome: str, value: Any) -> None:
+            self._events.put(("ended", worker, outcome, value))
+
+        try:
+            if worker.address not in self._links:
+                self._links[worker.address] = self._connect(worker.address)
+            link = self._in_flight[id(worker)] = self._links[worker.address]
+            link.start(encode(task.request), done)
+        except Exception as error:  # whatever one worker's connection raises is that worker's
+            done("unreachable", f"{worker.address}: {type(error).__name__}: {error}")
+
+    def _end(self, worker: Worker, outcome: str, value: Any, now: float) -> None:
+        self._in_flight.pop(id(worker), None)
+        if outcome in ("unreachable", "lost"):
+            # A channel that has failed waits up to two minutes before it connects again.
+            self._links.pop(worker.address, None)
+        reply, cause, task = None, str(value), worker.task
+        assert task is not None
+        if outcome == "ok":
+            outcome, reply, cause = read_reply(task.request, value)
+            cause = f"{worker.address}: {cause}"
+        self._dispatcher.ended(worker, outcome, reply, cause, now)
+
+
+_KEPT: list[Link] = []  # see `WorkerPool.close`
+
+
+def read_reply(request: LossRequest, data: bytes) -> tuple[str, LossReply | None, str]:
+    """(outcome, reply or None, cause) of a worker's answer; what is malformed is an error."""
+    try:
+        reply = decode(LossReply, bytes(data))
+    except (CodecError, TypeError) as error:
+        return "error", None, f"malformed reply: {error}"
+    if reply.status in ("busy", "expired"):
+        return reply.status, None, reply.message
+    if reply.request_id != request.request_id:
+        return "error", None, f"reply to request {reply.request_id}, asked {request.request_id}"
+    if reply.status == "nonfinite":
+        return "ok", reply, ""
+    if reply.status == "ok":
+        if reply.gradient.shape == request.x.shape:
+            return "ok", reply, ""
+        shapes = f"{reply.gradient.shape}, want {request.x.shape}"
+        return "error", None, f"malformed reply: gradient of shape {shapes}"
+    return "error", None, f"{reply.status}: {reply.message}"

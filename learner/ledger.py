@@ -1,0 +1,101 @@
+"""The ledger of a run: what each update was made of, and the proof that nothing else was.
+
+With `OPTIMUS_LEDGER=1` the learner appends a line per update to `ledger.jsonl`. What a learner that
+died had done after its last checkpoint is done again by the next; those lines do not survive.
+Replaying the others from the initial weights must give the newest checkpoint, bit for bit: then
+every accepted sample counted once, and nothing that is not in the ledger counted at all.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from optimus import meta_update, noise
+from optimus.config import TrainConfig
+from optimus.estimators import STRATEGIES
+from optimus.estimators.evolution import estimate
+from optimus.metrics import read
+
+
+class LedgerError(RuntimeError):
+    """The ledger does not agree with the run; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One update: the version it led to, and (episode, window, difference, versions) per sample."""
+
+    epoch: int
+    step: int
+    samples: list[list[Any]]
+
+
+def surviving(run_dir: Path) -> list[Entry]:
+    """Entries of the updates that the newest weights consist of, in order."""
+    entries: list[Entry] = []
+    starts = {
+        record["version"][0]: record["version"][1]
+        for record in read(run_dir / "metrics" / "learner-0.jsonl")
+        if record["event"] == "learner_started"
+    }
+    with open(run_dir / "ledger.jsonl", encoding="utf-8") as file:
+        for line in file:
+            try:
+                values = json.loads(line)
+            except ValueError:
+                continue  # the learner died while writing it; the update is made again
+            epoch, step = values["version"]
+            entry = Entry(epoch, step, values["samples"])
+            begun = starts.get(entry.epoch)
+            if begun is not None and (not entries or entries[-1].epoch != entry.epoch):
+                entries = [old for old in entries if old.step <= begun]
+            entries.append(entry)
+    newest = starts[max(starts)]  # a learner that has resumed and made no update yet
+    if entries and entries[-1].epoch < max(starts):
+        entries = [old for old in entries if old.step <= newest]
+    return entries
+
+
+def check(entries: list[Entry], batch: int) -> None:
+    """Raises `LedgerError` unless no step is missing and each sample counts once, in its epoch."""
+    seen: set[tuple[int, int]] = set()
+    for k, entry in enumerate(entries):
+        if entry.step != k + 1:
+            raise LedgerError(f"update {entry.step} follows {k}")
+        if len(entry.samples) != batch:
+            raise LedgerError(f"update {entry.step} has {len(entry.samples)} samples, not {batch}")
+        for episode, window, _, versions in entry.samples:
+            where = f"window {window} of episode {episode} in update {entry.step}"
+            if (episode, window) in seen:
+                raise LedgerError(f"{where} counted before")
+            seen.add((episode, window))
+            if any(epoch != entry.epoch for epoch, _ in versions):
+                raise LedgerError(f"{where}: of epochs {versions}, counted in {entry.epoch}")
+            if versions[-1][1] >= entry.step:
+                raise LedgerError(f"{where}: made by weights {versions[-1]} that did not exist")
+
+
+def replay(config: TrainConfig, entries: list[Entry], theta: np.ndarray) -> np.ndarray:
+    """Weights `[P]` after these updates, from `theta`, out of seeds and loss differences alone."""
+    state = meta_update.init(config.meta, theta)
+    e, strategy = config.estimator, STRATEGIES[config.estimator.kind]
+    for entry in entries:
+        rows = sorted(entry.samples, key=lambda sample: (sample[0], sample[1]))
+        sums = []
+        for episode, window, _, _ in rows:
+            total = None
+            for w in range(0 if strategy.fresh_each_window else window, window + 1):
+                at = strategy.noise_window(w)
+                drawn = noise.draw(config.seed, episode, at, theta.size, e.sigma, e.noise)
+                total = strategy.advance(total, drawn)
+            assert total is not None
+            sums.append(total)
+        differences = np.asarray([row[2] for row in rows], np.float32)
+        gradient = estimate(np.stack(sums), differences, np.float32(e.sigma))
+        state, _ = meta_update.update(config.meta, state, gradient)
+    return np.asarray(state.theta)
