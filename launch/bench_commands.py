@@ -16,7 +16,7 @@ class Classical:
     Resumable: cells already in OUT are not computed again. Example:
 
       optimus bench classical --functions rosenbrock,levy --dims 2,10 --starts 16
-      optimus bench classical --methods optimus,adafactor_mlp,bfgs --model runs/standin
+      optimus bench classical --methods optimus,adafactor_mlp,bfgs --model runs/mine
       optimus bench classical --methods optimus:NAME,optimus_safeguarded:NAME-s*,bfgs
       optimus bench classical --methods heldout:PREFIX     arm C, from PREFIX-quadratic ...
     """
@@ -30,9 +30,9 @@ class Classical:
     methods: str = "bfgs,l_bfgs_b,adam,momentum,return_zero"
     """Names with commas between; a wrong one is answered with the list. KIND:MODEL: a learned one
     with weights of its own."""
-    model: str = "optimus-standin"
+    model: str = "optimus-classical"
     """Weights of the optimus methods: a name, a file, a run directory, or untrained."""
-    adafactor_model: str = "adafactor-mlp-standin"
+    adafactor_model: str = "adafactor-mlp-classical"
     """Weights of adafactor_mlp, likewise."""
     starts: int = 64
     """Random starts per cell."""
@@ -75,9 +75,9 @@ class Suite:
     """Fewest variables."""
     most_dim: int = 100
     """Most variables."""
-    model: str = "optimus-standin"
+    model: str = "optimus-classical"
     """Weights of the optimus methods: a name, a file, a run directory, or untrained."""
-    adafactor_model: str = "adafactor-mlp-standin"
+    adafactor_model: str = "adafactor-mlp-classical"
     """Weights of adafactor_mlp, likewise."""
     starts: int = 1
     """Starts per problem; the first is the suite's own."""

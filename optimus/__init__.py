@@ -1,8 +1,8 @@
 """Optimus, a learned optimizer.
 
     result = optimus.minimize(fun, x0)                 as scipy.optimize.minimize
-    transform = optimus.as_optax("optimus-standin")    an optax.GradientTransformationExtraArgs
-    model = optimus.load("optimus-standin")            trained weights by name or path
+    transform = optimus.as_optax("optimus-classical")    an optax.GradientTransformationExtraArgs
+    model = optimus.load("optimus-classical")            trained weights by name or path
 
     config = optimus.PAPER                             or PLUS; other sizes: dataclasses.replace
     params = optimus.init_params(config, key)          the optimizer itself, a pure pair

@@ -14,7 +14,7 @@ from optimus.architecture import OptimizerConfig
 from optimus.rules import Config
 from optimus.weights import LearnedOptimizer
 
-DEFAULT_MODEL = "optimus-standin"
+DEFAULT_MODEL = "optimus-classical"
 # Of quadratic cost: B and one matrix of attention weights per head, N^2 floats each: 8 GB.
 MAX_COORDINATES = 20_000
 

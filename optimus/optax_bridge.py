@@ -24,7 +24,7 @@ def as_optax(
 ) -> optax.GradientTransformationExtraArgs:
     """The learned optimizer as an optax transformation.
 
-        transform = optimus.as_optax("optimus-standin")
+        transform = optimus.as_optax("optimus-classical")
         state = transform.init(params)
         updates, state = transform.update(gradients, state, params)
         params = optax.apply_updates(params, updates)

@@ -12,7 +12,7 @@ from optimus.rivals import LEARNED, RIVALS
 
 DIMS = (2, 10, 20, 50, 100, 250, 500, 1000)
 DEFAULT_METHODS = ("bfgs", "l_bfgs_b", "adam", "momentum", "return_zero")
-STAND_INS = {"optimus": "optimus-standin", "adafactor_mlp": "adafactor-mlp-standin"}  # by kind
+SHIPPED = {"optimus": "optimus-classical", "adafactor_mlp": "adafactor-mlp-classical"}  # by kind
 # More methods come in by `register`, those of `LEARNED` by `register_learned`, which knows with
 # which weights. `bfgs` is `bfgs_quadratic` where N is large.
 METHODS: dict[str, Method] = {
@@ -26,8 +26,8 @@ def register(method: Method) -> None:
 
 
 def register_learned(
-    model: str | os.PathLike[str] = STAND_INS["optimus"],
-    adafactor_model: str | os.PathLike[str] = STAND_INS["adafactor_mlp"],
+    model: str | os.PathLike[str] = SHIPPED["optimus"],
+    adafactor_model: str | os.PathLike[str] = SHIPPED["adafactor_mlp"],
 ) -> None:
     """Makes the methods of `LEARNED` known, with these weights; see `models`.
 

@@ -292,9 +292,11 @@ def test_what_cannot_be_mended_is_not_tried_again(tree: Tree) -> None:
 
 
 def test_a_stop_while_waiting_to_start_again_is_heeded(tree: Tree) -> None:
-    role = 'log("start"); sys.exit(1)'
+    role = 'log(f"start {os.getpid()}"); sys.exit(1)'
     parent = tree.parent(role, "--restart", "on-failure", "--limit", "50")
     until(lambda: len(tree.log()) >= 3, "some restarts")
+    # The third pause is seconds long; a role that fails while it is asked to stop has failed.
+    until(lambda: state(int(tree.log()[-1].split()[1])) == "X", "the role to end")
     parent.send_signal(signal.SIGTERM)
     assert finish(parent)[0] == 0
 

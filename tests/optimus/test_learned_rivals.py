@@ -257,7 +257,7 @@ def test_cells_are_computed_anew_for_other_weights(tmp_path, methods):
     other = classical.run(**arguments)
     assert [each.computed for each in (first, again, other)] == [1, 0, 1]
     assert other.rows[0]["weights_hash"].startswith("untrained:")
-    assert first.rows[0]["weights_hash"] == weights.load("adafactor-mlp-standin").fingerprint
+    assert first.rows[0]["weights_hash"] == weights.load("adafactor-mlp-classical").fingerprint
 
 
 def test_a_model_of_the_other_kind_is_refused_in_one_line(methods):
