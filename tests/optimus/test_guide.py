@@ -29,17 +29,22 @@ from optimus.tasks import distribution
 TINY = dataclasses.replace(PLUS, dim=8, heads=2, encoders=1)
 
 
-@pytest.mark.parametrize("size", [10, 24])
-def test_the_minimiser_of_every_task_is_where_its_loss_is_least(size: int) -> None:
+def test_the_minimiser_of_every_task_is_where_its_loss_is_least() -> None:
     task = ClassicalTask(
-        sizes=(size,), generated=0.3, shift=0.5, rotate=0.5, x_scale=2.0, f_scale=10.0
+        sizes=(10,), generated=0.3, shift=0.5, rotate=0.5, x_scale=2.0, f_scale=10.0
     )
-    dealt = distribution.deal(task, size, 120)
-    data, start, mask = distribution.sample(dealt, jax.random.split(jax.random.PRNGKey(0), 120))
-    at = distribution.minimisers(dealt.slots, data)
-    assert at.shape == start.shape == mask.shape
-    values, gradients = distribution.values_and_gradients(dealt.slots, data, at)
-    first, slopes = distribution.values_and_gradients(dealt.slots, data, start)
+    dealt = distribution.deal(task, 10, 120)
+
+    @jax.jit
+    def compute(keys: jax.Array) -> tuple[jax.Array, ...]:
+        data, start, mask = distribution.sample(dealt, keys)
+        at = distribution.minimisers(dealt.slots, data)
+        assert at.shape == start.shape == mask.shape
+        there = distribution.values_and_gradients(dealt.slots, data, at)
+        return *there, *distribution.values_and_gradients(dealt.slots, data, start), mask
+
+    found = compute(jax.random.split(jax.random.PRNGKey(0), 120))
+    values, gradients, first, slopes, mask = (np.asarray(each) for each in found)
     # float32: Trid and Perm cancel large terms.
     assert np.all(np.abs(values) <= 1e-4 * np.maximum(first, 1.0)), dict(zip(dealt.names, values))
     norms, before = (np.linalg.norm(np.where(mask, g, 0.0), axis=1) for g in (gradients, slopes))

@@ -86,7 +86,7 @@ def test_a_ratio_is_the_median_of_ratios_within_rounds(monkeypatch):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ({}, "say what to measure: --loss physics"),
+    ({}, "want --loss physics, --meta or --fleet"),
     ({"loss": "physics", "threads": "1,0"}, "threads must be whole numbers of at least 1"),
     ({"loss": "physics", "threads": "two"}, "threads must be whole numbers of at least 1"),
     ({"loss": "physics", "repeats": 0}, "repeats must be at least 1: 0"),
