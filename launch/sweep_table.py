@@ -53,7 +53,7 @@ def rows(cells: Iterable[Cell]) -> list[Row]:
         row["state"] = "finished" if finished(cell) else "unfinished"
         row["weights"] = _weights(cell.run_dir)
         row |= dict(updates=last["step"], inner_steps=inner_steps_at(cell.config, last["step"]))
-        row["core_seconds"] = round(core_seconds(cell.run_dir), 1)
+        row["core_seconds"] = round(core_seconds(cell.run_dir), 3)
         row |= dict(start=validated[0]["gap"], last=last["gap"])
         row |= dict(best=best["gap"], best_update=best["step"])
         row |= {f"n<={size}": _number(value) for size, value in best["sizes"].items()}
