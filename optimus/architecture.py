@@ -17,6 +17,7 @@ TIME_FEATURES = ("shifted", "paper", "none")
 POSITIONS = ("x", "displacement", "none")
 COORDINATE_POSITIONS = ("none", "sin", "rel")
 ATTENTIONS = ("full", "inducing", "none")
+ATTENTION_PRECISIONS = ("float32", "bfloat16")
 STEP_SCALES = ("fixed", "relative")
 GRADIENT_SCALES = ("raw", "first")
 
@@ -71,6 +72,8 @@ class OptimizerConfig:
         trained points attend to the coordinates and the coordinates to those; or "none", for
         ablations: coordinates then share only the normalisation of their features and B.
       inducing_points: how many, where attention is "inducing".
+      attention_precision: "float32"; or "bfloat16": what attention multiplies is rounded to
+        bfloat16, for hardware with units for it; sums and softmax stay float32.
     """
 
     dim: int = 128
@@ -95,6 +98,7 @@ class OptimizerConfig:
     coord_pos: str = "none"
     attention: str = "full"
     inducing_points: int = 32
+    attention_precision: str = "float32"
 
     def __post_init__(self) -> None:
         self._check_numbers()
@@ -110,6 +114,7 @@ class OptimizerConfig:
             ("step_scale", STEP_SCALES),
             ("coord_pos", COORDINATE_POSITIONS),
             ("attention", ATTENTIONS),
+            ("attention_precision", ATTENTION_PRECISIONS),
         ):
             value = getattr(self, field)
             _require(value in allowed, field, value, f"one of {', '.join(allowed)}")
@@ -120,6 +125,9 @@ class OptimizerConfig:
             # A bias by i - j has no meaning but between coordinates.
             allowed_here = f"none or sin where attention is {self.attention}"
             _require(self.coord_pos != "rel", "coord_pos", self.coord_pos, allowed_here)
+        if self.attention == "none":
+            precision, allowed_here = self.attention_precision, "float32 where attention is none"
+            _require(precision == "float32", "attention_precision", precision, allowed_here)
         if self.rank_one == "none":
             _require(self.rank == 0, "rank", self.rank, "0 where rank_one is none")
             learned = self.b_decay_learned

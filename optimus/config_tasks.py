@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from optimus.tasks import FAMILIES
-from optimus.tasks.groups import FUNCTION_NAMES, GROUPS, allowed, allowed_generated
+from optimus.tasks.groups import FUNCTION_NAMES, NETWORK, TAGS, allowed, allowed_generated
 
 
 class ConfigError(ValueError):
@@ -45,7 +45,8 @@ class AnalyticTask:
 
 @dataclass(frozen=True)
 class ClassicalTask:
-    """The benchmark's functions and generated families in random dimension; `--launch fused` only.
+    """The benchmark's functions, generated families and small neural networks in random dimension;
+    `--launch fused` only.
 
     Dimensions are log-uniform within each size: from `least_dim`, or the next smaller size + 1.
     """
@@ -53,23 +54,26 @@ class ClassicalTask:
     kind: str = "classical"
     functions: tuple[str, ...] = FUNCTION_NAMES  # equal shares of lanes
     generated: float = 0.0  # share of lanes with generated tasks
-    hold_out: tuple[str, ...] = ()  # names in `tasks.groups.GROUPS`: never drawn
+    hold_out: tuple[str, ...] = ()  # names in `tasks.groups.TAGS`: never drawn
     sizes: tuple[int, ...] = (10, 10, 10, 50)  # padded sizes, one per update in turn
     least_dim: int = 2
     shift: float = 0.0  # share of tasks whose optimum is moved, as by the fair presets
     rotate: float = 0.0  # share of tasks with a random rotation, in sizes up to 100
     x_scale: float = 1.0  # a factor log-uniform in 1/x_scale ... x_scale on x
     f_scale: float = 1.0  # the same on f
+    networks: float = 0.0  # share of lanes that train a small neural network
 
     def __post_init__(self) -> None:
         require(self.kind == "classical", f"task.kind: got {self.kind!r}, want 'classical'")
         for name in self.functions:
             require_known(name, FUNCTION_NAMES, "task.functions")
         for name in self.hold_out:
-            require_known(name, tuple(GROUPS), "task.hold_out")
-        for name in ("generated", "shift", "rotate"):
+            require_known(name, TAGS, "task.hold_out")
+        for name in ("generated", "networks", "shift", "rotate"):
             share = getattr(self, name)
             require(0.0 <= share <= 1.0, f"task.{name}: got {share}, want a share in [0, 1]")
+        both = self.generated + self.networks
+        require(both <= 1.0, f"task.networks: got {both} with generated, want at most 1 together")
         for name in ("x_scale", "f_scale"):
             factor = getattr(self, name)
             require(1.0 <= factor < math.inf, f"task.{name}: got {factor}, want >= 1 and finite")
@@ -79,13 +83,14 @@ class ClassicalTask:
             f"task.sizes: got {self.sizes}, want at least one, each >= {max(4, self.least_dim)}",
         )
         left = allowed(self.functions, self.hold_out)
-        generated = self.generated > 0.0 and allowed_generated(self.hold_out)
+        generated = bool(self.generated > 0.0 and allowed_generated(self.hold_out))
+        generated |= self.networks > 0.0 and NETWORK not in self.hold_out
         require(
-            bool(left or generated), "task.functions: none is left and none are generated; want one"
+            generated or bool(left), "task.functions: none is left and none are generated; want one"
         )
         # Such a function would never be drawn in some size, and nobody would notice.
         require(
-            left != ("perm",) or bool(generated) or max(self.sizes) <= 10,
+            left != ("perm",) or generated or max(self.sizes) <= 10,
             f"task.sizes: got {self.sizes}, want at most 10 for perm alone",
         )
 

@@ -68,9 +68,12 @@ class Encoder(hk.Module):
     ) -> jax.Array:
         config, normed = self._config, layer_norm("attention_norm", hidden)
         if config.attention == "inducing":
-            return inducing_attention(normed, config.heads, config.inducing_points, mask)
+            points = config.inducing_points
+            return inducing_attention(
+                normed, config.heads, points, mask, config.attention_precision
+            )
         order = positions if config.coord_pos == "rel" else None
-        return self_attention(normed, config.heads, mask, order)
+        return self_attention(normed, config.heads, mask, order, config.attention_precision)
 
     def _gate(self, hidden: jax.Array, mask: jax.Array | None) -> jax.Array:
         form = self._config.rank_one

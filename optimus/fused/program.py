@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from optimus import meta_loss, meta_update
 from optimus.config import MetaLoss, Phase
 from optimus.estimators import STRATEGIES, pathwise
 from optimus.fused import lanes as lanes_lib
-from optimus.fused import perturbation
+from optimus.fused import perturbation, tail
 from optimus.fused.lanes import Lanes
 from optimus.fused.unroll import Rule, unroll
 from optimus.tasks import distribution
@@ -50,11 +51,24 @@ class Program(NamedTuple):
     devices: int  # that groups are dealt to
 
 
+def _guides(program: Program) -> jax.Array:
+    """Each lane's weight of the distance to its minimiser, float32 `[L]`; 0 if that is unknown."""
+    known = distribution.has_minimiser(program.deal)
+    return jnp.where(known, program.phase.estimator.guide, 0.0).astype(jnp.float32)
+
+
+def _sane(values: jax.Array, x: jax.Array) -> jax.Array:
+    """Lanes that did not diverge, bool `[L]`: values `[L, S, W]`, x `[L, S, N]`."""
+    sane = jnp.isfinite(values) & (values < EXPLODED)
+    return jnp.all(sane, axis=(1, 2)) & jnp.all(jnp.isfinite(x), axis=(1, 2))
+
+
 def _window(
     program: Program, theta: jax.Array, lanes: Lanes
-) -> tuple[jax.Array, jax.Array, tuple[jax.Array, Lanes]]:
+) -> tuple[jax.Array, jax.Array, tuple[jax.Array, jax.Array | None, Lanes]]:
     """One window at weights `[L, S, P]`: derivative of the mean meta-loss `[L, S, P]` (empty
-    without a pathwise term), values of f - f* `[L, S, W]`, and (scores `[L, S, W]`, lanes after).
+    without a pathwise term), values of f - f* `[L, S, W]`, and (scores `[L, S, W]`, their weights
+    `[L, 1, W]` or None without a tail, lanes after).
     """
     estimator, score = program.phase.estimator, program.score
     slots = program.deal.slots
@@ -73,17 +87,24 @@ def _window(
         first = lanes.first[:, None, None]
         scores = meta_loss.score(score.kind, values, first, score.floor, score.cap, jnp)
         after = lanes._replace(x=x, state=state, left=lanes.left - estimator.truncation)
-        total = jnp.sum(jnp.mean(scores, axis=2))
+        weights, weighted = None, scores
+        if lanes.age is not None:
+            good, share = _sane(values, x), estimator.tail
+            weights = tail.weights(scores, good, lanes.age, program.deal, share)
+            weighted, after = weights * scores, after._replace(age=lanes.age + 1)
+        total = jnp.sum(jnp.mean(weighted, axis=2))
         if estimator.guide:
-            total += estimator.guide * jnp.sum(jnp.mean(pathwise.log_distance(distances), axis=2))
-        return total, (values, scores, after)
+            far = jnp.mean(pathwise.log_distance(distances), axis=2)
+            total += jnp.sum(_guides(program)[:, None] * far)
+        return total, (values, scores, weights, after)
 
     if pathwise_too:
-        (_, (values, scores, after)), gradient = jax.value_and_grad(run, has_aux=True)(theta)
+        (_, found), gradient = jax.value_and_grad(run, has_aux=True)(theta)
     else:
-        _, (values, scores, after) = run(theta)
+        _, found = run(theta)
         gradient = theta[..., :0]
-    return gradient, values, (scores, after)
+    values, *rest = found
+    return gradient, values, tuple(rest)
 
 
 def _group(program: Program, theta: jax.Array, lanes: Lanes, keys: jax.Array) -> Any:
@@ -97,21 +118,28 @@ def _group(program: Program, theta: jax.Array, lanes: Lanes, keys: jax.Array) ->
     else:
         noise, after_noise = perturbation.of_window(estimator, lanes, pairs[:, 0], size)
         weights = theta + jnp.stack([noise, -noise], axis=1)
-    gradient, values, (scores, after) = _window(program, weights, lanes)
+    gradient, values, (scores, parts, after) = _window(program, weights, lanes)
 
-    sane = jnp.isfinite(values) & (values < EXPLODED)
-    good = jnp.all(sane, axis=(1, 2)) & jnp.all(jnp.isfinite(after.x), axis=(1, 2))
+    good = _sane(values, after.x)
+
+    def bound(most: float) -> Any:
+        """Of a task in proportion to what it counts, so that clipping does not undo the tail."""
+        return most if parts is None or not most else most * jnp.mean(parts, axis=(1, 2))
+
     total = jnp.zeros(size, jnp.float32)
     mean_gradient = jnp.zeros((count, size), jnp.float32)
     if gradient.shape[-1]:
         mean_gradient = jnp.where(good[:, None], jnp.mean(gradient, axis=1), 0.0)
-        mean_gradient = pathwise.clip_each(mean_gradient, estimator.task_clip)
+        mean_gradient = pathwise.clip_each(mean_gradient, bound(estimator.task_clip))
         total += jnp.sum(mean_gradient, axis=0)
     if estimator.kind != "bptt":
-        difference = jnp.mean(scores[:, 0] - scores[:, 1], axis=1)
+        differences = scores[:, 0] - scores[:, 1]
+        if parts is not None:
+            differences = parts[:, 0] * differences
+        difference = jnp.mean(differences, axis=1)
         if estimator.difference_clip:
-            bound = estimator.difference_clip
-            difference = jnp.clip(difference, -bound, bound)
+            most = bound(estimator.difference_clip)
+            difference = jnp.clip(difference, -most, most)
         factors = pathwise.evolution_weights(
             estimator.kind, difference, noise, mean_gradient, estimator.sigma
         )
@@ -161,8 +189,8 @@ def meta_step(
       lanes: with a leading axis of G groups. key: of this update; lane i folds in i.
 
     Returns:
-      The new state, lanes and counts; "meta_loss" (mean over tasks that did not fail) and "norm"
-      (of the estimate before clipping), float32 [].
+      The new state, lanes and counts; "meta_loss" (mean over tasks that did not fail, of
+      logarithms whatever the tail) and "norm" (of the estimate before clipping), float32 [].
     """
     groups, each = lanes.left.shape
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(groups * each))
@@ -191,7 +219,8 @@ def meta_step(
 def first_lanes(program: Program, key: jax.Array) -> Lanes:
     """Lanes at a phase's start, leading axis of G groups.
 
-    First episodes are of different lengths, so that updates see early and late windows at once.
+    First episodes are of different lengths, so that updates see early and late windows at once;
+    of one length in a slot with a tail.
     """
     layout, estimator = program.phase.layout, program.phase.estimator
     groups = layout.actors * layout.groups
@@ -202,5 +231,8 @@ def first_lanes(program: Program, key: jax.Array) -> Lanes:
 
     lanes = jax.lax.map(one, jnp.arange(groups))
     indices = jnp.arange(groups * layout.lanes, dtype=jnp.int32).reshape(lanes.left.shape)
+    if estimator.tail:
+        slots = jnp.arange(groups)[:, None] * len(program.deal.slots)
+        indices = slots + tail.slot_numbers(program.deal).astype(np.int32)
     most = estimator.truncation * (1 + indices % estimator.windows)
     return lanes._replace(left=jnp.minimum(lanes.left, most))

@@ -1,8 +1,9 @@
 """Inner tasks in JAX: closed-form losses drawn from a key.
 
 `analytic` has the two small families every runner knows; the rest is for the fused trainer: the 15
-functions of the benchmark (`mixture`), generated families (`generated`), and how both are drawn in
-random dimension, moved, rotated, scaled, and dealt to lanes (`distribution`).
+functions of the benchmark (`mixture`), generated families (`generated`), small neural networks
+(`networks`), and how all are drawn in random dimension, moved, rotated, scaled, and dealt to lanes
+(`distribution`).
 """
 
 from __future__ import annotations

@@ -13,17 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimus.config_tasks import AnalyticTask, ClassicalTask
-from optimus.tasks import analytic, generated, mixture
-from optimus.tasks.groups import allowed, allowed_generated
+from optimus.tasks import analytic, generated, mixture, networks
+from optimus.tasks.groups import NETWORK, allowed, allowed_generated
 
 Data = dict[str, jax.Array]
 
 
 class Slot(NamedTuple):
-    """Lanes start ... stop - 1 have tasks of one member: a function, or "generated".
+    """Lanes start ... stop - 1 have tasks of one member: a function, "generated" or
+    "network".
 
     Attributes:
-      value: (task data, x `[size]`) -> f - f*, float32 scalar.
+      value: (task data, x `[size]`) -> f - f* (of networks f), float32 scalar.
       minimiser: task data -> float32 `[size]`; None where it is not known.
     """
 
@@ -85,10 +86,15 @@ def deal(task: AnalyticTask | ClassicalTask, size: int, lanes: int) -> Deal:
     spans = {name: mixture.span(name, low, size) for name in allowed(task.functions, task.hold_out)}
     found = {name: span for name, span in spans.items() if span is not None}
     families = allowed_generated(task.hold_out)
-    shared = (task.generated if found else 1.0) if families else 0.0
-    if not found and not (families and task.generated):
+    others = [task.generated if families else 0.0]
+    if task.networks and NETWORK not in task.hold_out:
+        others.append(task.networks)
+    if not found and not sum(others):
         raise ValueError(f"no function is left in size {size}")
-    quotas = [lanes * (1.0 - shared) / max(len(found), 1)] * len(found) + [lanes * shared]
+    if not found:
+        others = [share / sum(others) for share in others]
+    each = 1.0 - sum(others)
+    quotas = [lanes * each / max(len(found), 1)] * len(found) + [lanes * k for k in others]
     counts = _shares(quotas, lanes)
     slots, numbers, start = [], [], 0
     for (name, span), count in zip(found.items(), counts):
@@ -102,10 +108,19 @@ def deal(task: AnalyticTask | ClassicalTask, size: int, lanes: int) -> Deal:
     if numbers:
         table = jax.tree_util.tree_map(lambda *column: np.asarray(column), *numbers)
         sources.append(Source(functools.partial(_functions, task, size, table), 0, start))
-    if counts[-1]:
-        draw = functools.partial(generated.sample, families, task, low, size, size)
-        slots.append(Slot("generated", generated.value, generated.minimiser, start, lanes))
-        sources.append(Source(jax.vmap(draw), start, lanes))
+    drawn = (
+        Slot("generated", generated.value, generated.minimiser, 0, 0),
+        Slot(NETWORK, networks.value, None, 0, 0),
+    )
+    draws: tuple[Callable[[jax.Array], tuple[Data, jax.Array]], ...] = (
+        functools.partial(generated.sample, families, task, low, size, size),
+        functools.partial(networks.sample, task, low, size, size),
+    )
+    for slot, one, count in zip(drawn, draws, counts[len(found) :]):
+        if count:
+            slots.append(slot._replace(start=start, stop=start + count))
+            sources.append(Source(jax.vmap(one), start, start + count))
+            start += count
     return Deal(tuple(slots), tuple(sources))
 
 
@@ -142,13 +157,27 @@ def sample(dealt: Deal, keys: jax.Array) -> tuple[tuple[Data, ...], jax.Array, j
 
 
 def minimisers(slots: Sequence[Slot], data: Sequence[Data]) -> jax.Array:
-    """Where f is least, `[L, N]`; `ValueError` names a member whose minimiser is unknown."""
+    """Where f is least, `[L, N]`; 0 where that is not known: see `has_minimiser`.
+
+    Raises:
+      ValueError: it is known of no slot.
+    """
+    if all(slot.minimiser is None for slot in slots):
+        names = ", ".join(repr(slot.name) for slot in slots)
+        raise ValueError(f"the minimiser of {names} is not known")
     parts = []
     for slot, each in zip(slots, data):
         if slot.minimiser is None:
-            raise ValueError(f"the minimiser of {slot.name!r} is not known")
-        parts.append(jax.vmap(slot.minimiser)(each))
+            parts.append(jnp.zeros(each["mask"].shape, jnp.float32))
+        else:
+            parts.append(jax.vmap(slot.minimiser)(each))
     return jnp.concatenate(parts)
+
+
+def has_minimiser(dealt: Deal) -> np.ndarray:
+    """Whether a lane's minimiser is known, bool `[L]`."""
+    parts = [[slot.minimiser is not None] * (slot.stop - slot.start) for slot in dealt.slots]
+    return np.concatenate(parts)
 
 
 def values(slots: Sequence[Slot], data: Sequence[Data], x: jax.Array) -> jax.Array:

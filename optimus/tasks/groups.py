@@ -2,7 +2,8 @@
 
 The groups are those of arm C (fact sheet `benchmark.md`, section 11): the first is one weighted
 quadratic family, so its members are no strangers to each other. Perm stands with it because the
-paper's Perm is Sum of Squares. Generated families carry the tag of the group they resemble.
+paper's Perm is Sum of Squares. Generated families carry the tag of the group they resemble; small
+neural networks resemble none and have a tag of their own.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ GROUPS = MappingProxyType(
     }
 )
 FUNCTION_NAMES = tuple(sorted(name for members in GROUPS.values() for name in members))
+NETWORK = "network"  # tag of the tasks of `networks`, and the member's name
+TAGS = (*GROUPS, NETWORK)  # what can be held out
 GENERATED = MappingProxyType(
     {"quadratic": "quadratic", "power": "power", "valley": "valley", "bumpy": "ripple"}
 )  # generated family -> tag

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,13 +19,16 @@ from optimus.config import (
     Estimator,
     Evaluation,
     Layout,
+    MetaLoss,
     MetaOptimizer,
+    Phase,
     TrainConfig,
 )
 from optimus.estimators import pathwise
+from optimus.fused import program as programs
 from optimus.fused.trainer import Trainer
 from optimus.fused.unroll import unroll
-from optimus.tasks import distribution
+from optimus.tasks import distribution, groups
 
 TINY = dataclasses.replace(PLUS, dim=8, heads=2, encoders=1)
 
@@ -72,6 +76,21 @@ def test_the_guide_is_for_back_propagation_on_tasks_with_known_minima() -> None:
             estimator=Estimator(kind="bptt", guide=1.0),
             layout=Layout(1, 1, 20, 0),
         )
+
+
+def test_tasks_without_a_known_minimiser_are_not_guided() -> None:
+    task = ClassicalTask(sizes=(10,), generated=0.1, networks=0.1)
+    estimator = Estimator(kind="bptt", truncation=2, horizon=4, guide=10.0)
+    phase = Phase(1, estimator, MetaOptimizer(batch=40), Layout(1, 1, 40, 0))
+    dealt = distribution.deal(task, 10, 40)
+    no_rule: Any = None
+    program = programs.Program(no_rule, phase, MetaLoss(), dealt, 1)
+    found: dict[str, set[float]] = {}
+    for name, weight in zip(program.deal.names, np.asarray(programs._guides(program))):
+        found.setdefault(name, set()).add(float(weight))
+    assert set(found) == {*groups.FUNCTION_NAMES, "generated", "network"}
+    assert found.pop("network") == {0.0}
+    assert all(weights == {10.0} for weights in found.values())
 
 
 def test_its_derivative_points_at_the_minimiser_and_fades_out_near_it() -> None:
