@@ -49,7 +49,7 @@ def arm_of(task: Any) -> str:
     drawn = _drawn(task)
     if not drawn:
         return "generated"
-    if drawn == ("rosenbrock",) and not task.generated:
+    if drawn == ("rosenbrock",) and not (task.generated or task.networks):
         return "A"
     return "B" if drawn == FUNCTION_NAMES else "part"
 
@@ -60,7 +60,8 @@ def held_out(arm: str) -> tuple[str, ...]:
 
 
 def _drawn(task: ClassicalTask) -> tuple[str, ...]:
-    return allowed(task.functions, task.hold_out) if task.generated < 1.0 else ()
+    others = task.generated + task.networks
+    return allowed(task.functions, task.hold_out) if others < 1.0 else ()
 
 
 def card_of_run(

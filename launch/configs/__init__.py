@@ -1,6 +1,6 @@
 """Configurations by name: one file each; its docstring says command, time and expected result.
 
-A file `sweep_*` describes a sweep, any other a run.
+A file `sweep_*` describes a sweep, any other a run, or one run for each name in its `VARIANTS`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import pkgutil
 from pathlib import Path
+from types import ModuleType
 
 from launch.sweep import Sweep
 from optimus.config import ConfigError, TrainConfig
@@ -22,9 +23,27 @@ def _files() -> list[str]:
     return sorted(info.name.replace("_", "-") for info in pkgutil.iter_modules(__path__))
 
 
+def _runs() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Configuration -> (its file, arguments of the file's `get_config`)."""
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for name in _files():
+        if name.startswith(_SWEEP):
+            continue
+        variants = getattr(_module(name), "VARIANTS", None)
+        if variants is None:
+            found[name] = (name, ())
+        else:
+            found.update({f"{name}-{variant}": (name, (variant,)) for variant in variants})
+    return found
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+
+
 def names() -> list[str]:
     """Known configurations of runs."""
-    return [name for name in _files() if not name.startswith(_SWEEP)]
+    return list(_runs())
 
 
 def sweep_names() -> list[str]:
@@ -40,9 +59,11 @@ def find(name: str) -> TrainConfig:
     """
     if name.endswith(".json") or "/" in name:
         return load_config(Path(name))
-    if name not in names():
-        raise _unknown("config", name, names(), "config.json")
-    config = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").get_config()
+    runs = _runs()
+    if name not in runs:
+        raise _unknown("config", name, list(runs), "config.json")
+    file, arguments = runs[name]
+    config = _module(file).get_config(*arguments)
     assert isinstance(config, TrainConfig)
     return config
 
@@ -57,8 +78,7 @@ def find_sweep(name: str) -> Sweep:
         return _sweep_in(Path(name))
     if name not in sweep_names():
         raise _unknown("sweep", name, sweep_names(), "a Python file with get_sweep()")
-    module = importlib.import_module(f"{__name__}.{(_SWEEP + name).replace('-', '_')}")
-    sweep = module.get_sweep()
+    sweep = _module(_SWEEP + name).get_sweep()
     assert isinstance(sweep, Sweep)
     return sweep
 
