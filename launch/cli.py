@@ -6,6 +6,7 @@ Nothing heavy is imported before the command is known, and JAX only after the en
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass
@@ -55,6 +56,9 @@ class Train:
     advertise: str | None = None
     """Name or address under which other hosts reach this one, so that they can join by `optimus
     worker`. Opens the ports to all who can reach them: see docs/fleet.md."""
+    prometheus: str | None = None
+    """PORT or HOST:PORT of a Prometheus endpoint that lives as long as the run, with /metrics and
+    /healthz; the host is 127.0.0.1 unless given. `optimus monitor` does the same from outside."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,13 @@ def _train(arguments: Train) -> int:
             file=sys.stderr,
         )
         return 2
+    run_dir = (arguments.run_dir or Path("runs") / config.name).resolve()
+    endpoint = None
+    if arguments.prometheus is not None:  # before the namespace: scrapers stay outside
+        from launch.monitoring import prometheus
+
+        host, port = prometheus.place(arguments.prometheus)
+        endpoint = prometheus.open_server(run_dir, port, host, max_age=600.0)
     sealed = arguments.isolate and arguments.advertise is None
     if launch == "local_mp" and sealed and trains.distributed_missing() is None:
         from launch.isolation import enter_network_namespace
@@ -114,8 +125,11 @@ def _train(arguments: Train) -> int:
         reason = enter_network_namespace()
         if reason:
             _say(reason)
-    run_dir = (arguments.run_dir or Path("runs") / config.name).resolve()
-    trains.train(config, run_dir, launch, _say, arguments.port, arguments.advertise)
+    with contextlib.ExitStack() as stack:
+        if endpoint is not None:
+            stack.enter_context(prometheus.serving(endpoint))
+            _say(f"http://{host}:{endpoint.server_address[1]}/metrics")
+        trains.train(config, run_dir, launch, _say, arguments.port, arguments.advertise)
     return 0
 
 

@@ -30,6 +30,7 @@ def common() -> dict[str, str]:
         "GRPC_VERBOSITY": "ERROR",
         "PYTHONUNBUFFERED": "1",
         "no_proxy": "localhost,127.0.0.1",
+        "grpc_proxy": "",  # Courier and Reverb must not go by the site's proxy for web pages
     }
 
 

@@ -14,7 +14,7 @@ from launch import roles
 from launch.inprocess import make_pool
 from optimus import meta_loss
 from optimus.config import PhysicsTask, TrainConfig
-from optimus.wire import LossPool
+from optimus.wire import LossPool, LossUnavailable
 from workers.actor import drive
 
 
@@ -65,13 +65,20 @@ def losses(
 ) -> np.ndarray:
     """Meta-losses `[tasks, steps]`; a task that diverged counts the cap from there on.
 
-    `config` comes from `held_out`. Raises `Stopped` when `stop` is set.
+    `config` comes from `held_out`. Raises `Stopped` when `stop` is set, and `LossUnavailable` when
+    the pool gave up a request: a mean over the other tasks would be that of another set.
     """
     tasks, steps = config.evaluation.tasks, config.evaluation.steps
     unroll = roles.make_unroll(config, pool, signs=1)
     weights = jnp.broadcast_to(jnp.asarray(theta), (tasks, 1, theta.size))
     generator = unroll.window(weights, None, range(tasks), steps)
     (window,) = drive([generator], stop or threading.Event())
+    if window.given_up:
+        task, why = min(window.given_up.items())
+        raise LossUnavailable(
+            f"evaluation: no loss for {len(window.given_up)} of {tasks} held-out tasks, so there "
+            f"is no score; task {task}: {why}"
+        )
     return np.where(window.mask, window.losses[:, 0], meta_loss.CAP)
 
 

@@ -4,6 +4,8 @@ It talks to nobody: it reads the run directory and writes `eval.jsonl`, `checkpo
 own metrics. When checkpoints come faster than it can judge them it takes the newest and says which
 ones it skipped. Killed at any moment it goes on where it was: what counts is in `eval.jsonl`, and a
 checkpoint that has killed it twice is written down as failed.
+
+At the end of a run `wait_until_judged` gives it time for the last checkpoint.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from optimus.wire import Stopped
 
 POLL = 1.0  # s between looks at the directory
 ATTEMPTS = 2  # of one checkpoint, when the process dies while evaluating it
+LAST = 600.0  # s that the end of a run waits at most for the last checkpoint to be judged
+SILENCE = 60.0  # s without a record after which the evaluator counts as dead: restarts take less
 
 
 def run(
@@ -37,6 +41,8 @@ def run(
     over = threading.Event()
     beat = threading.Thread(target=heartbeat, args=(evaluator, over.wait), daemon=True)
     beat.start()
+    # Whoever stops it may not have the patience to let it end: being stopped is no death.
+    threading.Thread(target=lambda: (stop.wait(), evaluator.leave()), daemon=True).start()
     try:
         while not stop.is_set():
             if not evaluator.step():
@@ -45,6 +51,34 @@ def run(
         over.set()
         beat.join(timeout=5.0)
         evaluator.close()
+
+
+def wait_until_judged(
+    config: TrainConfig,
+    run_dir: Path,
+    step: int,
+    stop: threading.Event,
+    limit: float = LAST,
+    silence: float = SILENCE,
+) -> bool:
+    """Waits until a checkpoint of `step` or later is judged; False when there is no hope of it.
+
+    Args:
+      config: the run's configuration. run_dir: where it lives. step: the last one.
+      stop: ends the wait. limit: s it takes at most. silence: s, see `SILENCE`.
+    """
+    protocol = Plan().protocol(config)
+    began = heard = time.monotonic()
+    path, size = run_dir / "metrics" / "evaluator-0.jsonl", -1
+    while True:
+        found = records.evaluations(run_dir)
+        if any(r["step"] >= step and r.get("protocol") == protocol for r in found):
+            return True
+        now, before = time.monotonic(), size
+        size = path.stat().st_size if path.exists() else -1
+        heard = now if size != before else heard
+        if now - began > limit or now - heard > silence or stop.wait(0.5):
+            return False
 
 
 class Evaluator:
@@ -70,6 +104,9 @@ class Evaluator:
         self._metrics = MetricsWriter(run_dir, "evaluator")
         self._busy = 0.0
         self._done = 0
+        self._began: float | None = None  # of the evaluation under way
+        self._under_way: int | None = None  # its step
+        self._lock = threading.Lock()  # of these two
 
     def step(self) -> bool:
         """Judges the newest checkpoint that has not been; False when there is none or on stop."""
@@ -79,16 +116,21 @@ class Evaluator:
         if not waiting:
             return False
         *skipped, step = waiting
-        began = time.monotonic()
+        self._began = time.monotonic()
         try:
             found = self._judge(step)
+            if found is None:
+                return False
+            records.append(self._run_dir, {"step": step, **found, "skipped": skipped})
         except Stopped:
             return False
-        if found is None:
+        except OSError as error:  # the disk is full: again, when it is not
+            self.leave()
+            self._metrics.write("problem", text=str(error))
             return False
-        records.append(self._run_dir, {"step": step, **found, "skipped": skipped})
-        self._busy, self._done = self._busy + time.monotonic() - began, self._done + 1
-        self._doing = ""
+        finally:
+            self._end()
+        self._done += 1
         self._move_best()
         self.report()
         return True
@@ -104,19 +146,35 @@ class Evaluator:
             error = f"the evaluator died {ATTEMPTS} times on it"
             return {"time": round(time.time(), 3), "error": error, **failed}
         self._metrics.write("begin", step=step)
+        with self._lock:
+            self._under_way = step
         try:
             checkpoint.hold(self._folder, step)
             model = weights.load(path)
             return evaluate(model, self._config, self._plan, self._stop, self._show)
         except Stopped:
-            self._metrics.write("left", step=step)
+            self.leave()
             raise
         except Exception as error:  # one bad checkpoint must not end the role
             if not path.is_dir():  # pruned before it was held: there is a newer one
-                self._metrics.write("left", step=step)
+                self.leave()
                 return None
             words = f"{type(error).__name__}: {error}".splitlines()[0]
             return {"time": round(time.time(), 3), "error": words, **failed}
+
+    def leave(self) -> None:
+        """Writes down that the evaluation under way, if any, was given up on purpose."""
+        with self._lock:
+            step, self._under_way = self._under_way, None
+            if step is not None:
+                self._metrics.write("left", step=step)
+
+    def _end(self) -> None:
+        with self._lock:
+            if self._began is not None:
+                self._busy += time.monotonic() - self._began
+            self._began = self._under_way = None
+            self._doing = ""
 
     def _attempts(self, step: int) -> int:
         path = self._run_dir / "metrics" / "evaluator-0.jsonl"
@@ -134,9 +192,11 @@ class Evaluator:
             self._metrics.write("problem", text=str(error))
 
     def report(self) -> None:
-        """Writes one metrics record."""
+        """Writes one metrics record; `busy_seconds` has what is under way in it."""
+        with self._lock:
+            busy = self._busy + (time.monotonic() - self._began if self._began is not None else 0.0)
         self._metrics.write(
-            "alive", evaluated=self._done, busy_seconds=round(self._busy, 3), doing=self._doing
+            "alive", evaluated=self._done, busy_seconds=round(busy, 3), doing=self._doing
         )
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from optimus import checkpoint, rundir
 from optimus.config import TrainConfig, config_hash
 from optimus.fused.trainer import Trainer
-from optimus.metrics import MetricsWriter, read
+from optimus.metrics import MetricsWriter, finite, read
 
 _RECORD_EVERY = 1.0  # s
 
@@ -61,6 +61,7 @@ class _Session:
         self._config, self._run_dir, self._trainer = config, run_dir, trainer
         self._metrics, self._say = metrics, say
         self._saved = -1
+        self._of_update: dict[str, float] = {}  # the newest one's, for the manifest
 
     def train(self, stop: threading.Event) -> None:
         trainer, last = self._trainer, time.monotonic()
@@ -69,7 +70,7 @@ class _Session:
         while trainer.step < self._config.updates and not stop.is_set():
             found = trainer.update()
             # Waiting here keeps the clock honest and a stop from being far away.
-            jax.block_until_ready(found["meta_loss"])
+            self._of_update = {name: float(found[name]) for name in ("meta_loss", "norm")}
             due = trainer.step % self._config.checkpoint_every == 0
             due = due or trainer.step == self._config.updates
             if due or time.monotonic() - last >= _RECORD_EVERY:
@@ -104,6 +105,7 @@ class _Session:
             "config_hash": config_hash(self._config),
             "launch": "fused",
             "evaluations": trainer.inner_steps,
+            "metrics": finite(self._of_update),
             "validation": result,
             "libraries": {
                 "python": platform.python_version(),
@@ -111,8 +113,8 @@ class _Session:
                 "numpy": np.__version__,
             },
         }
-        arrays, keep = trainer.arrays(), self._config.keep_checkpoints
-        checkpoint.save(folder, trainer.step, arrays, manifest, keep)
+        keep, every = self._config.keep_checkpoints, self._config.keep_checkpoints_every
+        checkpoint.save(folder, trainer.step, trainer.arrays(), manifest, keep, every)
         self._saved = trainer.step
         self._metrics.write("validation", step=trainer.step, **result)
         self._metrics.write("checkpoint", step=trainer.step)

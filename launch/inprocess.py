@@ -13,6 +13,8 @@ import numpy as np
 
 from launch import roles
 from launch.adapters.local import LocalPool, LocalStream
+from launch.evaluate_suites import Plan
+from launch.evaluator import Evaluator
 from learner.learner import Learner
 from optimus.config import ConfigError, TrainConfig
 from optimus.metrics import MetricsWriter, heartbeat
@@ -47,7 +49,8 @@ def _below(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
 def run(
     config: TrainConfig, run_dir: Path, stop: threading.Event, say: Callable[[str], None]
 ) -> bool:
-    """Trains until done or `stop`; True when done."""
+    """Trains until done or `stop`; True when done. The evaluator, where the configuration asks for
+    one, takes its turn after each checkpoint."""
     if not config.synchronous:
         raise ConfigError(
             "synchronous is false, but in process actor and learner take turns; use --launch "
@@ -67,6 +70,7 @@ def run(
         first_episode=int(resume.manifest["first_episode"]) if resume and exact else None,
     )
     pool, over = make_pool(config, run_dir), threading.Event()
+    judge = Evaluator(config, run_dir, stop, Plan()) if config.evaluator else None
     try:
         made = [
             roles.make_actor(config, k, run_dir, learner, stream, pool)
@@ -79,14 +83,18 @@ def run(
         elif resume:
             say(f"{len(resume.manifest['open_episodes'])} open episodes of the last run abandoned")
         actors.extend(made)
-        for actor in actors:
-            threading.Thread(target=heartbeat, args=(actor, over.wait), daemon=True).start()
+        for reporter in [*actors, judge] if judge else actors:
+            threading.Thread(target=heartbeat, args=(reporter, over.wait), daemon=True).start()
+        if judge:
+            judge.step()
         never = threading.Event()  # an update under way is finished, so that lanes stay whole
         while not learner.done and not stop.is_set():
             for actor in actors:
                 actor.refresh()
                 actor.collect(never)
             learner.step(never)
+            if judge and (learner.done or learner.version.step % config.checkpoint_every == 0):
+                judge.step()
         return learner.run(stop)  # nothing is left to do but the last checkpoint
     finally:
         over.set()

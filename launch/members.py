@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from launch import roles
+from launch import latency, roles
 from launch.pool import Rules, WorkerPool
 from launch.pool.member import HeadLost, Membership, Refused, in_background, new_incarnation
 from optimus.config import ServedTask, TrainConfig, config_hash
 from optimus.metrics import MetricsWriter, Reporter, heartbeat
+from optimus.metrics_histogram import Histogram
 from optimus.wire import Member, Stopped
 
 _PATIENCE = 120.0  # s that an actor waits for a coordinator that is starting
@@ -129,9 +130,12 @@ def run_actor(
 
     over = stopper(stop)
     pool: WorkerPool | None = None
+    calls: Histogram | None = None
     if config.served:
+        calls = Histogram()
         patience = max(120.0, 3 * config.call_timeout)
-        pool = WorkerPool(courier.connector(config.call_timeout), Rules(patience=patience))
+        connect = latency.measured(courier.connector(config.call_timeout), calls)
+        pool = WorkerPool(connect, Rules(patience=patience))
     membership = Membership(
         courier.RemoteCoordinator(coordinator, over), config_hash(config),
         [Member("actor", "", new_incarnation(), index)],
@@ -143,7 +147,7 @@ def run_actor(
         in_background(membership, over, failed)
         source, writer = courier.RemoteLearner(learner, over), reverb.StreamWriter(stream)
         counts = pool.counts if pool else dict
-        actor = roles.make_actor(config, given, run_dir, source, writer, pool, counts)
+        actor = roles.make_actor(config, given, run_dir, source, writer, pool, counts, calls)
         threading.Thread(target=heartbeat, args=(actor, over.wait), daemon=True).start()
         actor.run(over)
     except Stopped:

@@ -15,6 +15,7 @@ Only the standard library is imported: a parent is small and nothing the role lo
   last pause if it had run for less than a minute; but at most `--limit` times within ten minutes.
   Code 78 (`FINAL`) and mistakes in the command are not mended by trying again. On fleets
   supervisord, Slurm or Kubernetes does this.
+* With `--spare` the run can do without the role: when it is given up the code is 0 all the same.
 
 Exit code: the child's; 128 + n when signal n ended it; 0 when it ended well (code 0, or by SIGTERM)
 because it was asked to; 1 launcher already gone; 2 usage; 126 or 127 command cannot be run.
@@ -113,6 +114,7 @@ def run(
     ppid: int | None = None,
     name: str | None = None,
     limit: int = 0,
+    spare: bool = False,
 ) -> int:
     """Runs `command` until it ends or is stopped; returns the exit code described above.
 
@@ -120,6 +122,7 @@ def run(
       command: with its arguments. grace: s. ppid: the launcher.
       name: of the role, for what is said.
       limit: restarts after a failure, within ten minutes.
+      spare: whether 0 is returned when it is given up.
     """
     stops = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # nohup
@@ -153,8 +156,11 @@ def run(
                 return 0
     if asked and code in (0, -signal.SIGTERM):
         return 0
+    tries = f" after {len(failures) - 1} restarts" if len(failures) > 1 else ""
+    if spare and code and not asked:
+        _say(f"{name or command[0]}: {_ending(code)}{tries}; the run goes on without it")
+        return 0
     if name and code and not (asked and code > 0):
-        tries = f" after {len(failures) - 1} restarts" if len(failures) > 1 else ""
         _say(f"fatal: {name}: {_ending(code)}{tries}", prefix="")
     return code if code >= 0 else 128 - code
 
@@ -193,6 +199,7 @@ def main() -> int:
     parser.add_argument("--name", help="of the role; a line with it says which signal killed it")
     parser.add_argument("--restart", choices=["never", "on-failure"], default="never")
     parser.add_argument("--limit", type=int, default=5, help="restarts within ten minutes (5)")
+    parser.add_argument("--spare", action="store_true", help="given up, it counts as ended well")
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, command = parser.parse_args(sys.argv[1:split]), sys.argv[split + 1 :]
     if not command:
@@ -202,7 +209,10 @@ def main() -> int:
     if options.limit < 0:
         parser.error(f"--limit {options.limit}: want 0 or more")
     limit = options.limit if options.restart == "on-failure" else 0
-    return run(command, grace=options.grace, ppid=options.ppid, name=options.name, limit=limit)
+    return run(
+        command, grace=options.grace, ppid=options.ppid, name=options.name, limit=limit,
+        spare=options.spare,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

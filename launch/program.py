@@ -2,7 +2,7 @@
 
     loss workers  <--loss requests--  actors  --samples-->  stream (Reverb)  -->  learner
          |                             |  ^------ weights, episode ids ---------------'
-         '-- beats -->  coordinator  <-'
+         '-- beats -->  coordinator  <-'          checkpoints  -->  evaluator  -->  BEST
 
 Coordinator, stream and learner have fixed addresses (the head). Loss workers and actors register
 with the coordinator, so that others may join and leave at any time (`optimus worker`).
@@ -16,29 +16,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import launchpad as lp
 from absl import flags
-from launchpad import address
 from launchpad.context import LaunchType
 from launchpad.launch import worker_manager
-from launchpad.launch.local_multi_processing.commands import Command
-from launchpad.nodes.base import Handle
 
-from launch import environment, members, roles
+from launch import evaluator, members, roles
 from launch.adapters import courier as courier_adapter
 from launch.coordinator import Coordinator
+from launch.node_types import Runner, Service, Stream
 from launch.roster import Roster
 from optimus.config import TrainConfig
 from optimus.wire import Version
-
-_GRACE = 8.0  # s a role has to stop before its parent kills it
-
 
 # -- the program ---------------------------------------------------------------------------------
 
@@ -75,6 +68,10 @@ def build(config: TrainConfig, run_dir: Path, roster: Roster) -> lp.Program:
             act = (run_actor, config, run_dir, index, coordinator, learner, stream)
             program.add_node(Runner(run_dir, limit, *act))
 
+    if config.evaluator:
+        with program.group("evaluator"):
+            program.add_node(Runner(run_dir, limit, run_evaluator, config, run_dir, spare=True))
+
     return program
 
 
@@ -108,7 +105,7 @@ class LearnerRole:
     """The learner behind Courier; only these methods are exposed."""
 
     def __init__(self, config: TrainConfig, run_dir: Path, stream: str, coordinator: str) -> None:
-        self._coordinator = coordinator
+        self._config, self._run_dir, self._coordinator = config, run_dir, coordinator
         from launch.adapters import reverb
 
         reader = reverb.StreamReader(stream, capacity=config.meta.batch)
@@ -129,11 +126,15 @@ class LearnerRole:
 
     def run(self) -> None:
         """Updates until done or stopped. At the end the whole program is asked to stop while this
-        server still answers, so that no actor meets a closed door."""
+        server still answers, so that no actor meets a closed door; the evaluator first gets its
+        time for the last checkpoint, while the others go."""
         done = self._learner.run(lp.stop_event())
         if done:
             with contextlib.suppress(courier_adapter.CallError):  # `lp.stop` reaches our own nodes
                 courier_adapter.RemoteCoordinator(self._coordinator).finish()
+            if self._config.evaluator:
+                last = self._config.updates
+                evaluator.wait_until_judged(self._config, self._run_dir, last, lp.stop_event())
         lp.stop()
         lp.wait_for_stop(30.0)
 
@@ -152,97 +153,11 @@ def run_actor(
     members.run_actor(config, index, coordinator, learner, stream, run_dir, lp.stop_event())
 
 
-# -- node types: Launchpad's, with our addresses and our thin parent ------------------------------
-
-
-class _Fixed(address.AbstractAddressBuilder):
-    def __init__(self, address: str) -> None:
-        self._address = address
-
-    def build(self) -> str:
-        return self._address
-
-
-class _AddressHandle(Handle[str]):
-    """A handle that dereferences to host:port; adapters make the client, with its deadlines."""
-
-    def __init__(self, address: address.Address) -> None:
-        self._address = address
-
-    def dereference(self) -> str:
-        return str(self._address.resolve())
-
-
-class _Ours:
-    """Mixed into Launchpad's node types: fixed address, child process through `launch.parent`."""
-
-    run_dir: Path
-    limit: int  # restarts of one node within ten minutes
-    fixed: str | None = None
-
-    def bind_addresses(self, **_: Any) -> None:
-        for unbound in self.addresses:  # type: ignore[attr-defined]
-            unbound.bind(_Fixed(str(self.fixed)))
-
-    def create_handle(self) -> Any:
-        if not self.addresses:  # type: ignore[attr-defined]
-            return super().create_handle()  # type: ignore[misc]
-        return self._track_handle(_AddressHandle(self.addresses[0]))  # type: ignore[attr-defined]
-
-    @staticmethod
-    def to_executables(nodes: Any, label: str, launch_context: Any) -> list[Any]:
-        if launch_context.launch_type is not LaunchType.LOCAL_MULTI_PROCESSING:
-            return lp.PyNode.to_executables(nodes, label, launch_context)  # type: ignore[no-any-return]
-        run_dir, limit = str(nodes[0].run_dir), nodes[0].limit
-        return [
-            Command(
-                [sys.executable, "-m", "launch.parent", "--ppid", str(os.getpid())]
-                + ["--name", f"{label} {index}", "--grace", str(_GRACE)]
-                + ["--restart", "on-failure", "--limit", str(limit), "--"]
-                + [sys.executable, "-m", "launch.node", "--role", label, "--index", str(index)]
-                + ["--run-dir", run_dir, "--launcher", str(os.getpid())],
-                environment.of_role(label),
-                f"{label}/{index}.log",
-            )
-            for index in range(len(nodes))
-        ]
-
-
-class Service(_Ours, lp.CourierNode):  # type: ignore[misc]
-    """A class served by Courier at a fixed address."""
-
-    def __init__(
-        self, location: str, run_dir: Path, limit: int, constructor: Any, *args: Any
-    ) -> None:
-        super().__init__(constructor, *args)
-        self.fixed, self.run_dir, self.limit = location, run_dir, limit
-
-
-class Stream(_Ours, lp.PyNode):  # type: ignore[misc]
-    """The sample queue. Launchpad's own ReverbNode would import Reverb, and with it TensorFlow, in
-    every process that builds the program; here only those that use the stream do."""
-
-    def __init__(self, location: str, run_dir: Path, limit: int, capacity: int) -> None:
-        super().__init__(self._serve)
-        self._capacity = capacity
-        self.fixed, self.run_dir, self.limit = location, run_dir, limit
-        self.allocate_address(address.Address("reverb"))
-
-    def _serve(self) -> None:
-        from launch.adapters import reverb
-
-        port = address.get_port_from_address(str(self.fixed))
-        reverb.serve(port, self._capacity, lp.stop_event())
-
-
-class Runner(_Ours, lp.PyNode):  # type: ignore[misc]
-    """A function that nobody calls into."""
-
-    def __init__(
-        self, run_dir: Path, limit: int, function: Callable[..., None], *args: Any
-    ) -> None:
-        super().__init__(function, *args)
-        self.run_dir, self.limit = run_dir, limit
+def run_evaluator(config: TrainConfig, run_dir: Path) -> None:
+    """The evaluator until stopped; it takes the time that the others leave (of Linux's threads,
+    only those that this one starts are nicer, so that it may be one of many)."""
+    os.nice(10)
+    evaluator.run(config, run_dir, lp.stop_event())
 
 
 # -- running it ----------------------------------------------------------------------------------

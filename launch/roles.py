@@ -16,6 +16,7 @@ from learner.learner import Learner
 from optimus import checkpoint, tasks
 from optimus.config import AnalyticTask, ConfigError, PhysicsTask, ServedTask, TrainConfig
 from optimus.metrics import MetricsWriter
+from optimus.metrics_histogram import Histogram
 from optimus.rules import rule_of
 from optimus.wire import LossPool, ParameterSource, SampleReader, SampleWriter
 from workers.actor import Actor
@@ -89,11 +90,12 @@ def make_actor(
     stream: SampleWriter,
     pool: LossPool | None,
     pool_counts: Callable[[], dict[str, int]] = dict,
+    latency: Histogram | None = None,
 ) -> Actor:
     """Actor `index`; without a run directory it writes no metrics."""
     metrics = MetricsWriter(run_dir, "actor", index) if run_dir else None
     unroll = make_unroll(config, pool)
-    return Actor(config, index, unroll, parameters, stream, metrics, pool_counts)
+    return Actor(config, index, unroll, parameters, stream, metrics, pool_counts, latency)
 
 
 def newest_checkpoint(

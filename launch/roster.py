@@ -14,6 +14,7 @@ from optimus.checkpoint import write_atomically
 from optimus.config import TrainConfig
 
 FILE = "roster.json"
+LOCALHOST = "localhost"
 _RANGE = (20000, 32000)  # below the local port range, so no client socket takes one meanwhile
 
 
@@ -56,7 +57,7 @@ def _free(port: int) -> bool:
     return True
 
 
-def choose(config: TrainConfig, base_port: int | None = None, host: str = "localhost") -> Roster:
+def choose(config: TrainConfig, base_port: int | None = None, host: str = LOCALHOST) -> Roster:
     """Addresses for this configuration on one host.
 
     Args:
@@ -91,3 +92,21 @@ def ports(count: int, base_port: int | None = None) -> list[int]:
         if len(chosen) < count:
             raise PortInUse(f"no {count} free ports between {_RANGE[0]} and {_RANGE[1]}")
     return chosen
+
+
+def own_address(peer: str) -> str:
+    """The address of this host on its way to `peer` (host:port): by it, `peer`'s side reaches us.
+
+    Nothing is sent. "localhost" where the way cannot be found, which only a call can explain.
+    """
+    host, _, port = peer.rpartition(":")
+    try:
+        family, kind, _, _, there = socket.getaddrinfo(
+            host.strip("[]"), int(port), type=socket.SOCK_DGRAM
+        )[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(there)
+            address = str(probe.getsockname()[0])
+    except (OSError, ValueError):
+        return LOCALHOST
+    return f"[{address}]" if family == socket.AF_INET6 else address

@@ -23,6 +23,7 @@ _LOST = 30.0  # s without a record of anybody: the run is probably dead
 _TAIL, _SHORT_TAIL = 256 * 1024, 8192  # bytes read of the learner's file, of any other
 _LONGEST_CONFIG = 4 << 20  # bytes; more is no config.json
 ACTIVE = ("running", "lost")
+_NOW = ("quarantined", "workers", "open")  # in a pool's counts: how many now, not since the start
 
 
 class NotARun(ValueError):
@@ -205,7 +206,8 @@ def _summed(records: list[dict[str, Any]], key: str) -> dict[str, int]:
     total: Counter[str] = Counter()
     for record in records:
         total.update(parts.counts(record, key))
-    total.pop("quarantined", None)  # how many now, not since the start
+    for name in _NOW:
+        total.pop(name, None)
     return dict(total)
 
 

@@ -102,7 +102,8 @@ def rate(chosen: Sequence[Record], key: str, seconds: float) -> float | None:
 
 
 def busy_share(records: Sequence[Record], key: str) -> float | None:
-    """Share of the time between a process's last two records that it worked, 0 ... 1."""
+    """Share of the time between a process's last two records of it that it worked, 0 ... 1."""
+    records = [record for record in records if number(record, key) is not None]
     if len(records) < 2:
         return None
     seconds = elapsed(records[-2], records[-1])
@@ -129,6 +130,7 @@ def roles(
     layout = layout if isinstance(layout, dict) else {}
     total = {"actor": whole(layout, "actors")}
     total["physics_worker"] = whole(layout, "workers") if served else 0
+    total["evaluator"] = int(config.get("evaluator") is True)
     seen: Counter[str] = Counter()
     alive: Counter[str] = Counter()
     for stem, records in files.items():
@@ -143,14 +145,32 @@ def roles(
     }
 
 
+def outside_share(before: Record, after: Record) -> float | None:
+    """Share of its calls' time that was not spent in the simulator, between two records of an
+    actor: wire, queue of the worker, codec; None where there were no calls."""
+    calls, losses = [
+        (number(new, key) or 0.0) - (number(old, key) or 0.0)
+        for old, new, key in (
+            (_latency(before), _latency(after), "sum"),
+            (before, after, "loss_seconds"),
+        )
+    ]
+    return min(1.0, max(0.0, 1.0 - losses / calls)) if calls > 0 and losses >= 0 else None
+
+
+def _latency(record: Record) -> Record:
+    found = record.get("latency")
+    return found if isinstance(found, dict) else {}
+
+
 def time_shares(
     chosen: Sequence[Record], seconds: float, files: Mapping[str, list[dict[str, Any]]]
 ) -> dict[str, float]:
     """Where time goes, each 0 ... 1 of the time of those who do it.
 
     "learner", "samples": of the learner's, computing and waiting for the stream. "loss": of the
-    physics workers'. What actors say in `time_in` (cumulative s by name, such as "network",
-    "optimizer", "stream", "weights"), as "actor: <name>".
+    physics workers'. What actors say in `time_in` (cumulative s by name), as "actor: <name>"; of
+    "losses", what the calls of that time spent outside of the simulator is "network".
     """
     found: dict[str, float] = {}
     if len(chosen) > 1 and seconds > 0:
@@ -166,7 +186,14 @@ def time_shares(
         if stem.startswith("actor-") and len(records) > 1:
             span = elapsed(records[-2], records[-1])
             before, after = numbers(records[-2], "time_in"), numbers(records[-1], "time_in")
-            for name in after.keys() & before.keys():
-                if span > 0 and after[name] >= before[name]:
-                    sums.setdefault(name, []).append(min(1.0, (after[name] - before[name]) / span))
+            if span <= 0:
+                continue
+            spent = {k: after[k] - before.get(k, 0.0) for k in after}
+            shares = {k: min(1.0, s / span) for k, s in spent.items() if s >= 0}
+            outside = outside_share(records[-2], records[-1])
+            if outside is not None and "losses" in shares:
+                shares["network"] = outside * shares["losses"]
+                shares["losses"] -= shares["network"]
+            for name, value in shares.items():
+                sums.setdefault(name, []).append(value)
     return found | {f"actor: {k}": sum(v) / len(v) for k, v in sorted(sums.items())}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
+from launch.progress import Progress
 from optimus import checkpoint, rundir
 from optimus.config import ConfigError, PhysicsTask, TrainConfig
 from optimus.metrics import MetricsWriter, read
@@ -74,7 +75,7 @@ def train(
         state, cause = "failed", "interrupted"
         try:
             unit = "inner steps" if launch == "fused" else "evaluations"
-            with _progress(run_dir, config, say, unit):
+            with Progress(run_dir, config, say, unit):
                 if launch in ("inprocess", "fused"):
                     done = _run_in_process(config, run_dir, launch, say)
                 else:
@@ -185,9 +186,7 @@ def _cause(logs: Path, since: float) -> str | None:
     return None
 
 
-def _summarise(
-    config: TrainConfig, run_dir: Path, launch: str, say: Callable[[str], None]
-) -> None:
+def _summarise(config: TrainConfig, run_dir: Path, launch: str, say: Callable[[str], None]) -> None:
     from launch import fused
 
     if launch == "fused":
@@ -230,59 +229,17 @@ def summarise(config: TrainConfig, run_dir: Path, say: Callable[[str], None]) ->
             f"best loss within {result.steps} steps, as a share of the start: median "
             f"{result.best_start:.3f} -> {result.best_end:.3f}"
         )
+    _say_best(config, run_dir, newest.step, say)
     say(f"next: optimus watch {run_dir} --once")
 
 
-class _progress:
-    """Says where the run is every few seconds, from its metrics file alone."""
+def _say_best(config: TrainConfig, run_dir: Path, newest: int, say: Callable[[str], None]) -> None:
+    from launch import evaluate_records as records
 
-    def __init__(
-        self, run_dir: Path, config: TrainConfig, say: Callable[[str], None], unit: str
-    ) -> None:
-        self._unit = unit
-        self._path = run_dir / "metrics" / "learner-0.jsonl"
-        self._config, self._say = config, say
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
-
-    def __enter__(self) -> None:
-        self._began = time.time()
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(timeout=5.0)
-
-    def _run(self) -> None:
-        interval = 2.0 if sys.stderr.isatty() else 10.0
-        shown = -1
-        while not self._stop.wait(interval):
-            record = _last_update(self._path, self._began)
-            if record is None:
-                self._say(f"starting ... {time.time() - self._began:.0f} s")
-            elif record["step"] != shown:
-                shown = record["step"]
-                rate = record["step_rate"]
-                left = (self._config.updates - shown) / rate if rate else float("nan")
-                self._say(
-                    f"update {shown}/{self._config.updates}  meta-loss {record['meta_loss']:+.3f}  "
-                    f"{record['evaluations_rate']:.0f} {self._unit}/s  {left:.0f} s left"
-                )
-
-
-def _last_update(path: Path, since: float) -> dict | None:  # type: ignore[type-arg]
-    """Newest update record of this life, with rates over its last records."""
-    from optimus.metrics import tail
-
-    if not path.exists():
-        return None
-    updates = [r for r in tail(path) if r["event"] == "update" and r["time"] >= since]
-    if not updates:
-        return None
-    first, last = updates[0], updates[-1]
-    seconds = last["time"] - first["time"]
-    share = 1.0 / seconds if seconds > 0 else 0.0
-    last["meta_loss"] = float(last["meta_loss"])
-    last["step_rate"] = (last["step"] - first["step"]) * share
-    last["evaluations_rate"] = (last["evaluations"] - first["evaluations"]) * share
-    return last
+    judged = {r["step"]: r for r in records.evaluations(run_dir)}
+    best = checkpoint.best_step(run_dir / "checkpoints")
+    if best in judged:
+        score = records.score_of(judged[best])
+        say(f"best of {len(judged)} evaluated checkpoints: update {best}, score {score:+.3f}")
+    if config.evaluator and newest not in judged:
+        say(f"not evaluated: optimus eval {run_dir / 'checkpoints' / str(newest)}")

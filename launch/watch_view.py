@@ -74,8 +74,7 @@ def rows(status: Status) -> list[tuple[str, str]]:
         *_roles(status),
     ]
     if status.time_shares:
-        shares = (f"{name} {share:.0%}" for name, share in status.time_shares.items())
-        made.append(("time", ", ".join(shares)))
+        made.append(("time", _shares(status.time_shares)))
     bad = {reply: count for reply, count in status.replies.items() if reply != "ok"}
     if bad:
         made.append(("replies", listed(bad)))
@@ -139,6 +138,15 @@ def _roles(status: Status) -> Iterator[tuple[str, str]]:
         if role == "physics_worker" and status.quarantined is not None:
             text += f", {status.quarantined} quarantined"
         yield role, text
+
+
+def _shares(shares: Mapping[str, float]) -> str:
+    """ "learner 1%, loss 5%; actor: losses 3%, network 21%"."""
+    whose: dict[str, list[str]] = {}
+    for name, share in shares.items():
+        role, separator, part = name.rpartition(": ")
+        whose.setdefault(role + separator, []).append(f"{part} {share:.0%}")
+    return "; ".join(role + ", ".join(parts) for role, parts in whose.items())
 
 
 def listed(counts: Mapping[str, int]) -> str:

@@ -23,15 +23,17 @@ class Worker:
     itself, with code 0, when the run is over. Examples:
 
       optimus worker --coordinator head:20100
-      optimus worker --coordinator head:20100 --count 8 --advertise $(hostname) --port 21000
+      optimus worker --coordinator head:20100 --count 8 --port 21000
+      optimus worker --coordinator head:20100 --advertise worker-3.example.org
     """
 
     coordinator: str
     """host:port of the run's coordinator; `optimus train` writes it into roster.json."""
     count: int = 1
     """Workers in this process, one core each."""
-    advertise: str = "localhost"
-    """The name or address under which the actors reach this host."""
+    advertise: str | None = None
+    """The name or address under which the actors reach this host; default: the address from which
+    it reaches the coordinator. Give it behind a tunnel or a NAT."""
     port: int | None = None
     """First of consecutive ports; default: free ones."""
 
@@ -48,7 +50,8 @@ class Worker:
         from launch import members
 
         stop = _stop_on_signals()
-        addresses = [f"{self.advertise}:{port}" for port in ports]
+        host = self.advertise or roster.own_address(self.coordinator)
+        addresses = [f"{host}:{port}" for port in ports]
         say(f"{self.count} loss workers of {config.name!r} at {addresses[0]} ...; Ctrl-C leaves")
         members.serve_workers(config, addresses, self.coordinator, None, 0, stop.wait)
         say("left" if stop.is_set() else "the run is over")
@@ -57,7 +60,13 @@ class Worker:
 
 @dataclass(frozen=True)
 class Actor:
-    """Unroll optimizers for a running, asynchronous program; see `optimus worker`."""
+    """Unroll optimizers for a running, asynchronous program; see `optimus worker`.
+
+    An actor calls and is never called, so it needs no address of its own; it must reach the head
+    and every worker. Example:
+
+      optimus actor --coordinator head:20100
+    """
 
     coordinator: str
     """host:port of the run's coordinator."""
@@ -65,7 +74,17 @@ class Actor:
     def run(self, say: Callable[[str], None]) -> int:
         """Acts until the run is over or Ctrl-C."""
         config, head = _joined(self.coordinator)
-        from launch import members
+        from launch import members, roster
+        from optimus.config import ConfigError
+
+        here = (roster.LOCALHOST, "127.", "[::1]")
+        if head.learner.startswith(roster.LOCALHOST) and not self.coordinator.startswith(here):
+            port = self.coordinator.rpartition(":")[2]
+            raise ConfigError(
+                f"--coordinator {self.coordinator}: its learner is at {head.learner}, which only "
+                "its own host reaches: start the run with --advertise and the name of that host, "
+                f"or, on that host, give --coordinator localhost:{port}"
+            )
 
         stop = _stop_on_signals()
         say(f"an actor of {config.name!r}; Ctrl-C leaves")

@@ -25,7 +25,7 @@ from learner.intake import Contribution, Intake
 from optimus import checkpoint, meta_update
 from optimus.config import TrainConfig, config_hash
 from optimus.estimators.evolution import estimate
-from optimus.metrics import MetricsWriter
+from optimus.metrics import MetricsWriter, finite
 from optimus.noise import ParameterLayout
 from optimus.wire import SampleReader, Session, Version, encode
 from optimus.wire import pack as pack_array
@@ -95,6 +95,7 @@ class Learner:
         else:
             self._first_episode = self._reserve_schedule()
         self._waiting = 0.0
+        self._of_update: dict[str, Any] = {}  # the newest one's, for the manifest
         self._saved_step = -1 if resume is None else resume.step
         if resume is None:
             self.save()
@@ -231,6 +232,8 @@ class Learner:
     def _record(self, batch: list[Contribution], norm: float, seconds: float) -> None:
         scores = [c.sample.losses[:, c.sample.mask] for c in batch if c.sample.mask.any()]
         meta_loss = float(np.mean([score.mean() for score in scores])) if scores else float("nan")
+        staleness = max(c.staleness for c in batch)
+        self._of_update = {"meta_loss": meta_loss, "gradient_norm": norm, "staleness": staleness}
         self._metrics.write(
             "update",
             epoch=self._version.epoch,
@@ -240,7 +243,7 @@ class Learner:
             gradient_norm=norm,
             evaluations=self._evaluations,
             loss_seconds=round(sum(c.sample.seconds for c in batch), 4),
-            staleness=max(c.staleness for c in batch),
+            staleness=staleness,
             stalenesses={str(k): n for k, n in sorted(Counter(c.staleness for c in batch).items())},
             sample_bytes=round(self.intake.bytes / max(1, self.intake.accepted), 1),
             abandoned=self.intake.abandoned,
@@ -302,6 +305,10 @@ class Learner:
             "epoch": self._version.epoch,
             "config_hash": config_hash(self._config),
             "evaluations": self._evaluations,
+            "metrics": finite({
+                **self._of_update, "accepted": self.intake.accepted, "failed": self.intake.failed,
+                "refused": {k: v for k, v in self.intake.refused.items() if v},
+            }),
             "first_episode": self._first_episode,
             "open_episodes": {str(e): w for e, w in self.intake.open_episodes().items()},
             "libraries": {
@@ -310,8 +317,9 @@ class Learner:
             },
         }  # fmt: skip
         path = checkpoint.save(
-            self._checkpoints, self._version.step, arrays, manifest, self._config.keep_checkpoints
-        )
+            self._checkpoints, self._version.step, arrays, manifest,
+            self._config.keep_checkpoints, self._config.keep_checkpoints_every,
+        )  # fmt: skip
         self._saved_step = self._version.step
         self._metrics.write("checkpoint", step=self._version.step)
         return path

@@ -56,6 +56,8 @@ class TrainConfig:
     evaluation: Evaluation = field(default_factory=Evaluation)
     checkpoint_every: int = 25  # updates; a fused run validates then too
     keep_checkpoints: int = 3  # newest ones kept beside the first and the best
+    keep_checkpoints_every: int = 0  # updates; multiples of it are kept too; 0: no such rule
+    evaluator: bool = False  # judge each checkpoint while it trains; a fused run does so itself
     max_staleness: int | None = None  # updates; None: 4 x lanes / (2 x batch), at least 1
     call_timeout: float = 60.0  # s, budget of one loss evaluation including its queueing
     meta_loss: MetaLoss = field(default_factory=MetaLoss)
@@ -66,6 +68,8 @@ class TrainConfig:
         require(0 <= self.seed < 2**63, f"seed: got {self.seed}, want 0 <= seed < 2^63")
         require(self.checkpoint_every >= 1, "checkpoint_every: want >= 1")
         require(self.keep_checkpoints >= 1, "keep_checkpoints: want >= 1")
+        every = self.keep_checkpoints_every
+        require(every >= 0, f"keep_checkpoints_every: got {every}, want >= 0")
         require_positive(self.call_timeout, "call_timeout")
         require(
             self.max_staleness is None or self.max_staleness >= 0,
@@ -89,6 +93,12 @@ class TrainConfig:
             not guided or isinstance(self.task, ClassicalTask),
             "estimator.guide: got a weight, want 0 but with task.kind 'classical', whose "
             "minimisers are known",
+        )
+        tail = any(phase.estimator.tail for phase in self.schedule)
+        require(
+            not tail or self.meta_loss.kind in ("log_gap", "log_ratio"),
+            f"estimator.tail: got a share with meta_loss.kind {self.meta_loss.kind!r}, want 0: a "
+            "mean without a logarithm follows its largest gaps anyway",
         )
 
     @property
@@ -122,6 +132,7 @@ class TrainConfig:
             (self.estimator.kind in PATHWISE, f"estimator.kind {self.estimator.kind!r}"),
             (self.estimator.shortest != default.shortest, "estimator.shortest"),
             (self.estimator.difference_clip > 0, "estimator.difference_clip"),
+            (self.estimator.tail > 0, "estimator.tail"),
             (self.meta_loss != MetaLoss(), "meta_loss"),
         ):
             if needs:

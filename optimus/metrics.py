@@ -60,7 +60,7 @@ class MetricsWriter:
             line = b"\n" + line if self._torn else line
             try:
                 written = self._file.write(line) or 0
-            except OSError:
+            except (OSError, ValueError):  # refused; or closed, and a heartbeat has a last word
                 written = 0
             if written == len(line):
                 self._torn, self._lost = False, 0

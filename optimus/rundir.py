@@ -14,7 +14,10 @@ from optimus.config import ConfigError, TrainConfig, from_dict, to_dict
 
 CONFIG = "config.json"
 # Values that may differ when a run is resumed: they change how long it runs, not what it computes.
-RESUMABLE = ("updates", "checkpoint_every", "keep_checkpoints", "call_timeout")
+RESUMABLE = (
+    *("updates", "checkpoint_every", "keep_checkpoints", "keep_checkpoints_every"),
+    *("evaluator", "call_timeout"),
+)
 
 
 class RunDirError(RuntimeError):

@@ -29,11 +29,11 @@ MAY_IMPORT: dict[str, set[str]] = {
 ONLY_IN = {
     "courier": ("launch/adapters/",),
     "reverb": ("launch/adapters/",),
-    "launchpad": ("launch/program.py", "launch/node.py"),
+    "launchpad": ("launch/program.py", "launch/node.py", "launch/node_types.py"),
     "tensorflow": ("workers/physics/tf_op.py", "workers/physics/native/build.py"),
 }
 # Modules that are allowed to need it, so that everything else must do without.
-NEED_IT = r"launch\.adapters\.(courier|reverb)|launch\.(program|node)|workers\.physics\.tf_op"
+NEED_IT = r"launch\.adapters\.(courier|reverb\w*)|launch\.(program|node\w*)|workers\.physics\.tf_op"
 
 
 def imported(path: pathlib.Path, text: str | None = None) -> Iterator[str]:

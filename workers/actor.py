@@ -23,6 +23,8 @@ from optimus import noise
 from optimus.config import ConfigError, TrainConfig, config_hash
 from optimus.estimators import STRATEGIES
 from optimus.metrics import MetricsWriter
+from optimus.metrics_histogram import Histogram
+from optimus.metrics_time import TimeIn
 from optimus.wire import (
     ParameterSource,
     Sample,
@@ -67,6 +69,7 @@ class Actor:
       stream: where samples go.
       metrics: where counters go, or None.
       pool_counts: what the loss pool has counted, for the metrics.
+      latency: of the pool's calls, for the metrics, or None.
 
     Raises:
       ConfigError: the learner runs another configuration.
@@ -81,16 +84,19 @@ class Actor:
         stream: SampleWriter,
         metrics: MetricsWriter | None = None,
         pool_counts: Callable[[], dict[str, int]] = dict,
+        latency: Histogram | None = None,
     ) -> None:
         self._config, self._index = config, index
         self._unroll, self._parameters, self._stream = unroll, parameters, stream
-        self._metrics, self._pool_counts = metrics, pool_counts
+        self._metrics, self._pool_counts, self._latency = metrics, pool_counts, latency
+        self._time_in = TimeIn("weights")  # of the thread that calls refresh, collect or run
         self._incarnation = uuid.uuid4().hex[:12]
         self._size = unrolls.parameter_layout(config).size
         self._version: Version | None = None
         self._theta: np.ndarray | None = None
         self._sent: list[bytes] = []  # of the newest window of every lane, for sending again
         self.evaluations = self.abandoned = self.given_up = self.resent = 0
+        self._loss_seconds = 0.0
         self._groups: list[_Group] = []
         self._join(None)
 
@@ -158,6 +164,7 @@ class Actor:
                 self.resent += len(self._sent)
                 for sample in list(self._sent):
                     self._put(sample, stop)
+                self._time_in.enter("weights")
                 sent, pause = time.monotonic(), 2 * pause
 
     # -- windows -------------------------------------------------------------------------------
@@ -200,6 +207,7 @@ class Actor:
             index, versions = lane.window, [list(v) for v in lane.versions]
             last = lane_rules.end_window(lane, bool(window.failed[k]))
             self.evaluations += int(window.evaluations[k])
+            self._loss_seconds += float(window.seconds[k])
             samples.append(encode(Sample(
                 run_id=self._run_id, actor=self._index, incarnation=self._incarnation,
                 episode=lane.episode, window=index, versions=versions,
@@ -214,8 +222,9 @@ class Actor:
 
         While one group waits for its losses the next group takes its optimizer step.
         """
+        self._time_in.enter("optimizer")
         started = [self._start_window(group) for group in self._groups]
-        windows = drive([generator for generator, _ in started], stop)
+        windows = drive([generator for generator, _ in started], stop, self._time_in)
         self._sent = [
             sample
             for group, window, (_, draws) in zip(self._groups, windows, started)
@@ -223,8 +232,10 @@ class Actor:
         ]
         for sample in self._sent:
             self._put(sample, stop)
+        self._time_in.enter("weights")
 
     def _put(self, sample: bytes, stop: threading.Event) -> None:
+        self._time_in.enter("stream")
         while not self._stream.put(sample, timeout=0.5):
             if stop.is_set():
                 raise Stopped
@@ -236,6 +247,7 @@ class Actor:
         ready: queue.SimpleQueue[_Stepper] = queue.SimpleQueue()
 
         def begin(group: _Group) -> None:
+            self._time_in.enter("optimizer")
             generator, draws = self._start_window(group)
             _Stepper(generator, ready, (group, draws))
 
@@ -245,7 +257,7 @@ class Actor:
                 groups = self._groups
                 for group in groups:
                     begin(group)
-            stepper = _next_ready(ready, stop)
+            stepper = _next_ready(ready, stop, self._time_in)
             group, draws = stepper.of
             if not any(group is mine for mine in groups):
                 continue
@@ -254,6 +266,7 @@ class Actor:
                 continue
             for sample in self._finish_window(group, window, draws):
                 self._put(sample, stop)
+            self._time_in.enter("weights")
             self.refresh()
             if groups is self._groups:
                 begin(group)
@@ -276,9 +289,11 @@ class Actor:
         """Writes one metrics record."""
         if self._metrics is not None:
             version = list(self._version) if self._version else None
+            calls = {} if self._latency is None else {"latency": self._latency.record()}
             self._metrics.write(
                 "alive", version=version, evaluations=self.evaluations, abandoned=self.abandoned,
                 given_up=self.given_up, resent=self.resent, pool=self._pool_counts(),
+                time_in=self._time_in.record(), loss_seconds=round(self._loss_seconds, 4), **calls,
             )  # fmt: skip
 
     # -- state, for exact resume in process ------------------------------------------------------
@@ -353,18 +368,27 @@ class _Stepper:
         self._ready.put(self)
 
 
-def _next_ready(ready: queue.SimpleQueue[_Stepper], stop: threading.Event) -> _Stepper:
-    while True:
-        if stop.is_set():
-            raise Stopped
+def _next_ready(
+    ready: queue.SimpleQueue[_Stepper], stop: threading.Event, time_in: TimeIn | None = None
+) -> _Stepper:
+    """Waits, which is time in "losses"; what the stepper does next is time in "optimizer"."""
+    if time_in is not None:
+        time_in.enter("losses")
+    while not stop.is_set():
         try:
-            return ready.get(timeout=0.2)
+            found = ready.get(timeout=0.2)
         except queue.Empty:
             continue
+        if time_in is not None:
+            time_in.enter("optimizer")
+        return found
+    raise Stopped
 
 
 def drive(
-    generators: Sequence[Generator[Any, None, unrolls.Window]], stop: threading.Event
+    generators: Sequence[Generator[Any, None, unrolls.Window]],
+    stop: threading.Event,
+    time_in: TimeIn | None = None,
 ) -> list[unrolls.Window]:
     """Runs window generators, whichever has its losses, so that they overlap others' steps."""
     ready: queue.SimpleQueue[_Stepper] = queue.SimpleQueue()
@@ -372,7 +396,7 @@ def drive(
         _Stepper(generator, ready, k)
     results: dict[int, unrolls.Window] = {}
     while len(results) < len(generators):
-        stepper = _next_ready(ready, stop)
+        stepper = _next_ready(ready, stop, time_in)
         window = stepper.advance()
         if window is not None:
             results[stepper.of] = window

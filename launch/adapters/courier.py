@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import queue
 import sysconfig
 import threading
 import time
@@ -77,32 +78,75 @@ class Caller:
         stop: threading.Event | None = None,
     ) -> None:
         self.address, self._timeout, self._stop = address, timeout, stop
-        self._client = courier.Client(
-            address, call_timeout=timeout, wait_for_ready=wait_for_ready
-        )
+        _UNDERTAKER.start()
+        # The only reference to the client is in a box, so that it dies where the box is emptied.
+        self._box = [courier.Client(address, call_timeout=timeout, wait_for_ready=wait_for_ready)]
+
+    def __del__(self) -> None:
+        _UNDERTAKER.take(getattr(self, "_box", []))
 
     def start(self, method: str, *arguments: Any) -> Future[Any]:
         """Starts a call; never cancel the future."""
         _refuse_arrays(method, arguments)
-        future: Future[Any] = getattr(self._client.futures, method)(*arguments)
+        future: Future[Any] = getattr(self._box[0].futures, method)(*arguments)
         return future
 
     def __call__(self, method: str, *arguments: Any) -> Any:
         """Calls and waits; raises `CallError`, or `Stopped` when the stop event is set first."""
         deadline = time.monotonic() + self._timeout + 5.0
         future = self.start(method, *arguments)
+        try:
+            while True:
+                try:
+                    return future.result(timeout=0.2)
+                except StatusNotOk as error:
+                    raise CallError(f"{method} at {self.address}: {error}") from None
+                except FutureTimeout:  # the builtin TimeoutError from CPython 3.11 on
+                    if self._stop is not None and self._stop.is_set():
+                        raise Stopped from None
+                    if time.monotonic() > deadline:
+                        raise CallError(
+                            f"{method} at {self.address}: no answer within {self._timeout} s"
+                        ) from None
+        finally:
+            if not future.done():  # told to stop, or Ctrl-C
+                _KEPT.append(self._box[0])
+
+
+# A client's destructor waits for its calls to end, longer than a role has to stop. Clients with a
+# call that nobody waits for any more are left to the process's end.
+_KEPT: list[Any] = []
+
+
+class _Undertaker:
+    """Destroys clients on a thread of its own.
+
+    A client joins its completion thread when it dies. If the last reference to it goes on that very
+    thread, say in the callback of its last call, the process aborts ("Resource deadlock avoided").
+    """
+
+    def __init__(self) -> None:
+        self._boxes: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()  # `put` may run in __del__
+        self._lock = threading.Lock()
+        self._started = False
+
+    def start(self) -> None:
+        """Starts the thread, once per process."""
+        with self._lock:
+            if not self._started:
+                threading.Thread(target=self._run, name="undertaker", daemon=True).start()
+                self._started = True
+
+    def take(self, box: list[Any]) -> None:
+        """Empties `box` soon."""
+        self._boxes.put(box)
+
+    def _run(self) -> None:
         while True:
-            try:
-                return future.result(timeout=0.2)
-            except StatusNotOk as error:
-                raise CallError(f"{method} at {self.address}: {error}") from None
-            except FutureTimeout:  # the builtin TimeoutError from CPython 3.11 on
-                if self._stop is not None and self._stop.is_set():
-                    raise Stopped from None
-                if time.monotonic() > deadline:
-                    raise CallError(
-                        f"{method} at {self.address}: no answer within {self._timeout} s"
-                    ) from None
+            self._boxes.get().clear()
+
+
+_UNDERTAKER = _Undertaker()
 
 
 class RemoteLearner:

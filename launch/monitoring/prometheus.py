@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -44,15 +45,32 @@ def serve(
     Raises:
       MonitoringError: the port cannot be opened, or prometheus-client is not installed.
     """
-    server = open_server(run_dir, port, host, max_age)
+    with serving(open_server(run_dir, port, host, max_age)) as thread:
+        while not stop.wait(0.5) and thread.is_alive():
+            pass
+
+
+@contextlib.contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[threading.Thread]:
+    """Serves, on the thread that is given, until the block ends."""
     thread = threading.Thread(target=server.serve_forever, args=(0.2,), daemon=True)
     thread.start()
     try:
-        while not stop.wait(0.5) and thread.is_alive():
-            pass
+        yield thread
     finally:
         server.shutdown()
         server.server_close()
+
+
+def place(text: str) -> tuple[str, int]:
+    """(host, port) out of "PORT" or "HOST:PORT"; raises `ConfigError`. The host is 127.0.0.1 unless
+    given, port 0 takes a free one."""
+    from optimus.config import ConfigError
+
+    host, _, port = text.rpartition(":")
+    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"--prometheus {text}: want PORT or HOST:PORT, such as 9464")
+    return host or "127.0.0.1", int(port)
 
 
 def open_server(
@@ -68,12 +86,18 @@ def open_server(
     reader = _Reader(run_dir, max_age)
     handler = type("Handler", (_Handler,), {"reader": reader})
     try:
-        server = ThreadingHTTPServer((host, port), handler)
+        server = _Server((host, port), handler)
     except (OSError, OverflowError) as error:
         cause = error.strerror if isinstance(error, OSError) else "no such port"
         raise MonitoringError(f"cannot listen on {host}:{port}: {cause or error}") from None
-    server.daemon_threads = True
     return server
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A scraper that hangs up is not worth a traceback."""
 
 
 class _Reader:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 from optimus.wire import ROLES, Beat, CodecError, Member, View, decode, encode
 from optimus.wire.membership import PROTOCOL
@@ -17,6 +19,9 @@ _MOST_MEMBERS = 20_000
 
 class Registry:
     """Members by incarnation. A restarted registry is empty and fills within one time to live.
+
+    A beat costs time by the members it names, not by all there are; the list is made once per
+    change, and only actors, who share the workers out, get it.
 
     Args:
       config_hash: members of another configuration are refused.
@@ -37,7 +42,9 @@ class Registry:
         self._hash, self._actors, self._elastic = config_hash, actors, elastic
         self._ttl, self._clock = ttl, clock
         self._life, self._changes = uuid.uuid4().hex[:8], 0
-        self._seen: dict[str, tuple[Member, float]] = {}
+        self._seen: OrderedDict[str, tuple[Member, float]] = OrderedDict()  # longest silent first
+        self._held: dict[tuple[str, str | int], str] = {}  # address or index -> incarnation
+        self._listed: tuple[int, list[dict[str, Any]]] = (0, [])  # as of that change
         self._lock = threading.Lock()
         self._began = clock()
         self.stopping = False
@@ -61,11 +68,11 @@ class Registry:
             problem = self._problem(beat, members)
             if problem:
                 return self._refuse(problem)
-            now, before = self._clock(), self._names()
+            now = self._clock()
             self._forget(now)
             if beat.leaving:
                 for member in members:
-                    self._seen.pop(member.incarnation, None)
+                    self._drop(member.incarnation)
                 members = []
             indices = {}
             for member in members:
@@ -78,21 +85,15 @@ class Registry:
                         )
                     indices[member.incarnation] = index
                     member = Member(member.role, member.address, member.incarnation, index)
-                self._supersede(member)
-                self._seen[member.incarnation] = (member, now)
-            self._changes += self._names() != before
-            return self._view(beat.have, now, indices)
+                self._put(member, now)
+            return self._view(beat.have, now, indices, members_wanted=bool(indices))
 
     def view(self, have: str = "") -> View:
         """The list as it is now."""
         with self._lock:
-            now, before = self._clock(), self._names()
+            now = self._clock()
             self._forget(now)
-            self._changes += self._names() != before
-            return self._view(have, now, {})
-
-    def _names(self) -> list[str]:
-        return sorted(self._seen)
+            return self._view(have, now, {}, members_wanted=True)
 
     def _problem(self, beat: Beat, members: list[Member]) -> str | None:
         if beat.protocol != PROTOCOL:
@@ -116,9 +117,30 @@ class Registry:
         return View(why, self.stopping, False, "", True, [], {})
 
     def _forget(self, now: float) -> None:
-        for name, (_, seen) in list(self._seen.items()):
-            if now - seen > self._ttl:
-                del self._seen[name]
+        while self._seen:
+            name, (_, seen) = next(iter(self._seen.items()))
+            if now - seen <= self._ttl:
+                return
+            self._drop(name)
+
+    def _put(self, member: Member, now: float) -> None:
+        """A new life at the same address, or of the same actor, replaces the old one at once."""
+        name, place = member.incarnation, _place(member)
+        holder = self._held.get(place, name)
+        if holder != name:
+            self._drop(holder)
+        known = self._seen.get(name)
+        if known is not None and _place(known[0]) != place:
+            self._drop(name)
+        self._changes += name not in self._seen
+        self._seen[name], self._held[place] = (member, now), name
+        self._seen.move_to_end(name)
+
+    def _drop(self, name: str) -> None:
+        known = self._seen.pop(name, None)
+        if known is not None:
+            del self._held[_place(known[0])]
+            self._changes += 1
 
     def _index(self, member: Member) -> int | None:
         """The index an actor has, asked for, or gets; None when there is none left."""
@@ -129,22 +151,21 @@ class Registry:
             return member.index
         if not self._elastic:
             return None
-        taken = {other.index for other, _ in self._seen.values() if other.role == "actor"}
-        return next(k for k in range(self._actors, _MOST_MEMBERS * 2) if k not in taken)
+        return next(
+            k for k in range(self._actors, _MOST_MEMBERS * 2) if ("actor", k) not in self._held
+        )
 
-    def _supersede(self, member: Member) -> None:
-        """A new life at the same address, or of the same actor, replaces the old one at once."""
-        for name, (other, _) in list(self._seen.items()):
-            same = other.address == member.address if member.address else (
-                other.role == "actor" and other.index == member.index
-            )  # fmt: skip
-            if name != member.incarnation and other.role == member.role and same:
-                del self._seen[name]
-
-    def _view(self, have: str, now: float, indices: dict[str, int]) -> View:
+    def _view(self, have: str, now: float, indices: dict[str, int], members_wanted: bool) -> View:
         version = f"{self._life}.{self._changes}"
         settled = now - self._began > self._ttl
-        current = settled and have == version
-        members = [] if current else [asdict(self._seen[name][0]) for name in self._names()]
+        current = not members_wanted or (settled and have == version)
+        if not current and self._listed[0] != self._changes:
+            members = [asdict(self._seen[name][0]) for name in sorted(self._seen)]
+            self._listed = self._changes, members
+        members = [] if current else self._listed[1]
         return View("", self.stopping, settled, version, current, members, indices)
 
+
+def _place(member: Member) -> tuple[str, str | int]:
+    """What only one living member can have: a worker's address, an actor's number."""
+    return member.role, member.address or member.index

@@ -62,10 +62,12 @@ class WorkerPool:
         self._events.put(("workers", list(addresses), None, None))
 
     def counts(self) -> dict[str, int]:
-        """What has happened so far, by name; "workers" and "open" are of now."""
-        dispatcher = self._dispatcher
-        now = {"workers": len(dispatcher.workers), "open": dispatcher.open}
-        return dict(dispatcher.counts) | now
+        """What has happened so far, by name; "workers", "quarantined" and "open" are of now."""
+        dispatcher, now = self._dispatcher, time.monotonic()
+        known = list(dispatcher.workers.values())
+        quarantined = sum(worker.ready_at > now for worker in known)
+        gauges = {"workers": len(known), "quarantined": quarantined, "open": dispatcher.open}
+        return dict(dispatcher.counts) | gauges
 
     def close(self) -> None:
         """Ends pending requests with `LossUnavailable`. Calls in flight are left to the process's

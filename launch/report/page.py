@@ -154,6 +154,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers_from: int 
     return f'<div class="scroll"><table><tr>{top}</tr>{lines}</table></div>'
 
 
+_BESIDE = 2  # columns of functions that fit beside the curve
+
+
 def _evaluations(found: Collected) -> str:
     if not found.judged:
         return ""
@@ -177,9 +180,11 @@ def _evaluations(found: Collected) -> str:
         else "Score: mean over the functions. "
     )
     words += "Functions: mean log10 (best gap / first gap). Lower is better; bold: BEST."
+    scores, words = table(["update", "score", *names], rows), f'<p class="soft">{words}</p>'
+    beside, below = (words, scores) if len(names) > _BESIDE else (scores + words, "")
     return (
-        f'<h2>Held-out evaluation</h2><div class="grid2">{_figure("Score", curve)}<div>'
-        f'{table(["update", "score", *names], rows)}<p class="soft">{words}</p></div></div>'
+        f'<h2>Held-out evaluation</h2><div class="grid2">{_figure("Score", curve)}'
+        f"<div>{beside}</div></div>{below}"
     )
 
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,16 +34,17 @@ def optimus(*arguments: str, timeout: float = 180.0) -> subprocess.CompletedProc
     )
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+def start(*arguments: str, prefix: Sequence[str] = ()) -> subprocess.Popen[str]:
     """Starts `optimus ARGUMENTS` in a process group of its own, as a terminal would.
 
     It ends with the thread that started it, so that a killed test run leaves nothing behind.
+    `prefix` goes before the command: what runs it on another host, say.
     """
     tied = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); "  # PR_SET_PDEATHSIG, SIGTERM
     tied += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     return subprocess.Popen(
-        [sys.executable, "-c", tied, *command(*arguments)[1:]], stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        [*prefix, sys.executable, "-c", tied, *command(*arguments)[1:]],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 
 

@@ -85,6 +85,50 @@ def test_an_actor_whose_learner_has_ended_stops_at_once() -> None:
     """)
 
 
+def test_who_is_told_to_stop_does_not_wait_for_a_hung_server() -> None:
+    """The client's destructor waits for its calls: actors of a hung learner were killed for it."""
+    run(SERVER + """
+    server.Bind("parameters", lambda have: time.sleep(8.0))
+    server.Start()
+    stop = threading.Event()
+    learner = ours.RemoteLearner(address, stop)
+    threading.Timer(0.5, stop.set).start()
+    began = time.monotonic()
+    try:
+        learner.parameters(None)
+        raise SystemExit("answered")
+    except ours.Stopped:
+        pass
+    del learner
+    assert time.monotonic() - began < 4.0, time.monotonic() - began
+    os._exit(0)
+    """)
+
+
+def test_a_client_may_be_dropped_by_the_callback_of_its_own_call() -> None:
+    """It once joined its own thread then, and the actor died: "Resource deadlock avoided"."""
+    out = run(SERVER + """
+    server.Bind("evaluate", lambda request: request)
+    server.Start()
+    answers = []
+    for _ in range(10):
+        arrived = threading.Event()
+        link = ours.CourierLink(address, 5.0)
+
+        def done(outcome, value, link=link, arrived=arrived):
+            arrived.set()
+            time.sleep(0.05)  # so that this frame is the last that knows the link
+            answers.append(outcome)
+
+        link.start(b"x", done)
+        del link, done
+        assert arrived.wait(5.0)
+    time.sleep(0.5)
+    import sys; print(answers); sys.stdout.flush(); os._exit(0)
+    """)
+    assert out.count("'ok'") == 10
+
+
 def test_the_pool_goes_round_a_dead_a_refusing_and_a_raising_worker() -> None:
     run(SERVER + """
     from launch.pool import Rules, WorkerPool

@@ -7,6 +7,7 @@ import math
 import pathlib
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,9 +15,12 @@ import pytest
 
 from launch import evaluate_records as records
 from launch import evaluator as module
+from launch import inprocess, roles
 from launch.evaluate_suites import Plan
 from launch.evaluator import Evaluator
-from optimus import checkpoint
+from optimus import checkpoint, rundir
+from optimus.config import override
+from optimus.metrics import MetricsWriter
 from optimus.wire import Stopped
 from tests.launch.run_dirs import add_checkpoint, config, make
 
@@ -189,3 +193,103 @@ def test_the_role_ends_when_told_and_says_it_is_alive(
     assert not thread.is_alive() and judged(run_dir) == [(10, -0.2)]
     text = (run_dir / "metrics" / "evaluator-0.jsonl").read_text()
     assert '"event": "begin"' in text and '"evaluated": 1' in text
+
+
+def test_who_is_stopped_and_killed_meanwhile_did_not_die(
+    run_dir: pathlib.Path, judge: dict[str, Any]
+) -> None:
+    """Its parent has only so much patience: "left" is written when the stop comes."""
+    stop, left = threading.Event(), []
+
+    def be_slow(step: int) -> None:
+        stop.set()
+        deadline = time.monotonic() + 20
+        text = ""
+        while '"event": "left"' not in text and time.monotonic() < deadline:
+            time.sleep(0.01)
+            text = (run_dir / "metrics" / "evaluator-0.jsonl").read_text()
+        left.append('"event": "left"' in text)
+
+    judge["before"] = be_slow
+    module.run(config(), run_dir, stop, PLAN)
+    assert left == [True] and judged(run_dir) == [(10, -0.2)], "there was time to end it after all"
+
+
+def test_a_full_disk_is_tried_again(
+    run_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch, judge: dict[str, Any]
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    evaluator = life(run_dir)
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "append", refuse)
+        assert not any(evaluator.step() for _ in range(3))
+    assert evaluator.step() and judged(run_dir) == [(10, -0.2)]
+
+
+# --------------------------------------------------------------------------------- the end of a run
+
+
+def test_the_end_waits_for_the_last_checkpoint(run_dir: pathlib.Path) -> None:
+    protocol, stop = module.Plan().protocol(config()), threading.Event()
+    record = {"score": -0.1, "protocol": protocol}
+
+    def late() -> None:
+        records.append(run_dir, {"step": 10, **record})
+        records.append(run_dir, {"step": 20, **record, "protocol": "another"})
+        time.sleep(0.2)
+        assert waiting.is_alive(), "neither an earlier one nor another protocol will do"
+        records.append(run_dir, {"step": 20, **record})
+
+    found: list[bool] = []
+    wait = lambda: found.append(module.wait_until_judged(config(), run_dir, 20, stop))  # noqa: E731
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    late()
+    waiting.join(timeout=20)
+    assert found == [True]
+
+
+def test_the_end_does_not_wait_for_ever(run_dir: pathlib.Path) -> None:
+    stop = threading.Event()
+    assert not module.wait_until_judged(config(), run_dir, 20, stop, limit=0.0)
+    assert not module.wait_until_judged(config(), run_dir, 20, stop, silence=0.0), "nobody there"
+    stop.set()
+    assert not module.wait_until_judged(config(), run_dir, 20, stop)
+
+
+@pytest.fixture
+def writers_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Closes the metrics files of a run in this process; elsewhere the process's end does."""
+    made: list[MetricsWriter] = []
+
+    def make_one(*arguments: Any) -> MetricsWriter:
+        made.append(MetricsWriter(*arguments))
+        return made[-1]
+
+    for place in (roles, inprocess, module):
+        monkeypatch.setattr(place, "MetricsWriter", make_one)
+    yield
+    for writer in made:
+        writer.close()
+
+
+@pytest.mark.usefixtures("writers_closed")
+def test_in_process_it_takes_its_turn(tmp_path: pathlib.Path, judge: dict[str, Any]) -> None:
+    chosen = override(config(), ["evaluator=true", "keep_checkpoints=1",
+                                 "keep_checkpoints_every=20"])  # fmt: skip
+    run_dir = tmp_path / "run"
+    rundir.prepare(run_dir, chosen)
+    SCORES[40] = -0.3
+    try:
+        assert inprocess.run(chosen, run_dir, threading.Event(), lambda _: None)
+    finally:
+        SCORES[40] = math.nan
+    assert judge["steps"] == [0, 10, 20, 30, 40]
+    folder = run_dir / "checkpoints"
+    assert checkpoint.best_step(folder) == 20
+    assert checkpoint.steps(folder) == [0, 20, 30, 40], "30 was held when 40 was saved"
+    written = checkpoint.read_manifest(folder / "40")["metrics"]
+    assert written["accepted"] == 40 * 8 and written["staleness"] == 0
+    assert isinstance(written["meta_loss"], float) and written["gradient_norm"] > 0

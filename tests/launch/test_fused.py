@@ -58,6 +58,8 @@ def test_a_run_from_start_to_result(tmp_path):
     best, gap = fused.best_validation(tmp_path / "whole")
     # What was the best until now goes when the next checkpoint is written.
     assert {0, 6, best} <= set(checkpoint.steps(folder)) and np.isfinite(gap)
+    written = checkpoint.read_manifest(folder / "6")["metrics"]
+    assert set(written) == {"meta_loss", "norm"} and written["norm"] > 0
     lines = (tmp_path / "whole" / "eval.jsonl").read_text().splitlines()
     assert len(lines) == 4
 

@@ -19,6 +19,7 @@ import pytest
 from launch.monitoring import prometheus, tensorboard
 from launch.monitoring.prometheus import MonitoringError, exposition
 from launch.status import read_status
+from optimus.config import ConfigError
 from optimus.metrics import MetricsWriter
 from optimus.metrics_histogram import BOUNDS, Histogram, quantile, total
 
@@ -128,6 +129,17 @@ def get(url: str) -> tuple[int, str]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "65536", "host:", "1.5", "\u0663"])
+def test_a_wrong_place_is_one_clear_line(text: str) -> None:
+    with pytest.raises(ConfigError, match="want PORT or HOST:PORT"):
+        prometheus.place(text)
+
+
+def test_places() -> None:
+    assert prometheus.place("9464") == ("127.0.0.1", 9464)
+    assert prometheus.place("0.0.0.0:0") == ("0.0.0.0", 0)
 
 
 def test_the_endpoint_serves_and_stops(run_dir: pathlib.Path) -> None:

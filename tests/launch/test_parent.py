@@ -284,6 +284,14 @@ def test_a_role_that_goes_on_failing_is_given_up(tree: Tree) -> None:
     assert errors.splitlines()[-1] == "fatal: actor 0: exited with code 1 after 1 restarts"
 
 
+def test_a_spare_role_that_is_given_up_has_ended_well(tree: Tree) -> None:
+    options = ("--restart", "on-failure", "--limit", "1", "--name", "evaluator 0", "--spare")
+    code, errors = finish(tree.parent("sys.exit(1)", *options))
+    assert code == 0 and "fatal" not in errors
+    last = "evaluator 0: exited with code 1 after 1 restarts; the run goes on without it"
+    assert errors.splitlines()[-1] == f"launch.parent: {last}"
+
+
 def test_what_cannot_be_mended_is_not_tried_again(tree: Tree) -> None:
     role = 'log("start"); sys.exit(78)'
     code, errors = finish(tree.parent(role, "--restart", "on-failure", "--name", "learner 0"))

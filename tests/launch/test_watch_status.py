@@ -87,7 +87,7 @@ def test_where_time_goes_and_who_works(run_dir: pathlib.Path) -> None:
         run_dir, "actor",
         {"uptime": 10.0, "time_in": {"network": 1.0}, "pool": {"tries": 8, "ok": 8}},
         {"uptime": 20.0, "time_in": {"network": 3.0, "x": "y"},
-         "pool": {"tries": 9, "ok": 8, "lost": 1, "quarantined": 2}},
+         "pool": {"tries": 9, "ok": 8, "lost": 1, "quarantined": 2, "open": 5, "workers": 3}},
     )  # fmt: skip
     status = read_status(run_dir, now=NOW)
     assert status.work["physics_worker"] == {"busy": 1, "share": pytest.approx(0.8)}
@@ -97,6 +97,28 @@ def test_where_time_goes_and_who_works(run_dir: pathlib.Path) -> None:
     text = "\n".join(shown(status))
     for words in ("1 busy (80% of their time)", "2 quarantined", "actor: network 20%", "1 lost"):
         assert words in text
+
+
+def test_what_calls_spend_outside_of_the_simulator_is_network(run_dir: pathlib.Path) -> None:
+    counts = [0] * 12
+    write(run_dir, "learner", *updates(1, 3, NOW - 3))
+    write(
+        run_dir, "actor",
+        {"uptime": 10.0, "time_in": {"losses": 4.0, "optimizer": 1.0}, "loss_seconds": 2.0,
+         "latency": {"counts": counts, "sum": 3.0}},
+        {"uptime": 20.0, "time_in": {"losses": 9.0, "optimizer": 3.0, "stream": 1.0},
+         "loss_seconds": 5.0, "latency": {"counts": counts, "sum": 7.0}},
+    )  # fmt: skip
+    shares = read_status(run_dir, now=NOW).time_shares
+    expected = {"losses": 0.375, "network": 0.125, "optimizer": 0.2, "stream": 0.1}
+    found = {name: share for name, share in shares.items() if name.startswith("actor")}
+    assert found == {f"actor: {k}": pytest.approx(v) for k, v in expected.items()}
+
+
+def test_an_evaluator_that_should_be_there_is_missed(run_dir: pathlib.Path) -> None:
+    (run_dir / "config.json").write_text(json.dumps(CONFIG | {"evaluator": True}))
+    write(run_dir, "learner", *updates(1, 3, NOW - 3))
+    assert read_status(run_dir, now=NOW).roles["evaluator"] == {"alive": 0, "total": 1}
 
 
 # ------------------------------------------------------------------------------------- evaluations

@@ -444,6 +444,9 @@ def test_the_manifest_says_what_the_checkpoint_is_of(bench):
         "open_episodes": {str(1000 + lane): 1 for lane in range(LANES)},
     }  # fmt: skip
     assert expected.items() <= found.manifest.items()
+    newest, metrics = bench.records("update")[-1], found.manifest["metrics"]
+    for name in ("meta_loss", "gradient_norm", "staleness", "accepted", "failed", "refused"):
+        assert metrics[name] == newest[name], name
     assert {"theta/network/m/l/w", "theta/decays/rms", "adam/count"} <= found.arrays.keys()
     assert found.arrays["theta/network/m/l/w"].shape == (4, 5)
 

@@ -11,7 +11,7 @@ import pytest
 from optimus import metrics
 from optimus.config import PhysicsTask
 from optimus.metrics import MetricsWriter
-from optimus.wire import LossReply, LossRequest, decode, encode
+from optimus.wire import MAX_REQUEST_BYTES, LossReply, LossRequest, decode, encode
 from workers.physics.server import PhysicsLossServer
 from workers.physics.windows import PhysicsWindows, load_window
 
@@ -73,6 +73,23 @@ def test_bad_requests_get_one_clear_line(
 def test_garbage_is_answered(server: PhysicsLossServer) -> None:
     reply = decode(LossReply, server.evaluate(b"\x00garbage"))
     assert reply.status == "error" and reply.message.startswith("malformed request")
+
+
+def test_an_oversized_request_is_refused_unread_and_counted(
+    windows: PhysicsWindows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unread(*_: object) -> None:
+        raise AssertionError("an oversized request was decoded")
+
+    server = PhysicsLossServer(TASK)
+    with monkeypatch.context() as patch:
+        patch.setattr("workers.physics.server.decode", unread)
+        data = server.evaluate(bytes(MAX_REQUEST_BYTES + 1))
+    reply = decode(LossReply, data)
+    assert reply.status == "error" and reply.request_id == -1
+    assert reply.message == "malformed request: 16777217 bytes; the limit is 16777216"
+    assert server._statuses == {"error": 1}
+    assert ask(server, windows).status == "ok"  # the worker goes on
 
 
 def test_a_diverging_simulation_is_a_status(

@@ -10,7 +10,7 @@ import numpy as np
 
 from optimus.config import PhysicsTask
 from optimus.metrics import MetricsWriter
-from optimus.wire import CodecError, LossReply, LossRequest, decode, encode
+from optimus.wire import MAX_REQUEST_BYTES, CodecError, LossReply, LossRequest, decode, encode
 from workers.physics.loss import PhysicsLoss, options_hash
 from workers.physics.windows import load_window, options_of
 
@@ -46,6 +46,8 @@ class PhysicsLossServer:
         """One evaluation. Never raises: what is wrong is said in the reply's status and message."""
         received = time.monotonic()
         try:
+            if len(request) > MAX_REQUEST_BYTES:
+                raise CodecError(f"{len(request)} bytes; the limit is {MAX_REQUEST_BYTES}")
             message = decode(LossRequest, request)
         except CodecError as error:
             return self._answer(LossReply(-1, "error", message=f"malformed request: {error}"))

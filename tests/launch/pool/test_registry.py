@@ -51,7 +51,8 @@ def test_shares_cover_everybody_and_differ_by_at_most_one(workers: int, actors: 
 
 def test_members_stay_while_they_beat_and_no_longer() -> None:
     registry, clock = make()
-    first = beat(registry, worker(1), worker(2))
+    beat(registry, worker(1), worker(2))
+    first = registry.view()
     assert len(first.members) == 2 and not first.settled
     clock.now = 8.0
     beat(registry, worker(1))
@@ -68,6 +69,60 @@ def test_a_new_life_at_the_same_address_replaces_the_old_one() -> None:
     beat(registry, worker(1, "old"), Member("actor", "", "x", 0))
     beat(registry, worker(1, "new"), Member("actor", "", "y", 0))
     assert sorted(m["incarnation"] for m in registry.view().members) == ["new1", "y"]
+
+
+def test_a_life_that_moves_leaves_its_old_place() -> None:
+    registry, clock = make()
+    beat(registry, worker(1))
+    beat(registry, Member("worker", "host:9", "a1"))
+    assert [m["address"] for m in registry.view().members] == ["host:9"]
+    beat(registry, worker(1, "new"))  # nobody is at host:1 any more, so nobody is replaced
+    assert len(registry.view().members) == 2
+    clock.now = 11.0
+    assert registry.view().members == []
+
+
+def test_only_actors_get_the_list_and_it_follows_every_change() -> None:
+    """Ten thousand workers must not be sent, at each change, the list of ten thousand."""
+    registry, clock = make()
+    me = Member("actor", "", "me", 0)
+    assert beat(registry, worker(1), worker(2)).members == []
+    heard = beat(registry, me)
+    assert [m["incarnation"] for m in heard.members] == ["a1", "a2", "me"]
+    for change in (
+        lambda: beat(registry, worker(3)),
+        lambda: beat(registry, worker(3, "b")),
+        lambda: beat(registry, worker(1), leaving=True),
+    ):
+        change()
+        clock.now += 1.0
+        heard, before = beat(registry, me, have=heard.version), heard.version
+        assert heard.version != before and heard.members == registry.view().members
+    assert [m["incarnation"] for m in heard.members] == ["a2", "b3", "me"]
+    clock.now = 10.5  # longer ago than the first beats, not than the later ones
+    assert [m["incarnation"] for m in registry.view().members] == ["b3", "me"]
+
+
+def test_the_registry_agrees_with_a_plain_one_on_random_histories() -> None:
+    """Against the definition: whoever beat within ten seconds, the newest life of each place."""
+    random_ = random.Random(0)
+    for _ in range(30):
+        registry, clock = make(actors=3)
+        seen: dict[str, tuple[Member, float]] = {}
+        for _ in range(60):
+            clock.now += random_.choice((0.0, 0.1, 1.0, 4.0))
+            k, life = random_.randrange(6), random_.choice("abc")
+            member = worker(k, life) if k < 4 else Member("actor", "", f"{life}{k}", k - 4)
+            leaving = random_.random() < 0.2
+            beat(registry, member, leaving=leaving)
+            seen = {n: (m, t) for n, (m, t) in seen.items() if clock.now - t <= 10.0}
+            if leaving:
+                seen.pop(member.incarnation, None)
+            else:
+                for name in [n for n, (m, _) in seen.items() if n[1:] == member.incarnation[1:]]:
+                    del seen[name]
+                seen[member.incarnation] = (member, clock.now)
+            assert [m["incarnation"] for m in registry.view().members] == sorted(seen)
 
 
 def test_actors_get_indices_that_nobody_has() -> None:
