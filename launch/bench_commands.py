@@ -222,6 +222,9 @@ class Throughput:
     """Fleet: seconds of each evaluation."""
     actors: int = 1
     """Fleet: how many actors."""
+    stagger: bool = True
+    """Fleet: let each worker's first evaluation take up to twice as long, so that answers come one
+    by one as from a real loss; without it all workers answer at once, every time."""
     measure: float = 60.0
     """Fleet: seconds of steady state that are measured."""
     json: bool = False
@@ -244,7 +247,7 @@ class Throughput:
         if self.fleet:
             from launch import fleet_bench
 
-            size = (self.workers, self.sleep, self.actors)
+            size = (self.workers, self.sleep, self.actors, self.stagger)
             return fleet_bench.main(*size, self.measure, self.json, self.out)
         if self.meta:
             from optimus.fused import throughput as meta

@@ -33,7 +33,7 @@ class Fleet:
     """What was measured in steady state.
 
     Attributes:
-      workers, sleep (s), actors, lanes: the set-up. seconds: length of the measurement.
+      workers, sleep (s), stagger, actors, lanes: the set-up. seconds: length of the measurement.
       worker_utilisation: share of worker time spent in evaluations, 0 ... 1.
       evaluations_per_second, updates_per_second: rates.
       bytes_per_sample: encoded, before Reverb's framing.
@@ -48,6 +48,7 @@ class Fleet:
 
     workers: int
     sleep: float
+    stagger: bool
     actors: int
     lanes: int
     seconds: float
@@ -65,13 +66,13 @@ class Fleet:
     actor_cores: float
 
 
-def configuration(workers: int, sleep: float, actors: int) -> TrainConfig:
+def configuration(workers: int, sleep: float, actors: int, stagger: bool) -> TrainConfig:
     """The run: lanes 1.25 times the workers over all actors, four groups each."""
     groups = 4
     lanes = math.ceil(1.25 * workers / (actors * groups))
     return TrainConfig(
         name=f"fleet-{workers}",
-        task=ServedTask(dim=32, sleep=sleep),
+        task=ServedTask(dim=32, sleep=sleep, stagger=stagger),
         updates=10**6,
         synchronous=False,
         optimizer=OptimizerConfig(dim=32, encoders=2, heads=4, b_decay=0.9),
@@ -86,12 +87,12 @@ def configuration(workers: int, sleep: float, actors: int) -> TrainConfig:
 
 
 def main(
-    workers: int, sleep: float, actors: int, seconds: float, as_json: bool, out: Path
+    workers: int, sleep: float, actors: int, stagger: bool, seconds: float, as_json: bool, out: Path
 ) -> int:
     """Runs and reports; see `Fleet`. Writes `fleet.json` into `out`."""
     if workers < 1 or sleep <= 0 or actors < 1 or seconds <= 0:
         raise ValueError("bench throughput --fleet: want workers, sleep, actors and measure > 0")
-    config = configuration(workers, sleep, actors)
+    config = configuration(workers, sleep, actors, stagger)
     out.mkdir(parents=True, exist_ok=True)
     run_dir = out.resolve() / time.strftime(f"fleet-{workers}-%H%M%S")
     steps = {f"N {n}, D {d}": fleet_step.seconds(n, d) for n, d in ((32, 32), (840, 128))}
@@ -197,8 +198,8 @@ def _fleet(
     }
     paper = steps["N 840, D 128"]
     return Fleet(
-        workers=layout.workers, sleep=config.task.sleep, actors=layout.actors,
-        lanes=layout.total_lanes, seconds=round(seconds, 2),
+        workers=layout.workers, sleep=config.task.sleep, stagger=config.task.stagger,
+        actors=layout.actors, lanes=layout.total_lanes, seconds=round(seconds, 2),
         worker_utilisation=round(busy / layout.workers, 4),
         evaluations_per_second=round(rate, 2),
         updates_per_second=round(len(new) / seconds, 3),

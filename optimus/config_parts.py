@@ -27,6 +27,7 @@ class Estimator:
     task_clip: float = 1.0  # pathwise: largest norm of one task's gradient; 0: none
     difference_clip: float = 0.0  # evolution: bound of one task's L+ - L-; 0: none
     guide: float = 0.0  # bptt: weight of the log distance to the minimiser; 0: none
+    guide_radius: float = 1e-4  # distance per coordinate at which the guide fades out
     tail: float = 0.0  # share of the log of a function's mean gap, beside the mean of its logs
 
     def __post_init__(self) -> None:
@@ -62,6 +63,7 @@ class Estimator:
         for name in ("task_clip", "difference_clip", "guide"):
             value = getattr(self, name)
             require(0 <= value < math.inf, f"estimator.{name}: got {value}, want >= 0 and finite")
+        require_positive(self.guide_radius, "estimator.guide_radius")
         require(0.0 <= self.tail <= 1.0, f"estimator.tail: got {self.tail}, want a share in [0, 1]")
 
     @property

@@ -101,6 +101,8 @@ class ServedTask:
 
     `poison`, `nonfinite` and `slow` are periods k: each k-th episode is one that workers raise an
     error about, that has no finite loss, or whose evaluations sleep four times as long; 0: none.
+    `stagger`: a worker's first evaluation takes up to twice as long, by chance, so that workers
+    that start together and always take equally long do not answer all at once for ever.
     """
 
     kind: str = "served"
@@ -109,6 +111,7 @@ class ServedTask:
     poison: int = 0
     nonfinite: int = 0
     slow: int = 0
+    stagger: bool = False
 
     def __post_init__(self) -> None:
         require(self.kind == "served", f"task.kind: got {self.kind!r}, want 'served'")

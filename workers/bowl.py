@@ -89,7 +89,10 @@ class BowlServer:
         task, began = self._task, time.monotonic()
         if each(task.poison):
             raise RuntimeError(f"episode {episode} is poisoned")
-        time.sleep(task.sleep * (_SLOWER if each(task.slow) else 1.0))
+        times = _SLOWER if each(task.slow) else 1.0
+        if task.stagger and not self.evaluations:
+            times += np.random.default_rng([seed, episode, message.request_id]).random()
+        time.sleep(task.sleep * times)
         curvature, minimiser = bowl(seed, episode, task.dim)
         gradient = curvature * (message.x - minimiser)
         loss = 0.5 * float(gradient @ (message.x - minimiser))

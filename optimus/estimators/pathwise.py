@@ -40,14 +40,14 @@ def clip_each(gradients: jax.Array, most: float | jax.Array) -> jax.Array:
     return jnp.where(finite, jnp.where(finite, gradients, 0.0) * factors, 0.0)
 
 
-def log_distance(mean_squares: jax.Array) -> jax.Array:
+def log_distance(mean_squares: jax.Array, radius: float) -> jax.Array:
     """What `guide` weighs: half the logarithm of the mean squared distance to the minimiser.
 
     In a task whose minimiser is known, following it is supervised learning on the optimizer's own
     trajectories: its derivative points out of local minima, where that of f points into them. It
-    fades out at distances of 1e-4 per coordinate, where f itself tells more.
+    fades out at distances of `radius` per coordinate, where f itself tells more.
     """
-    return 0.5 * jnp.log(mean_squares + 1e-8)
+    return 0.5 * jnp.log(mean_squares + radius**2)
 
 
 def evolution_weights(

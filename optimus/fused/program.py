@@ -94,7 +94,7 @@ def _window(
             weighted, after = weights * scores, after._replace(age=lanes.age + 1)
         total = jnp.sum(jnp.mean(weighted, axis=2))
         if estimator.guide:
-            far = jnp.mean(pathwise.log_distance(distances), axis=2)
+            far = jnp.mean(pathwise.log_distance(distances, estimator.guide_radius), axis=2)
             total += jnp.sum(_guides(program)[:, None] * far)
         return total, (values, scores, weights, after)
 
