@@ -59,7 +59,10 @@ def test_a_run_of_another_task_is_refused(tmp_path):
 @pytest.mark.parametrize("key", rundir.RESUMABLE)
 def test_what_only_changes_how_long_it_runs_may_change(tmp_path, key):
     prepare(tmp_path, SMOKE)
-    longer = dataclasses.replace(SMOKE, **{key: getattr(SMOKE, key) * 2})
+    value = getattr(SMOKE, key)
+    longer = dataclasses.replace(
+        SMOKE, **{key: not value if isinstance(value, bool) else value + 1}
+    )
     prepare(tmp_path, longer)
     assert load_config(tmp_path / "config.json") == longer
 
