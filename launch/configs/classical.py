@@ -1,4 +1,4 @@
-"""`optimus-classical`: the benchmark's functions and generated families, 40 minutes on one core.
+"""`optimus-classical`: the benchmark's functions and generated families, some 70 minutes of one core.
 
     optimus train classical --launch fused
 
@@ -6,8 +6,9 @@ Arm B: trained on the functions that it is judged by, at other starts, shifts an
 2 encoders, the `plus` form and `place`; n up to 250; 25 % of the optima moved, 10 % of the tasks
 rotated, 15 % generated. Truncated back-propagation (first order), windows of 10, with a strong
 guide: in a training task the minimiser is known, and following it is what leads out of local
-minima, where NRES needs many times as long (`docs/training.md`). The last third of the cosine is
-what steadies it: before, validation swings by half a decade between checkpoints.
+minima, where NRES needs many times as long (`docs/training.md`). Two phases more, in which the
+guide gives way to f further from the minimum, are for the last digits. The end of a cosine is what
+steadies it: before, validation swings by half a decade between checkpoints.
 """
 
 import dataclasses
@@ -28,14 +29,17 @@ from optimus.config import (
 _SIZES = (*(10, 20, 10, 10, 50) * 2, 10, 20, 250, 10, 50, *(10, 20, 10, 10, 50) * 2)
 
 
-def guided(updates: int, guide: float, learning_rate: float) -> Phase:
+def guided(
+    updates: int, guide: float, learning_rate: float, radius: float = 1e-4, cosine: int = 0
+) -> Phase:
     """A phase of guided back-propagation: 20 lanes, horizons 20 ... 200."""
-    return Phase(
-        updates=updates,
-        estimator=Estimator(kind="bptt", truncation=10, horizon=200, shortest=20, guide=guide),
-        meta=MetaOptimizer(learning_rate=learning_rate, batch=20, warmup=20, cosine=updates),
-        layout=Layout(1, 1, 20, 0),
+    estimator = Estimator(
+        kind="bptt", truncation=10, horizon=200, shortest=20, guide=guide, guide_radius=radius
     )
+    meta = MetaOptimizer(
+        learning_rate=learning_rate, batch=20, warmup=20, cosine=cosine or updates
+    )
+    return Phase(updates=updates, estimator=estimator, meta=meta, layout=Layout(1, 1, 20, 0))
 
 
 def get_config() -> TrainConfig:
@@ -43,9 +47,13 @@ def get_config() -> TrainConfig:
     return TrainConfig(
         name="classical",
         task=ClassicalTask(sizes=_SIZES, generated=0.15, shift=0.25, rotate=0.1, f_scale=10.0),
-        updates=5500,
+        updates=12750,
         optimizer=dataclasses.replace(PLUS, dim=32, encoders=2, place=True),
-        phases=(guided(5500, 100.0, 1e-3),),
+        phases=(
+            guided(5500, 100.0, 1e-3),
+            guided(2750, 100.0, 5e-4, radius=1e-2, cosine=3000),
+            guided(4500, 100.0, 5e-4, radius=3e-2),
+        ),
         evaluation=Evaluation(tasks=64, steps=200),
         meta_loss=MetaLoss(kind="log_ratio", floor=1e-12),
         checkpoint_every=250,
