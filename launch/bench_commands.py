@@ -149,8 +149,10 @@ class Runtime:
 class Physics:
     """Motion windows: optimisers judged by the physics loss and by what is seen, at equal cost.
 
-    Rows: optimus, optimus_safeguarded, adafactor_mlp, bfgs, l_bfgs_b, adam; and, optimising
-    nothing, kinematic (the data), pd_tracking (PD control along the data), policy. Resumable.
+    Rows: optimus, optimus_safeguarded, optimus_start (weights that never saw physics),
+    adafactor_mlp, bfgs, l_bfgs_b, adam; and, optimising nothing, kinematic (the data), pd_tracking
+    (PD control along the data), policy. Resumable. Where l_bfgs_b is among the rows, the table also
+    says how many evaluations the others need for its last value.
     Test clips are read only by --split test and --split clips, which say so. Examples:
 
       optimus bench physics --windows 4
@@ -172,6 +174,8 @@ class Physics:
     """Weights of Optimus: a name, file, checkpoint or run directory."""
     adafactor_model: str = "adafactor-mlp-standin"
     """Weights of Adafactor-MLP, likewise."""
+    start_model: str = "optimus-classical"
+    """Weights of optimus_start, likewise."""
     policy: Path | None = None
     """An .npz with `controls`, or a .py (it is run) with act(q, qd, time) -> PD targets."""
     data: Path | None = None

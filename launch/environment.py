@@ -37,7 +37,10 @@ def common() -> dict[str, str]:
 def of_role(role: str) -> dict[str, str]:
     """Environment of one role's process in a local run."""
     values = common()
-    if role != "learner":  # workers and actors keep off the GPU
+    actors = os.environ.get("OPTIMUS_ACTOR_PLATFORMS")
+    if role == "actor" and actors:  # one machine with a GPU: Optimus there, the losses on its cores
+        values["JAX_PLATFORMS"] = actors
+    elif role != "learner":  # workers and actors keep off the GPU
         values |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     library = str(sysconfig.get_config_var("LIBDIR"))
     inherited = os.environ.get("LD_LIBRARY_PATH")

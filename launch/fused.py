@@ -174,6 +174,8 @@ def check(config: TrainConfig, launch: str, run_dir: Path) -> str | None:
     needs = config.fused_only
     if launch != "fused":
         return f"{needs} needs --launch fused" if needs else None
+    if config.initial:
+        return f"initial: got {config.initial!r}, want \"\": a fused run starts from its seed"
     found, _ = checkpoint.load_latest(run_dir / "checkpoints")
     if found is not None and found.manifest.get("launch") != "fused":
         return f"{run_dir / rundir.CONFIG} was run by another --launch; resume it with that"

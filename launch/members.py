@@ -145,7 +145,8 @@ def run_actor(
     try:
         given = _first_beat(membership, over, index)
         in_background(membership, over, failed)
-        source, writer = courier.RemoteLearner(learner, over), reverb.StreamWriter(stream)
+        source = courier.RemoteLearner(learner, over)
+        writer = reverb.StreamWriter(stream, roles.sample_limit(config))
         counts = pool.counts if pool else dict
         actor = roles.make_actor(config, given, run_dir, source, writer, pool, counts, calls)
         threading.Thread(target=heartbeat, args=(actor, over.wait), daemon=True).start()

@@ -13,22 +13,53 @@ import jax
 import numpy as np
 
 from learner.learner import Learner
-from optimus import checkpoint, tasks
-from optimus.config import AnalyticTask, ConfigError, PhysicsTask, ServedTask, TrainConfig
+from optimus import checkpoint, tasks, weights
+from optimus.config import (
+    PATHWISE,
+    AnalyticTask,
+    ConfigError,
+    PhysicsTask,
+    ServedTask,
+    TrainConfig,
+)
 from optimus.metrics import MetricsWriter
 from optimus.metrics_histogram import Histogram
 from optimus.rules import rule_of
-from optimus.wire import LossPool, ParameterSource, SampleReader, SampleWriter
+from optimus.wire import (
+    MAX_SAMPLE_BYTES,
+    LossPool,
+    ParameterSource,
+    SampleReader,
+    SampleWriter,
+)
 from workers.actor import Actor
 from workers.bowl import BowlServer, BowlWindows
 from workers.unroll import AnalyticUnroll, PooledUnroll, Unroll, parameter_layout
 
 
 def initial_theta(config: TrainConfig) -> np.ndarray:
-    """Initial weights, float32 `[P]`, a function of the configuration alone."""
+    """Initial weights, float32 `[P]`: those that `initial` names, else a function of the seed.
+
+    Raises:
+      ConfigError: `initial` names none, or such as are of another architecture.
+    """
     chosen = config.optimizer
+    if config.initial:
+        try:
+            model = weights.load(config.initial)
+        except weights.WeightsError as error:
+            raise ConfigError(f"initial: {error}") from None
+        if model.config != chosen:
+            raise ConfigError(f"initial: {config.initial} is of another architecture")
+        return parameter_layout(config).flatten(model.params)
     params = rule_of(chosen).init_params(chosen, jax.random.PRNGKey(config.seed))
     return parameter_layout(config).flatten(params)
+
+
+def sample_limit(config: TrainConfig) -> int:
+    """Bytes of the largest sample of this run."""
+    pathwise = config.estimator.kind in PATHWISE
+    return MAX_SAMPLE_BYTES + (4 * parameter_layout(config).size if pathwise else 0)
 
 
 def check_task(config: TrainConfig) -> None:
@@ -68,18 +99,22 @@ def make_loss_server(
     return PhysicsLossServer(config.task, door or physics_door(), metrics)
 
 
-def make_unroll(config: TrainConfig, pool: LossPool | None, signs: int = 2) -> Unroll:
-    """How lanes of this task are unrolled; a served task needs a pool."""
+def make_unroll(
+    config: TrainConfig, pool: LossPool | None, signs: int = 2, derivatives: bool = False
+) -> Unroll:
+    """How lanes of this task are unrolled; a served task needs a pool, and may have derivatives."""
     if not config.served:
         return AnalyticUnroll(config, config.seed, signs)
     if pool is None:
         raise ValueError("a served task needs a loss pool")
     if isinstance(config.task, ServedTask):
-        return PooledUnroll(config, BowlWindows(config.task, config.seed), pool, signs)
+        bowls = BowlWindows(config.task, config.seed)
+        return PooledUnroll(config, bowls, pool, signs, derivatives)
     assert isinstance(config.task, PhysicsTask)
     from workers.physics.windows import PhysicsWindows  # needs the native library
 
-    return PooledUnroll(config, PhysicsWindows(config.task, config.seed), pool, signs)
+    motions = PhysicsWindows(config.task, config.seed)
+    return PooledUnroll(config, motions, pool, signs, derivatives)
 
 
 def make_actor(
@@ -94,7 +129,8 @@ def make_actor(
 ) -> Actor:
     """Actor `index`; without a run directory it writes no metrics."""
     metrics = MetricsWriter(run_dir, "actor", index) if run_dir else None
-    unroll = make_unroll(config, pool)
+    estimator = config.estimator
+    unroll = make_unroll(config, pool, estimator.signs, estimator.kind in PATHWISE)
     return Actor(config, index, unroll, parameters, stream, metrics, pool_counts, latency)
 
 

@@ -7,8 +7,8 @@ from collections import Counter, OrderedDict
 import numpy as np
 
 from optimus import noise
-from optimus.config import TrainConfig
-from optimus.estimators import STRATEGIES
+from optimus.config import PATHWISE, TrainConfig
+from optimus.estimators import PERTURBED
 from optimus.estimators.evolution import mean_difference
 from optimus.wire import CodecError, Sample, Version, check_sample, decode
 
@@ -24,14 +24,19 @@ REASONS = (
 
 
 class Contribution:
-    """An accepted sample with its accumulated noise."""
+    """An accepted sample with its noise: of its window, and accumulated over its episode."""
 
-    __slots__ = ("accumulated", "difference", "sample", "staleness")
+    __slots__ = ("accumulated", "difference", "noise", "sample", "staleness")
 
     def __init__(
-        self, sample: Sample, accumulated: np.ndarray, difference: float, staleness: int
+        self,
+        sample: Sample,
+        noise: np.ndarray,
+        accumulated: np.ndarray,
+        difference: float,
+        staleness: int,
     ) -> None:
-        self.sample, self.accumulated = sample, accumulated
+        self.sample, self.noise, self.accumulated = sample, noise, accumulated
         self.difference, self.staleness = difference, staleness
 
 
@@ -49,8 +54,10 @@ class Intake:
     def __init__(
         self, config: TrainConfig, run_id: str, size: int, max_open: int | None = None
     ) -> None:
-        self._config, self._run_id, self._size = config, run_id, size
-        self._strategy = STRATEGIES[config.estimator.kind]
+        self._config, self._run_id = config, run_id
+        self._derivatives = size if config.estimator.kind in PATHWISE else 0
+        self._strategy = PERTURBED.get(config.estimator.kind)
+        self._size = size if self._strategy else 0  # of the noise
         self._sums: OrderedDict[int, tuple[int, np.ndarray]] = OrderedDict()
         self._max_open = max_open or max(64, 2 * config.layout.total_lanes)
         self._accepted: OrderedDict[int, int] = OrderedDict()  # episode -> last accepted window
@@ -75,7 +82,9 @@ class Intake:
             sample = decode(Sample, data)
         except CodecError as error:
             return self._refuse("malformed", str(error))
-        problem = check_sample(sample, estimator.truncation, estimator.windows)
+        problem = check_sample(
+            sample, estimator.truncation, estimator.windows, estimator.signs, self._derivatives
+        )
         if problem:
             return self._refuse("malformed", problem)
         where = f"window {sample.window} of episode {sample.episode}"
@@ -91,22 +100,27 @@ class Intake:
         staleness = version.step - sample.versions[-1][1]
         if not 0 <= staleness <= self._config.staleness_bound:
             return self._refuse("stale", f"{where}: {staleness} updates old")
-        if not np.isfinite(sample.losses[:, sample.mask]).all():
+        finite = np.isfinite(sample.losses[:, sample.mask]).all()
+        if not (finite and np.isfinite(sample.gradient).all()):
             return self._refuse("nonfinite", where)
-        difference = mean_difference(sample.losses, sample.mask)
+        paired = self._strategy is not None
+        difference = mean_difference(sample.losses, sample.mask) if paired else 0.0
         accumulated, newest = self._accumulate(sample)
         if noise.checksum(newest) != sample.noise_checksum:
             return self._refuse("noise_mismatch", f"{where}: another JAX version or host type?")
         self._remember(sample, accumulated)
         self.bytes += len(data)
-        return Contribution(sample, accumulated, difference, staleness)
+        return Contribution(sample, newest, accumulated, difference, staleness)
 
     def _draw(self, episode: int, window: int) -> np.ndarray:
         e = self._config.estimator
+        assert self._strategy is not None
         at = self._strategy.noise_window(window)
         return noise.draw(self._config.seed, episode, at, self._size, e.sigma, e.noise)
 
     def _accumulate(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+        if self._strategy is None:  # nothing is perturbed
+            return np.zeros(0, np.float32), np.zeros(0, np.float32)
         known, total = self._sums.get(sample.episode, (-1, None))
         if known + 1 > sample.window or (known < 0 and sample.window > 0):
             known, total = -1, None
@@ -154,7 +168,7 @@ class Intake:
         return {
             "accepted": np.asarray(rows, np.uint64).reshape(-1, 2),
             "open": np.asarray(open_rows, np.uint64).reshape(-1, 2),
-            "sums": np.asarray(sums, np.float32).reshape(-1, self._size),
+            "sums": np.asarray(sums, np.float32).reshape(len(sums), self._size),
         }
 
     def load_state(self, saved: dict[str, np.ndarray]) -> None:

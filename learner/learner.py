@@ -23,8 +23,8 @@ import optax
 from learner.identity import Identity
 from learner.intake import Contribution, Intake
 from optimus import checkpoint, meta_update
-from optimus.config import TrainConfig, config_hash
-from optimus.estimators.evolution import estimate
+from optimus.config import PATHWISE, TrainConfig, config_hash
+from optimus.estimators import evolution, pathwise
 from optimus.metrics import MetricsWriter, finite
 from optimus.noise import ParameterLayout
 from optimus.wire import SampleReader, Session, Version, encode
@@ -211,11 +211,17 @@ class Learner:
     def _update(self, batch: list[Contribution]) -> None:
         # Order by id, not by arrival: the sum is the same whoever was faster.
         batch.sort(key=lambda c: (c.sample.episode, c.sample.window))
-        gradient = estimate(
-            np.stack([c.accumulated for c in batch]),
-            np.asarray([c.difference for c in batch], np.float32),
-            np.float32(self._config.estimator.sigma),
-        )
+        estimator = self._config.estimator
+        accumulated = np.stack([c.accumulated for c in batch])
+        differences = np.asarray([c.difference for c in batch], np.float32)
+        if estimator.kind in PATHWISE:
+            gradient = pathwise.estimate(
+                estimator.kind, np.stack([c.sample.gradient for c in batch]), differences,
+                np.stack([c.noise for c in batch]), accumulated, estimator.sigma,
+                estimator.task_clip,
+            )  # fmt: skip
+        else:
+            gradient = evolution.estimate(accumulated, differences, np.float32(estimator.sigma))
         self._state, self._norm = meta_update.update(self._config.meta, self._state, gradient)
         self._evaluations += sum(c.sample.evaluations for c in batch)
         self._version = Version(self._version.epoch, self._version.step + 1)

@@ -81,9 +81,15 @@ def check(entries: list[Entry], batch: int) -> None:
 
 
 def replay(config: TrainConfig, entries: list[Entry], theta: np.ndarray) -> np.ndarray:
-    """Weights `[P]` after these updates, from `theta`, out of seeds and loss differences alone."""
+    """Weights `[P]` after these updates, from `theta`, out of seeds and loss differences alone.
+
+    Raises:
+      LedgerError: a pathwise estimator, whose derivatives the ledger does not hold; `check` works.
+    """
     state = meta_update.init(config.meta, theta)
-    e, strategy = config.estimator, STRATEGIES[config.estimator.kind]
+    e, strategy = config.estimator, STRATEGIES.get(config.estimator.kind)
+    if strategy is None:
+        raise LedgerError(f"no replay of {e.kind!r}: its derivatives are not in the ledger")
     for entry in entries:
         rows = sorted(entry.samples, key=lambda sample: (sample[0], sample[1]))
         sums = []

@@ -40,6 +40,15 @@ Task = AnalyticTask | PhysicsTask | ServedTask | ClassicalTask
 LearnedRule = OptimizerConfig | AdafactorMlpConfig
 
 
+def _same_functions(one: ClassicalTask, other: Task) -> bool:
+    """Whether a phase's tasks are the run's in other proportions, so that its arm stays true."""
+    if not isinstance(other, ClassicalTask):
+        return False
+    fixed, optional = ("functions", "hold_out", "least_dim"), ("generated", "networks")
+    same = all(getattr(one, name) == getattr(other, name) for name in fixed)
+    return same and all(getattr(other, name) or not getattr(one, name) for name in optional)
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides a meta-training run. `name` is also the default run directory."""
@@ -62,6 +71,7 @@ class TrainConfig:
     call_timeout: float = 60.0  # s, budget of one loss evaluation including its queueing
     meta_loss: MetaLoss = field(default_factory=MetaLoss)
     phases: tuple[Phase, ...] = ()  # fused: in place of estimator, meta and layout
+    initial: str = ""  # weights to start from, a name or path for `weights.load`; "": random
 
     def __post_init__(self) -> None:
         require(self.updates >= 1, f"updates: got {self.updates}, want >= 1")
@@ -86,6 +96,12 @@ class TrainConfig:
             not self.phases or self.updates <= total,
             f"updates: got {self.updates}, want at most {total}, the sum over the phases",
         )
+        for phase in self.phases:
+            require(
+                phase.task is None or _same_functions(phase.task, self.task),
+                "phases.task: got other functions than task has, want the same functions, hold_out "
+                "and least_dim, and generated and networks only where task has them",
+            )
         if self.synchronous:
             require_one_sample_per_lane(self.meta, self.layout)
         guided = any(phase.estimator.guide for phase in self.schedule)
@@ -125,11 +141,12 @@ class TrainConfig:
     def fused_only(self) -> str | None:
         """The first value that only `--launch fused` understands, or None."""
         default = Estimator(truncation=self.estimator.truncation, horizon=self.estimator.horizon)
+        pathwise = self.estimator.kind in PATHWISE
         for needs, what in (
             (isinstance(self.task, ClassicalTask), "task.kind 'classical'"),
             (bool(self.phases), "phases"),
-            (not isinstance(self.optimizer, OptimizerConfig), "optimizer.kind"),
-            (self.estimator.kind in PATHWISE, f"estimator.kind {self.estimator.kind!r}"),
+            (pathwise and not self.served, f"estimator.kind {self.estimator.kind!r}"),
+            (pathwise and self.estimator.order != 1, f"estimator.order {self.estimator.order}"),
             (self.estimator.shortest != default.shortest, "estimator.shortest"),
             (self.estimator.difference_clip > 0, "estimator.difference_clip"),
             (self.estimator.tail > 0, "estimator.tail"),

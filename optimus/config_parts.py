@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from optimus.config_tasks import require, require_known, require_positive
+from optimus.config_tasks import ClassicalTask, require, require_known, require_positive
 
 EVOLUTION = ("pes", "nres", "full_es", "truncated_es")  # every runner has these
-PATHWISE = ("bptt", "pes_pathwise", "nres_pathwise")  # derivatives through the window: fused only
+PATHWISE = ("bptt", "pes_pathwise", "nres_pathwise")  # derivatives through the window
 ESTIMATORS = EVOLUTION + PATHWISE
 
 
@@ -21,10 +21,10 @@ class Estimator:
     noise: str = "gaussian"  # or "rademacher"
     truncation: int = 5  # inner steps per window: one sample each
     horizon: int = 50  # inner steps per episode
-    # The rest is for `--launch fused`.
-    shortest: int = 0  # > 0: episodes are log-uniform in shortest ... horizon
-    order: int = 1  # pathwise: 1 holds inner gradients constant, 2 differentiates them too
     task_clip: float = 1.0  # pathwise: largest norm of one task's gradient; 0: none
+    # The rest is for `--launch fused`.
+    order: int = 1  # pathwise: 1 holds inner gradients constant, 2 differentiates them too
+    shortest: int = 0  # > 0: episodes are log-uniform in shortest ... horizon
     difference_clip: float = 0.0  # evolution: bound of one task's L+ - L-; 0: none
     guide: float = 0.0  # bptt: weight of the log distance to the minimiser; 0: none
     guide_radius: float = 1e-4  # distance per coordinate at which the guide fades out
@@ -155,6 +155,7 @@ class Phase:
     estimator: Estimator = field(default_factory=Estimator)
     meta: MetaOptimizer = field(default_factory=MetaOptimizer)
     layout: Layout = field(default_factory=Layout)
+    task: ClassicalTask | None = None  # other proportions of the same functions; None: the run's
 
     def __post_init__(self) -> None:
         require(self.updates >= 1, f"phases.updates: got {self.updates}, want >= 1")

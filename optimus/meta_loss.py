@@ -33,6 +33,11 @@ def log_gap(value: Any, initial: Any, minimum: float = 0.0, xp: Any = np) -> Any
     return xp.where(finite, xp.minimum(score, CAP), CAP)
 
 
+def log_gap_slope(value: float, initial: float) -> float:
+    """Derivative of `log_gap` by f at `value`, f* = 0: 1 / f, 0 where it is floored or capped."""
+    return 1.0 / value if FLOOR < value < max(initial, FLOOR) * np.exp(CAP) else 0.0
+
+
 def score(
     kind: str, value: Any, initial: Any, floor: float = FLOOR, cap: float = CAP, xp: Any = np
 ) -> Any:

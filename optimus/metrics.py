@@ -11,6 +11,7 @@ import math
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,6 +43,7 @@ class MetricsWriter:
         self._started = time.monotonic()
         self._lock = threading.Lock()
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)  # roles come and go in process; each has a writer
         # A killed process may have left half a line: a fresh one is started.
         self._torn = bool(path.stat().st_size) and not _ends_with_newline(path)
         self._lost = 0

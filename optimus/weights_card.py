@@ -106,7 +106,7 @@ def card_of_run(
             "inner_steps": manifest.get("evaluations"),
             "updates_of_run": last.get("step"),
             "inner_steps_of_run": last.get("evaluations"),
-            "phases": [_phase(phase) for phase in config.schedule],
+            "phases": [_phase(phase, config.task) for phase in config.schedule],
             "meta_loss": dataclasses.asdict(config.meta_loss),
         },
         "compute": _compute(records, manifest["step"]) | {"machine": machine or _machine()},
@@ -131,17 +131,23 @@ def _distribution(config: TrainConfig) -> dict[str, Any]:
     if isinstance(task, ClassicalTask):
         families = allowed_generated(task.hold_out) if task.generated else ()
         found["trained_on"] |= {"functions": _drawn(task), "families": families}
-        found["n"] = [task.least_dim, max(task.sizes)]
+        most = [max((each.task or task).sizes) for each in config.schedule]
+        found["n"] = [task.least_dim, max(most)]
     return found
 
 
-def _phase(phase: Any) -> dict[str, Any]:
-    """The fields of a phase that are not at their defaults, and the kind of estimator."""
-    fields = dataclasses.asdict(phase.estimator)
-    usual = dataclasses.asdict(type(phase.estimator)())
-    changed = {name: value for name, value in fields.items() if value != usual[name]}
+def _phase(phase: Any, task: Any) -> dict[str, Any]:
+    """The fields of a phase that are not at their defaults or as in the run's task, and the kind of
+    estimator."""
+    changed = _changed(phase.estimator, type(phase.estimator)())
     meta = dataclasses.asdict(phase.meta)
-    return {"updates": phase.updates, "kind": fields["kind"]} | changed | meta
+    tasks = {"task": _changed(phase.task, task)} if phase.task else {}
+    return {"updates": phase.updates, "kind": phase.estimator.kind} | changed | meta | tasks
+
+
+def _changed(found: Any, usual: Any) -> dict[str, Any]:
+    before = dataclasses.asdict(usual)
+    return {k: value for k, value in dataclasses.asdict(found).items() if value != before[k]}
 
 
 def _records(run_dir: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The actor: unrolls Optimus on its lanes and emits one antithetic sample per lane and window.
+"""The actor: unrolls Optimus on its lanes and emits one sample per lane and window.
 
 A plain class: weights, losses and the sample stream arrive through the constructor as Protocols of
 `optimus.wire`, so the same object runs in process, in threads and in a process of its own.
@@ -21,7 +21,7 @@ import numpy as np
 
 from optimus import noise
 from optimus.config import ConfigError, TrainConfig, config_hash
-from optimus.estimators import STRATEGIES
+from optimus.estimators import PERTURBED
 from optimus.metrics import MetricsWriter
 from optimus.metrics_histogram import Histogram
 from optimus.metrics_time import TimeIn
@@ -171,7 +171,7 @@ class Actor:
 
     def _start_window(self, group: _Group) -> tuple[unrolls.Waiting, list[np.ndarray]]:
         estimator = self._config.estimator
-        strategy = STRATEGIES[estimator.kind]
+        strategy = PERTURBED.get(estimator.kind)
         assert self._version is not None and self._theta is not None
         fresh: list[int | None] = []
         for lane in group.lanes:
@@ -181,6 +181,11 @@ class Actor:
                 lane_rules.begin_episode(lane, episode, estimator.windows)
             lane.versions.append(list(self._version))
             fresh.append(lane.episode if begins else None)
+        steps = estimator.truncation
+        if strategy is None:  # nothing is perturbed
+            weights = jnp.broadcast_to(self._theta, (len(group.lanes), 1, self._size))
+            none = [np.zeros(0, np.float32) for _ in group.lanes]
+            return self._unroll.window(weights, group.arrays, fresh, steps), none
         draws = [
             noise.draw(
                 self._config.seed, lane.episode, strategy.noise_window(lane.window), self._size,
@@ -189,7 +194,7 @@ class Actor:
             for lane in group.lanes
         ]  # fmt: skip
         weights = _perturb(self._theta, np.stack(draws))
-        return self._unroll.window(weights, group.arrays, fresh, estimator.truncation), draws
+        return self._unroll.window(weights, group.arrays, fresh, steps), draws
 
     def _finish_window(
         self, group: _Group, window: unrolls.Window, draws: Sequence[np.ndarray]
@@ -214,8 +219,15 @@ class Actor:
                 losses=window.losses[k], mask=window.mask[k], last=last,
                 failed=bool(window.failed[k]), evaluations=int(window.evaluations[k]),
                 seconds=float(window.seconds[k]), noise_checksum=noise.checksum(draws[k]),
+                **self._derivative(window, k),
             )))  # fmt: skip
         return samples
+
+    @staticmethod
+    def _derivative(window: unrolls.Window, lane: int) -> dict[str, Any]:
+        if window.gradients is None:
+            return {}
+        return {"schema": "pathwise/1", "gradient": window.gradients[lane]}
 
     def collect(self, stop: threading.Event) -> None:
         """One window on every group, overlapped, with the current weights; samples in lane order.
@@ -329,7 +341,8 @@ class Actor:
                 )
             prefix = f"{g}/arrays/"
             group.arrays = unrolls.arrays_from_names(
-                {k[len(prefix) :]: v for k, v in saved.items() if k.startswith(prefix)}
+                {k[len(prefix) :]: v for k, v in saved.items() if k.startswith(prefix)},
+                unrolls.state_type(self._config),
             )
 
 

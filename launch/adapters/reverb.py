@@ -23,20 +23,20 @@ _STOP_PATIENCE = 1.0  # s
 _FOREVER = 2**31 - 1  # one sampler for the whole run, not one per sample
 
 
-def _frame(sample: bytes) -> np.ndarray:
-    """Sample as uint8 `[2 + MAX_SAMPLE_BYTES]`: a Reverb column has one shape for ever, so the
-    length goes in front and zeros (which compress to nothing) behind."""
-    if len(sample) > MAX_SAMPLE_BYTES:
-        raise ValueError(f"a sample of {len(sample)} bytes; the limit is {MAX_SAMPLE_BYTES}")
-    frame = np.zeros(2 + MAX_SAMPLE_BYTES, np.uint8)
-    frame[:2] = np.frombuffer(len(sample).to_bytes(2, "little"), np.uint8)
-    frame[2 : 2 + len(sample)] = np.frombuffer(sample, np.uint8)
+def _frame(sample: bytes, limit: int) -> np.ndarray:
+    """Sample as uint8 `[4 + limit]`: a Reverb column has one shape for ever, so the length goes in
+    front and zeros (which compress to nothing) behind."""
+    if len(sample) > limit:
+        raise ValueError(f"a sample of {len(sample)} bytes; the limit is {limit}")
+    frame = np.zeros(4 + limit, np.uint8)
+    frame[:4] = np.frombuffer(len(sample).to_bytes(4, "little"), np.uint8)
+    frame[4 : 4 + len(sample)] = np.frombuffer(sample, np.uint8)
     return frame
 
 
 def _unframe(frame: np.ndarray) -> bytes:
     data = np.asarray(frame, np.uint8).tobytes()
-    return data[2 : 2 + int.from_bytes(data[:2], "little")]
+    return data[4 : 4 + int.from_bytes(data[:4], "little")]
 
 
 def serve(port: int, capacity: int, stop: threading.Event) -> None:
@@ -54,10 +54,13 @@ def serve(port: int, capacity: int, stop: threading.Event) -> None:
 
 
 class StreamWriter:
-    """`SampleWriter` over one Reverb TrajectoryWriter; a new one after the stream has restarted."""
+    """`SampleWriter` over one Reverb TrajectoryWriter; a new one after the stream has restarted.
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    limit: bytes of the largest sample.
+    """
+
+    def __init__(self, address: str, limit: int = MAX_SAMPLE_BYTES) -> None:
+        self._address, self._limit = address, limit
         self._writer: reverb.TrajectoryWriter | None = None
         self._pending = b""  # handed over, not yet confirmed
         self.reconnected = 0
@@ -88,7 +91,7 @@ class StreamWriter:
         if self._writer is None:
             # A client of its own: channels to a server that died wait long before they try again.
             self._writer = reverb.Client(self._address).trajectory_writer(num_keep_alive_refs=1)
-        self._writer.append({"sample": _frame(sample)})
+        self._writer.append({"sample": _frame(sample, self._limit)})
         column = self._writer.history["sample"][-1:]
         self._writer.create_item(TABLE, 1.0, {"sample": column})
 

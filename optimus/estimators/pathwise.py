@@ -16,6 +16,8 @@ g is the mean of the derivatives at theta + eps and theta - eps.
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -67,3 +69,28 @@ def evolution_weights(
 def credit(kind: str, before: jax.Array, after: jax.Array) -> jax.Array:
     """Which sum of noise a window's difference is credited to, `[L, P]`: before it, or with it."""
     return before if kind == "pes_pathwise" else after
+
+
+@functools.partial(jax.jit, static_argnames=("kind", "sigma", "task_clip"))
+def estimate(
+    kind: str,
+    gradients: jax.Array,
+    differences: jax.Array,
+    noise: jax.Array,
+    accumulated: jax.Array,
+    sigma: float,
+    task_clip: float,
+) -> jax.Array:
+    """The estimate of the meta-gradient from a batch of samples, float32 `[P]`: their mean.
+
+    Args:
+      gradients: g, `[B, P]`, clipped here. differences: `[B]`, from `mean_difference`.
+      noise: eps of each window, accumulated: xi with it, `[B, P]`; empty for "bptt".
+    """
+    gradients = clip_each(gradients, task_clip)
+    total = jnp.mean(gradients, axis=0)
+    if kind == "bptt":
+        return total
+    factors = evolution_weights(kind, differences, noise, gradients, sigma)
+    credited = credit(kind, accumulated - noise, accumulated)
+    return total + jnp.einsum("b,bp->p", factors, credited, precision="highest") / factors.shape[0]

@@ -11,7 +11,14 @@ import numpy as np
 
 from optimus import meta_update
 from optimus.checkpoint import CheckpointError
-from optimus.config import ConfigError, PhysicsTask, ServedTask, TrainConfig
+from optimus.config import (
+    AnalyticTask,
+    ClassicalTask,
+    ConfigError,
+    PhysicsTask,
+    ServedTask,
+    TrainConfig,
+)
 from optimus.fused import program as programs
 from optimus.fused.unroll import Rule
 from optimus.fused.validation import validate
@@ -36,8 +43,7 @@ class Trainer:
         if isinstance(config.task, (PhysicsTask, ServedTask)):
             kind = config.task.kind
             raise ConfigError(f"task.kind: {kind!r} is no loss in JAX; use another --launch")
-        self.config = config
-        self._task = config.task
+        self.config, self._whole_task = config, config.task
         params = rule_of(config.optimizer).init_params(
             config.optimizer, jax.random.PRNGKey(config.seed)
         )
@@ -45,7 +51,7 @@ class Trainer:
         self._devices = jax.device_count() if devices is None else devices
         self.step, self.inner_steps, self._phase = 0, 0, 0
         self._meta = meta_update.init(config.schedule[0].meta, self.rule.layout.flatten(params))
-        self._lanes: dict[int, Any] = {}
+        self._lanes: dict[int, Any]
         self._counts = programs.no_counts()
         self._enter(0)
 
@@ -53,11 +59,16 @@ class Trainer:
 
     def _enter(self, phase: int) -> None:
         """Fresh lanes for a phase."""
-        self._phase = phase
+        self._phase, self._lanes = phase, {}
         key = jax.random.fold_in(domain_key(self.config.seed, "lanes"), phase)
         for size in sorted(set(distribution.sizes(self._task))):
             found = programs.first_lanes(self._program(size), jax.random.fold_in(key, size))
             self._lanes[size] = self._placed(found)
+
+    @property
+    def _task(self) -> AnalyticTask | ClassicalTask:
+        """The tasks of this phase."""
+        return self.config.schedule[self._phase].task or self._whole_task
 
     def _program(self, size: int) -> programs.Program:
         phase = self.config.schedule[self._phase]
@@ -124,7 +135,8 @@ class Trainer:
 
     def validate(self) -> dict[str, Any]:
         """See `validation.validate`."""
-        return validate(self.rule, self._task, self.config.evaluation, jnp.asarray(self.theta))
+        theta = jnp.asarray(self.theta)
+        return validate(self.rule, self._whole_task, self.config.evaluation, theta)
 
     # -- on disk ---------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import numpy as np
 from optimus.wire import codec
 
 T = TypeVar("T")
-MAX_SAMPLE_BYTES = 2048
+MAX_SAMPLE_BYTES = 2048  # without the derivative of a pathwise sample
 MAX_REQUEST_BYTES = 16 * 1024 * 1024  # a loss request: x of two million coordinates
 
 
@@ -64,7 +64,11 @@ class LossReply:
 
 @dataclass(frozen=True)
 class Sample:
-    """Schema `es`, version 1: one antithetic window of one episode; seeds, not vectors.
+    """One window of one episode.
+
+    Schema "es/1": an antithetic pair; seeds, not vectors. Schema "pathwise/1": also the derivative
+    of the window's meta-loss, so 4 bytes more for each weight; of one trajectory (losses `[1, W]`)
+    where the estimator perturbs nothing.
 
     Attributes:
       run_id, actor, incarnation: who made it (incarnation is new at each actor start).
@@ -77,6 +81,7 @@ class Sample:
       failed: whether a trajectory went non-finite in this window.
       evaluations: loss evaluations spent, shared start included. seconds: time they took.
       noise_checksum: CRC-32 of this window's perturbation.
+      gradient: float32 `[P]`, mean over the trajectories; empty in "es/1".
     """
 
     run_id: str
@@ -93,6 +98,7 @@ class Sample:
     seconds: float
     noise_checksum: int
     schema: str = "es/1"
+    gradient: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True)
@@ -136,12 +142,18 @@ def decode(cls: type[T], data: bytes) -> T:
     return cls(**tree)
 
 
-def check_sample(sample: Sample, truncation: int, windows: int) -> str | None:
-    """Why a decoded sample is malformed for this run, or None."""
-    if sample.schema != "es/1":
-        return f"schema {sample.schema!r}, want 'es/1'"
-    if sample.losses.shape != (2, truncation) or sample.losses.dtype != np.float32:
-        return f"losses {sample.losses.dtype}{sample.losses.shape}, want float32(2, {truncation})"
+def check_sample(
+    sample: Sample, truncation: int, windows: int, signs: int = 2, derivatives: int = 0
+) -> str | None:
+    """Why a decoded sample is malformed for this run, or None. `derivatives`: entries of a pathwise
+    sample's gradient, 0 where the estimator needs none."""
+    schema = "pathwise/1" if derivatives else "es/1"
+    if sample.schema != schema:
+        return f"schema {sample.schema!r}, want {schema!r}"
+    for name, shape in (("losses", (signs, truncation)), ("gradient", (derivatives,))):
+        array = getattr(sample, name)
+        if array.shape != shape or array.dtype != np.float32:
+            return f"{name} {array.dtype}{array.shape}, want float32{shape}"
     if sample.mask.shape != (truncation,) or sample.mask.dtype != np.bool_:
         return f"mask {sample.mask.dtype}{sample.mask.shape}, want bool({truncation},)"
     if not 0 <= sample.window < windows or not 0 <= sample.episode < 2**64:

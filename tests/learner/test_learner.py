@@ -1,6 +1,7 @@
 """The learner with a stream in memory and samples made by hand; no actor, no server."""
 
 import collections
+import dataclasses
 import errno
 import itertools
 import json
@@ -176,6 +177,86 @@ def test_an_update_is_estimate_clip_and_adam(bench):
     assert record["gradient_norm"] == pytest.approx(norm, rel=1e-6)
     assert (record["step"], record["epoch"], record["evaluations"]) == (1, 1, 16)
     assert (record["loss_seconds"], record["staleness"], record["refused"]) == (2.0, 0, {})
+
+
+
+def pathwise_samples(bench):
+    """A batch as an actor of a pathwise estimator sends it, and its derivatives."""
+    signs = bench.config.estimator.signs
+    samples, gradients = [], []
+    for lane in range(LANES):
+        random = np.random.default_rng([7, lane, bench.learner.version.step])
+        gradients.append(random.normal(size=LAYOUT.size).astype(np.float32))
+        losses = random.normal(size=(signs, WINDOW)).astype(np.float32)
+        more = {"noise_checksum": noise.checksum(np.zeros(0, np.float32))} if signs == 1 else {}
+        samples.append(
+            bench.sample(
+                lane, schema="pathwise/1", gradient=gradients[-1], losses=losses, **more
+            )
+        )
+    return samples, np.stack(gradients)
+
+
+def test_a_pathwise_update_is_the_mean_of_clipped_derivatives(tmp_path):
+    estimator = Estimator("bptt", truncation=WINDOW, horizon=WINDOW * WINDOWS, task_clip=0.5)
+    bench = Bench(tmp_path, config(estimator=estimator), ledger=True)
+    samples, gradients = pathwise_samples(bench)
+    bench.send(samples)
+    assert bench.learner.step(bench.stop)
+    clipped = 0.5 * gradients / np.linalg.norm(gradients, axis=1, keepdims=True)
+    state = meta_update.init(bench.config.meta, THETA)
+    want, norm = meta_update.update(bench.config.meta, state, clipped.mean(axis=0))
+    np.testing.assert_allclose(bench.learner.theta, want.theta, rtol=0, atol=1e-6)
+    assert bench.records("update")[0]["gradient_norm"] == pytest.approx(norm, rel=1e-5)
+    entries = ledger.surviving(tmp_path)
+    ledger.check(entries, LANES)
+    with pytest.raises(ledger.LedgerError, match="no replay of 'bptt'"):
+        ledger.replay(bench.config, entries, THETA)
+
+
+def test_a_pathwise_pair_corrects_the_difference_by_the_derivative(tmp_path):
+    estimator = Estimator("nres_pathwise", truncation=WINDOW, horizon=WINDOW * WINDOWS)
+    bench = Bench(tmp_path, config(estimator=estimator))
+    sigma = estimator.sigma
+    # One noise serves an episode, so the window's own is that of no window in particular.
+    drawn = [
+        noise.draw(3, decode(Sample, data).episode, None, LAYOUT.size, sigma, "gaussian")
+        for data in bench.batch()
+    ]
+    samples, gradients = pathwise_samples(bench)
+    sent = [decode(Sample, data) for data in samples]
+    sent = [
+        dataclasses.replace(sample, noise_checksum=noise.checksum(each))
+        for sample, each in zip(sent, drawn)
+    ]
+    bench.send([encode(sample) for sample in sent])
+    assert bench.learner.step(bench.stop)
+    total = np.zeros(LAYOUT.size)
+    for sample, eps, gradient in zip(sent, np.asarray(drawn, np.float64), gradients):
+        gradient = gradient / max(1.0, np.linalg.norm(gradient))
+        difference = float((sample.losses[0] - sample.losses[1]).mean())
+        factor = difference / (2 * sigma**2) - eps @ gradient / sigma**2
+        total += (factor * eps + gradient) / LANES
+    state = meta_update.init(bench.config.meta, THETA)
+    want, _ = meta_update.update(bench.config.meta, state, total.astype(np.float32))
+    np.testing.assert_allclose(bench.learner.theta, want.theta, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "reason"),
+    [
+        (np.zeros(3, np.float32), "malformed"),
+        (np.full(LAYOUT.size, np.nan, np.float32), "nonfinite"),
+    ],
+)
+def test_a_derivative_that_cannot_be_used_is_refused(tmp_path, gradient, reason):
+    estimator = Estimator("bptt", truncation=WINDOW, horizon=WINDOW * WINDOWS)
+    bench = Bench(tmp_path, config(estimator=estimator))
+    sample = bench.sample(
+        0, schema="pathwise/1", gradient=gradient, losses=np.zeros((1, WINDOW), np.float32)
+    )
+    assert bench.learner.intake.accept(sample, bench.learner.version) is None
+    assert bench.learner.intake.refused[reason] == 1
 
 
 def test_order_of_arrival_does_not_change_a_bit(tmp_path):

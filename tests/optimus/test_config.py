@@ -275,6 +275,7 @@ def test_override_leaves_the_original_alone():
 
 OTHERS = {  # where twice the value, or true for false, would not do
     "name": "other",
+    "initial": "optimus-rosenbrock",
     "updates": 7,
     "task.family": "rosenbrock",
     "task.split": "validation",
@@ -326,6 +327,10 @@ def test_the_hash_changes_with_any_value(name):
             change["optimizer.b_decay"] = 0.75  # must be inside (0, 1) then
         if path == "synchronous":
             change["meta.batch"] = config.layout.total_lanes
+        if path == "layout.actors":  # each needs a worker
+            change["layout.workers"] = max(config.layout.workers, change[path])
+        if path == "estimator.truncation" and config.estimator.horizon % change[path]:
+            change[path] = config.estimator.horizon
         digest = config_hash(from_dict(changed(change, config)))
         assert digest not in seen, f"{path} and {seen[digest]}"
         seen[digest] = path

@@ -256,6 +256,7 @@ def two_phases():
             Estimator(kind="pes", truncation=2, horizon=8, shortest=4, difference_clip=1.0),
             MetaOptimizer(batch=4, cosine=5, warmup=2, clip="value"),
             layout,
+            dataclasses.replace(CLASSICAL, sizes=(6,), shift=0.25),
         ),
     )
     return config(task=CLASSICAL, phases=phases, meta_loss=MetaLoss("log_ratio", 1e-12))
@@ -276,12 +277,23 @@ def test_a_resumed_run_is_the_run_that_never_stopped(stop):
         second.update()
     assert bits(second) == bits(whole)
     assert whole.phase == 1 and whole.step == 7
+    assert set(whole._lanes) == {6} and set(whole.validate()["sizes"]) == {"4", "6"}
 
 
 def test_phases_survive_json():
     made = two_phases()
     assert from_dict(to_dict(made)) == made
     assert made.fused_only == "task.kind 'classical'"
+
+
+@pytest.mark.parametrize(
+    "other", [{"functions": ("sphere",)}, {"hold_out": ("valley",)}, {"networks": 0.5}]
+)
+def test_a_phase_has_no_other_functions_than_the_run(other):
+    made = two_phases()
+    strange = dataclasses.replace(made.phases[1], task=dataclasses.replace(CLASSICAL, **other))
+    with pytest.raises(ConfigError, match=r"^phases\.task: got other functions"):
+        dataclasses.replace(made, phases=(made.phases[0], strange))
 
 
 def test_validation_is_the_same_every_time_and_by_member():

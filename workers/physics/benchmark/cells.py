@@ -61,7 +61,9 @@ def name(settings: Settings, case: Case, method: str, models: Models) -> str:
         "start": [settings.start, settings.seed],
         "libraries": {lib: importlib.metadata.version(lib) for lib in LIBRARIES},
     }
-    if method.startswith("optimus"):
+    if method == "optimus_start":
+        decides["weights"] = _weights(models.start)
+    elif method.startswith("optimus"):
         decides["weights"] = _weights(models.optimus)
     elif method == "adafactor_mlp":
         decides["weights"] = _weights(models.adafactor_mlp)

@@ -26,10 +26,14 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Models:
-    """What the learned methods use, by name or path, and Adam's rate once it is chosen."""
+    """What the learned methods use, by name or path, and Adam's rate once it is chosen.
+
+    start: weights of the row `optimus_start`, from which physics training began.
+    """
 
     optimus: str
     adafactor_mlp: str
+    start: str = "optimus-classical"
     adam_rate: float = 0.03
 
 
@@ -121,6 +125,7 @@ def _warm_up(model: Any, dim: int) -> None:
 METHODS: dict[str, Method] = {
     "optimus": functools.partial(learned, "optimus", "none"),
     "optimus_safeguarded": functools.partial(learned, "optimus", "lbfgs"),
+    "optimus_start": functools.partial(learned, "start", "none"),
     "adafactor_mlp": functools.partial(learned, "adafactor_mlp", "none"),
     "bfgs": functools.partial(scipy_method, "BFGS"),
     "l_bfgs_b": functools.partial(scipy_method, "L-BFGS-B"),
@@ -135,7 +140,7 @@ def tune_adam(tasks: list[Reconstruction], budget: int, progress: Callable[[str]
     scores = []
     for rate in RATES:
         progress(f"choosing Adam's rate: {rate:g}")
-        bests = [adam(task, np.zeros(task.dim), budget, Models("", "", rate)).best[-1]
+        bests = [adam(task, np.zeros(task.dim), budget, Models("", "", adam_rate=rate)).best[-1]
                  for task in tasks]
         scores.append(float(np.mean(np.log(np.maximum(bests, 1e-12)))))
     return RATES[int(np.argmin(scores))]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from workers.physics import reconstruction, sequences
 from workers.physics.assets import ensure_assets
-from workers.physics.benchmark.methods import BASELINES, METHODS
+from workers.physics.benchmark.methods import BASELINES, METHODS, Models
 from workers.physics.fixed_windows import START_RULES, fixed_windows
 from workers.physics.loss import PhysicsOptions, humanoid, random_window
 from workers.physics.motion import CLIPS, SPLITS, Clip, load_clip
@@ -37,6 +37,7 @@ class Settings:
     evaluations: int | None = None
     model: str = DEFAULT_MODEL
     adafactor_model: str = DEFAULT_MLP
+    start_model: str = Models.start
     policy: Path | None = None
     data: Path | None = None
     control: str = "pd"

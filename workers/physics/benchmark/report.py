@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from optimus.checkpoint import write_atomically
+from workers.physics.benchmark import targets
 from workers.physics.benchmark.cells import Cell
 from workers.physics.benchmark.plan import Settings
 from workers.physics.metrics import COLUMNS
@@ -43,7 +44,9 @@ def write(settings: Settings, cells: Sequence[Cell], out: Path, figures: bool = 
     rows = [{"method": method, **{key: values[key][e] for key in CURVES[1:]}}
             for method, values in curves.items() for e in range(len(values["evaluation"]))]
     write_atomically(out / "curves.csv", _csv(CURVES, rows))
-    write_atomically(out / "table.md", table(settings, cells))
+    reached = targets.table(cells, settings.budget)
+    whole = table(settings, cells) + (f"\n{reached}" if reached else "")
+    write_atomically(out / "table.md", whole)
     written = [out / "results.csv", out / "curves.csv", out / "table.md"]
     if figures and importlib.util.find_spec("matplotlib") is not None:
         from workers.physics.benchmark.figures import draw_curves

@@ -49,7 +49,7 @@ def run(settings: Settings, out: Path, console: Console) -> Result:
     computed = found = 0
     with bar:
         progress = bar.add_task("windows", total=len(windows) * len(settings.rows))
-        models = Models(settings.model, settings.adafactor_model)
+        models = Models(settings.model, settings.adafactor_model, settings.start_model)
         if "adam" in settings.rows:
             rate = _adam_rate(settings, out, lambda text: bar.update(progress, description=text))
             models = dataclasses.replace(models, adam_rate=rate)

@@ -1,0 +1,34 @@
+"""The paper's own recipe on motion windows: PES, window 5, horizon 50, batch 20, Adam 5e-4, clip 3.
+
+    optimus train physics-paper --launch local_mp
+
+Architecture (D 128, 3 encoders), estimator and Adam as in the paper's supplement (Table 3); windows
+of 0.25 s and random initial weights. Not run to its end: one update takes about a minute of one
+core, and ES needs thousands (training fact sheet, section 1).
+"""
+
+from optimus.architecture import PAPER
+from optimus.config import (
+    Estimator,
+    Evaluation,
+    Layout,
+    MetaOptimizer,
+    PhysicsTask,
+    TrainConfig,
+)
+
+
+def get_config() -> TrainConfig:
+    """The `physics-paper` configuration."""
+    return TrainConfig(
+        name="physics-paper",
+        task=PhysicsTask(seconds=0.25, control="pd", dt=1 / 120),
+        updates=20_000,
+        optimizer=PAPER,
+        estimator=Estimator(kind="pes", sigma=0.01, truncation=5, horizon=50),
+        meta=MetaOptimizer(learning_rate=5e-4, clip_norm=3.0, batch=20),
+        layout=Layout(actors=1, groups=2, lanes=10, workers=2),
+        evaluation=Evaluation(tasks=16, steps=100),
+        checkpoint_every=100,
+        evaluator=True,
+    )
