@@ -170,9 +170,9 @@ class Physics:
     """Names with commas between; default all."""
     evaluations: int | None = None
     """Loss evaluations per window; default 200, clips 300."""
-    model: str = "optimus-standin"
+    model: str = "optimus-physics"
     """Weights of Optimus: a name, file, checkpoint or run directory."""
-    adafactor_model: str = "adafactor-mlp-standin"
+    adafactor_model: str = "adafactor-mlp-physics"
     """Weights of Adafactor-MLP, likewise."""
     start_model: str = "optimus-classical"
     """Weights of optimus_start, likewise."""

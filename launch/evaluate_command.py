@@ -20,7 +20,7 @@ class Eval:
 
       optimus eval runs/physics-small/checkpoints/300
       optimus eval runs/physics-small            (its best checkpoint, else its newest)
-      optimus eval optimus-standin --functions all --dims 2,10,50 --starts 64
+      optimus eval optimus-classical --functions all --dims 2,10,50 --starts 64
     """
 
     checkpoint: tyro.conf.Positional[str]

@@ -4,10 +4,10 @@
 
 Starts from `optimus-classical`; D 32, 2 encoders. First-order derivatives through windows of 10
 steps: the workers return the gradient with every loss, so the actor differentiates its own steps
-and asks the simulator for nothing more. An update costs 1.6 s of one core.
+and asks the simulator for nothing more. An update costs 1.4 s of one core.
 
-Expected result: the median loss of 12 validation windows after 100 evaluations goes from 0.106 to
-0.06 (`docs/physics-flagship.md`).
+Expected result: the validation meta-loss, mean log of the loss over the first, goes from -2.7 to
+-3.4 (`docs/physics-flagship.md`).
 """
 
 import dataclasses

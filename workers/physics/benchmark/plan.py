@@ -18,7 +18,7 @@ from workers.physics.synthetic import synthetic_window
 
 SPLIT_NAMES = (*SPLITS, "synthetic", "clips", *sequences.TABLES)
 TUNING_SEEDS = range(10_000, 10_004)  # of the train windows on which Adam's rate is chosen
-DEFAULT_MODEL, DEFAULT_MLP = "optimus-standin", "adafactor-mlp-standin"
+DEFAULT_MODEL, DEFAULT_MLP = "optimus-physics", "adafactor-mlp-physics"
 
 
 @dataclass(frozen=True)
