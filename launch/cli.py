@@ -18,6 +18,7 @@ import tyro
 from launch import bench_commands, environment
 from launch.evaluate_command import Eval
 from launch.export_command import Export
+from launch.fleet.command import Fleet
 from launch.monitoring.command import Monitor
 from launch.render_command import Render
 from launch.report.command import Report
@@ -135,13 +136,13 @@ def _train(arguments: Train) -> int:
 
 def _dispatch(
     arguments: Train | Watch | bench_commands.Bench | Render | Doctor | Sweep | Worker | Actor
-    | Eval | Report | Export | Monitor,
+    | Eval | Report | Export | Monitor | Fleet,
 ) -> int:
     if isinstance(arguments, Train):
         return _train(arguments)
     if isinstance(arguments, bench_commands.Bench):
         return bench_commands.run(arguments)
-    if isinstance(arguments, (Render, Sweep, Worker, Actor, Eval, Report, Export, Monitor)):
+    if isinstance(arguments, (Render, Sweep, Worker, Actor, Eval, Report, Export, Monitor, Fleet)):
         return arguments.run(_say)
     if isinstance(arguments, Watch):
         from launch.watch import watch
@@ -166,6 +167,7 @@ def _clear_errors() -> tuple[type[Exception], ...]:
                          ("learner.learner", "LearnerError"),
                          ("launch.pool.member", "Refused"), ("launch.pool.member", "HeadLost"),
                          ("launch.members", "MemberFailed"),
+                         ("launch.fleet.ansible", "FleetError"),
                          ("optimus.weights", "WeightsError"), ("launch.status", "NotARun"),
                          ("launch.monitoring.prometheus", "MonitoringError"),
                          ("optimus.wire.protocols", "LossUnavailable")):  # fmt: skip
@@ -184,6 +186,7 @@ def main(argv: list[str] | None = None) -> None:
         | Annotated[Sweep, tyro.conf.subcommand("sweep")]
         | Annotated[Worker, tyro.conf.subcommand("worker")]
         | Annotated[Actor, tyro.conf.subcommand("actor")]
+        | Annotated[Fleet, tyro.conf.subcommand("fleet")]
         | Annotated[Watch, tyro.conf.subcommand("watch")]
         | Annotated[Eval, tyro.conf.subcommand("eval")]
         | Annotated[Report, tyro.conf.subcommand("report")]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -176,12 +177,16 @@ def launch_and_wait(program: lp.Program, launch_type: str) -> str | None:
     flags.FLAGS(["optimus"], known_only=True)
     label = "learner" if launch_type == "local_mt" else "learner/0.log"
     failure = None
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+    before = {number: signal.getsignal(number) for number in numbers}
     manager = lp.launch(program, launch_type=launch_type, terminal="output_to_files")
     try:
         manager.wait(labels_to_wait_for=[label])
     except Exception as error:  # whatever a node raised, or "exited with code"
         failure = f"{type(error).__name__}: {error}"
     manager.stop_and_wait()
+    for number, handler in before.items():  # Launchpad's would swallow what comes later
+        signal.signal(number, handler)
     return failure
 
 

@@ -11,4 +11,5 @@ lock() {
 }
 # Stack S: one Python, one platform. The others: one file with markers for CPython 3.11 and newer.
 lock "$@" --python-version 3.10 --python-platform x86_64-manylinux_2_28 stack.in -o stack.txt
+lock "$@" --python-version 3.10 --python-platform x86_64-manylinux_2_28 -c stack.txt hosts.in -o hosts.txt
 lock "$@" --python-version 3.11 --universal base.in -o base.txt

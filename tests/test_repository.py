@@ -33,7 +33,10 @@ ONLY_IN = {
     "tensorflow": ("workers/physics/tf_op.py", "workers/physics/native/build.py"),
 }
 # Modules that are allowed to need it, so that everything else must do without.
-NEED_IT = r"launch\.adapters\.(courier|reverb\w*)|launch\.(program|node\w*)|workers\.physics\.tf_op"
+NEED_IT = (
+    r"launch\.adapters\.(courier|reverb\w*)|launch\.(program|node\w*)|workers\.physics\.tf_op"
+    r"|launch\.fleet\.plugins\.\w+"  # Ansible's, in Ansible's own process
+)
 
 
 def imported(path: pathlib.Path, text: str | None = None) -> Iterator[str]:

@@ -1,0 +1,160 @@
+"""Ansible: the only way in which fleet commands reach hosts. One call, one answer from each."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_HERE = Path(__file__).resolve().parent
+# A host that vanished is noticed after 10 s of trying or 15 s of silence.
+_SSH = (
+    "-o ControlMaster=auto -o ControlPersist=10s -o BatchMode=yes "
+    "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+)
+FORKS = 50  # hosts spoken to at once
+
+
+class FleetError(RuntimeError):
+    """A fleet command cannot do what it was asked; the message is one line for each cause."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one host said: `problem` is empty and `data` its JSON, or the other way round."""
+
+    problem: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    down: bool = False  # nobody there, or nobody who lets us in
+
+
+def missing() -> str | None:
+    """Why hosts cannot be reached from here, or None."""
+    if importlib.util.find_spec("ansible") is None:
+        return "ansible-core is not installed: pip install ansible-core (the [fleet] extra)"
+    return None
+
+
+def call(
+    hosts: Mapping[str, Mapping[str, Any]],
+    requests: Mapping[str, Mapping[str, Any]],
+    *,
+    copy: tuple[Path, str] | None = None,
+    fetch: Path | None = None,
+    timeout: float = 300.0,
+) -> dict[str, Answer]:
+    """Runs `host.py` on hosts, all at once.
+
+    Args:
+      hosts: Ansible variables by host. requests: what each host is asked; those without are left
+        alone. copy: (file here, path there) brought before. fetch: folder into which the file that
+        the answer names comes as HOST.tar.gz. timeout: s for all together.
+
+    Returns:
+      An answer for each host in `requests`.
+
+    Raises:
+      FleetError: Ansible is not here or does not run.
+    """
+    if not requests:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="optimus-fleet-") as name:
+        folder = Path(name)
+        variables: dict[str, Any] = {"fleet_host_py": str(_HERE / "host.py")}
+        if copy:
+            variables |= {"fleet_copy_from": str(copy[0]), "fleet_copy_to": copy[1]}
+        if fetch:
+            variables["fleet_fetch_to"] = str(fetch)
+        inventory = {"all": {"hosts": {
+            host: {**hosts[host], "fleet_request": _sealed(request)}
+            for host, request in requests.items()
+        }}}  # fmt: skip
+        (folder / "hosts.json").write_text(json.dumps(inventory))
+        (folder / "vars.json").write_text(json.dumps(variables))
+        environment = {
+            "ANSIBLE_CALLBACK_PLUGINS": str(_HERE / "plugins"),
+            "ANSIBLE_STDOUT_CALLBACK": "optimus_results",
+            "ANSIBLE_SSH_ARGS": os.environ.get("ANSIBLE_SSH_ARGS", _SSH),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "cp"),
+            "OPTIMUS_FLEET_RESULTS": str(folder / "results"),
+        }
+        words = ["-i", "hosts.json", "-e", "@vars.json", "-f", str(FORKS), "-T", "10"]
+        ended, text = _run("playbook", [*words, str(_HERE / "call.yaml")], folder, environment,
+                           timeout)  # fmt: skip
+        answers = dict(_answers(folder / "results"))
+    if not answers and ended:
+        raise FleetError(f"ansible-playbook: {_last_line(text)}")
+    late = f"no answer within {timeout:.0f} s"
+    return {host: answers.get(host, Answer(late, down=True)) for host in requests}
+
+
+def _sealed(request: Mapping[str, Any]) -> str:
+    """JSON in base64: Ansible would make a Python literal of plain JSON, or a template."""
+    return base64.b64encode(json.dumps(dict(request)).encode()).decode()
+
+
+def inventory_of(path: Path) -> dict[str, Any]:
+    """What `ansible-inventory --list` makes of any inventory that Ansible reads."""
+    with tempfile.TemporaryDirectory(prefix="optimus-fleet-") as name:
+        words = ["-i", str(path.resolve()), "--list", "--output", "out.json"]
+        environment = {"ANSIBLE_INVENTORY_UNPARSED_FAILED": "true"}
+        code, text = _run("inventory", words, Path(name), environment, 60.0)
+        if code:
+            raise FleetError(f"--inventory {path}: {_last_line(text)}")
+        return dict(json.loads((Path(name) / "out.json").read_text()))
+
+
+def _run(
+    tool: str, words: list[str], folder: Path, extra: dict[str, str], timeout: float
+) -> tuple[int, str]:
+    """(exit code, output) of an Ansible tool of this environment, in a session of its own."""
+    problem = missing()
+    if problem:
+        raise FleetError(problem)
+    environment = {**os.environ, "ANSIBLE_HOME": str(folder / "home"), "ANSIBLE_PIPELINING": "true",
+                   "ANSIBLE_NOCOLOR": "true", "ANSIBLE_DEPRECATION_WARNINGS": "false",
+                   "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
+                   "LC_ALL": "C.UTF-8", **extra}  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"ansible.cli.{tool}", *words], cwd=folder, env=environment,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        errors="replace", start_new_session=True,
+    )  # fmt: skip
+    try:
+        text, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        text = f"no answer within {timeout:.0f} s"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what it left, at a time-out or Ctrl-C
+        process.wait()
+    return process.returncode, text
+
+
+def _answers(path: Path) -> Iterator[tuple[str, Answer]]:
+    for line in path.read_text().splitlines() if path.exists() else ():
+        record = json.loads(line)
+        host, text = record["host"], record["text"]
+        if record["state"] == "ok":
+            data = json.loads(text)
+            yield host, Answer(str(data.get("error", "")), data)
+        elif record["state"] == "unreachable":
+            yield host, Answer(f"not reached: {_last_line(text)}", down=True)
+        else:
+            yield host, Answer(f"{record['task']} failed: {_last_line(text)}")
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    line = lines[-1] if lines else "no reason given"
+    return line.removeprefix("Failed to connect to the host via ssh: ").removeprefix("ssh: ")

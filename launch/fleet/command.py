@@ -1,0 +1,219 @@
+"""`optimus fleet ...`: the arguments of each command, and nothing that takes time to import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from launch.fleet.kubernetes import Kubernetes
+from launch.fleet.slurm import Slurm
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Hosts:
+    inventory: Path
+    """The hosts: an Ansible inventory whose group `head` holds one of them, or the output of
+    `gcloud compute instances list --format=json`."""
+    external: bool = False
+    """Reach instances of a JSON list at their public addresses."""
+
+    def _load(self):  # type: ignore[no-untyped-def]
+        from launch.fleet import inventory
+
+        return inventory.load(self.inventory, self.external)
+
+
+@dataclass(frozen=True)
+class Deploy(_Hosts):
+    """Install the pinned environment on every host; hosts that have it are left alone.
+
+    The wheelhouse is built once, here, in a checkout after `make native`. Hosts need CPython 3.10
+    and an SSH server: no compiler, no package index. Example:
+
+      optimus fleet deploy --inventory hosts.yaml
+    """
+
+    wheelhouse: Path | None = None
+    """A wheelhouse that was built before; default: build/fleet/, built when something changed."""
+
+    def run(self, say: Say) -> int:
+        """Builds what is missing, then installs."""
+        from launch.fleet import actions, wheelhouse
+
+        hosts = self._load()
+        if self.wheelhouse:
+            house = wheelhouse.read(self.wheelhouse)
+        else:
+            house = wheelhouse.build(wheelhouse.REPOSITORY / "build/fleet", say)
+        return 0 if actions.deploy(hosts, house, say) else 1
+
+
+@dataclass(frozen=True)
+class Start(_Hosts):
+    """Start a run on the fleet; again: resume it, and add hosts that are new or were down.
+
+    The host of the group `head` trains (`optimus train --launch local_mp`), the others serve
+    losses (`optimus worker`), all under supervisord, which restarts and logs them. Examples:
+
+      optimus fleet start physics-flagship --inventory hosts.yaml
+      optimus fleet start physics-small --set layout.lanes=64 --inventory hosts.yaml --run big
+    """
+
+    config: tyro.conf.Positional[str] = "physics-small"
+    """As for `optimus train`: a name, or the path of a config.json."""
+    run_name: Annotated[str | None, tyro.conf.arg(name="run")] = None
+    """Name of the run on the hosts; default: the configuration's."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Override one value: --set meta.batch=8 (repeatable)."""
+    port: int = 20100
+    """First port of the head's servers: coordinator, learner, stream, then its own workers."""
+    worker_port: int = 21000
+    """First port of the workers on each host."""
+    per_process: int = 4
+    """Workers in one process."""
+
+    def run(self, say: Say) -> int:
+        """Looks at every host, refuses or starts."""
+        import re
+
+        from launch.configs import find
+        from launch.fleet import actions
+        from optimus.config import ConfigError, override
+
+        config = override(find(self.config), self.set)
+        name = self.run_name or config.name
+        if config.fused_only:
+            raise ConfigError(f"{config.name!r} runs fused, in one process: use optimus train")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
+            raise ConfigError(f"--run {name}: want letters, digits, points and dashes")
+        if self.per_process < 1:
+            raise ConfigError(f"--per-process {self.per_process}: want at least 1")
+        well = actions.start(
+            self._load(), config, name, self.port, self.worker_port, self.per_process, say
+        )
+        return 0 if well else 1
+
+
+@dataclass(frozen=True)
+class Status(_Hosts):
+    """What every host does and how far the run is; exit code 1 when something is not as started."""
+
+    def run(self, say: Say) -> int:
+        """Changes nothing."""
+        from launch.fleet import actions
+
+        return 0 if actions.status(self._load(), say) else 1
+
+
+@dataclass(frozen=True)
+class Logs(_Hosts):
+    """The newest lines of the logs of every process on every host."""
+
+    host: str | None = None
+    """Of this host only."""
+    lines: int = 10
+    """Of each log."""
+    run_name: Annotated[str | None, tyro.conf.arg(name="run")] = None
+    """Default: the run that is there."""
+
+    def run(self, say: Say) -> int:
+        """Changes nothing."""
+        from launch.fleet import actions
+        from launch.fleet.ansible import FleetError
+
+        hosts = self._load()
+        chosen = [host for host in hosts if self.host in (None, host.name)]
+        if not chosen:
+            raise FleetError(f"--host {self.host}: not in {self.inventory}")
+        return 0 if actions.logs(chosen, self.run_name, max(1, self.lines), say) else 1
+
+
+@dataclass(frozen=True)
+class Scale(_Hosts):
+    """Change the number of loss workers while the run goes on. Example:
+
+    optimus fleet scale 24 --inventory hosts.yaml
+    """
+
+    total: tyro.conf.Positional[int] = 0
+    """Workers on all worker hosts together, spread by their cores. 0 leaves the head alone."""
+
+    def run(self, say: Say) -> int:
+        """Starts and stops processes; those with as many workers as before go on."""
+        from launch.fleet import actions
+        from launch.fleet.ansible import FleetError
+
+        if not 0 <= self.total <= 100_000:
+            raise FleetError(f"scale {self.total}: want 0 ... 100000 workers")
+        return 0 if actions.scale(self._load(), self.total, say) else 1
+
+
+@dataclass(frozen=True)
+class Collect(_Hosts):
+    """Copy the run directory and all logs here; the run goes on."""
+
+    run_name: Annotated[str | None, tyro.conf.arg(name="run")] = None
+    """Default: the run that is there."""
+    run_dir: Path | None = None
+    """Where to; default runs/<run>."""
+
+    def run(self, say: Say) -> int:
+        """Fetches one archive from each host."""
+        from launch.fleet import actions
+
+        return 0 if actions.collect(self._load(), self.run_name, self.run_dir, say) else 1
+
+
+@dataclass(frozen=True)
+class Stop(_Hosts):
+    """End every process on every host; files stay there, `start` resumes. Collects the run first.
+
+    Machines cost money until they are deleted: that is the cloud's own command (docs/fleets.md).
+    """
+
+    collect: bool = True
+    """Bring the run directory and the logs here, once all has ended."""
+    run_dir: Path | None = None
+    """Where to; default runs/<run>."""
+
+    def run(self, say: Say) -> int:
+        """Ends the head first, so that the workers hear of it."""
+        from launch.fleet import actions
+
+        hosts = self._load()
+        name, well = actions.stop(hosts, say)
+        if self.collect and name:
+            well = actions.collect(hosts, name, self.run_dir, say) and well
+        return 0 if well else 1
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """One run on many hosts. Over SSH: deploy, start, status, logs, scale, collect, stop.
+
+    Doing any of these twice is safe. Hosts that are down are named and the others go on. Exit code
+    1 when a host could not do its part. `slurm` and `kubernetes` write what those take.
+    docs/fleets.md goes from two machines to 400.
+    """
+
+    command: tyro.conf.OmitArgPrefixes[
+        Annotated[Deploy, tyro.conf.subcommand("deploy")]
+        | Annotated[Start, tyro.conf.subcommand("start")]
+        | Annotated[Status, tyro.conf.subcommand("status")]
+        | Annotated[Logs, tyro.conf.subcommand("logs")]
+        | Annotated[Scale, tyro.conf.subcommand("scale")]
+        | Annotated[Collect, tyro.conf.subcommand("collect")]
+        | Annotated[Stop, tyro.conf.subcommand("stop")]
+        | Annotated[Slurm, tyro.conf.subcommand("slurm")]
+        | Annotated[Kubernetes, tyro.conf.subcommand("kubernetes")]
+    ]
+
+    def run(self, say: Say) -> int:
+        """Runs the chosen command."""
+        return self.command.run(say)

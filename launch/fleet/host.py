@@ -1,0 +1,435 @@
+"""What Ansible runs on a host, over its standard input; the standard library only, CPython 3.10.
+
+    python3.10 - "$(echo '{"action": "look", "root": "~/optimus-fleet"}' | base64)" < host.py
+
+Prints one JSON object, with "error" (one line) when it could not. In the root folder:
+
+    env-ID/  current -> env-ID      an installed wheelhouse, whole once env-ID/.complete is there
+    cache/                          motion clips, compiled programs
+    fleet.json                      the run that this host works for: there from start to stop
+    supervisord.conf .log .sock     its processes, under supervisord
+    runs/NAME/  logs/NAME/          the run directory (head), the processes' logs
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class Problem(Exception):
+    """One line that says what is wrong here."""
+
+
+# -- looking ---------------------------------------------------------------------------------------
+
+
+def look(root: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """What is here: nothing is changed.
+
+    `ports` in the request are tried, unless the run here may hold them; `watch` adds the run's
+    progress as `optimus watch --json` tells it.
+    """
+    there = root
+    while not there.exists():
+        there = there.parent
+    run = _run_of(root)
+    alive = _supervisor_pid(root)
+    answer = {
+        "python": f"{sys.executable} ({platform.python_version()})",
+        "unfit": _unfit(), "free": shutil.disk_usage(there).free, "cores": _cores(),
+        "deployed": _deployed(root), "run": run, "alive": alive is not None,
+        "programs": _programs(root) if alive else {},
+        "taken": [p for p in request.get("ports", ()) if not _free(p)] if not alive else [],
+    }  # fmt: skip
+    if request.get("watch") and run and run["role"] == "head":
+        answer["watch"] = _watch(root, run)
+    return answer
+
+
+def _unfit() -> str:
+    """Why this Python cannot run the program, or nothing."""
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        return f"{platform.system()} on {platform.machine()}; want Linux on x86_64"
+    name = sysconfig.get_config_var("INSTSONAME") or ""
+    places = (sysconfig.get_config_var("LIBDIR") or "", os.path.join(sys.base_prefix, "lib"),
+              "/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu")  # fmt: skip
+    if ".so" not in name or not any(os.path.exists(os.path.join(p, name)) for p in places):
+        return f"{sys.executable} has no shared libpython; build it with --enable-shared"
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError as error:
+        return f"{sys.executable} has no {error.name} (Debian: python3.10-venv)"
+    return ""
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _deployed(root: Path) -> str | None:
+    link = root / "current"
+    done = link.is_symlink() and (link / ".complete").exists()
+    return os.readlink(link).removeprefix("env-") if done else None
+
+
+def _run_of(root: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError):
+        return dict(json.loads((root / "fleet.json").read_text()))
+    return None
+
+
+def _free(port: int) -> bool:
+    for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
+        except OSError as error:
+            if error.errno not in (97, 99):  # family or address not there at all
+                return False
+    return True
+
+
+def _watch(root: Path, run: dict[str, Any]) -> dict[str, Any]:
+    command = [root / "current/bin/optimus", "watch", root / "runs" / run["run"], "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    try:
+        return dict(json.loads(done.stdout))
+    except ValueError:
+        return {"problem": (done.stderr.strip().splitlines() or ["no answer"])[-1]}
+
+
+# -- supervisord -----------------------------------------------------------------------------------
+
+
+def _control(root: Path, *words: str, timeout: float = 60.0) -> str:
+    conf = root / "supervisord.conf"
+    python = _run_python(root)
+    command = [python, "-m", "supervisor.supervisorctl", "-c", str(conf), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    return done.stdout + done.stderr
+
+
+def _run_python(root: Path) -> str:
+    run = _run_of(root)
+    return str(root / f"env-{run['id']}/bin/python" if run else root / "current/bin/python")
+
+
+def _supervisor_pid(root: Path) -> int | None:
+    """Of the supervisord that answers at our socket."""
+    if not (root / "supervisord.sock").exists() or not (root / "supervisord.conf").exists():
+        return None
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(5)
+            probe.connect(str(root / "supervisord.sock"))
+    except OSError:
+        return None
+    with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
+        return int(_control(root, "pid").strip())
+    return None
+
+
+def _programs(root: Path) -> dict[str, str]:
+    """What supervisord says of each program: RUNNING pid 7, uptime 0:01:02."""
+    lines = (line.split(None, 1) for line in _control(root, "status").splitlines())
+    return {words[0]: words[1].strip() for words in lines if len(words) == 2}
+
+
+def _conf(root: Path, run: dict[str, Any]) -> str:
+    """supervisord.conf: the head's program, or one program for every few workers."""
+    env = root / f"env-{run['id']}"
+    logs = root / "logs" / run["run"]
+    text = f"""\
+[supervisord]
+logfile={logs}/supervisord.log
+logfile_maxbytes=5MB
+pidfile={root}/supervisord.pid
+directory={root}
+environment=OPTIMUS_CACHE="{root}/cache",PYTHONPATH="",VIRTUAL_ENV=""
+
+[unix_http_server]
+file={root}/supervisord.sock
+chmod=0700
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+
+[supervisorctl]
+serverurl=unix://{root}/supervisord.sock
+"""
+    common = """\
+autorestart=unexpected
+startretries=1000000
+redirect_stderr=true
+stdout_logfile_maxbytes=10MB
+stdout_logfile_backups=3
+killasgroup=true
+"""
+    if run["role"] == "head":  # 2: a mistake in its arguments, which another start would not mend
+        folder = root / "runs" / run["run"]
+        text += f"""
+[program:head]
+command={env}/bin/optimus train {folder}/request.json --run-dir {folder} --launch local_mp
+  --advertise {run["address"]} --port {run["port"]}
+exitcodes=0,2
+startsecs=5
+stopwaitsecs=40
+stdout_logfile={logs}/head.log
+{common}"""
+    for first in range(0, run["workers"], run["per_process"]):
+        count = min(run["per_process"], run["workers"] - first)
+        text += f"""
+[program:worker-{first}]
+command={env}/bin/optimus worker --coordinator {run["coordinator"]} --count {count}
+  --advertise {run["address"]} --port {run["worker_port"] + first}
+exitcodes=0
+startsecs=5
+stopwaitsecs=15
+stdout_logfile={logs}/worker-{first}.log
+{common}"""
+    head, separator, rest = text.partition("[program:")
+    return head + (separator + rest).replace("%", "%%")
+
+
+# -- changing --------------------------------------------------------------------------------------
+
+
+def install(root: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """Makes env-ID out of the wheelhouse that was brought, and `current` point to it."""
+    name = request["id"]
+    archive = root / f"wheelhouse-{name}.tar"
+    env = root / f"env-{name}"
+    unpacked = root / f"unpacked-{name}"
+    try:
+        if not (env / ".complete").exists():
+            shutil.rmtree(env, ignore_errors=True)
+            shutil.rmtree(unpacked, ignore_errors=True)
+            with tarfile.open(archive) as tar:
+                tar.extractall(unpacked)
+            _shell([sys.executable, "-I", "-m", "venv", str(env)], "making the environment")
+            # What this base holds (pip, setuptools) gives way to the pinned wheels.
+            wheels = sorted(str(path) for path in (unpacked / "wheels").glob("*.whl"))
+            install = [str(env / "bin/python"), "-I", "-m", "pip", "install", "--quiet",
+                       "--no-index", "--no-deps", "--no-compile", "--disable-pip-version-check",
+                       "--no-cache-dir", "--root-user-action=ignore"]  # fmt: skip
+            _shell([*install, *wheels], "installing the wheels")
+            probe = "import launchpad, reverb, workers.physics.simulator, launch.cli"
+            script = f"from launch import environment; environment.apply(); {probe}"
+            _shell([str(env / "bin/python"), "-c", script], "loading what was installed")
+            shutil.copytree(unpacked / "cache", root / "cache", dirs_exist_ok=True)
+            (env / ".complete").touch()
+        link = root / ".current"
+        link.unlink(missing_ok=True)
+        link.symlink_to(env.name)
+        link.replace(root / "current")
+        for old in root.glob("env-*"):
+            if old != env:
+                shutil.rmtree(old, ignore_errors=True)
+    except (OSError, tarfile.TarError) as error:
+        shutil.rmtree(env, ignore_errors=True)
+        raise Problem(f"installing: {error}") from None
+    except Problem:
+        shutil.rmtree(env, ignore_errors=True)
+        raise
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+        archive.unlink(missing_ok=True)
+    return {"deployed": name}
+
+
+def _shell(command: list[str], what: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise Problem(f"{what} failed: {lines[-1] if lines else done.returncode}")
+
+
+def start(root: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """Brings this host to what the request's `run` says: starts, scales, or leaves it as it is.
+
+    The head's answer comes once its coordinator listens, or says why it does not.
+    """
+    run, before, alive = request["run"], _run_of(root), _supervisor_pid(root) is not None
+    folder = root / "runs" / run["run"]
+    log = root / "logs" / run["run"] / "head.log"
+    said = log.stat().st_size if log.exists() else 0  # by earlier starts
+    try:
+        (root / "logs" / run["run"]).mkdir(parents=True, exist_ok=True)
+        if run["role"] == "head":
+            folder.mkdir(parents=True, exist_ok=True)
+            _replace(folder / "request.json", json.dumps(request["config"]))
+        conf = _conf(root, run)
+        if len(str(root / "supervisord.sock")) > 100:
+            raise Problem(f"{root}: too long for a socket in it; set a shorter optimus_root")
+        _replace(root / "fleet.json", json.dumps(run))
+        _replace(root / "supervisord.conf", conf)
+    except OSError as error:
+        raise Problem(f"{error.filename}: {error.strerror}") from None
+    if alive:
+        _control(root, "reread")
+        _control(root, "update")  # stops, starts and leaves alone, by program
+    else:
+        (root / "supervisord.sock").unlink(missing_ok=True)
+        command = [_run_python(root), "-m", "supervisor.supervisord", "-c",
+                   str(root / "supervisord.conf")]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        deadline = time.monotonic() + 20
+        while _supervisor_pid(root) is None:
+            if done.returncode or time.monotonic() > deadline:
+                stop(root, {})
+                lines = done.stderr.strip().splitlines() or ["it does not answer"]
+                raise Problem(f"supervisord: {lines[-1]}")
+            time.sleep(0.2)
+    if run["role"] == "head":
+        problem, finished = _wait_for_head(root, run, said)
+        if problem or finished:
+            if not before:  # leave the host as it was
+                stop(root, {})
+            if problem:
+                raise Problem(problem)
+        return {"finished": finished}
+    return {"programs": _programs(root)}
+
+
+def _wait_for_head(root: Path, run: dict[str, Any], said: int) -> tuple[str, str]:
+    """Waits until the coordinator listens: (problem, what a finished run says).
+
+    `said`: length of the head's log before this start.
+    """
+    deadline = time.monotonic() + 120
+    log = root / "logs" / run["run"] / "head.log"
+    while time.monotonic() < deadline:
+        state = _programs(root).get("head", "")
+        if state.startswith(("EXITED", "FATAL", "BACKOFF")):
+            new = log.read_bytes()[said:].decode(errors="replace") if log.exists() else ""
+            lines = new.strip().splitlines()
+            finished = [line for line in lines if line.startswith("this run is finished")]
+            if finished:
+                return "", finished[-1]
+            return f"the head does not start: {lines[-1] if lines else state}", ""
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", run["port"]), 1).close()
+            return "", ""
+        time.sleep(0.25)
+    return "the head's coordinator did not listen within 120 s", ""
+
+
+def stop(root: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """Ends every process of ours and forgets the run; its files stay."""
+    run = _run_of(root)
+    pid = _supervisor_pid(root)
+    if pid is not None:
+        _control(root, "stop", "all", timeout=120)
+        _control(root, "shutdown")
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and os.path.exists(f"/proc/{pid}"):
+            time.sleep(0.1)
+    killed = _kill_left_over(root)
+    for name in ("fleet.json", "supervisord.conf", "supervisord.sock", "supervisord.pid"):
+        (root / name).unlink(missing_ok=True)
+    return {"stopped": run["run"] if run else None, "killed": killed}
+
+
+def _kill_left_over(root: Path) -> int:
+    """Kills what still runs out of one of our environments; how many there were."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
+            if int(entry) != os.getpid() and words[0].startswith(f"{root}/env-".encode()):
+                found.append(int(entry))
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return len(found)
+
+
+# -- bringing back ---------------------------------------------------------------------------------
+
+
+def logs(root: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """The last lines of each process's log, by name."""
+    run = request.get("name") or (_run_of(root) or {}).get("run")
+    found = {}
+    if run:
+        places = [*(root / "logs" / run).glob("*.log"), *(root / "runs" / run).glob("logs/*/*.log")]
+        for path in sorted(places):
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                file.seek(max(0, path.stat().st_size - 200_000))
+                lines = file.read().decode(errors="replace").splitlines()
+                label = str(path.relative_to(root)).replace(f"/{run}", "")
+                found[label] = lines[-request["lines"] :]
+    return {"run": run, "logs": found}
+
+
+def pack(root: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """Puts the run directory and this host's logs into one archive; `file` is where."""
+    run = request.get("name") or (_run_of(root) or {}).get("run")
+    if not run or not (root / "logs" / run).is_dir():
+        return {"run": run}
+    path = root / f"collect-{run}.tar.gz"
+    try:
+        with tarfile.open(path, "w:gz", compresslevel=3) as tar:
+            if (root / "runs" / run).is_dir():
+                tar.add(root / "runs" / run, "run", filter=_no_lock)
+            tar.add(root / "logs" / run, "logs")
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise Problem(f"packing {run}: {error.strerror}") from None
+    return {"run": run, "file": str(path)}
+
+
+def _no_lock(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    return None if info.name.endswith("/.lock") else info
+
+
+def _replace(path: Path, text: str) -> None:
+    scratch = path.with_name(f".{path.name}")
+    with open(scratch, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+
+
+ACTIONS: dict[str, Callable[[Path, dict[str, Any]], dict[str, Any]]] = {
+    "look": look, "install": install, "start": start, "stop": stop, "logs": logs, "pack": pack,
+}  # fmt: skip
+
+
+def main() -> None:
+    """Does what the request in the first argument says."""
+    request = json.loads(base64.b64decode(sys.argv[1]))
+    root = Path(request["root"]).expanduser()
+    try:
+        if request["action"] not in ("look", "logs"):
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        answer = ACTIONS[request["action"]](root, request)
+    except Problem as error:
+        answer = {"error": str(error)}
+    except OSError as error:
+        answer = {"error": f"{error.filename or root}: {error.strerror}"}
+    except subprocess.TimeoutExpired as error:
+        answer = {"error": f"{error.cmd[0]} did not answer within {error.timeout:.0f} s"}
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Who the hosts are: any inventory Ansible reads, or the cloud's own list of instances as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from launch.fleet.ansible import FleetError, inventory_of
+
+ROOT = "~/optimus-fleet"
+
+
+@dataclass(frozen=True)
+class Host:
+    """One machine. `variables` are Ansible's own, and those of ours that begin with optimus_."""
+
+    name: str
+    head: bool
+    variables: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """Under which the other hosts reach it."""
+        known = self.variables
+        return str(known.get("optimus_address") or known.get("ansible_host") or self.name)
+
+    @property
+    def root(self) -> str:
+        """The folder on it that is ours."""
+        return str(self.variables.get("optimus_root", ROOT))
+
+    @property
+    def workers(self) -> int | None:
+        """Loss workers it shall run by default; None: one for each core (the head: none)."""
+        value = self.variables.get("optimus_workers")
+        return (0 if self.head else None) if value is None else int(value)
+
+
+def load(path: Path, external: bool = False) -> list[Host]:
+    """The hosts of an inventory, the head first.
+
+    Args:
+      path: an Ansible inventory (YAML, INI, ...) whose group `head` holds one host; every other
+        host is a worker. Or the output of `gcloud compute instances list --format=json`.
+      external: reach instances at their public addresses rather than at the private ones.
+
+    Raises:
+      FleetError: one line.
+    """
+    if not path.exists():
+        raise FleetError(f"--inventory {path}: no such file")
+    instances = _instances(path)
+    if instances is not None:
+        hosts = _of_instances(path, instances, external)
+    else:
+        listed = inventory_of(path)
+        variables = listed.get("_meta", {}).get("hostvars", {})
+        names = _members(listed, "all")
+        heads = set(_members(listed, "head"))
+        hosts = [Host(name, name in heads, dict(variables.get(name, {}))) for name in names]
+    return _checked(path, hosts)
+
+
+def _checked(path: Path, hosts: list[Host]) -> list[Host]:
+    heads = [host.name for host in hosts if host.head]
+    if len(heads) != 1:
+        found = ", ".join(heads) if heads else "none"
+        raise FleetError(f"--inventory {path}: want one host in the group head, got {found}")
+    for host in hosts:
+        value = host.variables.get("optimus_workers")
+        if value is not None and not re.fullmatch(r"\d{1,4}", str(value)):
+            raise FleetError(
+                f"--inventory {path}: optimus_workers of {host.name}: got {value!r}, want a number"
+            )
+    return sorted(hosts, key=lambda host: (not host.head, host.name))
+
+
+def _members(listed: dict[str, Any], group: str) -> list[str]:
+    found = listed.get(group, {})
+    names = list(found.get("hosts", []))
+    for child in found.get("children", []):
+        names += _members(listed, child)
+    return list(dict.fromkeys(names))
+
+
+# -- a cloud's instance list -----------------------------------------------------------------------
+
+
+def _instances(path: Path) -> list[dict[str, Any]] | None:
+    """The instances, or None when the file is not a JSON list."""
+    if path.suffix != ".json":
+        return None
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise FleetError(f"--inventory {path}: not JSON: {error}") from None
+    return values if isinstance(values, list) else None
+
+
+def _of_instances(path: Path, instances: list[dict[str, Any]], external: bool) -> list[Host]:
+    """Those that run. The head has the label optimus-role=head, or a name that ends in -head."""
+    hosts = []
+    for instance in instances:
+        try:
+            name = str(instance["name"])
+            if instance["status"] != "RUNNING":
+                continue
+            card = instance["networkInterfaces"][0]
+            inside = str(card["networkIP"])
+            public = [c["natIP"] for c in card.get("accessConfigs", []) if c.get("natIP")]
+        except (KeyError, IndexError, TypeError) as error:
+            raise FleetError(
+                f"--inventory {path}: not a list of instances as `gcloud compute instances list "
+                f"--format=json` prints it: {error} is missing"
+            ) from None
+        if external and not public:
+            raise FleetError(f"--inventory {path}: {name} has no public address")
+        labels = instance.get("labels", {})
+        role = labels.get("optimus-role", "head" if name.endswith("-head") else "worker")
+        address = public[0] if external else inside
+        variables: dict[str, Any] = {"ansible_host": address, "optimus_address": inside}
+        if "optimus-workers" in labels:
+            variables["optimus_workers"] = labels["optimus-workers"]
+        hosts.append(Host(name, role == "head", variables))
+    return hosts

@@ -1,0 +1,105 @@
+"""`optimus fleet slurm`: one sbatch script out of a configuration. docs/fleets-slurm.md."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+_TEMPLATE = Path(__file__).with_name("run.sbatch")
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """Write an sbatch script that runs a configuration on a Slurm cluster.
+
+    This environment and the run directory must lie on a disk that all nodes share, as they usually
+    do there. docs/fleets-slurm.md says more. Example:
+
+      optimus fleet slurm physics-flagship --nodes 9 --cpus 16 --run-dir /shared/runs/flagship
+      sbatch /shared/runs/flagship/run.sbatch
+    """
+
+    config: tyro.conf.Positional[str]
+    """As for `optimus train`: a name, or the path of a config.json."""
+    run_dir: Path | None = None
+    """Where the run lives, the script in it; default runs/<config>."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Override one value: --set meta.batch=8 (repeatable)."""
+    nodes: int = 2
+    """One for the head, the others for loss workers."""
+    cpus: int = 8
+    """Cores that are asked for on each node."""
+    workers: int | None = None
+    """Loss workers on each node but the head's; default: one for each core."""
+    time: str = "24:00:00"
+    """Time limit of one start; the job goes back into the queue until the run is finished."""
+    port: int = 20100
+    """First port on the head's node: coordinator, learner, stream, then its own workers."""
+    address: str | None = None
+    """Name under which the others reach the head's node; default: what Slurm calls it."""
+    sbatch: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A line for Slurm, such as --sbatch=--partition=spot (repeatable)."""
+
+    def run(self, say: Callable[[str], None]) -> int:
+        """Writes `request.json` and `run.sbatch` into the run directory."""
+        from launch.configs import find
+        from optimus.checkpoint import write_atomically
+        from optimus.config import ConfigError, override, to_dict
+
+        config = override(find(self.config), self.set)
+        run_dir = (self.run_dir or Path("runs") / config.name).resolve()
+        if config.fused_only:
+            raise ConfigError(f"{config.name!r} runs fused, in one process: use optimus train")
+        if not config.served and self.nodes > 1:
+            raise ConfigError(f"no worker serves the loss of {config.name!r}: --nodes 1")
+        try:
+            run_dir.mkdir(parents=True, exist_ok=True)
+            script = run_dir / "run.sbatch"
+            text = self.script(config.name, run_dir, 3 + (config.layout.workers or 0))
+            write_atomically(run_dir / "request.json", json.dumps(to_dict(config), indent=2) + "\n")
+            write_atomically(script, text)
+        except OSError as error:
+            raise ConfigError(f"cannot write into {run_dir}: {error.strerror}") from None
+        say(f"wrote {script}; next: sbatch {script}")
+        say(f"then: optimus watch {run_dir}, and scancel to stop")
+        return 0
+
+    def script(self, name: str, run_dir: Path, ports: int) -> str:
+        """The script's text; raises `ConfigError`."""
+        from optimus.config import ConfigError
+
+        def want(good: object, what: str) -> None:
+            if not good:
+                raise ConfigError(what)
+
+        want(1 <= self.nodes <= 10_000, f"--nodes {self.nodes}: want 1 ... 10000")
+        want(1 <= self.cpus <= 1024, f"--cpus {self.cpus}: want 1 ... 1024")
+        workers = self.cpus if self.workers is None else self.workers
+        want(1 <= workers <= 1024, f"--workers {workers}: want 1 ... 1024")
+        want(re.fullmatch(r"(\d+-)?\d+(:\d+){0,2}", self.time),
+             f"--time {self.time}: want Slurm's format, such as 24:00:00 or 2-00")  # fmt: skip
+        last = 65535 - ports
+        want(1024 <= self.port <= last, f"--port {self.port}: want 1024 ... {last}")
+        want(re.fullmatch(r"[\w./+@:,=-]+", str(run_dir)),
+             f"--run-dir {run_dir}: want letters, digits and ./+@:,=- in it only")  # fmt: skip
+        for line in self.sbatch:
+            want(line.startswith("--") and "\n" not in line,
+                 f"--sbatch {line}: want an option such as --partition=spot")  # fmt: skip
+        title = re.sub(r"[^\w.-]", "-", name)
+        values = {
+            "name": title, "script": run_dir / "run.sbatch",
+            "nodes": self.nodes, "cpus": self.cpus, "time": self.time, "run_dir": run_dir,
+            "extra": "\n".join(f"#SBATCH {line}" for line in self.sbatch), "workers": workers,
+            "optimus": shlex.quote(str(Path(sys.prefix) / "bin/optimus")), "port": self.port,
+            "address": shlex.quote(self.address) if self.address else '"$head"',
+        }  # fmt: skip
+        known = "|".join(values)
+        return re.sub(f"@({known})@", lambda found: str(values[found[1]]), _TEMPLATE.read_text())

@@ -1,0 +1,165 @@
+"""The wheelhouse: everything a host installs, in one file that is built once.
+
+Pinned wheels (requirements/hosts.txt), the project's own wheel with the compiled simulator, its
+TensorFlow op and the generated gradient inside, and the motion clips. A host needs CPython 3.10 and
+nothing else: no compiler, no package index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch.fleet.ansible import FleetError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+_ROOMS = ("optimus", "workers", "learner", "launch")
+_FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
+
+
+@dataclass(frozen=True)
+class Wheelhouse:
+    """`id`: 12 hex digits that change with any installed byte. `unpacked`: bytes once installed."""
+
+    path: Path
+    id: str
+    unpacked: int
+
+    @property
+    def needed(self) -> int:
+        """Bytes that a host needs while it installs: the archive twice and what comes out of it."""
+        return int(1.05 * self.unpacked) + 2 * self.path.stat().st_size + 2**28
+
+
+def build(folder: Path, say: Callable[[str], None]) -> Wheelhouse:
+    """Builds `folder`/wheelhouse-ID.tar, or finds it there.
+
+    Raises:
+      FleetError: not a checkout, another Python, nothing compiled, no package index.
+    """
+    requirements = REPOSITORY / "requirements/hosts.txt"
+    if not requirements.is_file():
+        raise FleetError(
+            f"a wheelhouse is built in a checkout: {requirements} is missing; or give one that was "
+            "built elsewhere by --wheelhouse FILE"
+        )
+    if sys.version_info[:2] != (3, 10):
+        raise FleetError("a wheelhouse is built with CPython 3.10, the distributed stack's")
+    folder.mkdir(parents=True, exist_ok=True)
+    wheels = _third_parties(folder, requirements, say)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as name:
+        scratch = Path(name)
+        ours = _project(scratch)
+        cache = _clips(scratch)
+        files = {f"wheels/{path.name}": path for path in (*wheels, ours)}
+        files |= {f"cache/{cache.name}/{path.name}": path for path in cache.iterdir()}
+        digest, unpacked = hashlib.sha256(), 0
+        for arcname, path in sorted(files.items()):
+            content, size = _contents(path)
+            digest.update(f"{arcname} {content}\n".encode())
+            unpacked += size
+        identity = digest.hexdigest()[:12]
+        target = folder / f"wheelhouse-{identity}.tar"
+        if not target.exists():
+            say(f"packing {len(files)} files into {target}")
+            card = scratch / "wheelhouse.json"
+            card.write_text(json.dumps({"id": identity, "unpacked": unpacked}))
+            whole = scratch / "whole.tar"
+            with tarfile.open(whole, "w") as tar:
+                tar.add(card, "wheelhouse.json")
+                for arcname, path in sorted(files.items()):
+                    tar.add(path, arcname)
+            whole.replace(target)
+            for old in folder.glob("wheelhouse-*.tar"):
+                if old != target:
+                    old.unlink()
+    return Wheelhouse(target, identity, unpacked)
+
+
+def read(path: Path) -> Wheelhouse:
+    """One that was built elsewhere; raises `FleetError` when the file is none."""
+    try:
+        with tarfile.open(path) as tar:
+            first = tar.next()
+            file = tar.extractfile(first) if first and first.name == "wheelhouse.json" else None
+            if file is None:
+                raise FleetError(f"--wheelhouse {path}: not a wheelhouse of ours")
+            card = json.loads(file.read())
+    except (OSError, tarfile.TarError, ValueError) as error:
+        raise FleetError(f"--wheelhouse {path}: {error}") from None
+    return Wheelhouse(path, card["id"], card["unpacked"])
+
+
+def _third_parties(folder: Path, requirements: Path, say: Callable[[str], None]) -> list[Path]:
+    """The pinned wheels, fetched once per requirements file and checked by their hashes."""
+    version = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
+    wheels = folder / f"wheels-{version}"
+    if not wheels.is_dir():
+        say("fetching the pinned wheels (about 430 MB, once)")
+        scratch = Path(tempfile.mkdtemp(dir=folder, prefix=".wheels-"))
+        try:
+            _pip("download", "--quiet", "--require-hashes", "--only-binary=:all:", "--no-deps",
+                 "--dest", str(scratch), "-r", str(requirements))  # fmt: skip
+            scratch.chmod(0o755)
+            scratch.rename(wheels)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return sorted(wheels.glob("*.whl"))
+
+
+def _project(scratch: Path) -> Path:
+    """Our own wheel. Built from a copy, so that nothing of an earlier build slips into it."""
+    source = scratch / "source"
+    library = REPOSITORY / "workers/physics/native/lib"
+    for pattern in ("libphysics.so", "physics_op.so", "generated_*.so"):
+        if not list(library.glob(pattern)):
+            raise FleetError(f"{library / pattern} is missing: run `make native` first")
+    for room in _ROOMS:
+        shutil.copytree(
+            REPOSITORY / room, source / room,
+            ignore=shutil.ignore_patterns("__pycache__", "generate", "generator"),
+        )  # fmt: skip
+    for name in _FILES:
+        shutil.copy2(REPOSITORY / name, source)
+    _pip("wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(scratch),
+         str(source))  # fmt: skip
+    return next(scratch.glob("*.whl"))
+
+
+def _clips(scratch: Path) -> Path:
+    from workers.physics.assets import AssetError, ensure_assets
+
+    try:
+        assets = ensure_assets()
+    except AssetError as error:
+        raise FleetError(f"the motion clips: {error}") from None
+    return Path(shutil.copytree(assets, scratch / assets.name))
+
+
+def _pip(*words: str) -> None:
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *words]
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no reason given"]
+        reason = next((line for line in lines if line.startswith("ERROR")), lines[-1])
+        raise FleetError(f"pip {words[0]}: {reason}")
+
+
+def _contents(path: Path) -> tuple[str, int]:
+    """(digest of what is in a file, whatever the times in it; bytes once unpacked)."""
+    if path.suffix != ".whl":
+        return hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        members = sorted((i.filename, i.CRC, i.file_size) for i in archive.infolist())
+    return hashlib.sha256(repr(members).encode()).hexdigest(), sum(m[2] for m in members)

@@ -1,0 +1,140 @@
+"""Manifests: strict schemas of thirteen versions, who may talk to whom, and a run out of the
+containers' own commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+schemas = pytest.importorskip(
+    "kubernetes_validate", reason="kubernetes-validate is not installed"
+)
+
+from launch.configs import find  # noqa: E402
+from launch.fleet import manifests  # noqa: E402
+from launch.fleet.kubernetes import Kubernetes  # noqa: E402
+from launch.train import distributed_missing  # noqa: E402
+from optimus.config import ConfigError, Layout, from_dict  # noqa: E402
+from tests.launch import fault_tools  # noqa: E402
+from tests.launch import run_tools as tools  # noqa: E402
+
+CLUSTER = manifests.Cluster("run-1", "registry.example/optimus:1", pods=100)
+
+
+def _documents() -> list[dict[str, Any]]:
+    text = yaml.safe_dump_all(manifests.render(find("physics-flagship"), CLUSTER))
+    return list(yaml.safe_load_all(text))
+
+
+@pytest.mark.parametrize("minor", range(25, 38))
+def test_strict_schemas(minor: int) -> None:
+    for document in _documents():
+        schemas.validate(document, f"1.{minor}", strict=True)
+
+
+def test_the_schemas_refuse_what_is_wrong() -> None:
+    wrong = _documents()[1]
+    wrong["spec"]["clusterIp"] = "None"
+    with pytest.raises(schemas.ValidationError):
+        schemas.validate(wrong, "1.30", strict=True)
+
+
+def test_the_parts_fit_together() -> None:
+    found = {document["kind"]: document for document in _documents()}
+    head, workers = found["StatefulSet"], found["Deployment"]
+    service, policy = found["Service"], found["NetworkPolicy"]
+    pods = {k: d["spec"]["template"] for k, d in (("head", head), ("worker", workers))}
+    for role, pod in pods.items():
+        labels = pod["metadata"]["labels"]
+        owner = head if role == "head" else workers
+        assert owner["spec"]["selector"]["matchLabels"].items() <= labels.items()
+        assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+        (peer,) = policy["spec"]["ingress"][0]["from"]
+        assert peer["podSelector"]["matchLabels"].items() <= labels.items()
+        (container,) = pod["spec"]["containers"]
+        volumes = {v["name"] for v in pod["spec"]["volumes"]} | {"data"}
+        assert {m["name"] for m in container["volumeMounts"]} <= volumes
+    assert service["spec"]["selector"].items() <= pods["head"]["metadata"]["labels"].items()
+    assert not service["spec"]["selector"].items() <= pods["worker"]["metadata"]["labels"].items()
+    assert head["spec"]["serviceName"] == service["metadata"]["name"]
+    name = f"{head['metadata']['name']}-0.{service['metadata']['name']}"
+    for pod in pods.values():
+        assert name in pod["spec"]["containers"][0]["command"][2]
+    config = from_dict(json.loads(found["ConfigMap"]["data"]["config.json"]))
+    assert config == find("physics-flagship")
+
+
+def test_files_are_written(tmp_path: Path) -> None:
+    wanted = Kubernetes("physics-small", "r/o:1", out=tmp_path / "k8s", wheelhouse=False, pods=0)
+    assert wanted.run(print) == 0
+    assert len(list(yaml.safe_load_all((tmp_path / "k8s/run.yaml").read_text()))) == 5
+    assert (tmp_path / "k8s/image/Dockerfile").read_text().startswith("# The image")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"run_name": "No"}, "--run No: want"),
+        ({"pods": -1}, "--pods -1: want"),
+        ({"per_pod": 0}, "--per-pod 0: want"),
+        ({"image": "two words"}, "--image two words"),
+        ({"config": "classical"}, "runs fused"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    values = {"config": "physics-small", "image": "i", "out": tmp_path / "k", **changes}
+    with pytest.raises(ConfigError) as caught:
+        Kubernetes(**values, wheelhouse=False).run(print)
+    assert message in str(caught.value)
+    assert not (tmp_path / "k").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(distributed_missing() is not None, reason=str(distributed_missing()))
+def test_the_containers_commands_make_a_run(tmp_path: Path) -> None:
+    """As the kubelet would start them; only names and paths of the cluster are this machine's."""
+    layout = Layout(actors=1, groups=2, lanes=3, workers=1, per_process=1, restarts=1000)
+    config = fault_tools.config(name="pods", updates=60, layout=layout)
+    small = manifests.Cluster("pods", "i", pods=1, per_pod=2, port=20800, worker_port=20900)
+    found = {d["kind"]: d for d in manifests.render(config, small)}
+    folder, data = tmp_path / "config", tmp_path / "data"
+    folder.mkdir()
+    data.mkdir()
+    (folder / "config.json").write_text(found["ConfigMap"]["data"]["config.json"])
+    environment = {**os.environ, "POD_IP": "127.0.0.1",
+                   "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}"}  # fmt: skip
+
+    def start(kind: str) -> subprocess.Popen[str]:
+        command = found[kind]["spec"]["template"]["spec"]["containers"][0]["command"]
+        for there, here in ((small.head, "localhost"), (manifests.CONFIG_DIR, str(folder)),
+                            (manifests.DATA_DIR, str(data))):  # fmt: skip
+            command = [word.replace(there, here) for word in command]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True)  # fmt: skip
+
+    worker, head = start("Deployment"), start("StatefulSet")
+    try:
+        tools.wait_until((data / "over").exists, 150.0, "the end of the run")
+        time.sleep(1.0)
+        assert head.poll() is None, "a StatefulSet would start a finished run again"
+        assert worker.wait(30) == 0
+        joined = [e["workers"] for e in tools.events(data / "run", "coordinator-0", "alive")]
+        assert max(joined) == 3
+    finally:
+        head.terminate()
+        worker.terminate()
+        worker.communicate(timeout=30)
+        text = head.communicate(timeout=30)[0]
+    assert head.returncode == 0 and "the run is over" in text
+    assert not tools.processes_of(data / "run")

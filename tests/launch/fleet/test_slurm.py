@@ -1,0 +1,145 @@
+"""The sbatch script, refused where it cannot be, and run by a real Slurm while a node dies."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from launch.fleet.slurm import Slurm
+from launch.train import distributed_missing
+from optimus.config import ConfigError, Layout, to_dict
+from tests.launch import fault_tools, network_tools
+from tests.launch import run_tools as tools
+from tests.launch.fleet import cluster
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"nodes": 0}, "--nodes 0: want 1"),
+        ({"cpus": 0}, "--cpus 0: want 1"),
+        ({"workers": 0}, "--workers 0: want 1"),
+        ({"time": "soon"}, "--time soon: want Slurm's format"),
+        ({"port": 80}, "--port 80: want 1024"),
+        ({"port": 65534}, "--port 65534: want 1024"),
+        ({"run_dir": Path("/tmp/with space")}, "--run-dir /tmp/with space"),
+        ({"sbatch": ("partition=spot",)}, "--sbatch partition=spot: want an option"),
+        ({"config": "classical"}, "runs fused"),
+        ({"config": "smoke"}, "no worker serves the loss of 'smoke'"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    values = {"config": "physics-small", "run_dir": tmp_path, **changes}
+    with pytest.raises(ConfigError) as caught:
+        Slurm(**values).run(print)  # type: ignore[arg-type]
+    assert message in str(caught.value)
+
+
+def test_the_script_is_bash_and_holds_what_was_asked(tmp_path: Path) -> None:
+    wanted = Slurm("physics-small", tmp_path, nodes=5, cpus=3, time="2-00",
+                   sbatch=("--partition=spot", "--account=a"))  # fmt: skip
+    assert wanted.run(print) == 0
+    script = tmp_path / "run.sbatch"
+    assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
+    text = script.read_text()
+    for line in ("#SBATCH --nodes=5", "#SBATCH --time=2-00", "#SBATCH --partition=spot",
+                 "#SBATCH --account=a", f"#SBATCH --output={tmp_path}/slurm-%j.log"):  # fmt: skip
+        assert line in text.splitlines()
+    for known in ("${nodes[@]", "${#nodes[@]", "${steps[@]", "B:USR1@"):
+        text = text.replace(known, "")
+    assert "@" not in text
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(500)
+@pytest.mark.skipif(distributed_missing() is not None, reason=str(distributed_missing()))
+def test_a_job_outlives_a_node_and_resumes_from_the_queue(tmp_path: Path) -> None:
+    try:
+        slurm = cluster.Slurm(tmp_path, 3)
+    except network_tools.Unavailable as error:
+        pytest.skip(str(error))
+    began = time.monotonic()
+
+    def note(line: str) -> None:
+        print(f"[{time.monotonic() - began:6.1f} s] {line}", flush=True)
+
+    run_dir = tmp_path / "run"
+    layout = Layout(actors=1, groups=2, lanes=3, workers=1, per_process=1, restarts=1000)
+    configuration = fault_tools.config(name="slurm", updates=100_000, layout=layout)
+    request = tmp_path / "config.json"
+    request.write_text(json.dumps(to_dict(configuration)))
+
+    def script(updates: int) -> Path:
+        wanted = Slurm(str(request), run_dir, (f"updates={updates}",), nodes=3, cpus=2,
+                       address="localhost", port=20700)  # fmt: skip
+        assert wanted.run(note) == 0
+        return run_dir / "run.sbatch"
+
+    def updates() -> int:
+        path = run_dir / "metrics/learner-0.jsonl"
+        return path.read_text().count('"event": "update"') if path.exists() else 0
+
+    def more(count: int) -> None:
+        goal = updates() + count
+        tools.wait_until(lambda: updates() >= goal, 90.0, f"update {goal}: {log()}")
+        note(f"update {updates()} written")
+
+    def log() -> str:
+        return "\n".join(path.read_text() for path in run_dir.glob("slurm-*.log"))
+
+    def workers() -> set[int]:
+        lines = {p.pid: p.info["cmdline"] or [] for p in psutil.process_iter(["cmdline"])}
+        there = ["worker", "--coordinator", "localhost:20700"]
+        return {pid for pid, words in lines.items() if words[2:5] == there}  # python optimus ...
+
+    try:
+        number = slurm.tell("sbatch", "--parsable", str(script(100_000)))
+        assert number.isdigit()
+        note(f"sbatch: job {number}")
+        more(5)
+        tools.wait_until(lambda: len(workers()) == 2, 60.0, "a worker process on n2 and n3")
+        note("n3 loses its power")
+        before = workers()
+        slurm.kill("n3")
+        more(10)
+        kept = workers()
+        assert len(kept) == 1 and kept < before
+        tools.wait_until(lambda: "down" in slurm.tell("sinfo", "-h", "-n", "n3", "-o", "%T"), 60.0,
+                         "n3 counts as down")  # fmt: skip
+        note("Slurm knows that n3 is down")
+        time.sleep(7)  # longer than KillWait: a job that were to end would have ended
+        more(10)
+        assert slurm.job(number)["JobState"] == "RUNNING" and workers() == kept
+        note("n3 is back; then a signal as before the time limit")
+        slurm.boot("n3")
+        script(updates() + 120)  # the next start of the job reads request.json again
+        slurm.tell("scancel", "--batch", "--signal=USR1", number)
+        tools.wait_until(lambda: "requeue" in log(), 60.0, "the job goes back into the queue")
+        assert "stopped; this resumes" in log()  # the head wrote its last checkpoint and ended well
+
+        def pending() -> bool:
+            return slurm.job(number).get("JobState") == "PENDING"
+
+        tools.wait_until(pending, 60.0, "the job waits in the queue")
+        time.sleep(5)  # the old credential is revoked to the second
+        slurm.tell("scontrol", "update", f"jobid={number}", "StartTime=now")  # not in two minutes
+        note("requeued")
+        tools.wait_until(lambda: "start 2: head on" in log(), 150.0, "its second start")
+        note("second start")
+        tools.wait_until(lambda: slurm.job(number)["JobState"] == "COMPLETED", 150.0, "completion")
+        note(f"COMPLETED at update {updates()}")
+        assert "resuming from update" in log()
+        tools.wait_until(lambda: not workers(), 20.0, "no worker left")
+        assert not tools.processes_of(run_dir)
+    finally:
+        for line in log().splitlines():
+            note(f"    {line}")
+        slurm.close()
+
