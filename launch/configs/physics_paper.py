@@ -3,8 +3,8 @@
     optimus train physics-paper --launch local_mp
 
 Architecture (D 128, 3 encoders), estimator and Adam as in the paper's supplement (Table 3); windows
-of 0.25 s and random initial weights. Not run to its end: one update takes about a minute of one
-core, and ES needs thousands (training fact sheet, section 1).
+of 0.25 s and random initial weights. Not run to its end: 732 updates took 24 minutes of one core,
+2 s each, and brought the validation meta-loss from 2.30 to -2.39 (docs/physics-flagship.md).
 """
 
 from optimus.architecture import PAPER
