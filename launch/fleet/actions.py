@@ -15,9 +15,7 @@ from launch.fleet import ansible
 from launch.fleet.ansible import Answer, FleetError
 from launch.fleet.collect import unpack
 from launch.fleet.inventory import Host
-from launch.fleet.placement import spread
 from launch.fleet.wheelhouse import Wheelhouse
-from optimus.config import TrainConfig, to_dict
 
 Say = Callable[[str], None]
 
@@ -45,12 +43,14 @@ def look(hosts: list[Host], say: Say, **wanted: Any) -> tuple[dict[str, dict[str
     return found, len(found) == len(hosts)
 
 
-def _head(hosts: list[Host]) -> Host:
+def head_of(hosts: list[Host]) -> Host:
+    """The one host of the group head."""
     return next(host for host in hosts if host.head)
 
 
-def _need_head(hosts: list[Host], found: Mapping[str, Any]) -> None:
-    if _head(hosts).name not in found:
+def need_head(hosts: list[Host], found: Mapping[str, Any]) -> None:
+    """Raises `FleetError` unless the head is among the hosts that answered."""
+    if head_of(hosts).name not in found:
         raise FleetError("nothing was changed: a fleet needs its head")
 
 
@@ -71,7 +71,7 @@ def deploy(hosts: list[Host], house: Wheelhouse, say: Say) -> bool:
             say(f"{host.name}: has {house.id} already")
         else:
             fit.append(host)
-    _need_head(hosts, found)
+    need_head(hosts, found)
     if fit:
         size = house.path.stat().st_size / 2**20
         say(f"bringing {house.id} ({size:.0f} MB) to {len(fit)} hosts and installing it there ...")
@@ -100,132 +100,6 @@ def _unfit(there: Mapping[str, Any], house: Wheelhouse) -> str:
     return ""
 
 
-def start(
-    hosts: list[Host], config: TrainConfig, name: str, port: int, worker_port: int,
-    per_process: int, say: Say,
-) -> bool:  # fmt: skip
-    """Starts the run, resumes it, or adds what is missing; hosts that work for it stay as is."""
-    own = config.layout.workers if config.served else 0
-    if not config.served and any(host.workers for host in hosts):
-        raise FleetError(f"no worker serves the loss of {config.name!r}: optimus_workers must be 0")
-    for flag, first, count in (("--port", port, 3 + own), ("--worker-port", worker_port, 1)):
-        if not 1024 <= first <= 65535 - count:
-            raise FleetError(f"{flag} {first}: want 1024 ... {65535 - count}")
-    found, well = look(hosts, say)
-    _need_head(hosts, found)
-    present, head = [host for host in hosts if host.name in found], _head(hosts)
-    _refuse(present, found, name)
-    runs = {}
-    for host in present:
-        default = found[host.name]["cores"] if host.workers is None else host.workers
-        run = {
-            "run": name, "id": found[host.name]["deployed"], "address": host.address,
-            "role": "head" if host.head else "worker", "workers": default if config.served else 0,
-            "per_process": per_process, "port": port, "worker_port": worker_port,
-            "coordinator": f"{head.address}:{port}",
-        }  # fmt: skip
-        runs[host.name] = _kept(host, run, found[host.name]["run"])
-    _refuse_ports(present, runs, 3 + own, say)
-    say(f"starting the head of {name!r} on {head.name} ({head.address}:{port}) ...")
-    request = {head.name: {"run": runs[head.name], "config": to_dict(config)}}
-    answer = ask([head], "start", request)[head.name]
-    if answer.problem:
-        raise FleetError(f"{head.name}: {answer.problem}\nno worker was started")
-    if answer.data["finished"]:
-        say(f"{head.name}: {answer.data['finished']}; `optimus fleet collect` brings it here")
-        return well
-    others = [host for host in present if not host.head]
-    working = runs[head.name]["workers"] + own
-    for other, answer in _start_workers(others, runs).items():
-        if answer.problem:
-            say(f"{other}: {answer.problem}")
-            well = False
-        else:
-            working += runs[other]["workers"]
-    say(f"{name!r} runs: {working} loss workers on {len(present)} hosts; `optimus fleet status`")
-    return well
-
-
-def _start_workers(others: list[Host], runs: Mapping[str, Any]) -> dict[str, Answer]:
-    return ask(others, "start", {host.name: {"run": runs[host.name]} for host in others})
-
-
-def _kept(host: Host, run: dict[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The run as it goes on here: with the workers it has, at the places where it is known."""
-    if before is None:
-        return run
-    for key in ("port", "worker_port", "per_process", "coordinator", "address"):
-        if before[key] != run[key]:
-            raise FleetError(
-                f"{host.name}: {run['run']!r} was started with {key} {before[key]}, now it is "
-                f"{run[key]}: stop it first, or give the same\nnothing was changed"
-            )
-    return {**run, "workers": before["workers"]}
-
-
-def _refuse(present: list[Host], found: Mapping[str, Mapping[str, Any]], name: str) -> None:
-    """Raises unless all hosts hold the head's version and work for no other run."""
-    wanted = found[_head(present).name]["deployed"]
-    lines = []
-    for host in present:
-        there = found[host.name]
-        if there["run"] and there["run"]["run"] != name:
-            lines.append(f"{host.name}: works for the run {there['run']['run']!r}: stop that first")
-        elif there["deployed"] is None:
-            lines.append(f"{host.name}: nothing is installed: `optimus fleet deploy` first")
-        elif there["deployed"] != wanted:
-            lines.append(
-                f"{host.name}: has version {there['deployed']}, the head {wanted}: `optimus fleet "
-                "deploy` brings all to the same"
-            )
-    if lines:
-        raise FleetError("\n".join([*lines, "nothing was changed"]))
-
-
-def _refuse_ports(
-    present: list[Host], runs: Mapping[str, Mapping[str, Any]], head_ports: int, say: Say
-) -> None:
-    """Raises when a port that would be used is taken by somebody else."""
-    each = {}
-    for host in present:
-        run = runs[host.name]
-        ports = list(range(run["port"], run["port"] + head_ports)) if host.head else []
-        each[host.name] = {
-            "ports": ports + list(range(run["worker_port"], run["worker_port"] + run["workers"]))
-        }
-    lines = [
-        f"{name}: port {answer.data['taken'][0]} is in use there: choose another --port or "
-        "--worker-port"
-        for name, answer in ask(present, "look", each).items()
-        if answer.data.get("taken")
-    ]
-    if lines:
-        raise FleetError("\n".join([*lines, "nothing was changed"]))
-
-
-def scale(hosts: list[Host], total: int, say: Say) -> bool:
-    """`total` loss workers over the hosts that answer, while the run goes on."""
-    found, well = look(hosts, say)
-    _need_head(hosts, found)
-    run = found[_head(hosts).name]["run"]
-    if run is None:
-        raise FleetError("no run here: `optimus fleet start` first")
-    there = [h for h in hosts if not h.head and (found.get(h.name, {}).get("run") or {}).get("run")
-             == run["run"]]  # fmt: skip
-    idle = [h.name for h in hosts if not h.head and h.name in found and h not in there]
-    for name in idle:
-        say(f"{name}: does not work for {run['run']!r}; `optimus fleet start` adds it")
-    if not there:
-        raise FleetError("no worker host works for this run; nothing was changed")
-    placed = spread(total, {host.name: found[host.name]["cores"] for host in there})
-    runs = {h.name: {"run": {**found[h.name]["run"], "workers": placed[h.name]}} for h in there}
-    for name, answer in ask(there, "start", runs).items():
-        before = found[name]["run"]["workers"]
-        say(f"{name}: {answer.problem or f'{before} -> {placed[name]} workers'}")
-        well = well and not answer.problem
-    return well and not idle
-
-
 def stop(hosts: list[Host], say: Say) -> tuple[str | None, bool]:
     """Ends every process, the head's first so that the workers hear of the end from it.
 
@@ -233,7 +107,7 @@ def stop(hosts: list[Host], say: Say) -> tuple[str | None, bool]:
       The name of the run that was there, and whether every host did.
     """
     name, well = None, True
-    for group in ([_head(hosts)], [host for host in hosts if not host.head]):
+    for group in ([head_of(hosts)], [host for host in hosts if not host.head]):
         for host, answer in ask(group, "stop", timeout=240.0).items():
             if answer.problem:
                 say(f"{host}: {answer.problem}")

@@ -83,7 +83,7 @@ class Start(_Hosts):
         import re
 
         from launch.configs import find
-        from launch.fleet import actions
+        from launch.fleet import starting
         from optimus.config import ConfigError, override
 
         config = override(find(self.config), self.set)
@@ -94,7 +94,7 @@ class Start(_Hosts):
             raise ConfigError(f"--run {name}: want letters, digits, points and dashes")
         if self.per_process < 1:
             raise ConfigError(f"--per-process {self.per_process}: want at least 1")
-        well = actions.start(
+        well = starting.start(
             self._load(), config, name, self.port, self.worker_port, self.per_process, say
         )
         return 0 if well else 1
@@ -146,12 +146,12 @@ class Scale(_Hosts):
 
     def run(self, say: Say) -> int:
         """Starts and stops processes; those with as many workers as before go on."""
-        from launch.fleet import actions
+        from launch.fleet import starting
         from launch.fleet.ansible import FleetError
 
         if not 0 <= self.total <= 100_000:
             raise FleetError(f"scale {self.total}: want 0 ... 100000 workers")
-        return 0 if actions.scale(self._load(), self.total, say) else 1
+        return 0 if starting.scale(self._load(), self.total, say) else 1
 
 
 @dataclass(frozen=True)

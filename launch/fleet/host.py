@@ -317,12 +317,15 @@ def _wait_for_head(root: Path, run: dict[str, Any], said: int) -> tuple[str, str
     log = root / "logs" / run["run"] / "head.log"
     while time.monotonic() < deadline:
         state = _programs(root).get("head", "")
+        text = log.read_bytes() if log.exists() else b""
+        if len(text) < said:  # supervisord began a new file
+            said = 0
+        lines = text[said:].decode(errors="replace").strip().splitlines()
+        # Said at once, before it is judged, which may take minutes where a stop cut that short.
+        finished = [line for line in lines if line.startswith("this run is finished")]
+        if finished:
+            return "", finished[-1]
         if state.startswith(("EXITED", "FATAL", "BACKOFF")):
-            new = log.read_bytes()[said:].decode(errors="replace") if log.exists() else ""
-            lines = new.strip().splitlines()
-            finished = [line for line in lines if line.startswith("this run is finished")]
-            if finished:
-                return "", finished[-1]
             return f"the head does not start: {lines[-1] if lines else state}", ""
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", run["port"]), 1).close()
