@@ -6,7 +6,9 @@ Architecture, estimator and Adam as the paper's supplement has them (Table 3); t
 its dimensions and the logarithmic meta-loss are our choices, since the paper names none (fact sheet
 `optimus.md`, section 7). Neither shift nor rotation.
 
-Not run: 20,000 updates of a model with 617,103 weights are a matter of days on two cores.
+Not run to its end: 20,000 updates of a model with 617,103 weights are ten hours of one core.
+`optimus-paper` is where it stood after 1,241 (`--set updates=1241`), 36 minutes: validation from
+-0.17 to -3.45, and still improving.
 """
 
 from optimus.architecture import PAPER
