@@ -219,7 +219,8 @@ class Throughput:
     meta: bool = False
     """Measure meta-training."""
     fleet: bool = False
-    """Measure the real distributed program with workers that only sleep: see docs/fleet.md."""
+    """Measure the real distributed program with workers that only sleep
+    (docs/elastic-pool.md)."""
     workers: int = 400
     """Fleet: how many workers, 100 in a process."""
     sleep: float = 4.0
