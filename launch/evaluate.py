@@ -11,7 +11,6 @@ import numpy as np
 import scipy.stats
 
 from launch import roles
-from launch.inprocess import make_pool
 from optimus import meta_loss
 from optimus.config import PhysicsTask, TrainConfig
 from optimus.wire import LossPool, LossUnavailable
@@ -93,7 +92,7 @@ def held_out(config: TrainConfig) -> TrainConfig:
 def compare(config: TrainConfig, start: np.ndarray, end: np.ndarray) -> Comparison:
     """Unrolls both sets of weights, float32 `[P]`, on the evaluation set of this configuration."""
     evaluation, chosen = config.evaluation, held_out(config)
-    pool = make_pool(chosen)
+    pool = roles.make_local_pool(chosen)
     try:
         before, after = (losses(chosen, theta, pool) for theta in (start, end))
     finally:

@@ -113,13 +113,13 @@ def own_tasks(config: TrainConfig, theta: np.ndarray, stop: threading.Event) -> 
       "best": median over tasks of the smallest f as a share of the first; "tasks", "steps".
     """
     from launch.evaluate import held_out, losses
-    from launch.inprocess import make_pool
+    from launch.roles import make_local_pool
 
     # One lane group and worker: it must not take cores from those who train.
     layout = dataclasses.replace(config.layout, actors=1, workers=min(1, config.layout.workers))
     alone = dataclasses.replace(config, layout=layout, synchronous=False)
     chosen = held_out(alone)
-    pool = make_pool(chosen)
+    pool = make_local_pool(chosen)
     try:
         values = losses(chosen, theta, pool, stop)
     finally:

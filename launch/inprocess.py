@@ -12,27 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from launch import roles
-from launch.adapters.local import LocalPool, LocalStream
+from launch.adapters.local import LocalStream
 from launch.evaluate_suites import Plan
 from launch.evaluator import Evaluator
 from learner.learner import Learner
 from optimus.config import ConfigError, TrainConfig
-from optimus.metrics import MetricsWriter, heartbeat
-from optimus.wire import LossPool
+from optimus.metrics import heartbeat
 from workers.actor import Actor
-
-
-def make_pool(config: TrainConfig, run_dir: Path | None = None) -> LossPool | None:
-    """Loss servers in this process, one thread each; None where losses are not served."""
-    if not config.served:
-        return None
-    servers = [
-        roles.make_loss_server(
-            config, MetricsWriter(run_dir, "physics_worker", k) if run_dir else None, door="direct"
-        )
-        for k in range(config.layout.workers)
-    ]
-    return LocalPool([server.evaluate for server in servers])
 
 
 def _lane_arrays(actors: list[Actor], learner: Learner) -> dict[str, np.ndarray]:
@@ -69,7 +55,7 @@ def run(
         extra_arrays=lambda: _lane_arrays(actors, learner) if actors else {},
         first_episode=int(resume.manifest["first_episode"]) if resume and exact else None,
     )
-    pool, over = make_pool(config, run_dir), threading.Event()
+    pool, over = roles.make_local_pool(config, run_dir), threading.Event()
     judge = Evaluator(config, run_dir, stop, Plan()) if config.evaluator else None
     try:
         made = [

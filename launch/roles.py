@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from launch.adapters.local import LocalPool
 from learner.learner import Learner
 from optimus import checkpoint, tasks, weights
 from optimus.config import (
@@ -97,6 +98,19 @@ def make_loss_server(
 
     assert isinstance(config.task, PhysicsTask)
     return PhysicsLossServer(config.task, door or physics_door(), metrics)
+
+
+def make_local_pool(config: TrainConfig, run_dir: Path | None = None) -> LocalPool | None:
+    """Loss servers in this process, one thread each; None where losses are not served."""
+    if not config.served:
+        return None
+    servers = [
+        make_loss_server(
+            config, MetricsWriter(run_dir, "physics_worker", k) if run_dir else None, door="direct"
+        )
+        for k in range(config.layout.workers)
+    ]
+    return LocalPool([server.evaluate for server in servers])
 
 
 def make_unroll(
