@@ -21,17 +21,17 @@ train: native  ## meta-train physics-small (arguments: ARGS="--run-dir D")
 	@launch=inprocess; [ "$$(cat .venv/environment)" = base ] || launch=local_mp; \
 	exec .venv/bin/optimus train physics-small --launch $$launch $(ARGS)
 
-test: lint native  ## lint, type check, all tests, and the core tests on CPython >= 3.12 (some: ARGS="-k pes", not paths)
+test: lint native  ## lint, type check, all tests, and the quicker core tests on CPython >= 3.12 (some: ARGS="-k pes", not paths)
 	@# the core tests two at a time, then the others, which start programs of their own; 5: ARGS chose none
 	@core=0; $(PY) -m pytest -q -n 2 tests/optimus $(ARGS) || core=$$?; [ $$core = 0 ] || [ $$core = 5 ] || exit $$core; \
 	rest=0; $(PY) -m pytest -q --ignore tests/optimus tests $(ARGS) || rest=$$?; [ $$rest = 0 ] || [ $$rest = 5 ] || exit $$rest; \
 	[ $$core = 0 ] || [ $$rest = 0 ] || { echo 'make test: ARGS="$(ARGS)" chooses no test' >&2; exit 5; }
 	@[ "$$(cat .venv/environment)" = base ] || $(MAKE) --no-print-directory newest
 
-newest:  ## the core tests on CPython >= 3.12 with the newest JAX, in an environment of its own
+newest:  ## the core tests that are not slow on CPython >= 3.12 with the newest JAX, in an environment of its own
 	@sh scripts/setup.sh newest; code=$$?; \
 	if [ $$code = 3 ]; then echo 'newest: core tests on CPython >= 3.12 SKIPPED, for the reason above'; exit 0; fi; \
-	[ $$code = 0 ] || exit $$code; .venv-newest/bin/python -m pytest -q -n 2 tests/optimus $(ARGS) || [ $$? = 5 ]
+	[ $$code = 0 ] || exit $$code; .venv-newest/bin/python -m pytest -q -n 2 -m 'not slow' tests/optimus $(ARGS) || [ $$? = 5 ]
 
 stress: native  ## 10,000 random rollouts of the simulator, 1,000 of them with gradient
 	@OPTIMUS_STRESS=1 $(PY) -m pytest -q -s -o faulthandler_timeout=0 tests/workers/physics/test_robustness.py $(ARGS)

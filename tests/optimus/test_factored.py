@@ -11,6 +11,8 @@ import pytest
 from optimus import preconditioner as pre
 from optimus.optimizer import OptimizerConfig, init_params, init_state, update
 
+pytestmark = pytest.mark.slow
+
 DENSE = OptimizerConfig(dim=8, encoders=2, heads=2, b_decay=0.9)
 
 

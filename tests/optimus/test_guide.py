@@ -30,6 +30,8 @@ from optimus.fused.trainer import Trainer
 from optimus.fused.unroll import unroll
 from optimus.tasks import distribution, groups
 
+pytestmark = pytest.mark.slow
+
 TINY = dataclasses.replace(PLUS, dim=8, heads=2, encoders=1)
 
 

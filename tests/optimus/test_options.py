@@ -16,6 +16,8 @@ from optimus.architecture import CONFIGURATIONS, PAPER, PLUS, OptimizerConfig
 from optimus.network import Network
 from optimus.optimizer import feature_names, init_params, init_state, parameter_count, update
 
+pytestmark = pytest.mark.slow
+
 SMALL = OptimizerConfig(dim=8, encoders=1, heads=2, b_decay=0.9, inducing_points=3)
 EVERYTHING = dict(curvature=True, progress=True, gradient_scale="first", step_scale="relative")
 # Two to a row, since compiling is what a row costs.

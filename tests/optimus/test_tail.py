@@ -28,6 +28,8 @@ from optimus.tasks import distribution
 from optimus.tasks.draws import domain_key
 from tests.optimus import test_fused as these
 
+pytestmark = pytest.mark.slow
+
 QUICK = AdafactorMlpConfig(hidden=4, step_mult=0.1)  # compiles sooner than Optimus
 TWO = ClassicalTask(functions=("sphere", "rosenbrock"), sizes=(4,))
 
