@@ -207,8 +207,8 @@ def test_a_run_outlives_the_learners_host(fleet: Fleet) -> None:
     hosts, config = fleet.hosts, str(fleet.config)
     if not fleet.run_dir().exists():  # this test alone
         fleet.run("start", config)
-        tools.wait_until(lambda: fleet.workers() == 5, 60.0, "all workers registered")
         fleet.progress(5)
+        tools.wait_until(lambda: fleet.workers() == 5, 60.0, "all workers registered")
     before = fleet.updates()
     fleet.note("(the learner's host loses its power)")
     hosts.all["h1"].kill()
