@@ -268,7 +268,7 @@ def writers_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         made.append(MetricsWriter(*arguments))
         return made[-1]
 
-    for place in (roles, inprocess, module):
+    for place in (roles, module):
         monkeypatch.setattr(place, "MetricsWriter", make_one)
     yield
     for writer in made:
