@@ -56,6 +56,9 @@ class OptimizerConfig:
         of the gradient, B g. The first two are the data of a quasi-Newton update.
       progress: adds the scalars of `history.PROGRESS_NAMES`, the same for all coordinates: how
         far the gradient's length has fallen, and whether the last step went too far.
+      secant: m > 0: the quasi-Newton direction of the last m pairs of a step and a change of the
+        gradient is an input (`history.SECANT_NAMES`), and a share of it between 0 and 2 that the
+        network predicts for every coordinate is added to the step. 0: no such thing.
       gradient_scale: "raw"; or "first": gradients are divided by the root mean square of the first
         one that is not 0, so that a constant factor on f changes nothing.
       normalizer_eps: added to a channel's mean square before dividing by its root. 1e-5 as in the
@@ -68,6 +71,9 @@ class OptimizerConfig:
         which is what makes the optimizer permutation equivariant; "sin": sinusoids of the index
         are added to the embedding; "rel": a trained bias on the attention logits by i - j, for
         neighbours up to 8 apart, one value for all that are further.
+      axes: A > 0: the N numbers are the courses of A axes over time (`axes.axes_and_times`), and
+        a trained vector for each axis and one for time and time left are added to the embedding.
+        Such a model is for problems of this one kind, and takes no padding.
       attention: "full" over the coordinates, in time and memory N^2; or "inducing", linear: a few
         trained points attend to the coordinates and the coordinates to those; or "none", for
         ablations: coordinates then share only the normalisation of their features and B.
@@ -91,11 +97,13 @@ class OptimizerConfig:
     place: bool = False
     curvature: bool = False
     progress: bool = False
+    secant: int = 0
     gradient_scale: str = "raw"
     normalizer_eps: float = 1e-5
     step_scale: str = "fixed"
     b_decay_learned: bool = False
     coord_pos: str = "none"
+    axes: int = 0
     attention: str = "full"
     inducing_points: int = 32
     attention_precision: str = "float32"
@@ -138,8 +146,10 @@ class OptimizerConfig:
             value = getattr(self, field)
             valid = isinstance(value, int) and not isinstance(value, bool) and value >= 1
             _require(valid, field, value, "an integer of at least 1")
-        rank_valid = isinstance(self.rank, int) and not isinstance(self.rank, bool)
-        _require(rank_valid and self.rank >= 0, "rank", self.rank, "an integer of at least 0")
+        for field in ("rank", "secant", "axes"):
+            value = getattr(self, field)
+            valid = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+            _require(valid, field, value, "an integer of at least 0")
         multiple = f"a multiple of heads = {self.heads}"
         _require(self.dim % self.heads == 0, "dim", self.dim, multiple)
         for field in ("lambda_a", "lambda_b"):

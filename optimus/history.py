@@ -14,10 +14,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optimus import secant as secant_lib
 from optimus.architecture import OptimizerConfig
 
 CURVATURE_NAMES = ("last_step", "last_gradient_change", "preconditioned_gradient")
 PROGRESS_NAMES = ("log_gradient_since_first", "log_gradient_since_last", "cosine_step_gradient")
+SECANT_NAMES = ("secant_step", "log_secant_over_length", "cosine_secant_gradient")
 
 PLACE_SCALES = (0.3, 3.0, 30.0)
 PLACE_NAMES = tuple(f"place_{scale:g}" for scale in PLACE_SCALES)
@@ -25,6 +27,7 @@ PLACE_NAMES = tuple(f"place_{scale:g}" for scale in PLACE_SCALES)
 _LENGTH_KEPT = 0.9  # of the running mean of step lengths, per step
 _LENGTH_RANGE = 1e12  # it stays within lambda_a times or divided by this
 _LOG_LIMIT, _LOG_UNIT = 20.0, 4.0
+_SECANT_LIMIT = 10.0  # of the secant step's length, in units of the typical step's
 _SMALLEST = 1e-30  # a gradient below is none
 _LARGEST_SHARE = 1e-15  # of a gradient that its reference is at least
 
@@ -37,6 +40,7 @@ class Past(NamedTuple):
     last_gradient: jax.Array  # as divided then, [N] if curvature or progress, else [0]
     reference: jax.Array  # rms of the first gradient that is not 0, [1]; 0 before; or [0]
     length: jax.Array  # of a typical step, [1] if step_scale is "relative", else [0]
+    pairs: jax.Array  # of steps and changes, [2 secant, N]
 
 
 class Reading(NamedTuple):
@@ -47,11 +51,22 @@ class Reading(NamedTuple):
     channels: jax.Array  # [2, N], the first two of CURVATURE_NAMES, or [0, N]
     scalars: jax.Array  # [3], PROGRESS_NAMES, or [0]
     length: jax.Array | float  # what stands for lambda_a
+    secant: jax.Array  # [N], the quasi-Newton step, bounded; or [0]
+    secant_scalars: jax.Array  # [2], the last two of SECANT_NAMES, or [0]
     past: Past  # for the next step
 
 
 def _looks_at_steps(config: OptimizerConfig) -> bool:
-    return config.curvature or config.progress or config.step_scale == "relative"
+    return (
+        config.curvature
+        or config.progress
+        or config.secant > 0
+        or config.step_scale == "relative"
+    )
+
+
+def _looks_at_changes(config: OptimizerConfig) -> bool:
+    return config.curvature or config.progress or config.secant > 0
 
 
 def init(config: OptimizerConfig, x: jax.Array) -> Past:
@@ -62,11 +77,12 @@ def init(config: OptimizerConfig, x: jax.Array) -> Past:
         # Copies, so that a state may be donated to jit while its caller keeps x.
         start=jnp.copy(x) if config.position == "displacement" else none,
         last_x=jnp.copy(x) if _looks_at_steps(config) else none,
-        last_gradient=jnp.zeros_like(x) if config.curvature or config.progress else none,
+        last_gradient=jnp.zeros_like(x) if _looks_at_changes(config) else none,
         reference=jnp.zeros((1,), jnp.float32) if needs_reference else none,
         length=jnp.full((1,), config.lambda_a, jnp.float32)
         if config.step_scale == "relative"
         else none,
+        pairs=secant_lib.init_pairs(config.secant, x.size),
     )
 
 
@@ -134,8 +150,15 @@ def read(
         length = jnp.where(started, jnp.clip(running, *bounds), past.length)
 
     channels = jnp.zeros((0, size), jnp.float32)
+    change = gradient
+    if _looks_at_changes(config):
+        change = jnp.where(started, gradient - past.last_gradient, 0.0)
     if config.curvature:
-        channels = jnp.stack([move, jnp.where(started, gradient - past.last_gradient, 0.0)])
+        channels = jnp.stack([move, change])
+    pairs, secant, secant_scalars = past.pairs, jnp.zeros((0,)), jnp.zeros((0,))
+    if config.secant:
+        pairs = secant_lib.remember(past.pairs, move, change)
+        secant, secant_scalars = _secant(pairs, gradient, jnp.reshape(length, ()), count)
     scalars = jnp.zeros((0,), jnp.float32)
     if config.progress:
         scalars = _progress(config, past, started, move, gradient, reference, count)
@@ -146,12 +169,15 @@ def read(
         channels=channels,
         scalars=scalars,
         length=length,
+        secant=secant,
+        secant_scalars=secant_scalars,
         past=Past(
             start=past.start,
             last_x=jnp.copy(x) if past.last_x.size else past.last_x,
             last_gradient=jnp.copy(gradient) if past.last_gradient.size else past.last_gradient,
             reference=reference,
             length=jnp.asarray(length) if past.length.size else past.length,
+            pairs=pairs,
         ),
     )
 
@@ -191,3 +217,19 @@ def _progress(
     )
     # Observations: differentiating a direction of length near 0 would only drown the rest.
     return jax.lax.stop_gradient(scalars)
+
+
+def _secant(
+    pairs: jax.Array, gradient: jax.Array, length: jax.Array, count: jax.Array | float
+) -> tuple[jax.Array, jax.Array]:
+    """The quasi-Newton step [N], no longer than `_SECANT_LIMIT` typical ones, and its scalars [2].
+
+    Held constant in derivatives: 1 / s^T y would drown what else a window has to say.
+    """
+    step = secant_lib.direction(pairs, gradient)
+    long, strength = _rms(step, count), _rms(gradient, count)
+    lengths = [jnp.where(value == 0.0, 1.0, value) for value in (long, strength)]
+    cosine = jnp.sum((step / lengths[0]) * (gradient / lengths[1])) / count
+    scalars = jnp.stack([jnp.where(long > 0.0, _log_ratio(long, length), 0.0), cosine])
+    step = step * jnp.minimum(1.0, _SECANT_LIMIT * length / lengths[0])
+    return jax.lax.stop_gradient((step, scalars))

@@ -21,12 +21,14 @@ import numpy as np
 
 from optimus.architecture import OptimizerConfig
 from optimus.attention import inducing_attention, self_attention
+from optimus.axes import axes_and_times
 from optimus.layers import layer_norm, linear, linear_gelu, sinusoids
 
 # A rank-one term starts with weight 0.1 and entries of u of about 0.3 / sqrt(N). Neither may be 0:
 # u u^T is even in u, so at u = 0 there is no first-order signal to learn from.
 _INITIAL_GATE = 0.1
 _HEAD_SCALE = 0.3
+_TIME_UNIT = 8.0  # of the times in `axes`: a quarter of a second of a motion
 
 
 class NetworkOutput(NamedTuple):
@@ -34,6 +36,7 @@ class NetworkOutput(NamedTuple):
 
     alpha: jax.Array  # [N], log-magnitude before its factor lambda_b
     direction: jax.Array  # [N]
+    secant: jax.Array | None  # [N], unconstrained share of the quasi-Newton step; None without one
     # The next three are None where `rank_one` is "none".
     raw_gates: jax.Array | None  # [L], unconstrained; see preconditioner.gate_weight
     left: jax.Array | None  # [L, N], the u of each encoder, of norm O(1) at any N
@@ -112,6 +115,10 @@ class Network(hk.Module):
         hidden = linear("embedding", features, config.dim)
         if config.coord_pos == "sin":
             hidden = hidden + sinusoids(positions.astype(jnp.float32), config.dim)
+        if config.axes:
+            if mask is not None:
+                raise ValueError(f"axes is {config.axes}, must be 0 where x may be padded")
+            hidden = hidden + self._axes(size)
         vectors: list[jax.Array] = []
         gates: list[jax.Array] = []
         for index in range(config.encoders):
@@ -125,8 +132,9 @@ class Network(hk.Module):
         step = linear("branch_out", linear_gelu("branch_in", branch, config.dim), 2)
         if mask is not None:
             step = jnp.where(mask, step, 0.0)
+        share = linear("secant_share", hidden, 1)[0] if config.secant else None
         if not vectors:
-            return NetworkOutput(step[0], step[1], raw_gates=None, left=None, right=None)
+            return NetworkOutput(step[0], step[1], share, raw_gates=None, left=None, right=None)
         count = jnp.asarray(_count(size, mask), jnp.float32)
         rank_one = jnp.stack(vectors) * jax.lax.rsqrt(count)
         if mask is not None:
@@ -134,7 +142,18 @@ class Network(hk.Module):
         return NetworkOutput(
             alpha=step[0],
             direction=step[1],
+            secant=share,
             raw_gates=jnp.stack(gates),
             left=rank_one[:, 0],
             right=rank_one[:, 1] if config.rank_one == "asym" else None,
         )
+
+    @hk.transparent
+    def _axes(self, size: int) -> jax.Array:
+        """What is added to the embedding for axis and time, [D, N]; nothing before training."""
+        config = self._config
+        axis, time = axes_and_times(size, config.axes)
+        table = hk.get_parameter("axis", (config.axes, config.dim), jnp.float32, jnp.zeros)
+        slopes = hk.get_parameter("axis_time", (2, config.dim), jnp.float32, jnp.zeros)
+        times = np.stack([time, size / config.axes - time]) / _TIME_UNIT
+        return table[axis].T + jnp.dot(slopes.T, times.astype(np.float32))

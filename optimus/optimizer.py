@@ -45,6 +45,7 @@ class OptimizerState(NamedTuple):
     last_gradient: jax.Array
     reference: jax.Array
     length: jax.Array
+    pairs: jax.Array
 
 
 @functools.cache
@@ -64,7 +65,8 @@ def feature_names(config: OptimizerConfig) -> tuple[str, ...]:
     progress = history_lib.PROGRESS_NAMES if config.progress else ()
     timed = config.time_features != "none"
     base = features_lib.FEATURE_NAMES if timed else features_lib.DATA_FEATURE_NAMES
-    return base + place + curvature + progress
+    secant = history_lib.SECANT_NAMES if config.secant else ()
+    return base + place + curvature + progress + secant
 
 
 def init_params(config: OptimizerConfig, key: jax.Array) -> Params:
@@ -165,7 +167,10 @@ def update(
     output = _network(config).apply(params["network"], features, mask)
     preconditioner = _update_preconditioner(config, params, state, output)
     plain_step = reading.length * jnp.exp(config.lambda_b * output.alpha) * output.direction
-    return _apply(config, preconditioner, plain_step), OptimizerState(
+    step = _apply(config, preconditioner, plain_step)
+    if output.secant is not None:
+        step = step + 2.0 * jax.nn.sigmoid(output.secant) * reading.secant
+    return step, OptimizerState(
         iteration=state.iteration + 1,
         momentum=accumulators.momentum,
         rms=accumulators.rms,
@@ -225,7 +230,14 @@ def _features(
         channels = jnp.concatenate([reading.channels, newton])
         features = jnp.concatenate([features, features_lib.normalize(channels, mask, eps)])
     if config.progress:
-        scalars = reading.scalars[:, None]
-        spread = jnp.broadcast_to(scalars, (scalars.shape[0], features.shape[1]))
-        features = jnp.concatenate([features, spread])
+        features = _spread(features, reading.scalars)
+    if config.secant:
+        channel = features_lib.normalize(reading.secant[None], mask, eps)
+        features = _spread(jnp.concatenate([features, channel]), reading.secant_scalars)
     return features
+
+
+def _spread(features: jax.Array, scalars: jax.Array) -> jax.Array:
+    """`features` [F, N], and below them a row for each of `scalars`, the same everywhere."""
+    rows = jnp.broadcast_to(scalars[:, None], (scalars.shape[0], features.shape[1]))
+    return jnp.concatenate([features, rows])

@@ -75,6 +75,7 @@ def get_sweep() -> Sweep:
         _part("no-curvature", curvature=False),
         _part("no-progress", progress=False),
         _part("fixed-steps", step_scale="fixed"),
+        _part("secant", secant=8),
         _terms("symmetric", rank_one="sym", b_decay=1.0, b_decay_learned=False),
         _terms("decayed", rank_one="sym", b_decay=0.9, b_decay_learned=False),
         _terms("signed", rank_one="signed"),

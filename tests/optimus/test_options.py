@@ -28,6 +28,7 @@ OPTIONS = {
     "relative, learned decay": dict(step_scale="relative", rank_one="signed", b_decay_learned=True),
     "linear": dict(attention="inducing", rank=3, rank_one="asym", **EVERYTHING),
     "nothing shared": dict(rank_one="none", attention="none", time_features="none"),
+    "secant": dict(secant=3, **EVERYTHING),
     "sin": dict(coord_pos="sin"),
     "rel": dict(coord_pos="rel"),
     "plus": {
@@ -114,13 +115,15 @@ def test_a_state_holds_only_what_its_options_need():
         "rms": 5,
         "factored": 15,
         "preconditioner": 25,
-        **dict.fromkeys(("start", "last_x", "last_gradient", "reference", "length"), 0),
+        **dict.fromkeys(("start", "last_x", "last_gradient", "reference", "length", "pairs"), 0),
     }
     plus = init_state(PLUS, jnp.ones(5))
     np.testing.assert_array_equal(plus.start, np.ones(5))
     assert plus.last_gradient.shape == (5,) and plus.reference.shape == plus.length.shape == (1,)
     one = init_state(dataclasses.replace(PAPER, position="displacement"), jnp.ones(5))
     assert one.start.shape == (5,) and one.last_x.size == 0
+    secant = init_state(dataclasses.replace(PAPER, secant=3), jnp.ones(5))
+    assert secant.pairs.shape == (6, 5) and secant.last_x.shape == secant.last_gradient.shape == (5,)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +132,8 @@ def test_a_state_holds_only_what_its_options_need():
         (dict(position="y"), "position is 'y', must be one of x, displacement, none"),
         (dict(curvature=1), "curvature is 1, must be true or false"),
         (dict(progress="yes"), "progress is 'yes', must be true or false"),
+        (dict(secant=-1), "secant is -1, must be an integer of at least 0"),
+        (dict(secant=True), "secant is True, must be an integer of at least 0"),
         (dict(gradient_scale="last"), "gradient_scale is 'last', must be one of raw, first"),
         (dict(normalizer_eps=0.0), r"normalizer_eps is 0.0, must be within \[1e-30, 1\]"),
         (dict(normalizer_eps=float("nan")), "normalizer_eps is nan"),
