@@ -146,7 +146,6 @@ class TrainConfig:
             (isinstance(self.task, ClassicalTask), "task.kind 'classical'"),
             (bool(self.phases), "phases"),
             (pathwise and not self.served, f"estimator.kind {self.estimator.kind!r}"),
-            (pathwise and self.estimator.order != 1, f"estimator.order {self.estimator.order}"),
             (self.estimator.shortest != default.shortest, "estimator.shortest"),
             (self.estimator.difference_clip > 0, "estimator.difference_clip"),
             (self.estimator.tail > 0, "estimator.tail"),

@@ -22,8 +22,8 @@ class Estimator:
     truncation: int = 5  # inner steps per window: one sample each
     horizon: int = 50  # inner steps per episode
     task_clip: float = 1.0  # pathwise: largest norm of one task's gradient; 0: none
-    # The rest is for `--launch fused`.
     order: int = 1  # pathwise: 1 holds inner gradients constant, 2 differentiates them too
+    # The rest is for `--launch fused`.
     shortest: int = 0  # > 0: episodes are log-uniform in shortest ... horizon
     difference_clip: float = 0.0  # evolution: bound of one task's L+ - L-; 0: none
     guide: float = 0.0  # bptt: weight of the log distance to the minimiser; 0: none

@@ -58,10 +58,7 @@ class Reading(NamedTuple):
 
 def _looks_at_steps(config: OptimizerConfig) -> bool:
     return (
-        config.curvature
-        or config.progress
-        or config.secant > 0
-        or config.step_scale == "relative"
+        config.curvature or config.progress or config.secant > 0 or config.step_scale == "relative"
     )
 
 

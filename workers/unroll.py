@@ -25,6 +25,7 @@ from optimus.config import AnalyticTask, TrainConfig
 from optimus.noise import ParameterLayout, layout_of
 from optimus.rules import rule_of
 from optimus.wire import LossPool, LossReply, LossRequest, LossUnavailable
+from workers import adjoint
 
 _MAP_FROM = 150  # coordinates
 
@@ -264,7 +265,9 @@ def _window_total(
 class PooledUnroll:
     """Losses from a pool of workers: one compiled optimizer step, W rounds of requests.
 
-    derivatives: each window also differentiates its meta-loss by the weights, `Window.gradients`.
+    derivatives: each window also differentiates its meta-loss by the weights, `Window.gradients`,
+    with the inner gradients held constant, or exactly (`workers.adjoint`) if the estimator's order
+    is 2.
     """
 
     def __init__(
@@ -281,10 +284,12 @@ class PooledUnroll:
         self._requests = 0  # ids: unique within this pool
         propose = functools.partial(_propose, config, layout)
         self._propose = jax.jit(_over_lanes(propose, source.dim))
-        differentiate = jax.grad(functools.partial(_window_total, propose))
-        self._differentiate = (
-            jax.jit(_over_lanes(differentiate, source.dim)) if derivatives else None
-        )
+        self._differentiate = self._pull = None
+        if derivatives and config.estimator.order == 2:
+            self._pull = jax.jit(_over_lanes(adjoint.pull_back(propose), source.dim))
+        elif derivatives:
+            differentiate = jax.grad(functools.partial(_window_total, propose))
+            self._differentiate = jax.jit(_over_lanes(differentiate, source.dim))
         self._fresh_state = jax.jit(functools.partial(_batched_state, config))
         self._replace = jax.jit(_replace)
 
@@ -342,9 +347,12 @@ class PooledUnroll:
         losses = np.full((lanes, signs, steps), meta_loss.CAP, np.float32)
         mask = np.zeros((lanes, steps), bool)
         start = (x.copy(), gradient.copy(), state)
+        path: list[adjoint.Step] = []  # kept for exact derivatives only
         gradients = np.zeros((lanes, signs, steps, dim), np.float32)
         factors = np.zeros((lanes, signs, steps), np.float32)
         for step in range(steps):
+            if self._pull is not None:
+                path.append(adjoint.Step(x.copy(), gradient.copy(), state))
             moved, state = self._propose(weights, x, gradient, state)
             moved = np.asarray(moved)
             live = [(int(lane), sign) for lane in np.flatnonzero(alive) for sign in range(signs)]
@@ -376,11 +384,19 @@ class PooledUnroll:
                 ) / steps
                 alive[lane] &= bool(np.isfinite(gradient[lane, sign]).all())  # float32 overflow
         arrays = LaneArrays(x, gradient, initial, state, {"episode": episode})
-        derivative = None
+        each = derivative = None
+        known = alive.copy()
         if self._differentiate is not None:
             each = self._differentiate(weights, *start, gradients, factors)
+        elif self._pull is not None:
+            each = yield from adjoint.backwards(
+                self._pull, lambda lane, at: self._submit(drawn[lane][0], at), weights, path,
+                gradient, factors, known, evaluations, seconds,
+            )  # fmt: skip
+        if each is not None:
             mean = np.asarray(each).mean(axis=1)
-            derivative = np.where(alive[:, None] & np.isfinite(mean), mean, 0.0).astype(np.float32)
+            usable = known & np.isfinite(mean).all(axis=1)
+            derivative = np.where(usable[:, None], mean, 0.0).astype(np.float32)
         return Window(
             arrays, losses, mask, ~alive, evaluations, seconds, given_up, derivative
         )  # fmt: skip

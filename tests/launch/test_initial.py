@@ -55,12 +55,19 @@ def test_a_fused_run_says_that_it_cannot(tmp_path):
     assert "initial: got 'optimus-classical'" in fused.check(config, "fused", tmp_path)
 
 
-@pytest.mark.parametrize("optimizer", [fakes.SMALL, AdafactorMlpConfig(step_mult=0.1)])
-@pytest.mark.parametrize("kind", ["bptt", "nres_pathwise"])
-def test_a_pathwise_run_on_workers_resumes_bit_for_bit(tmp_path, optimizer, kind):
-    config = dataclasses.replace(
-        BOWLS, optimizer=optimizer, estimator=dataclasses.replace(BOWLS.estimator, kind=kind)
-    )
+@pytest.mark.parametrize(
+    ("optimizer", "kind", "order"),
+    [
+        (fakes.SMALL, "bptt", 1),
+        (fakes.SMALL, "bptt", 2),
+        (fakes.SMALL, "nres_pathwise", 1),
+        (AdafactorMlpConfig(step_mult=0.1), "bptt", 1),
+        (AdafactorMlpConfig(step_mult=0.1), "nres_pathwise", 2),
+    ],
+)
+def test_a_pathwise_run_on_workers_resumes_bit_for_bit(tmp_path, optimizer, kind, order):
+    estimator = dataclasses.replace(BOWLS.estimator, kind=kind, order=order)
+    config = dataclasses.replace(BOWLS, optimizer=optimizer, estimator=estimator)
     rundir.prepare(tmp_path / "whole", config)
     assert inprocess.run(config, tmp_path / "whole", threading.Event(), print)
     half = dataclasses.replace(config, updates=2)
@@ -81,7 +88,8 @@ def test_a_pathwise_run_on_workers_resumes_bit_for_bit(tmp_path, optimizer, kind
     [
         *("physics-flagship", "physics-flagship-late", "physics-flagship-scratch"),
         *("physics-flagship-gpu", "physics-paper", "adafactor-mlp-physics"),
-        "adafactor-mlp-physics-late",
+        *("adafactor-mlp-physics-late", "physics-flagship-exact-first"),
+        *("physics-flagship-exact-second", "adafactor-mlp-physics-exact-second"),
     ],
 )
 def test_motion_configurations_are_for_the_distributed_program(name):
@@ -97,6 +105,8 @@ def test_the_rivals_terms_are_equal():
     for ours, theirs in (
         ("physics-flagship", "adafactor-mlp-physics"),
         ("physics-flagship-late", "adafactor-mlp-physics-late"),
+        ("physics-flagship-exact-first", "adafactor-mlp-physics-exact-first"),
+        ("physics-flagship-exact-second", "adafactor-mlp-physics-exact-second"),
     ):
         one, other = configs.find(ours), configs.find(theirs)
         for field in ("task", "estimator", "meta", "layout", "evaluation", "meta_loss", "seed"):

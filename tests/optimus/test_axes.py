@@ -1,4 +1,4 @@
-"""Coordinates that are the courses of axes over time: who is who, and what the network makes of it."""
+"""Coordinates that are the courses of axes over time: who is who, and what comes of it."""
 
 import dataclasses
 

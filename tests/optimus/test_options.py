@@ -123,7 +123,8 @@ def test_a_state_holds_only_what_its_options_need():
     one = init_state(dataclasses.replace(PAPER, position="displacement"), jnp.ones(5))
     assert one.start.shape == (5,) and one.last_x.size == 0
     secant = init_state(dataclasses.replace(PAPER, secant=3), jnp.ones(5))
-    assert secant.pairs.shape == (6, 5) and secant.last_x.shape == secant.last_gradient.shape == (5,)
+    assert secant.pairs.shape == (6, 5)
+    assert secant.last_x.shape == secant.last_gradient.shape == (5,)
 
 
 @pytest.mark.parametrize(

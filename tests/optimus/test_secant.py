@@ -1,4 +1,4 @@
-"""The quasi-Newton direction: against the two-loop recursion in float64, and what a step makes of it."""
+"""The quasi-Newton direction: against the textbook recursion, and what a step makes of it."""
 
 import dataclasses
 import functools

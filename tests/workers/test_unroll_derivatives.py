@@ -21,12 +21,12 @@ from workers import unroll as unrolls
 from workers.actor import Actor, drive
 
 STEPS = 3
+SECANT = dataclasses.replace(fakes.SMALL, secant=2, step_scale="relative")
 
 
-def config_of(rule: Any, kind: str = "bptt") -> TrainConfig:
-    return fakes.served(
-        optimizer=rule, estimator=Estimator(kind=kind, truncation=STEPS, horizon=2 * STEPS)
-    )
+def config_of(rule: Any, kind: str = "bptt", order: int = 1) -> TrainConfig:
+    estimator = Estimator(kind=kind, truncation=STEPS, horizon=2 * STEPS, order=order)
+    return fakes.served(optimizer=rule, estimator=estimator)
 
 
 def theta_of(config: TrainConfig) -> np.ndarray:
@@ -39,7 +39,7 @@ def window(unroll: Any, weights: Any, arrays: Any, fresh: list[int | None]) -> u
 
 
 def expected(config: TrainConfig, theta: jax.Array, shift: float, windows: int) -> np.ndarray:
-    """Derivative of the last window's mean log gap, inner gradients held constant, by JAX."""
+    """Derivative of the last window's mean log gap, inner gradients as of its order, by JAX."""
     layout, rule = unrolls.parameter_layout(config), rule_of(config.optimizer)
 
     def total(theta: jax.Array) -> jax.Array:
@@ -50,7 +50,9 @@ def expected(config: TrainConfig, theta: jax.Array, shift: float, windows: int) 
             if step % STEPS == 0:  # truncation
                 x, state = jax.lax.stop_gradient((x, state))
                 scores = []
-            gradient = jax.lax.stop_gradient(2 * (x - shift))
+            gradient = 2 * (x - shift)
+            if config.estimator.order == 1 or step % STEPS == 0:
+                gradient = jax.lax.stop_gradient(gradient)
             params = layout.unflatten(theta)
             move, state = rule.update(config.optimizer, params, state, x, gradient)
             x = x + move
@@ -60,14 +62,22 @@ def expected(config: TrainConfig, theta: jax.Array, shift: float, windows: int) 
     return np.asarray(jax.grad(total)(theta))
 
 
-@pytest.mark.parametrize("rule", [fakes.SMALL, AdafactorMlpConfig(step_mult=0.1)])
-def test_it_is_the_first_order_derivative_of_the_window(rule: Any) -> None:
-    config = config_of(rule)
+@pytest.mark.parametrize(
+    ("rule", "order"),
+    [(fakes.SMALL, 1), (AdafactorMlpConfig(step_mult=0.1), 1), (fakes.SMALL, 2), (SECANT, 2)],
+)
+def test_it_is_the_derivative_of_the_window(rule: Any, order: int) -> None:
+    config = config_of(rule, order=order)
     unroll = unrolls.PooledUnroll(config, fakes.Source(), fakes.Pool(), 1, derivatives=True)
     theta = jnp.asarray(theta_of(config))
     weights = jnp.broadcast_to(theta, (2, 1, theta.size))
     first = window(unroll, weights, None, [3, 5])
     second = window(unroll, weights, first.arrays, [None, None])
+    # The start of an episode, and for exact derivatives each step but the first once more.
+    extra = (STEPS - 1) * (order - 1)
+    assert [list(each.evaluations) for each in (first, second)] == [
+        [STEPS + 1 + extra] * 2, [STEPS + extra] * 2
+    ]  # fmt: skip
     for found, windows in ((first, 1), (second, 2)):
         assert found.gradients is not None and found.gradients.dtype == np.float32
         for lane, shift in enumerate((4.0, 1.0)):
@@ -101,6 +111,19 @@ def test_a_failed_lane_says_nothing_and_leaves_the_others_alone() -> None:
     assert not found.gradients[0].any()
     want = expected(config, theta, 1.0, 1)
     np.testing.assert_allclose(found.gradients[1], want, rtol=0, atol=2e-4 * np.abs(want).max())
+
+
+def test_a_loss_that_fails_on_the_way_back_takes_its_own_lane_only() -> None:
+    def fail(request: LossRequest) -> str | None:
+        return "nonfinite" if request.request_id == 10 else None  # lane 1, first on the way back
+
+    config = config_of(fakes.SMALL, order=2)
+    theta = jnp.asarray(theta_of(config))
+    weights = jnp.broadcast_to(theta, (2, 1, theta.size))
+    unroll = unrolls.PooledUnroll(config, fakes.Source(), fakes.Pool(fail), 1, derivatives=True)
+    found = window(unroll, weights, None, [3, 5])
+    assert not found.failed.any() and found.mask.all() and found.gradients is not None
+    assert found.gradients[0].any() and not found.gradients[1].any()
 
 
 @pytest.mark.parametrize(("kind", "signs"), [("bptt", 1), ("nres_pathwise", 2)])
@@ -150,7 +173,6 @@ def test_lanes_of_another_rule_come_back_from_a_checkpoint() -> None:
 def test_only_what_runs_everywhere_is_for_every_launch() -> None:
     config = config_of(fakes.SMALL)
     assert config.fused_only is None
-    second = dataclasses.replace(config.estimator, order=2)
-    assert dataclasses.replace(config, estimator=second).fused_only == "estimator.order 2"
+    assert config_of(fakes.SMALL, order=2).fused_only is None
     analytic = fakes.analytic(estimator=config.estimator)
     assert analytic.fused_only == "estimator.kind 'bptt'"
