@@ -22,9 +22,9 @@ train: native  ## meta-train physics-small (arguments: ARGS="--run-dir D")
 	exec .venv/bin/optimus train physics-small --launch $$launch $(ARGS)
 
 test: lint native  ## lint, type check, all tests, and the quicker core tests on CPython >= 3.12 (some: ARGS="-k pes", not paths)
-	@# two at a time; the others, which start programs of their own and mostly wait, by file. 5: ARGS chose none
+	@# the core tests two at a time, then the others, which start programs of their own; 5: ARGS chose none
 	@core=0; $(PY) -m pytest -q -n 2 tests/optimus $(ARGS) || core=$$?; [ $$core = 0 ] || [ $$core = 5 ] || exit $$core; \
-	rest=0; $(PY) -m pytest -q -n 2 --dist loadfile --ignore tests/optimus tests $(ARGS) || rest=$$?; [ $$rest = 0 ] || [ $$rest = 5 ] || exit $$rest; \
+	rest=0; $(PY) -m pytest -q --ignore tests/optimus tests $(ARGS) || rest=$$?; [ $$rest = 0 ] || [ $$rest = 5 ] || exit $$rest; \
 	[ $$core = 0 ] || [ $$rest = 0 ] || { echo 'make test: ARGS="$(ARGS)" chooses no test' >&2; exit 5; }
 	@[ "$$(cat .venv/environment)" = base ] || $(MAKE) --no-print-directory newest
 

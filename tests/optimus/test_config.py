@@ -296,6 +296,7 @@ OTHERS = {  # where twice the value, or true for false, would not do
     "optimizer.b_decay": 0.25,
     "estimator.kind": "nres",
     "estimator.noise": "rademacher",
+    "estimator.order": {1: 2, 2: 1},
     "estimator.shortest": 20,
     "meta.clip": "value",
     "meta_loss.kind": "ratio",
