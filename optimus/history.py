@@ -40,7 +40,7 @@ class Past(NamedTuple):
     last_gradient: jax.Array  # as divided then, [N] if curvature or progress, else [0]
     reference: jax.Array  # rms of the first gradient that is not 0, [1]; 0 before; or [0]
     length: jax.Array  # of a typical step, [1] if step_scale is "relative", else [0]
-    pairs: jax.Array  # of steps and changes, [2 secant, N]
+    pairs: jax.Array  # of steps and changes, [2 secant, N] if secant > 0, else [0]
 
 
 class Reading(NamedTuple):
@@ -79,7 +79,8 @@ def init(config: OptimizerConfig, x: jax.Array) -> Past:
         length=jnp.full((1,), config.lambda_a, jnp.float32)
         if config.step_scale == "relative"
         else none,
-        pairs=secant_lib.init_pairs(config.secant, x.size),
+        # [0] like the others where it is off: what is empty is not in a checkpoint.
+        pairs=secant_lib.init_pairs(config.secant, x.size) if config.secant else none,
     )
 
 

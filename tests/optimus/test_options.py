@@ -117,6 +117,7 @@ def test_a_state_holds_only_what_its_options_need():
         "preconditioner": 25,
         **dict.fromkeys(("start", "last_x", "last_gradient", "reference", "length", "pairs"), 0),
     }
+    assert paper.pairs.shape == (0,)  # as a checkpoint, which leaves out what is empty, gives back
     plus = init_state(PLUS, jnp.ones(5))
     np.testing.assert_array_equal(plus.start, np.ones(5))
     assert plus.last_gradient.shape == (5,) and plus.reference.shape == plus.length.shape == (1,)
