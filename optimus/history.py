@@ -68,19 +68,23 @@ def _looks_at_changes(config: OptimizerConfig) -> bool:
 
 def init(config: OptimizerConfig, x: jax.Array) -> Past:
     """Before the first step, at x [N]."""
-    x, none = jnp.asarray(x, jnp.float32), jnp.zeros((0,), jnp.float32)
+    x = jnp.asarray(x, jnp.float32)
     needs_reference = config.progress or config.gradient_scale == "first"
+
+    def none() -> jax.Array:
+        """[0], for what is off; not in a checkpoint. Each its own: jit donates no buffer twice."""
+        return jnp.zeros((0,), jnp.float32)
+
     return Past(
         # Copies, so that a state may be donated to jit while its caller keeps x.
-        start=jnp.copy(x) if config.position == "displacement" else none,
-        last_x=jnp.copy(x) if _looks_at_steps(config) else none,
-        last_gradient=jnp.zeros_like(x) if _looks_at_changes(config) else none,
-        reference=jnp.zeros((1,), jnp.float32) if needs_reference else none,
+        start=jnp.copy(x) if config.position == "displacement" else none(),
+        last_x=jnp.copy(x) if _looks_at_steps(config) else none(),
+        last_gradient=jnp.zeros_like(x) if _looks_at_changes(config) else none(),
+        reference=jnp.zeros((1,), jnp.float32) if needs_reference else none(),
         length=jnp.full((1,), config.lambda_a, jnp.float32)
         if config.step_scale == "relative"
-        else none,
-        # [0] like the others where it is off: what is empty is not in a checkpoint.
-        pairs=secant_lib.init_pairs(config.secant, x.size) if config.secant else none,
+        else none(),
+        pairs=secant_lib.init_pairs(config.secant, x.size) if config.secant else none(),
     )
 
 
