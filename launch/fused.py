@@ -18,8 +18,9 @@ import jax
 import numpy as np
 
 from optimus import checkpoint, rundir
-from optimus.config import TrainConfig, config_hash
+from optimus.config import ConfigError, TrainConfig, config_hash
 from optimus.fused.trainer import Trainer
+from optimus.initial import initial_params
 from optimus.metrics import MetricsWriter, finite, read
 
 _RECORD_EVERY = 1.0  # s
@@ -174,8 +175,10 @@ def check(config: TrainConfig, launch: str, run_dir: Path) -> str | None:
     needs = config.fused_only
     if launch != "fused":
         return f"{needs} needs --launch fused" if needs else None
-    if config.initial:
-        return f"initial: got {config.initial!r}, want \"\": a fused run starts from its seed"
+    try:
+        initial_params(config)
+    except ConfigError as error:
+        return str(error)
     found, _ = checkpoint.load_latest(run_dir / "checkpoints")
     if found is not None and found.manifest.get("launch") != "fused":
         return f"{run_dir / rundir.CONFIG} was run by another --launch; resume it with that"

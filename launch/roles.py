@@ -9,12 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from launch.adapters.local import LocalPool
 from learner.learner import Learner
-from optimus import checkpoint, tasks, weights
+from optimus import checkpoint, tasks
 from optimus.config import (
     PATHWISE,
     AnalyticTask,
@@ -23,9 +22,9 @@ from optimus.config import (
     ServedTask,
     TrainConfig,
 )
+from optimus.initial import initial_params
 from optimus.metrics import MetricsWriter
 from optimus.metrics_histogram import Histogram
-from optimus.rules import rule_of
 from optimus.wire import (
     MAX_SAMPLE_BYTES,
     LossPool,
@@ -39,22 +38,8 @@ from workers.unroll import AnalyticUnroll, PooledUnroll, Unroll, parameter_layou
 
 
 def initial_theta(config: TrainConfig) -> np.ndarray:
-    """Initial weights, float32 `[P]`: those that `initial` names, else a function of the seed.
-
-    Raises:
-      ConfigError: `initial` names none, or such as are of another architecture.
-    """
-    chosen = config.optimizer
-    if config.initial:
-        try:
-            model = weights.load(config.initial)
-        except weights.WeightsError as error:
-            raise ConfigError(f"initial: {error}") from None
-        if model.config != chosen:
-            raise ConfigError(f"initial: {config.initial} is of another architecture")
-        return parameter_layout(config).flatten(model.params)
-    params = rule_of(chosen).init_params(chosen, jax.random.PRNGKey(config.seed))
-    return parameter_layout(config).flatten(params)
+    """Weights to start from, float32 `[P]`; raises `ConfigError` as `initial_params` does."""
+    return parameter_layout(config).flatten(initial_params(config))
 
 
 def sample_limit(config: TrainConfig) -> int:

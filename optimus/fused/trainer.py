@@ -22,8 +22,8 @@ from optimus.config import (
 from optimus.fused import program as programs
 from optimus.fused.unroll import Rule
 from optimus.fused.validation import validate
+from optimus.initial import initial_params
 from optimus.noise import layout_of
-from optimus.rules import rule_of
 from optimus.tasks import distribution
 from optimus.tasks.draws import domain_key
 
@@ -44,9 +44,7 @@ class Trainer:
             kind = config.task.kind
             raise ConfigError(f"task.kind: {kind!r} is no loss in JAX; use another --launch")
         self.config, self._whole_task = config, config.task
-        params = rule_of(config.optimizer).init_params(
-            config.optimizer, jax.random.PRNGKey(config.seed)
-        )
+        params = initial_params(config)
         self.rule = Rule(config.optimizer, layout_of(params))
         self._devices = jax.device_count() if devices is None else devices
         self.step, self.inner_steps, self._phase = 0, 0, 0

@@ -50,9 +50,15 @@ def test_weights_that_do_not_fit_are_refused(initial, message):
         roles.initial_theta(dataclasses.replace(BOWLS, initial=initial))
 
 
-def test_a_fused_run_says_that_it_cannot(tmp_path):
+def test_a_fused_run_says_that_its_weights_do_not_fit(tmp_path):
     config = dataclasses.replace(configs.find("classical"), initial="optimus-classical")
-    assert "initial: got 'optimus-classical'" in fused.check(config, "fused", tmp_path)
+    assert fused.check(config, "fused", tmp_path) is None
+    for name, why in [
+        ("nobody", "no weights named 'nobody'"),
+        ("optimus-paper", "another architec"),
+    ]:
+        problem = fused.check(dataclasses.replace(config, initial=name), "fused", tmp_path)
+        assert problem.startswith("initial: ") and why in problem
 
 
 @pytest.mark.parametrize(
