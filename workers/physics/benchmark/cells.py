@@ -61,12 +61,9 @@ def name(settings: Settings, case: Case, method: str, models: Models) -> str:
         "start": [settings.start, settings.seed],
         "libraries": {lib: importlib.metadata.version(lib) for lib in LIBRARIES},
     }
-    if method == "optimus_start":
-        decides["weights"] = _weights(models.start)
-    elif method.startswith("optimus"):
-        decides["weights"] = _weights(models.optimus)
-    elif method == "adafactor_mlp":
-        decides["weights"] = _weights(models.adafactor_mlp)
+    chosen = models.used_by(method)
+    if chosen is not None:
+        decides["weights"] = _weights(chosen)
     elif method == "adam":
         decides["rate"] = models.adam_rate
     elif method == "policy":

@@ -36,6 +36,14 @@ class Models:
     start: str = "optimus-classical"
     adam_rate: float = 0.03
 
+    def used_by(self, method: str) -> str | None:
+        """The weights that a row of the tables runs on; None if it has none."""
+        if method == "optimus_start":
+            return self.start
+        if method in ("optimus", "optimus_safeguarded"):
+            return self.optimus
+        return self.adafactor_mlp if method == "adafactor_mlp" else None
+
 
 Method = Callable[[Reconstruction, np.ndarray, int, Models], Run]
 
