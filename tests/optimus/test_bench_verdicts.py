@@ -81,6 +81,7 @@ def test_fair_presets_compare_with_rivals_at_equal_evaluations():
     row = only(found, rival="adam", dims="10-250")
     assert [row[key] for key in ("cells", "better", "level")] == [3, 1, 1]
     assert row["log10_ratio"] == 0.0  # the middle of -3, 0, 1
+    assert row["better_by_median"] == 1
     assert (row["solved_1e-1"], row["solved_ratio_1e-1"]) == (1.0, 1.0)
     assert (row["solved_1e-3"], row["solved_ratio_1e-3"]) == (1.0, None)
     row = only(found, rival="l_bfgs_b", dims="all")
