@@ -31,7 +31,7 @@ test: lint native  ## lint, type check, all tests, and the quicker core tests on
 newest:  ## the core tests that are not slow on CPython >= 3.12 with the newest JAX, in an environment of its own
 	@sh scripts/setup.sh newest; code=$$?; \
 	if [ $$code = 3 ]; then echo 'newest: core tests on CPython >= 3.12 SKIPPED, for the reason above'; exit 0; fi; \
-	[ $$code = 0 ] || exit $$code; .venv-newest/bin/python -m pytest -q -n 2 -m 'not slow' tests/optimus $(ARGS) || [ $$? = 5 ]
+	[ $$code = 0 ] || exit $$code; XLA_FLAGS= .venv-newest/bin/python -m pytest -q -n 2 -m 'not slow' tests/optimus $(ARGS) || [ $$? = 5 ]
 
 stress: native  ## 10,000 random rollouts of the simulator, 1,000 of them with gradient
 	@OPTIMUS_STRESS=1 $(PY) -m pytest -q -s -o faulthandler_timeout=0 tests/workers/physics/test_robustness.py $(ARGS)

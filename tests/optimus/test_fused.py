@@ -335,7 +335,8 @@ print("agreed")
 
 
 def test_two_devices_agree_with_one():
-    environment = dict(os.environ, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
+    environment = dict(os.environ, XLA_FLAGS=flags)
     done = subprocess.run(
         [sys.executable, "-c", DEVICES],
         env={**environment, "JAX_PLATFORMS": "cpu"},

@@ -1,0 +1,16 @@
+"""What all tests share: programs compiled in a hurry.
+
+The tests compile far more than they compute: without LLVM's optimizations XLA takes a third of the
+time, and what a test says of a program does not depend on them. `make newest` sets XLA_FLAGS empty
+and so tests what users run, fully optimized. Before anything imports JAX.
+"""
+
+import os
+
+from launch import environment
+
+_QUICK = "--xla_backend_optimization_level=0"
+
+os.environ.setdefault("XLA_FLAGS", _QUICK)
+if os.environ["XLA_FLAGS"]:  # programs that tests start have flags of their own
+    os.environ.setdefault("OPTIMUS_XLA_FLAGS", f"{environment.XLA_FLAGS} {_QUICK}")
