@@ -1,6 +1,6 @@
-"""`optimus-classical`: the benchmark's functions and generated families, 57 minutes of one core.
+"""`optimus-classical-first`: the benchmark's functions and generated families, an hour of a core.
 
-    optimus train classical --launch fused
+    optimus train classical --launch fused        # and then classical-secant
 
 Arm B: trained on the functions that it is judged by, at other starts, shifts and dimensions. D 32,
 2 encoders, the `plus` form and `place`; n up to 250; 25 % of the optima moved, 10 % of the tasks

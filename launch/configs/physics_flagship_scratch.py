@@ -1,4 +1,4 @@
-"""`physics-flagship` from random weights: what starting from `optimus-classical` is worth.
+"""`physics-flagship` from random weights: what starting from `optimus-classical-first` is worth.
 
     optimus train physics-flagship-scratch --launch local_mp
 """

@@ -30,7 +30,7 @@ BOWLS = TrainConfig(
 
 def test_a_run_starts_from_the_weights_that_it_names():
     config = configs.find("physics-flagship")
-    shipped = optimus.load("optimus-classical")
+    shipped = optimus.load("optimus-classical-first")
     expected = layout_of(shipped.params).flatten(shipped.params)
     np.testing.assert_array_equal(roles.initial_theta(config), expected)
     scratch = roles.initial_theta(configs.find("physics-flagship-scratch"))
@@ -51,7 +51,7 @@ def test_weights_that_do_not_fit_are_refused(initial, message):
 
 
 def test_a_fused_run_says_that_its_weights_do_not_fit(tmp_path):
-    config = dataclasses.replace(configs.find("classical"), initial="optimus-classical")
+    config = dataclasses.replace(configs.find("classical"), initial="optimus-classical-first")
     assert fused.check(config, "fused", tmp_path) is None
     for name, why in [
         ("nobody", "no weights named 'nobody'"),

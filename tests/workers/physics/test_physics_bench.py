@@ -188,7 +188,7 @@ def test_every_read_of_the_test_clips_is_logged_with_the_weights(tmp_path):
         assert bench(tmp_path, split="test", **chosen)[0] == 0
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         assert [line["method"] for line in lines] == ["optimus", "optimus_start"]
-    for line, name in zip(lines, ("optimus-physics", "optimus-classical")):
+    for line, name in zip(lines, ("optimus-physics", "optimus-classical-first")):
         [used] = line["weights"]
         assert used["fingerprint"] == optimus.load(name).fingerprint
         assert line["set"] == "physics test, 0.25 s"

@@ -33,7 +33,7 @@ class Models:
 
     optimus: str
     adafactor_mlp: str
-    start: str = "optimus-classical"
+    start: str = "optimus-classical-first"
     adam_rate: float = 0.03
 
     def used_by(self, method: str) -> str | None:
