@@ -3,8 +3,8 @@
     optimus train adafactor-mlp-classical --launch fused
     optimus train adafactor-mlp-classical-late --launch fused
 
-The same tasks, 40 % of the optima moved, and phases; from the weights of the
-first part, which are those that ship: this one was begun and not run to its end.
+The same tasks, 40 % of the optima moved, and phases; from the weights of the first part, which
+ship as `adafactor-mlp-classical-first`. Its best checkpoint is its last.
 """
 
 import dataclasses
@@ -18,6 +18,6 @@ def get_config() -> TrainConfig:
     return dataclasses.replace(
         classical_secant.get_config(),
         name="adafactor-mlp-classical-late",
-        initial="adafactor-mlp-classical",
+        initial="adafactor-mlp-classical-first",
         optimizer=adafactor_mlp_classical.get_config().optimizer,
     )

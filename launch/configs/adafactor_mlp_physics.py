@@ -2,7 +2,8 @@
 
     optimus train adafactor-mlp-physics --launch local_mp        # then adafactor-mlp-physics-late
 
-Starts from `adafactor-mlp-classical`, as Optimus does from `optimus-classical`; as many updates.
+Starts from `adafactor-mlp-classical-first`, as Optimus does from `optimus-classical-first`; as many
+updates.
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ from launch.configs import physics_flagship
 from optimus import weights
 from optimus.config import TrainConfig
 
-_INITIAL = "adafactor-mlp-classical"
+_INITIAL = "adafactor-mlp-classical-first"
 
 
 def get_config() -> TrainConfig:
