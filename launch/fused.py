@@ -175,10 +175,11 @@ def check(config: TrainConfig, launch: str, run_dir: Path) -> str | None:
     needs = config.fused_only
     if launch != "fused":
         return f"{needs} needs --launch fused" if needs else None
-    try:
-        initial_params(config)
-    except ConfigError as error:
-        return str(error)
+    if config.initial:
+        try:
+            initial_params(config)
+        except ConfigError as error:
+            return str(error)
     found, _ = checkpoint.load_latest(run_dir / "checkpoints")
     if found is not None and found.manifest.get("launch") != "fused":
         return f"{run_dir / rundir.CONFIG} was run by another --launch; resume it with that"
