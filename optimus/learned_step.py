@@ -39,7 +39,7 @@ def check_size(config: Config, size: int) -> None:
 
 def sees_position(config: Config) -> bool:
     """Whether the steps depend on x itself, not only on how it changed."""
-    return not isinstance(config, OptimizerConfig) or config.position == "x"
+    return not isinstance(config, OptimizerConfig) or config.position == "x" or config.place
 
 
 @functools.lru_cache(maxsize=16)
