@@ -48,6 +48,7 @@ class Method:
       most_dim: largest dimension it is run in, where there is one.
       precision: of its own arithmetic where that is not the preset's.
       sources: of learned methods: weights by the group of functions they score, or under "".
+      revision: of its own code, raised when that computes other numbers; part of the hash.
     """
 
     name: str
@@ -57,10 +58,12 @@ class Method:
     most_dim: int | None = None
     precision: str = ""
     sources: Mapping[str, Source] = field(default_factory=dict)
+    revision: int = 0
 
     def decides(self) -> dict[str, Any]:
         """What of the method decides the numbers of its cells; JSON values."""
-        return {"options": dict(self.options), "weights_hash": self.weights_hash}
+        found = {"options": dict(self.options), "weights_hash": self.weights_hash}
+        return found | ({"method_revision": self.revision} if self.revision else {})
 
 
 @functools.cache

@@ -27,7 +27,7 @@ from optimus.bench.cells import Method
 from optimus.bench.labels import HELD_OUT, fold_name
 from optimus.bench.sources import Source, short_name, source_of
 from optimus.presets import Problem
-from optimus.rivals import LEARNED, RunAll
+from optimus.rivals import LEARNED, REVISIONS, RunAll
 from optimus.rivals.trace import Trace
 from optimus.tasks.groups import GROUPS, tag_of
 from optimus.weights import LearnedOptimizer
@@ -63,7 +63,10 @@ def method_of(name: str, name_or_path: str | os.PathLike[str], label: str = "") 
     model, weights_hash = model_of(kind_of(name), name_or_path)
     run_all = functools.partial(LEARNED[name], model=model)
     sources = {"": source_of(model, name_or_path)}
-    return Method(label or name, run_all, weights_hash=weights_hash, sources=sources)
+    revision = REVISIONS.get(name, 0)
+    return Method(
+        label or name, run_all, weights_hash=weights_hash, sources=sources, revision=revision
+    )
 
 
 def run_folds(
@@ -86,7 +89,8 @@ def held_out_method(name: str, prefix: str, label: str) -> Method:
         models[group], _ = model_of(kind_of(name), where)
         sources[group] = source_of(models[group], where)
     run_all = functools.partial(run_folds, run_all=LEARNED[name], models=models)
-    return Method(label, run_all, weights_hash=_hash_of(sources), sources=sources)
+    revision, weights_hash = REVISIONS.get(name, 0), _hash_of(sources)
+    return Method(label, run_all, weights_hash=weights_hash, sources=sources, revision=revision)
 
 
 def _hash_of(sources: Mapping[str, Source]) -> str:

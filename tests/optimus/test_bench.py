@@ -156,7 +156,7 @@ def test_what_decides_a_cell_decides_its_name():
     assert name.startswith("paper-sphere-2-bfgs-") and name == cell.name(method)
     for change in (dict(seed=1), dict(steps=21), dict(starts=4), dict(preset="fair-shift")):
         assert dataclasses.replace(cell, **change).name(method)[-16:] != name[-16:]
-    for change in (dict(options={"gtol": 1e-3}), dict(weights_hash="ab")):
+    for change in (dict(options={"gtol": 1e-3}), dict(weights_hash="ab"), dict(revision=1)):
         assert cell.name(dataclasses.replace(method, **change)) != name
 
 
