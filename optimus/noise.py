@@ -50,7 +50,10 @@ class ParameterLayout:
         return np.concatenate([np.asarray(leaf, np.float32).ravel() for leaf in leaves])
 
     def unflatten(self, vector: Any) -> dict[str, Any]:
-        """Float32 `[P]` -> nested dict; works on NumPy arrays and under jit/vmap."""
+        """Float32 `[P]` -> nested dict; works on NumPy arrays and under jit, vmap and grad."""
+        return self._split(vector) if isinstance(vector, np.ndarray) else _unflatten(self, vector)
+
+    def _split(self, vector: Any) -> dict[str, Any]:
         tree: dict[str, Any] = {}
         start = 0
         for path, shape in zip(self.paths, self.shapes):
@@ -61,6 +64,28 @@ class ParameterLayout:
             node[path[-1]] = vector[start : start + size].reshape(shape)
             start += size
         return tree
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _unflatten(layout: ParameterLayout, vector: jax.Array) -> dict[str, Any]:
+    """`ParameterLayout.unflatten` with a cheap way back.
+
+    JAX's own derivative of a slice pads it to the whole vector, and sums one such vector for each
+    leaf: three quarters of the time of a meta-update at N = 10. All leaves behind one another are
+    the same sum, to the bit.
+    """
+    return layout._split(vector)
+
+
+def _forward(layout: ParameterLayout, vector: jax.Array) -> tuple[dict[str, Any], None]:
+    return layout._split(vector), None
+
+
+def _backward(layout: ParameterLayout, _: None, tree: dict[str, Any]) -> tuple[jax.Array]:
+    return (jnp.concatenate([jnp.ravel(_leaf(tree, path)) for path in layout.paths]),)
+
+
+_unflatten.defvjp(_forward, _backward)
 
 
 def _paths(tree: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -2,8 +2,8 @@
 
 Methods may thus be run one by one, and the report shows them together. A cell counts if what
 decides its numbers is what would decide them now: starts, steps, seed, preset, revision, schema and
-library versions. For a method's options and weights the call's own hold; of a method that this call
-did not name, those of its newest cell hold. Whatever else lies there is stale.
+library versions. For a method's options, weights and revision the call's own hold; of a method
+that this call did not name, those of its newest cell hold. Whatever else lies there is stale.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _parse(name: str, preset: str) -> Key | None:
 
 
 def _variant(decides: Mapping[str, Any]) -> str:
-    chosen = {name: decides.get(name) for name in ("options", "weights_hash")}
+    chosen = {name: decides.get(name) for name in ("options", "weights_hash", "method_revision")}
     return json.dumps(chosen, sort_keys=True)
 
 

@@ -42,7 +42,7 @@ def clip_each(gradients: jax.Array, most: float | jax.Array) -> jax.Array:
     return jnp.where(finite, jnp.where(finite, gradients, 0.0) * factors, 0.0)
 
 
-def log_distance(mean_squares: jax.Array, radius: float) -> jax.Array:
+def log_distance(mean_squares: jax.Array, radius: float | jax.Array) -> jax.Array:
     """What `guide` weighs: half the logarithm of the mean squared distance to the minimiser.
 
     In a task whose minimiser is known, following it is supervised learning on the optimizer's own

@@ -1,7 +1,8 @@
-"""One meta-update as one compiled program: windows of all lanes, estimate, clip, Adam, resets."""
+"""One meta-update: windows of all lanes, estimate and resets in one compiled program, then Adam."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimus import meta_loss, meta_update
-from optimus.config import MetaLoss, Phase
+from optimus.config import MetaLoss, MetaOptimizer, Phase
 from optimus.estimators import STRATEGIES, pathwise
 from optimus.fused import lanes as lanes_lib
 from optimus.fused import perturbation, tail
@@ -51,10 +52,38 @@ class Program(NamedTuple):
     devices: int  # that groups are dealt to
 
 
-def _guides(program: Program) -> jax.Array:
+def sharding(devices: int, *axes: str) -> jax.sharding.NamedSharding:
+    """Over so many devices: dealt along "groups", or wholly on each."""
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), ("groups",))
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
+
+
+class Guide(NamedTuple):
+    """`Estimator.guide` and `guide_radius`, float32 []."""
+
+    weight: Any
+    radius: Any
+
+
+def _guide_of(program: Program) -> Guide:
+    estimator = program.phase.estimator
+    return Guide(np.float32(estimator.guide), np.float32(estimator.guide_radius))
+
+
+def _whatever_the_numbers(program: Program) -> Program:
+    """The same for phases that differ only in numbers that need no compiling anew: how long they
+    are, Adam's, and what the guide weighs. A size takes most of a minute to compile."""
+    phase = program.phase
+    weight = 1.0 if phase.estimator.guide else 0.0
+    estimator = dataclasses.replace(phase.estimator, guide=weight, guide_radius=1.0)
+    meta = MetaOptimizer(batch=phase.meta.batch)
+    return program._replace(phase=Phase(1, estimator, meta, phase.layout))
+
+
+def _guides(program: Program, weight: Any) -> jax.Array:
     """Each lane's weight of the distance to its minimiser, float32 `[L]`; 0 if that is unknown."""
     known = distribution.has_minimiser(program.deal)
-    return jnp.where(known, program.phase.estimator.guide, 0.0).astype(jnp.float32)
+    return jnp.where(known, weight, 0.0).astype(jnp.float32)
 
 
 def _sane(values: jax.Array, x: jax.Array) -> jax.Array:
@@ -64,12 +93,13 @@ def _sane(values: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def _window(
-    program: Program, theta: jax.Array, lanes: Lanes
+    program: Program, theta: jax.Array, lanes: Lanes, guide: Guide | None = None
 ) -> tuple[jax.Array, jax.Array, tuple[jax.Array, jax.Array | None, Lanes]]:
     """One window at weights `[L, S, P]`: derivative of the mean meta-loss `[L, S, P]` (empty
     without a pathwise term), values of f - f* `[L, S, W]`, and (scores `[L, S, W]`, their weights
-    `[L, 1, W]` or None without a tail, lanes after).
+    `[L, 1, W]` or None without a tail, lanes after). `guide` None: as the program has it.
     """
+    weight, radius = guide or _guide_of(program)
     estimator, score = program.phase.estimator, program.score
     slots = program.deal.slots
     goal = distribution.minimisers(slots, lanes.data) if estimator.guide else None
@@ -94,8 +124,8 @@ def _window(
             weighted, after = weights * scores, after._replace(age=lanes.age + 1)
         total = jnp.sum(jnp.mean(weighted, axis=2))
         if estimator.guide:
-            far = jnp.mean(pathwise.log_distance(distances, estimator.guide_radius), axis=2)
-            total += jnp.sum(_guides(program)[:, None] * far)
+            far = jnp.mean(pathwise.log_distance(distances, radius), axis=2)
+            total += jnp.sum(_guides(program, weight)[:, None] * far)
         return total, (values, scores, weights, after)
 
     if pathwise_too:
@@ -107,7 +137,9 @@ def _window(
     return gradient, values, tuple(rest)
 
 
-def _group(program: Program, theta: jax.Array, lanes: Lanes, keys: jax.Array) -> Any:
+def _group(
+    program: Program, theta: jax.Array, lanes: Lanes, keys: jax.Array, guide: Guide | None = None
+) -> Any:
     """One group: sum of its tasks' estimates `[P]`, lanes for the next update, score, counts."""
     estimator = program.phase.estimator
     pairs = jax.vmap(lambda key: jax.random.split(key, 2))(keys)
@@ -118,7 +150,7 @@ def _group(program: Program, theta: jax.Array, lanes: Lanes, keys: jax.Array) ->
     else:
         noise, after_noise = perturbation.of_window(estimator, lanes, pairs[:, 0], size)
         weights = theta + jnp.stack([noise, -noise], axis=1)
-    gradient, values, (scores, parts, after) = _window(program, weights, lanes)
+    gradient, values, (scores, parts, after) = _window(program, weights, lanes, guide)
 
     good = _sane(values, after.x)
 
@@ -179,7 +211,6 @@ def over_groups(function: Any, arguments: Any, devices: int) -> Any:
     return tree_map(lambda a: a.reshape((a.shape[0] * a.shape[1], *a.shape[2:])), found)
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def meta_step(
     program: Program, state: meta_update.MetaState, lanes: Lanes, counts: Counts, key: jax.Array
 ) -> tuple[meta_update.MetaState, Lanes, Counts, dict[str, jax.Array]]:
@@ -192,36 +223,58 @@ def meta_step(
       The new state, lanes and counts; "meta_loss" (mean over tasks that did not fail, of
       logarithms whatever the tail) and "norm" (of the estimate before clipping), float32 [].
     """
+    gradient, lanes, counts, found = _estimate(
+        _whatever_the_numbers(program), _guide_of(program), state.theta, lanes, counts, key
+    )
+    return _moved(program.phase.meta, state, gradient, found["norm"]), lanes, counts, found
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _estimate(
+    program: Program, guide: Guide, theta: jax.Array, lanes: Lanes, counts: Counts, key: jax.Array
+) -> tuple[jax.Array, Lanes, Counts, dict[str, jax.Array]]:
     groups, each = lanes.left.shape
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(groups * each))
     keys = keys.reshape(groups, each)
-    one = functools.partial(_group, program, state.theta)
     totals, lanes, scored, events = over_groups(
-        lambda pair: one(*pair), (lanes, keys), program.devices
+        lambda pair: _group(program, theta, pair[0], pair[1], guide), (lanes, keys), program.devices
     )
+    if program.devices > 1:  # as they came: else the next update would compile again
+        lanes = jax.lax.with_sharding_constraint(lanes, sharding(program.devices, "groups"))
     gradient = jnp.sum(totals, axis=0) / (groups * each)
     failed, capped, ended, good = jnp.sum(events, axis=0)
     norm = jnp.linalg.norm(gradient)
-    usable = jnp.isfinite(norm)
-    moved = meta_update.apply(program.phase.meta, state, jnp.where(usable, gradient, 0.0))
-    state = jax.tree_util.tree_map(lambda a, b: jnp.where(usable, a, b), moved, state)
     counts = Counts(
         counts.failed + failed,
         counts.capped + capped,
         counts.ended + ended,
-        counts.skipped + ~usable,
+        counts.skipped + ~jnp.isfinite(norm),
     )
     mean = jnp.sum(scored) / jnp.maximum(good, 1)
-    return state, lanes, counts, {"meta_loss": mean, "norm": norm}
+    return gradient, lanes, counts, {"meta_loss": mean, "norm": norm}
 
 
 @functools.partial(jax.jit, static_argnums=0)
+def _moved(
+    meta: MetaOptimizer, state: meta_update.MetaState, gradient: jax.Array, norm: jax.Array
+) -> meta_update.MetaState:
+    """After Adam's step, or where it was if the estimate is not finite."""
+    usable = jnp.isfinite(norm)
+    moved = meta_update.apply(meta, state, jnp.where(usable, gradient, 0.0))
+    return jax.tree_util.tree_map(lambda a, b: jnp.where(usable, a, b), moved, state)
+
+
 def first_lanes(program: Program, key: jax.Array) -> Lanes:
     """Lanes at a phase's start, leading axis of G groups.
 
     First episodes are of different lengths, so that updates see early and late windows at once;
     of one length in a slot with a tail.
     """
+    return _first_lanes(_whatever_the_numbers(program), key)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _first_lanes(program: Program, key: jax.Array) -> Lanes:
     layout, estimator = program.phase.layout, program.phase.estimator
     groups = layout.actors * layout.groups
 

@@ -61,7 +61,8 @@ class Trainer:
         key = jax.random.fold_in(domain_key(self.config.seed, "lanes"), phase)
         for size in sorted(set(distribution.sizes(self._task))):
             found = programs.first_lanes(self._program(size), jax.random.fold_in(key, size))
-            self._lanes[size] = self._placed(found)
+            self._lanes[size] = self._spread(found, "groups")
+        self._settle()
 
     @property
     def _task(self) -> AnalyticTask | ClassicalTask:
@@ -80,14 +81,14 @@ class Trainer:
         groups = layout.actors * layout.groups
         return max(d for d in range(1, self._devices + 1) if groups % d == 0)
 
-    def _placed(self, lanes: Any) -> Any:
-        """Groups spread over the devices where there are several."""
+    def _spread(self, tree: Any, *axes: str) -> Any:
+        """On the devices, where there are several: dealt along "groups", or wholly on each."""
         devices = self._devices_used()
-        if devices == 1:
-            return lanes
-        mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), ("groups",))
-        spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("groups"))
-        return jax.device_put(lanes, spread)
+        return tree if devices == 1 else jax.device_put(tree, programs.sharding(devices, *axes))
+
+    def _settle(self) -> None:
+        """Weights and counts where an update leaves them: else the second would compile again."""
+        self._meta, self._counts = self._spread((self._meta, self._counts))
 
     def _phase_at(self, step: int) -> tuple[int, int]:
         """(phase, updates done in it) before update `step`."""
@@ -177,7 +178,8 @@ class Trainer:
                 for k, (leaf, new) in enumerate(zip(leaves, found)):
                     _same(new, leaf.shape, f"lanes/{size}/{k}")
                 restored = jax.tree_util.tree_unflatten(structure, map(jnp.asarray, found))
-                self._lanes[size] = self._placed(restored)
+                self._lanes[size] = self._spread(restored, "groups")
+            self._settle()
         except KeyError as error:
             raise CheckpointError(
                 f"the checkpoint has no array {error}: it is of another --launch or configuration"

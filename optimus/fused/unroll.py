@@ -13,6 +13,7 @@ from optimus.rules import Config, rule_of
 from optimus.tasks.distribution import Data, Slot, values_and_gradients
 
 _REMATERIALISE_FROM = 64  # coordinates: attention over N^2 pairs is not kept for the way back
+_MAP_FROM = 150  # coordinates: one lane after the other stays in cache, and takes 0.7 of the time
 
 
 class Rule(NamedTuple):
@@ -25,10 +26,20 @@ class Rule(NamedTuple):
         """State of one task at x `[N]`."""
         return rule_of(self.config).init_state(self.config, x)
 
-    def update(self, theta: jax.Array, state: Any, x: Any, gradient: Any, mask: Any) -> Any:
-        """One step of one task with weights theta `[P]`: (step, state)."""
-        params = self.layout.unflatten(theta)
+    def update(self, params: Any, state: Any, x: Any, gradient: Any, mask: Any) -> Any:
+        """One step of one task: (step, state). `params`: `layout.unflatten(theta)`."""
         return rule_of(self.config).update(self.config, params, state, x, gradient, mask)
+
+
+def _one_by_one(rule: Rule, weights_axis: int | None) -> Any:
+    """`Rule.update` of all lanes, one after the other."""
+
+    def update(params: Any, *lanes: Any) -> Any:
+        if weights_axis is None:
+            return jax.lax.map(lambda lane: rule.update(params, *lane), lanes)
+        return jax.lax.map(lambda lane: rule.update(*lane), (params, *lanes))
+
+    return update
 
 
 def unroll(
@@ -56,7 +67,12 @@ def unroll(
       values `[L, steps]` of f - f*, each after its step; mean squared distances to `goal`,
       `[L, steps]`, or `[L, 0]` without one; x and state after the last step.
     """
-    update = jax.vmap(rule.update, in_axes=(None if theta.ndim == 1 else 0, 0, 0, 0, 0))
+    # Outside the loop, so that its way back adds up leaves and not whole vectors.
+    unflatten, axis = rule.layout.unflatten, None if theta.ndim == 1 else 0
+    params = unflatten(theta) if axis is None else jax.vmap(unflatten)(theta)
+    update = jax.vmap(rule.update, in_axes=(axis, 0, 0, 0, 0))
+    if not order and x.shape[1] >= _MAP_FROM and jax.default_backend() == "cpu":
+        update = _one_by_one(rule, axis)
 
     def evaluate(at: jax.Array) -> tuple[jax.Array, jax.Array]:
         if order == 2:
@@ -76,7 +92,7 @@ def unroll(
 
     def body(carry: Any, _: None) -> Any:
         x, state, gradient = carry
-        step, state = update(theta, state, x, gradient, mask)
+        step, state = update(params, state, x, gradient, mask)
         x = x + step
         value, gradient = evaluate(x)
         return (x, state, gradient), (value, distance(x))

@@ -132,6 +132,9 @@ def test_of_a_method_with_weights_the_newest_cells_count_unless_it_is_called(tmp
     plan.register(Method("learned", RIVALS["shrink"], weights_hash="old"))
     called = run(tmp_path, methods=("learned",), functions=("sphere",))
     assert hashes(called) == {"old"} and called.computed == 0
+    plan.register(Method("learned", RIVALS["shrink"], weights_hash="old", revision=1))
+    revised = run(tmp_path, methods=("learned",), functions=("sphere",))
+    assert revised.computed == 2 and len(revised.rows) == len(called.rows)  # none of both
 
 
 def test_a_changed_problem_makes_a_cell_of_its_own():

@@ -81,10 +81,11 @@ def window_alone(kind):
 
     def run(theta, lane):
         data, x, state, mask, first = lane
+        params = trainer.rule.layout.unflatten(theta)
         losses = []
         for _ in range(2):
             gradient = jax.lax.stop_gradient(jax.grad(value, argnums=1)(data, x))
-            step, state = trainer.rule.update(theta, state, x, gradient, mask)
+            step, state = trainer.rule.update(params, state, x, gradient, mask)
             x = x + step
             losses.append(jnp.log(value(data, x)) - jnp.log(first))
         return jnp.mean(jnp.stack(losses))
@@ -280,6 +281,33 @@ def test_a_resumed_run_is_the_run_that_never_stopped(stop):
     assert set(whole._lanes) == {6} and set(whole.validate()["sizes"]) == {"4", "6"}
 
 
+def test_phases_that_differ_in_numbers_alone_are_compiled_once():
+    """And are different all the same: what Adam and the guide weigh comes in as numbers."""
+    base = config("bptt", ClassicalTask(functions=("sphere",), sizes=(4,)))
+
+    def phase(updates, rate, guide, radius):
+        estimator = dataclasses.replace(base.estimator, guide=guide, guide_radius=radius)
+        meta = dataclasses.replace(base.meta, learning_rate=rate, warmup=2, cosine=updates)
+        return Phase(updates, estimator, meta, base.layout)
+
+    programs._estimate.clear_cache()
+    thetas = []
+    for second in (
+        phase(2, 1e-3, 5.0, 1e-4),
+        phase(2, 2e-3, 5.0, 1e-4),
+        phase(2, 1e-3, 50.0, 1e-4),
+        phase(2, 1e-3, 5.0, 1.0),
+    ):
+        phases = (phase(1, 1e-3, 5.0, 1e-4), second)
+        trainer = Trainer(dataclasses.replace(base, phases=phases, updates=3), devices=1)
+        for _ in range(3):
+            trainer.update()
+        thetas.append(trainer.theta)
+    assert programs._estimate._cache_size() == 1
+    for k, one in enumerate(thetas):
+        assert all(np.abs(one - other).max() > 1e-6 for other in thetas[:k])
+
+
 def test_phases_survive_json():
     made = two_phases()
     assert from_dict(to_dict(made)) == made
@@ -323,11 +351,13 @@ def test_what_cannot_be_trained_here_is_refused():
 DEVICES = """
 import jax, numpy as np
 from tests.optimus import test_fused as these
+from optimus.fused import program as programs
 from optimus.fused.trainer import Trainer
 assert jax.device_count() == 2
 both, one = (Trainer(these.config("nres", groups=2, lanes=2), devices=d) for d in (2, 1))
-for _ in range(2):
+for _ in range(3):
     both.update(), one.update()
+assert programs._estimate._cache_size() == 2  # each compiled once: an update leaves all in place
 assert len(both._lanes[3].x.sharding.device_set) == 2, both._lanes[3].x.sharding
 np.testing.assert_allclose(both.theta, one.theta, atol=2e-6)
 print("agreed")

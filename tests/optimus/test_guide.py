@@ -88,7 +88,7 @@ def test_tasks_without_a_known_minimiser_are_not_guided() -> None:
     no_rule: Any = None
     program = programs.Program(no_rule, phase, MetaLoss(), dealt, 1)
     found: dict[str, set[float]] = {}
-    for name, weight in zip(program.deal.names, np.asarray(programs._guides(program))):
+    for name, weight in zip(program.deal.names, np.asarray(programs._guides(program, 10.0))):
         found.setdefault(name, set()).add(float(weight))
     assert set(found) == {*groups.FUNCTION_NAMES, "generated", "network"}
     assert found.pop("network") == {0.0}
