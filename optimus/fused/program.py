@@ -52,10 +52,16 @@ class Program(NamedTuple):
     devices: int  # that groups are dealt to
 
 
-def sharding(devices: int, *axes: str) -> jax.sharding.NamedSharding:
-    """Over so many devices: dealt along "groups", or wholly on each."""
+def shardings(tree: Any, devices: int, *axes: str) -> Any:
+    """Of each leaf, over so many devices: dealt along "groups", or wholly on each, as JAX keeps
+    what is empty."""
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), ("groups",))
-    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
+
+    def one(leaf: Any) -> jax.sharding.NamedSharding:
+        spec = jax.sharding.PartitionSpec(*(axes if np.size(leaf) else ()))
+        return jax.sharding.NamedSharding(mesh, spec)
+
+    return jax.tree_util.tree_map(one, tree)
 
 
 class Guide(NamedTuple):
@@ -240,7 +246,8 @@ def _estimate(
         lambda pair: _group(program, theta, pair[0], pair[1], guide), (lanes, keys), program.devices
     )
     if program.devices > 1:  # as they came: else the next update would compile again
-        lanes = jax.lax.with_sharding_constraint(lanes, sharding(program.devices, "groups"))
+        as_before = shardings(lanes, program.devices, "groups")
+        lanes = jax.lax.with_sharding_constraint(lanes, as_before)
     gradient = jnp.sum(totals, axis=0) / (groups * each)
     failed, capped, ended, good = jnp.sum(events, axis=0)
     norm = jnp.linalg.norm(gradient)

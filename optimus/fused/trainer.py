@@ -84,7 +84,9 @@ class Trainer:
     def _spread(self, tree: Any, *axes: str) -> Any:
         """On the devices, where there are several: dealt along "groups", or wholly on each."""
         devices = self._devices_used()
-        return tree if devices == 1 else jax.device_put(tree, programs.sharding(devices, *axes))
+        if devices == 1:
+            return tree
+        return jax.device_put(tree, programs.shardings(tree, devices, *axes))
 
     def _settle(self) -> None:
         """Weights and counts where an update leaves them: else the second would compile again."""
