@@ -112,6 +112,8 @@ def _train(arguments: Train) -> int:
             file=sys.stderr,
         )
         return 2
+    if launch == "fused":
+        environment.deal_to(max(phase.layout.actors * phase.layout.groups for phase in config.schedule))
     run_dir = (arguments.run_dir or Path("runs") / config.name).resolve()
     endpoint = None
     if arguments.prometheus is not None:  # before the namespace: scrapers stay outside

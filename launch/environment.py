@@ -51,3 +51,13 @@ def of_role(role: str) -> dict[str, str]:
 def apply() -> None:
     """Sets the common variables in this process; call before importing JAX."""
     os.environ.update(common())
+
+
+def deal_to(devices: int) -> None:
+    """CPU devices that XLA makes in this process; call before JAX computes anything.
+
+    As many as a fused run has groups of lanes, whatever the machine, so that its results do not
+    follow from where it runs. `OPTIMUS_XLA_FLAGS` wins.
+    """
+    if devices > 1 and "OPTIMUS_XLA_FLAGS" not in os.environ:
+        os.environ["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={devices}"

@@ -72,6 +72,7 @@ class TrainConfig:
     meta_loss: MetaLoss = field(default_factory=MetaLoss)
     phases: tuple[Phase, ...] = ()  # fused: in place of estimator, meta and layout
     initial: str = ""  # weights to start from, a name or path for `weights.load`; "": random
+    weight_average: float = 0.0  # fused: decay of the weights' moving average, what is kept; 0: none
 
     def __post_init__(self) -> None:
         require(self.updates >= 1, f"updates: got {self.updates}, want >= 1")
@@ -81,6 +82,8 @@ class TrainConfig:
         every = self.keep_checkpoints_every
         require(every >= 0, f"keep_checkpoints_every: got {every}, want >= 0")
         require_positive(self.call_timeout, "call_timeout")
+        average = self.weight_average
+        require(0.0 <= average < 1.0, f"weight_average: got {average}, want 0 <= decay < 1")
         require(
             self.max_staleness is None or self.max_staleness >= 0,
             f"max_staleness: got {self.max_staleness}, want >= 0 or null",
@@ -150,6 +153,7 @@ class TrainConfig:
             (self.estimator.difference_clip > 0, "estimator.difference_clip"),
             (self.estimator.tail > 0, "estimator.tail"),
             (self.meta_loss != MetaLoss(), "meta_loss"),
+            (self.weight_average > 0, "weight_average"),
         ):
             if needs:
                 return what

@@ -72,3 +72,18 @@ def update(meta: MetaOptimizer, state: MetaState, gradient: jax.Array) -> tuple[
     if not np.isfinite(norm):
         raise ValueError("meta-gradient is not finite; refuse its samples before the update")
     return apply(meta, state, gradient), norm
+
+
+@jax.jit
+def averaged(average: jax.Array, theta: jax.Array, updates: Any, decay: Any) -> jax.Array:
+    """The moving average of the weights after one more update (Polyak averaging).
+
+    Successive weights differ by what the last few estimates happened to say; their average does
+    not. It begins with short memory, as random first weights are worth nothing.
+
+    Args:
+      average: so far, float32 `[P]`. theta: the weights now. updates: done so far, this one
+        counted. decay: in [0, 1).
+    """
+    kept = jnp.minimum(decay, updates / (updates + 9.0))
+    return theta + kept * (average - theta)

@@ -13,6 +13,7 @@ where this configuration ends.
 """
 
 import dataclasses
+from typing import Any
 
 from optimus.architecture import PLUS
 from optimus.config import (
@@ -31,31 +32,48 @@ _SIZES = (*(10, 20, 10, 10, 50) * 2, 10, 20, 250, 10, 50, *(10, 20, 10, 10, 50) 
 
 
 def guided(
-    updates: int, guide: float, learning_rate: float, radius: float = 1e-4, cosine: int = 0
+    updates: int,
+    guide: float,
+    learning_rate: float,
+    radius: float = 1e-4,
+    cosine: int = 0,
+    groups: int = 1,
 ) -> Phase:
-    """A phase of guided back-propagation: 20 lanes, horizons 20 ... 200."""
+    """A phase of guided back-propagation: groups of 20 lanes, horizons 20 ... 200."""
     estimator = Estimator(
         kind="bptt", truncation=10, horizon=200, shortest=20, guide=guide, guide_radius=radius
     )
     meta = MetaOptimizer(
-        learning_rate=learning_rate, batch=20, warmup=20, cosine=cosine or updates
+        learning_rate=learning_rate, batch=20 * groups, warmup=20, cosine=cosine or updates
     )
-    return Phase(updates=updates, estimator=estimator, meta=meta, layout=Layout(1, 1, 20, 0))
+    return Phase(updates=updates, estimator=estimator, meta=meta, layout=Layout(1, groups, 20, 0))
+
+
+def alone(**changes: Any) -> TrainConfig:
+    """What the classical models share; `changes` as for `dataclasses.replace`."""
+    config = TrainConfig(
+        name="classical",
+        task=ClassicalTask(sizes=_SIZES, generated=0.15, shift=0.4, rotate=0.1, f_scale=10.0),
+        updates=1500,
+        optimizer=dataclasses.replace(PLUS, dim=32, encoders=2, place=True),
+        phases=(guided(1500, 100.0, 1e-3),),
+        evaluation=Evaluation(tasks=64, steps=200),
+        meta_loss=MetaLoss(kind="log_ratio", floor=1e-12),
+        checkpoint_every=250,
+    )
+    return dataclasses.replace(config, **changes)
 
 
 def get_config() -> TrainConfig:
     """The `classical` configuration."""
-    return TrainConfig(
-        name="classical",
-        task=ClassicalTask(sizes=_SIZES, generated=0.15, shift=0.25, rotate=0.1, f_scale=10.0),
-        updates=11000,
-        optimizer=dataclasses.replace(PLUS, dim=32, encoders=2, place=True),
+    return alone(
+        updates=7200,
+        optimizer=dataclasses.replace(PLUS, dim=32, encoders=2, place=True, secant=10),
         phases=(
-            guided(5500, 100.0, 1e-3),
-            guided(2750, 100.0, 5e-4, radius=1e-2, cosine=3000),
-            guided(2750, 100.0, 5e-4, radius=3e-2, cosine=4500),
+            guided(3600, 100.0, 1.4e-3, groups=2),
+            guided(1800, 100.0, 7e-4, radius=1e-2, cosine=2000, groups=2),
+            guided(1800, 100.0, 7e-4, radius=3e-2, cosine=2400, groups=2),
         ),
-        evaluation=Evaluation(tasks=64, steps=200),
-        meta_loss=MetaLoss(kind="log_ratio", floor=1e-12),
-        checkpoint_every=250,
+        weight_average=0.998,
+        checkpoint_every=600,
     )

@@ -49,6 +49,7 @@ class Trainer:
         self._devices = jax.device_count() if devices is None else devices
         self.step, self.inner_steps, self._phase = 0, 0, 0
         self._meta = meta_update.init(config.schedule[0].meta, self.rule.layout.flatten(params))
+        self._average = self._meta.theta  # where `weight_average` is set, the weights that count
         self._lanes: dict[int, Any]
         self._counts = programs.no_counts()
         self._enter(0)
@@ -72,10 +73,11 @@ class Trainer:
     def _program(self, size: int) -> programs.Program:
         phase = self.config.schedule[self._phase]
         dealt = distribution.deal(self._task, size, phase.layout.lanes)
-        score, devices = self.config.meta_loss, self._devices_used()
+        score, devices = self.config.meta_loss, self.devices_used
         return programs.Program(self.rule, phase, score, dealt, devices)
 
-    def _devices_used(self) -> int:
+    @property
+    def devices_used(self) -> int:
         """The most devices that the phase's groups can be dealt to evenly."""
         layout = self.config.schedule[self._phase].layout
         groups = layout.actors * layout.groups
@@ -83,14 +85,15 @@ class Trainer:
 
     def _spread(self, tree: Any, *axes: str) -> Any:
         """On the devices, where there are several: dealt along "groups", or wholly on each."""
-        devices = self._devices_used()
+        devices = self.devices_used
         if devices == 1:
             return tree
         return jax.device_put(tree, programs.shardings(tree, devices, *axes))
 
     def _settle(self) -> None:
         """Weights and counts where an update leaves them: else the second would compile again."""
-        self._meta, self._counts = self._spread((self._meta, self._counts))
+        state = (self._meta, self._counts, self._average)
+        self._meta, self._counts, self._average = self._spread(state)
 
     def _phase_at(self, step: int) -> tuple[int, int]:
         """(phase, updates done in it) before update `step`."""
@@ -117,12 +120,16 @@ class Trainer:
             chosen.layout.total_lanes * chosen.estimator.signs * chosen.estimator.truncation
         )
         self.step += 1
+        if self.config.weight_average:
+            self._average = meta_update.averaged(
+                self._average, self._meta.theta, self.step, self.config.weight_average
+            )
         return found
 
     @property
     def theta(self) -> np.ndarray:
-        """Weights, float32 `[P]`."""
-        return np.asarray(self._meta.theta)
+        """Weights, float32 `[P]`: what is validated and kept. Their average, if there is one."""
+        return np.asarray(self._average if self.config.weight_average else self._meta.theta)
 
     @property
     def phase(self) -> int:
@@ -156,6 +163,8 @@ class Trainer:
             count = int(np.prod(shape, dtype=np.int64))
             named[f"theta/{name}"] = theta[offset : offset + count].reshape(shape)
             offset += count
+        if self.config.weight_average:  # then "theta" is the average, and training goes on here
+            named["adam/theta"] = self._meta.theta
         for size, lanes in self._lanes.items():
             for k, leaf in enumerate(jax.tree_util.tree_leaves(lanes)):
                 named[f"lanes/{size}/{k}"] = leaf
@@ -171,6 +180,10 @@ class Trainer:
                 _same(arrays[name], shape, name)
             theta = np.concatenate([arrays[name].ravel() for name in names])
             adam = (jnp.asarray(arrays[f"adam/{name}"]) for name in ("mu", "nu", "count"))
+            self._average = jnp.asarray(theta)
+            if self.config.weight_average:
+                theta = arrays["adam/theta"]
+                _same(theta, self._average.shape, "adam/theta")
             self._meta = meta_update.MetaState(jnp.asarray(theta), *adam)
             if phase != self._phase:
                 self._enter(phase)
