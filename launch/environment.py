@@ -60,4 +60,5 @@ def deal_to(devices: int) -> None:
     follow from where it runs. `OPTIMUS_XLA_FLAGS` wins.
     """
     if devices > 1 and "OPTIMUS_XLA_FLAGS" not in os.environ:
-        os.environ["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={devices}"
+        count = f"--xla_force_host_platform_device_count={devices}"
+        os.environ["XLA_FLAGS"] = f"{count} {XLA_FLAGS}"  # after a word without "--" none is read

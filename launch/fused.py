@@ -36,7 +36,8 @@ def run(
         say(f"{problem}; using step {found.step if found else '?'} instead")
     metrics = MetricsWriter(run_dir, "learner")
     try:
-        metrics.write("learner_started", resumed=found is not None)
+        devices = trainer.devices_used
+        metrics.write("learner_started", resumed=found is not None, devices=devices)
         session = _Session(config, run_dir, trainer, metrics, say)
         if found is not None:
             trainer.load(found.arrays)

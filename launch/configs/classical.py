@@ -67,13 +67,13 @@ def alone(**changes: Any) -> TrainConfig:
 def get_config() -> TrainConfig:
     """The `classical` configuration."""
     return alone(
-        updates=7200,
+        updates=8000,
         optimizer=dataclasses.replace(PLUS, dim=32, encoders=2, place=True, secant=10),
         phases=(
-            guided(3600, 100.0, 1.4e-3, groups=2),
-            guided(1800, 100.0, 7e-4, radius=1e-2, cosine=2000, groups=2),
-            guided(1800, 100.0, 7e-4, radius=3e-2, cosine=2400, groups=2),
+            guided(4000, 100.0, 1.4e-3, groups=2),
+            guided(2000, 100.0, 7e-4, radius=1e-2, cosine=2200, groups=2),
+            guided(2000, 100.0, 7e-4, radius=3e-2, cosine=2600, groups=2),
         ),
         weight_average=0.998,
-        checkpoint_every=600,
+        checkpoint_every=800,
     )
