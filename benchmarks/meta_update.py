@@ -3,7 +3,7 @@
 The weights are one flat vector; a network reads slices of it. JAX's own derivative of a slice pads
 it to the whole vector, one for each of some sixty leaves, and XLA's CPU code for their sum asks for
 every entry in which of the sixty it lies. `noise._unflatten` puts the leaves behind one another
-instead. Both are timed on updates of the configuration `classical` in one process, turn by turn.
+instead. Both are timed on updates of the configuration `classical-first` in one process, turn by turn.
 
     taskset -c 0 python -m benchmarks.meta_update [--sizes 10,20,50] [--rounds 15]
 
@@ -17,7 +17,7 @@ import time
 
 import jax
 
-from launch.configs import classical
+from launch.configs import classical_first
 from optimus import noise
 from optimus.config import ClassicalTask
 from optimus.fused.trainer import Trainer
@@ -30,7 +30,7 @@ def _slices(layout: noise.ParameterLayout, vector: jax.Array) -> dict[str, objec
 def _trainer(size: int, unflatten: object, cap: float) -> Trainer:
     """A trainer of tasks of one size, compiled with this `unflatten`; `cap` keeps it from taking
     the other's program."""
-    config = classical.get_config()
+    config = classical_first.get_config()
     assert isinstance(config.task, ClassicalTask)
     task = dataclasses.replace(config.task, sizes=(size,))
     score = dataclasses.replace(config.meta_loss, cap=cap)

@@ -113,7 +113,8 @@ def _train(arguments: Train) -> int:
         )
         return 2
     if launch == "fused":
-        environment.deal_to(max(phase.layout.actors * phase.layout.groups for phase in config.schedule))
+        layouts = [phase.layout for phase in config.schedule]
+        environment.deal_to(max(layout.actors * layout.groups for layout in layouts))
     run_dir = (arguments.run_dir or Path("runs") / config.name).resolve()
     endpoint = None
     if arguments.prometheus is not None:  # before the namespace: scrapers stay outside

@@ -72,7 +72,7 @@ class TrainConfig:
     meta_loss: MetaLoss = field(default_factory=MetaLoss)
     phases: tuple[Phase, ...] = ()  # fused: in place of estimator, meta and layout
     initial: str = ""  # weights to start from, a name or path for `weights.load`; "": random
-    weight_average: float = 0.0  # fused: decay of the weights' moving average, what is kept; 0: none
+    weight_average: float = 0.0  # fused: decay of the moving average that is kept; 0: none
 
     def __post_init__(self) -> None:
         require(self.updates >= 1, f"updates: got {self.updates}, want >= 1")

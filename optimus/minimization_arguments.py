@@ -64,6 +64,15 @@ def check(
         raise ValueError(f"gtol is {gtol!r}, must be at least 0 and finite, or None")
 
 
+def check_hops(hops: Any, seed: Any) -> None:
+    """What decides about hops."""
+    for name, value in (("hops", hops), ("seed", seed)):
+        if value is None and name == "hops":
+            continue
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 0:
+            raise ValueError(f"{name} is {value!r}, must be an integer of at least 0")
+
+
 def notifier(callback: Callable[..., Any] | None) -> Callable[[Point], None]:
     """Calls the user's callback with a point, in the one of SciPy's two ways it wants."""
     if callback is None:

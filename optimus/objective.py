@@ -62,7 +62,7 @@ class Objective:
     ) -> None:
         self.nfev = self.njev = 0
         self.best: Point | None = None
-        self._scale, self._maxfev = scale, maxfev
+        self._scale, self.maxfev = scale, maxfev
         self._dtype: Any = np.float64
         self._jac: Evaluation | None = None
         if callable(jac):
@@ -75,9 +75,14 @@ class Objective:
             self._dtype = jnp.zeros(()).dtype  # float32, or float64 with jax_enable_x64
             self._fun = _differentiated(fun, tuple(args), x0.astype(self._dtype))
 
+    @property
+    def spent(self) -> bool:
+        """Whether no evaluation is left."""
+        return self.maxfev is not None and self.nfev >= self.maxfev
+
     def value(self, z: np.ndarray) -> Point:
         """The point at z, with its gradient where that comes with the value."""
-        if self._maxfev is not None and self.nfev >= self._maxfev:
+        if self.spent:
             raise EvaluationLimit
         with np.errstate(over="ignore"):  # float32: an infinite x has no finite value
             x = (z * self._scale).astype(self._dtype).astype(np.float64)

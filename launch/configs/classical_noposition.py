@@ -15,7 +15,7 @@ from optimus.config import ClassicalTask, TrainConfig
 
 def get_config() -> TrainConfig:
     """The `classical-noposition` configuration."""
-    config = classical.get_config()
+    config = classical.base()
     return dataclasses.replace(
         config,
         name="classical-noposition",

@@ -21,7 +21,7 @@ VARIANTS = tuple(GROUPS)
 def get_config(group: str) -> TrainConfig:
     """The configuration that holds `group` out."""
     return dataclasses.replace(
-        classical.get_config(),
+        classical.base(),
         name=f"heldout-{group}",
         task=ClassicalTask(
             hold_out=(group,),

@@ -16,7 +16,7 @@ from optimus.config import ClassicalTask, TrainConfig
 def get_config() -> TrainConfig:
     """The `rosenbrock` configuration."""
     return dataclasses.replace(
-        classical.get_config(),
+        classical.base(),
         name="rosenbrock",
         task=ClassicalTask(functions=("rosenbrock",), sizes=(10, 10, 10, 50)),
         updates=1500,

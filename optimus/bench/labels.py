@@ -9,6 +9,7 @@ PRINTED_AS = {
     "optimus": "optimus",
     "multistart_optimus": "optimus",
     "optimus_safeguarded": "optimus",
+    "optimus_hopping": "optimus",
     "adafactor_mlp": "adafactor_mlp",
 }  # kind -> the column of Table 4 that it is held against
 _SEED = re.compile(r"(.*)-s(\d+)$")

@@ -63,6 +63,7 @@ LEARNED: dict[str, RunAll] = {
     "adafactor_mlp": learned.run_all,
     "multistart_optimus": learned.multistart_all,
     "optimus_safeguarded": safeguarded.run_all,
+    "optimus_hopping": functools.partial(safeguarded.run_all, hops=None),
 }
 # Learned methods whose code has computed other numbers since: kept cells of theirs do not count.
 REVISIONS = {"optimus_safeguarded": 1}  # 1: the network is told where the origin is

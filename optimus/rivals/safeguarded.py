@@ -1,7 +1,8 @@
 """Learned optimizers behind the front door: `optimus.minimize` with its safeguard, counted.
 
 What a user gets. Learned steps that fail a decrease test are replaced by L-BFGS steps, so an
-iteration may cost more than one evaluation. It stops by itself where nothing is left to gain.
+iteration may cost more than one evaluation. It stops by itself where nothing is left to gain;
+with `hops=None` it goes on from there, until the budget is spent.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from scipy.optimize import OptimizeResult
 from optimus.minimization import minimize
 from optimus.presets import Problem, arithmetic, preset
 from optimus.rivals.counting import BudgetSpent, Counted
+from optimus.rivals.multistart import random_of
 from optimus.rivals.trace import Trace
 from optimus.weights import LearnedOptimizer
 
@@ -33,6 +35,7 @@ def run(
     model: LearnedOptimizer,
     max_evaluations: int | None = None,
     safeguard: str = "lbfgs",
+    hops: int | None = 0,
 ) -> Trace:
     """One problem, at most `steps` iterations and `max_evaluations` points.
 
@@ -55,6 +58,8 @@ def run(
                 maxfev=max_evaluations,
                 callback=iterated,
                 safeguard=safeguard,
+                hops=hops,
+                seed=int(random_of(problem, "hops").integers(2**31)),
             )
         except BudgetSpent:  # not met as long as both counts agree
             return counted.trace("evaluations")
@@ -70,8 +75,10 @@ def run_all(
     *,
     model: LearnedOptimizer,
     max_evaluations: int | None = None,
+    hops: int | None = 0,
 ) -> list[Trace]:
     """The problems one after the other; options as for `run`."""
     return [
-        run(problem, steps, model=model, max_evaluations=max_evaluations) for problem in problems
+        run(problem, steps, model=model, max_evaluations=max_evaluations, hops=hops)
+        for problem in problems
     ]

@@ -1,13 +1,14 @@
 """`--launch fused`: checkpoints, the best kept, metrics that `watch` reads, stop and resume."""
 
 import dataclasses
+import os
 import threading
 
 import numpy as np
 import pytest
 
 import optimus
-from launch import configs, fused, train, watch
+from launch import configs, environment, fused, train, watch
 from launch.status import read_status
 from optimus import checkpoint
 from optimus.architecture import OptimizerConfig
@@ -21,6 +22,8 @@ from optimus.config import (
     MetaOptimizer,
     TrainConfig,
 )
+from optimus.metrics import read
+from tests.launch import run_tools
 
 TINY = TrainConfig(
     name="tiny",
@@ -115,6 +118,10 @@ def test_the_best_stays_when_newer_ones_are_pruned(tmp_path):
     [
         ({}, "estimator.kind 'bptt' needs --launch fused"),
         ({"task": ClassicalTask()}, "task.kind 'classical' needs --launch fused"),
+        (
+            {"estimator": Estimator("pes", truncation=2, horizon=4), "weight_average": 0.9},
+            "weight_average needs --launch fused",
+        ),
     ],
 )
 def test_other_runners_refuse_what_only_this_one_can(tmp_path, changes, message):
@@ -122,6 +129,32 @@ def test_other_runners_refuse_what_only_this_one_can(tmp_path, changes, message)
     with pytest.raises(ConfigError, match=message):
         train.train(changed, tmp_path / "run", "inprocess", print)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_has_as_many_devices_as_groups(tmp_path):
+    """Whatever the machine: smoke has two groups. The flag comes first, or XLA reads it not."""
+    run_dir = tmp_path / "run"
+    changes = ("updates=2", "evaluation.tasks=2", "evaluation.steps=2", "estimator.horizon=5")
+    options = [word for change in changes for word in ("--set", change)]
+    arguments = ("train", "smoke", "--launch", "fused", "--run-dir", str(run_dir), *options)
+    done = run_tools.optimus(*arguments)
+    assert done.returncode == 0, done.stderr
+    [started] = [r for r in read(run_dir / "metrics" / "learner-0.jsonl") if "devices" in r]
+    assert started["event"] == "learner_started" and started["devices"] == 2
+
+
+def test_flags_that_the_user_gave_win(monkeypatch):
+    for flags in (environment.XLA_FLAGS, "--xla_cpu_multi_thread_eigen=true"):
+        monkeypatch.setenv("XLA_FLAGS", flags)
+        monkeypatch.setenv("OPTIMUS_XLA_FLAGS", flags)
+        environment.deal_to(2)
+        assert os.environ["XLA_FLAGS"] == flags
+    monkeypatch.delenv("OPTIMUS_XLA_FLAGS")
+    environment.deal_to(1)
+    assert os.environ["XLA_FLAGS"] == "--xla_cpu_multi_thread_eigen=true"
+    environment.deal_to(3)
+    assert os.environ["XLA_FLAGS"].startswith("--xla_force_host_platform_device_count=3 ")
+    assert os.environ["XLA_FLAGS"].endswith(environment.XLA_FLAGS)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from optimus import meta_update
 from optimus.adafactor_mlp import AdafactorMlpConfig
 from optimus.architecture import OptimizerConfig
+from optimus.checkpoint import CheckpointError
 from optimus.config import (
     ESTIMATORS,
     AnalyticTask,
@@ -281,6 +282,37 @@ def test_a_resumed_run_is_the_run_that_never_stopped(stop):
     assert set(whole._lanes) == {6} and set(whole.validate()["sizes"]) == {"4", "6"}
 
 
+@pytest.mark.parametrize("phases", [False, True])
+def test_the_average_of_the_weights_is_what_is_kept(phases):
+    """And training goes on from the weights themselves: it is the run without an average."""
+    base = two_phases() if phases else config("bptt")
+    averaging = dataclasses.replace(base, weight_average=0.5)
+    plain, averaged = Trainer(base, devices=1), Trainer(averaging, devices=1)
+    want = plain.theta.astype(np.float64)
+    for step in range(1, 8):
+        plain.update(), averaged.update()
+        kept = min(0.5, step / (step + 9))
+        want = kept * want + (1 - kept) * plain.theta
+        assert np.array_equal(averaged.arrays()["adam/theta"], plain.theta)
+        np.testing.assert_allclose(averaged.theta, want, rtol=1e-5, atol=1e-7)
+    assert np.abs(averaged.theta - plain.theta).max() > 1e-4
+    kept = [array for name, array in averaged.arrays().items() if name.startswith("theta/")]
+    assert np.array_equal(np.concatenate([array.ravel() for array in kept]), averaged.theta)
+    assert averaged.validate()["gap"] != plain.validate()["gap"]
+
+    resumed = Trainer(averaging, devices=1)
+    resumed.load(averaged.arrays())
+    assert bits(resumed) == bits(averaged)
+    resumed.update(), averaged.update()
+    assert bits(resumed) == bits(averaged)
+
+
+def test_a_checkpoint_without_the_weights_beside_their_average_is_refused():
+    averaging = Trainer(config("bptt", weight_average=0.5), devices=1)
+    with pytest.raises(CheckpointError, match="has no array 'adam/theta'"):
+        averaging.load(Trainer(config("bptt"), devices=1).arrays())
+
+
 def test_phases_that_differ_in_numbers_alone_are_compiled_once():
     """And are different all the same: what Adam and the guide weigh comes in as numbers."""
     base = config("bptt", ClassicalTask(functions=("sphere",), sizes=(4,)))
@@ -354,7 +386,8 @@ from tests.optimus import test_fused as these
 from optimus.fused import program as programs
 from optimus.fused.trainer import Trainer
 assert jax.device_count() == 2
-both, one = (Trainer(these.config("nres", groups=2, lanes=2), devices=d) for d in (2, 1))
+chosen = these.config("nres", groups=2, lanes=2, weight_average=0.5)
+both, one = (Trainer(chosen, devices=d) for d in (2, 1))
 for _ in range(3):
     both.update(), one.update()
 assert programs._estimate._cache_size() == 2  # each compiled once: an update leaves all in place

@@ -24,7 +24,8 @@ from optimus.weights import LearnedOptimizer
 SMALL = OptimizerConfig(dim=8, encoders=1, heads=2, b_decay=0.9)
 MLP = AdafactorMlpConfig(step_mult=0.1)
 CONFIGS = dict.fromkeys(LEARNED, SMALL) | {"adafactor_mlp": MLP}
-COMPILED = [name for name in LEARNED if name != "optimus_safeguarded"]  # which runs on the host
+ON_HOST = ("optimus_safeguarded", "optimus_hopping")
+COMPILED = [name for name in LEARNED if name not in ON_HOST]
 GLOBAL_RATES = {"adam_global": 0.1, "momentum_global": 1e-4, "adam": 0.1, "momentum": 1e-4}
 
 

@@ -128,3 +128,29 @@ def test_warm_up_and_cosine():
         for m in (constant, meta)
     )
     np.testing.assert_allclose(scheduled, 0.25 * plain, rtol=1e-2, atol=1e-9)
+
+
+def test_the_average_of_constant_weights_is_those_weights():
+    average = np.zeros(3, np.float32)
+    theta = np.float32([1.0, -2.0, 0.5])
+    gaps = []
+    for updates in range(1, 400):
+        average = meta_update.averaged(average, theta, updates, 0.9)
+        gaps.append(float(np.abs(average - theta).max()))
+    assert gaps[0] < 0.21 and gaps[-1] < 1e-6  # the first weights are soon forgotten
+    assert gaps == sorted(gaps, reverse=True)
+
+
+def test_an_average_without_memory_is_the_weights():
+    theta = np.float32([1.0, -2.0, 0.5])
+    assert np.array_equal(meta_update.averaged(np.ones(3, np.float32), theta, 50, 0.0), theta)
+
+
+def test_the_average_of_noise_is_quieter():
+    noise = np.random.default_rng(0).normal(size=(2000, 3)).astype(np.float32)
+    average, seen = noise[0], []
+    for updates, theta in enumerate(noise[1:], 1):
+        average = meta_update.averaged(average, theta, updates, 0.99)
+        seen.append(np.asarray(average))
+    # An average with decay d of white noise has (1 - d) / (1 + d) of its variance.
+    assert 0.02 < np.std(seen[500:]) < 0.2

@@ -1,0 +1,157 @@
+"""One descent of `minimize`: learned steps, under the safeguard or bare, until a rule ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from optimus import learned_step, rules
+from optimus import safeguard as safeguard_lib
+from optimus.objective import EvaluationLimit, Objective, Point
+from optimus.weights import LearnedOptimizer
+
+GRADIENT, LIMIT, STALLED, NOT_FINITE, CALLBACK = 0, 1, 2, 3, 99  # OptimizeResult.status
+
+
+class Limits(NamedTuple):
+    """When a descent ends: `maxiter`, `gtol` and `stop_history` of `minimize`; `made`, the steps
+    of the descents before it."""
+
+    maxiter: int
+    gtol: float | None
+    stop_history: int | None
+    made: int = 0
+
+
+class Descent:
+    """Where a descent is, what it remembers, and at last how it ended.
+
+    Attributes:
+      point: where it is, complete. best: the lowest point evaluated, complete, once it has ended.
+      values: f after each step, of the first point before them. history: lowest f so far, likewise.
+      steps, accepted: steps made, and those of them that were learned ones.
+      status, message: of its end, as `minimize` reports them.
+    """
+
+    point: Point
+    best: Point
+
+    def __init__(self, objective: Objective, learned: LearnedOptimizer, guarded: bool) -> None:
+        self.objective, self.guarded = objective, guarded
+        self.steps = self.accepted = 0
+        self.values: list[float] = []
+        self.history: list[float] = []
+        self.status, self.message = LIMIT, "not begun"
+        self._learned, self._pairs = learned, safeguard_lib.new_pairs()
+        self._state: Any  # of the learned rule
+        self._origin: np.ndarray | float = 0.0  # where the learned rule's coordinates begin
+        self._refusals = self._rest = 0  # learned steps refused in a row; steps without one to come
+
+    def run(self, z: np.ndarray, limits: Limits, notify: Callable[[Point], None]) -> None:
+        """From z, float64 [N], until a rule ends it; needs one evaluation left.
+
+        `notify` gets the point after each step, and ends the descent by StopIteration; other
+        exceptions of the user's pass through.
+        """
+        self._start(z)
+        status, message = NOT_FINITE, "f or its gradient is not finite at x0"
+        if self.point.finite:
+            status, message = self._verdict(limits._replace(stop_history=None))
+        while status is None:
+            if limits.made + self.steps == limits.maxiter:
+                status, message = LIMIT, f"maxiter = {limits.maxiter} steps made"
+                break
+            before = self.steps
+            try:
+                status, message = self._step()
+            except EvaluationLimit:
+                status, message = LIMIT, f"maxfev = {self.objective.maxfev} evaluations made"
+                break
+            if status is None:
+                status, message = self._verdict(limits)
+            try:
+                if self.steps > before:
+                    notify(self.point)
+            except StopIteration:
+                if status is None:
+                    status, message = CALLBACK, "callback raised StopIteration"
+        self.status, self.message = status, message
+        best = self.objective.best
+        self.best = self.objective.complete(self.point if best is None else best)
+
+    def _start(self, z: np.ndarray) -> None:
+        """Evaluates the first point."""
+        self.objective.best = None
+        self.point = self.objective.complete(self.objective.value(z))
+        # A rule that does not see x itself takes the same steps from any origin; from the start,
+        # float32 loses nothing of what they add up to.
+        if not learned_step.sees_position(self._learned.config):
+            self._origin = self.point.z
+        rule = rules.rule_of(self._learned.config)
+        self._state = rule.init_state(self._learned.config, self._seen())
+        self._record()
+
+    def _seen(self) -> np.ndarray:
+        """The point as the learned rule is told it."""
+        return _float32(self.point.z - self._origin)
+
+    def _step(self) -> tuple[int | None, str]:
+        """One step; a status if it could not be made or led to a non-finite point."""
+        propose = learned_step.compiled(self._learned)
+        step, state = propose(self._state, self._seen(), _float32(self.point.gradient))
+        change = np.asarray(step, np.float64)
+        usable = bool(np.isfinite(change).all())
+        if usable:  # else it is spoilt, and the old one better than none
+            self._state = state
+        if self.guarded:
+            return self._guarded(change)
+        if not usable:
+            return NOT_FINITE, "the learned step is not finite"
+        self.point = self.objective.complete(self.objective.value(self.point.z + change))
+        self.accepted += 1
+        self._record()
+        self.steps += 1
+        if not self.point.finite:
+            return NOT_FINITE, f"f or its gradient is not finite after step {self.steps}"
+        return None, ""
+
+    def _guarded(self, change: np.ndarray) -> tuple[int | None, str]:
+        recent = self.values[-safeguard_lib.HISTORY :]
+        tried = self._rest == 0
+        found, taken = safeguard_lib.guarded_step(
+            self.objective, self._pairs, recent, self.point, change if tried else None
+        )
+        self._refusals = 0 if taken else self._refusals + tried
+        self._rest = safeguard_lib.rest(self._refusals) if tried else self._rest - 1
+        if found is None:
+            return STALLED, "no decrease found: f is flat to rounding, or jac is not its gradient"
+        self.point = found
+        self.accepted += taken
+        self._record()
+        self.steps += 1
+        return None, ""
+
+    def _record(self) -> None:
+        self.values.append(self.point.fun)
+        best = self.objective.best
+        self.history.append(self.point.fun if best is None else best.fun)
+
+    def _verdict(self, limits: Limits) -> tuple[int | None, str]:
+        """Whether the point just reached ends the descent."""
+        largest = float(np.max(np.abs(self.objective.unscaled(self.point))))
+        if largest <= (limits.gtol or 0.0):
+            return GRADIENT, f"largest entry of the gradient is {largest:.3g}"
+        values, length = self.history if self.guarded else self.values, limits.stop_history
+        if length is not None and len(values) > length:
+            # Differences to the newest value: the mean of large values would round.
+            excess = np.asarray(values[-1 - length : -1]) - values[-1]
+            if np.mean(excess) <= 0.0:
+                return STALLED, f"f is not below the mean of its last {length} values"
+        return None, ""
+
+
+def _float32(vector: np.ndarray | None) -> np.ndarray:
+    with np.errstate(over="ignore"):  # to infinity, which the step reports as NaN
+        return np.asarray(vector, np.float32)
