@@ -3,7 +3,7 @@
 The weights are one flat vector; a network reads slices of it. JAX's own derivative of a slice pads
 it to the whole vector, one for each of some sixty leaves, and XLA's CPU code for their sum asks for
 every entry in which of the sixty it lies. `noise._unflatten` puts the leaves behind one another
-instead. Both are timed on updates of the configuration `classical-first` in one process, turn by turn.
+instead. Both are timed on updates of `classical-first` in one process, turn by turn.
 
     taskset -c 0 python -m benchmarks.meta_update [--sizes 10,20,50] [--rounds 15]
 

@@ -15,14 +15,23 @@ from optimus.weights import LearnedOptimizer
 GRADIENT, LIMIT, STALLED, NOT_FINITE, CALLBACK = 0, 1, 2, 3, 99  # OptimizeResult.status
 
 
+HOPELESS, PATIENCE = 10.0, 3
+
+
 class Limits(NamedTuple):
-    """When a descent ends: `maxiter`, `gtol` and `stop_history` of `minimize`; `made`, the steps
-    of the descents before it."""
+    """When a descent ends.
+
+    `maxiter`, `gtol` and `stop_history` are those of `minimize`. After a hop: `made` is the steps
+    of the descents before, `lowest` what they have found. A descent that stays above it by more
+    than ten times the decrease that L-BFGS promises, three steps in a row, is given up: most end
+    in a worse minimum, and the way there need not be walked to the last digit.
+    """
 
     maxiter: int
     gtol: float | None
     stop_history: int | None
     made: int = 0
+    lowest: float = np.inf
 
 
 class Descent:
@@ -47,6 +56,7 @@ class Descent:
         self._learned, self._pairs = learned, safeguard_lib.new_pairs()
         self._state: Any  # of the learned rule
         self._origin: np.ndarray | float = 0.0  # where the learned rule's coordinates begin
+        self._hopeless = 0  # steps in a row
         self._refusals = self._rest = 0  # learned steps refused in a row; steps without one to come
 
     def run(self, z: np.ndarray, limits: Limits, notify: Callable[[Point], None]) -> None:
@@ -56,7 +66,8 @@ class Descent:
         exceptions of the user's pass through.
         """
         self._start(z)
-        status, message = NOT_FINITE, "f or its gradient is not finite at x0"
+        status: int | None = NOT_FINITE
+        message = "f or its gradient is not finite at x0"
         if self.point.finite:
             status, message = self._verdict(limits._replace(stop_history=None))
         while status is None:
@@ -149,6 +160,12 @@ class Descent:
             excess = np.asarray(values[-1 - length : -1]) - values[-1]
             if np.mean(excess) <= 0.0:
                 return STALLED, f"f is not below the mean of its last {length} values"
+        if self.guarded and limits.lowest < self.point.fun:
+            missing = self.point.fun - limits.lowest
+            hopeless = HOPELESS * safeguard_lib.promise(self._pairs, self.point) < missing
+            self._hopeless = self._hopeless + 1 if hopeless else 0
+            if self._hopeless == PATIENCE:
+                return STALLED, "no lower minimum to be expected"
         return None, ""
 
 

@@ -110,9 +110,10 @@ def minimize(
             return _result(objective, descents, LIMIT, f"maxiter = {maxiter} steps made")
         if objective.spent:
             return _result(objective, descents, LIMIT, f"maxfev = {maxfev} evaluations made")
-        z = hopping.displaced(random, _lowest(descents).best.z, first)
+        best = _lowest(descents).best
+        limits = Limits(maxiter, gtol, stop_history, made, best.fun)
         descents.append(Descent(objective, learned, guarded))
-        descents[-1].run(z, Limits(maxiter, gtol, stop_history, made), notify)
+        descents[-1].run(hopping.displaced(random, best.z, first), limits, notify)
     ended = _lowest(descents) if _at_rest(descents) else descents[-1]
     return _result(objective, descents, ended.status, ended.message)
 

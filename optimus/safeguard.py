@@ -71,6 +71,13 @@ def direction(pairs: Pairs, gradient: np.ndarray) -> np.ndarray:
     return result
 
 
+def promise(pairs: Pairs, point: Point) -> float:
+    """The decrease of f that is to be expected from here, 1/2 g^T H g; infinite without pairs."""
+    assert point.gradient is not None
+    slope = float(point.gradient @ direction(pairs, point.gradient)) if pairs else -np.inf
+    return 0.5 * -slope if np.isfinite(slope) and slope < 0.0 else np.inf
+
+
 def rest(refusals: int) -> int:
     """For how many steps the learned one is not tried after so many refusals in a row."""
     return min(2**refusals - 1, LONGEST_REST)
@@ -128,10 +135,14 @@ def _line_search(
     """Weak-Wolfe bisection; after MAX_TRIALS the last point that decreased enough, or None."""
     low, high, length = 0.0, np.inf, 1.0
     decreased: Point | None = None
+    flat = False  # whether the last trial had just the value of the start
     for _ in range(MAX_TRIALS):
         trial = objective.value(point.z + length * towards)
         if np.array_equal(trial.z, point.z):
             break  # shorter than rounding
+        if flat and trial.fun == point.fun:
+            break  # at both lengths: f is flat to rounding (at one it may be a mirror image)
+        flat = trial.fun == point.fun
         excess = trial.fun - point.fun - length * slope  # over the tangent
         if trial.finite and trial.fun < point.fun + ARMIJO * length * slope:
             trial = objective.complete(trial)
