@@ -61,6 +61,10 @@ def ellipsoid(x):
     return 0.5 * float(DECADES @ np.square(x - 3.0)), DECADES * (x - 3.0)
 
 
+def ellipse(x):
+    return float(np.sum(np.square(x))), 2.0 * x
+
+
 def far(x):
     return float(np.sum(np.square(x - 1e5))), 2.0 * (x - 1e5)
 
@@ -237,6 +241,26 @@ def test_a_flat_function_stops_without_success():
     for guard in ("none", "lbfgs"):
         result = minimize(lambda x: (1.0, np.ones(2)), [0.0, 0.0], jac=True, safeguard=guard)
         assert result.status == 2 and not result.success and result.nfev < 100
+
+
+def test_the_end_is_seen_soon_after_it_was_reached():
+    """Once f is flat to rounding, line searches need not halve their steps to nothing."""
+    seen = []
+
+    def fun(x):
+        seen.append(float(np.sum(np.cosh(x - 1.0))) + 1e3)
+        return seen[-1], np.sinh(x - 1.0)
+
+    result = minimize(fun, [3.0, -1.0, 0.0], jac=True)
+    assert result.status == 2 and result.success
+    assert len(seen) - 1 - int(np.argmin(seen)) <= 25  # 40 before there was such a test
+
+
+def test_a_mirror_image_of_the_start_is_no_flat_function():
+    """f is the same at x and at -x; the search must go on to what is between."""
+    point = Point(np.ones(2), np.ones(2), 2.0, np.full(2, 2.0))
+    found = safeguard._line_search(make_objective(ellipse, 2), point, np.full(2, -2.0), -8.0)
+    assert found is not None and found.fun == 0.0
 
 
 def test_a_wrong_gradient_ends_and_is_no_success():
