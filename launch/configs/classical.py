@@ -77,5 +77,5 @@ def get_config() -> TrainConfig:
         ),
         weight_average=0.998,
         checkpoint_every=800,
-        keep_checkpoints=20,  # all: small, and their validations differ by less than its noise
+        keep_checkpoints=20,  # all: their validations differ by less than its noise
     )

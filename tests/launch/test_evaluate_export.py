@@ -7,18 +7,20 @@ import json
 import pathlib
 import shutil
 import threading
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
 import optimus
+from launch import configs
 from launch import evaluate_records as records
 from launch.evaluate_command import Eval, evaluate_target, resolve
 from launch.evaluate_suites import Plan, classical, evaluate
 from launch.export_command import Export
 from optimus import checkpoint, weights
-from optimus.config import ConfigError
+from optimus.config import ConfigError, from_dict, override
 from optimus.wire import Stopped
 from tests.launch.run_dirs import add_checkpoint, config, make
 
@@ -146,3 +148,21 @@ def test_export_refuses_what_would_be_lost_or_is_no_checkpoint(run_dir: pathlib.
     with pytest.raises(weights.WeightsError, match="damaged"):
         Export(str(run_dir), run_dir.parent / "y").run(lambda _: None)
     assert not (run_dir.parent / "y").exists()
+
+
+SHIPPED = [name for name in weights.shipped() if "config" in weights.load(name).card]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_command_on_a_card_runs_the_configuration_that_made_the_weights(name: str) -> None:
+    card = weights.load(name).card
+    *_, last = card["command"].split("optimus train ")
+    config, *options = last.split()
+    changes = [options[k + 1] for k, word in enumerate(options) if word == "--set"]
+    found = override(configs.find(config), changes)
+    made = from_dict(card["config"])
+    # How often to write a checkpoint is nobody's business, and names have changed since.
+    same: dict[str, Any] = {"name": found.name, "checkpoint_every": found.checkpoint_every}
+    if any(change.startswith("updates=") for change in changes):
+        same["updates"] = found.updates  # as many as had been made when it was stopped
+    assert dataclasses.replace(made, **same) == found
