@@ -302,6 +302,7 @@ OTHERS = {  # where twice the value, or true for false, would not do
     "meta_loss.kind": "ratio",
     "phases": [{"updates": 10**6}],
     "evaluation.split": "test",
+    "weight_average": 0.5,
 }
 
 
