@@ -131,8 +131,9 @@ def test_other_runners_refuse_what_only_this_one_can(tmp_path, changes, message)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_has_as_many_devices_as_groups(tmp_path):
+def test_a_run_has_as_many_devices_as_groups(tmp_path, monkeypatch):
     """Whatever the machine: smoke has two groups. The flag comes first, or XLA reads it not."""
+    monkeypatch.delenv("OPTIMUS_XLA_FLAGS", raising=False)
     run_dir = tmp_path / "run"
     changes = ("updates=2", "evaluation.tasks=2", "evaluation.steps=2", "estimator.horizon=5")
     options = [word for change in changes for word in ("--set", change)]
