@@ -8,6 +8,7 @@ from pathlib import Path
 
 # One thread per XLA program: many roles share a host, and another core count changes rounding.
 XLA_FLAGS = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+MOST_DEVICES = 8  # of a fused run on CPUs
 
 
 def cache_dir() -> Path:
@@ -57,8 +58,10 @@ def deal_to(devices: int) -> None:
     """CPU devices that XLA makes in this process; call before JAX computes anything.
 
     As many as a fused run has groups of lanes, whatever the machine, so that its results do not
-    follow from where it runs. `OPTIMUS_XLA_FLAGS` wins.
+    follow from where it runs; but not more than `MOST_DEVICES`, which all hold their lanes in
+    memory at once. `OPTIMUS_XLA_FLAGS` wins.
     """
+    devices = min(devices, MOST_DEVICES)
     if devices > 1 and "OPTIMUS_XLA_FLAGS" not in os.environ:
         count = f"--xla_force_host_platform_device_count={devices}"
         os.environ["XLA_FLAGS"] = f"{count} {XLA_FLAGS}"  # after a word without "--" none is read

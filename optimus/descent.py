@@ -13,9 +13,7 @@ from optimus.objective import EvaluationLimit, Objective, Point
 from optimus.weights import LearnedOptimizer
 
 GRADIENT, LIMIT, STALLED, NOT_FINITE, CALLBACK = 0, 1, 2, 3, 99  # OptimizeResult.status
-
-
-HOPELESS, PATIENCE = 10.0, 3
+HOPELESS, PATIENCE = 10.0, 3  # times the promised decrease; steps in a row: see `Limits`
 
 
 class Limits(NamedTuple):

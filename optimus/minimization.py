@@ -50,8 +50,9 @@ def minimize(
       model: what `load` returns, or a name or path for it; of any kind.
       maxiter: steps at most. A step costs one evaluation where the learned one is taken.
       maxfev: evaluations of `fun` at most, never exceeded; None means no limit.
-      callback: called after each step, as in SciPy: callback(xk), or callback(intermediate_result)
-        if that is the name of its only parameter. StopIteration ends the run.
+      callback: called after each step but hops, as in SciPy: callback(xk), or
+        callback(intermediate_result) if that is the name of its only parameter. StopIteration ends
+        the run.
       x_scale: typical size of a change of each variable, scalar or [N], positive. The optimizer
         works on x / x_scale, where its first steps are about 0.1 long.
       safeguard: "lbfgs" replaces learned steps that fail a decrease test (module

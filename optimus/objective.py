@@ -42,7 +42,7 @@ class Point:
 
 
 class Objective:
-    """Evaluates, counts, and keeps the best finite point seen.
+    """Evaluates, counts, and keeps the best finite point seen (since `best` was set to None).
 
     Args:
       fun, jac, args: as in `minimize`; `jac` None means a function that JAX can trace.

@@ -156,6 +156,8 @@ def test_flags_that_the_user_gave_win(monkeypatch):
     environment.deal_to(3)
     assert os.environ["XLA_FLAGS"].startswith("--xla_force_host_platform_device_count=3 ")
     assert os.environ["XLA_FLAGS"].endswith(environment.XLA_FLAGS)
+    environment.deal_to(100)
+    assert os.environ["XLA_FLAGS"].startswith("--xla_force_host_platform_device_count=8 ")
 
 
 @pytest.mark.parametrize(
