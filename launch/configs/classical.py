@@ -14,7 +14,6 @@ What ships is the checkpoint after 7,200 updates, the best on validation.
 """
 
 import dataclasses
-from typing import Any
 
 from optimus.architecture import PLUS
 from optimus.config import (
@@ -50,9 +49,9 @@ def guided(
     return Phase(updates=updates, estimator=estimator, meta=meta, layout=Layout(1, groups, 20, 0))
 
 
-def base(**changes: Any) -> TrainConfig:
-    """What the classical models share; `changes` as for `dataclasses.replace`."""
-    config = TrainConfig(
+def base() -> TrainConfig:
+    """What the classical models share: all but tasks, length and phases, which they replace."""
+    return TrainConfig(
         name="classical",
         task=ClassicalTask(sizes=_SIZES, generated=0.15, shift=0.4, rotate=0.1, f_scale=10.0),
         updates=1500,
@@ -62,12 +61,12 @@ def base(**changes: Any) -> TrainConfig:
         meta_loss=MetaLoss(kind="log_ratio", floor=1e-12),
         checkpoint_every=250,
     )
-    return dataclasses.replace(config, **changes)
 
 
 def get_config() -> TrainConfig:
     """The `classical` configuration."""
-    return base(
+    return dataclasses.replace(
+        base(),
         updates=8000,
         optimizer=dataclasses.replace(PLUS, dim=32, encoders=2, place=True, secant=10),
         phases=(
