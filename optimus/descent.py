@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,21 +13,25 @@ from optimus.objective import EvaluationLimit, Objective, Point
 from optimus.weights import LearnedOptimizer
 
 GRADIENT, LIMIT, STALLED, NOT_FINITE, CALLBACK = 0, 1, 2, 3, 99  # OptimizeResult.status
-HOPELESS, PATIENCE = 10.0, 3  # times the promised decrease; steps in a row: see `Limits`
+HOPELESS, PATIENCE = 3.0, 3  # times the promised decrease; steps in a row: see `Limits`
+FLAT = 4.0 * np.finfo(np.float64).eps  # of |f|
 
 
 class Limits(NamedTuple):
     """When a descent ends.
 
-    `maxiter`, `gtol` and `stop_history` are those of `minimize`. After a hop: `made` is the steps
-    of the descents before, `lowest` what they have found. A descent that stays above it by more
-    than ten times the decrease that L-BFGS promises, three steps in a row, is given up: most end
-    in a worse minimum, and the way there need not be walked to the last digit.
+    `maxiter`, `gtol` and `stop_history` are those of `minimize`. `hops`: whether a hop may follow;
+    then a descent ends where L-BFGS promises less than rounding, rather than by line searches that
+    find nothing, a dozen evaluations later. After a hop: `made` is the steps of the descents
+    before, `lowest` what they have found. A descent that stays above it by more than three times
+    the decrease that L-BFGS promises, three steps in a row, is given up: most end in a worse
+    minimum, and the way there need not be walked to the last digit.
     """
 
     maxiter: int
     gtol: float | None
     stop_history: int | None
+    hops: bool = False
     made: int = 0
     lowest: float = np.inf
 
@@ -37,6 +41,7 @@ class Descent:
 
     Attributes:
       point: where it is, complete. best: the lowest point evaluated, complete, once it has ended.
+      pairs: its L-BFGS memory, for the descent that hops from here.
       values: f after each step, of the first point before them. history: lowest f so far, likewise.
       steps, accepted: steps made, and those of them that were learned ones.
       status, message: of its end, as `minimize` reports them.
@@ -45,13 +50,19 @@ class Descent:
     point: Point
     best: Point
 
-    def __init__(self, objective: Objective, learned: LearnedOptimizer, guarded: bool) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        learned: LearnedOptimizer,
+        guarded: bool,
+        pairs: Iterable[tuple[np.ndarray, np.ndarray]] = (),
+    ) -> None:
         self.objective, self.guarded = objective, guarded
         self.steps = self.accepted = 0
         self.values: list[float] = []
         self.history: list[float] = []
         self.status, self.message = LIMIT, "not begun"
-        self._learned, self._pairs = learned, safeguard_lib.new_pairs()
+        self._learned, self.pairs = learned, safeguard_lib.new_pairs(pairs)
         self._state: Any  # of the learned rule
         self._origin: np.ndarray | float = 0.0  # where the learned rule's coordinates begin
         self._hopeless = 0  # steps in a row
@@ -128,13 +139,14 @@ class Descent:
 
     def _guarded(self, change: np.ndarray) -> tuple[int | None, str]:
         recent = self.values[-safeguard_lib.HISTORY :]
-        tried = self._rest == 0
+        tried, memory = self._rest == 0, tuple(self.pairs)
         found, taken = safeguard_lib.guarded_step(
-            self.objective, self._pairs, recent, self.point, change if tried else None
+            self.objective, self.pairs, recent, self.point, change if tried else None
         )
         self._refusals = 0 if taken else self._refusals + tried
         self._rest = safeguard_lib.rest(self._refusals) if tried else self._rest - 1
         if found is None:
+            self.pairs.extend(memory)  # emptied as misleading, where f is flat to rounding
             return STALLED, "no decrease found: f is flat to rounding, or jac is not its gradient"
         self.point = found
         self.accepted += taken
@@ -158,9 +170,13 @@ class Descent:
             excess = np.asarray(values[-1 - length : -1]) - values[-1]
             if np.mean(excess) <= 0.0:
                 return STALLED, f"f is not below the mean of its last {length} values"
-        if self.guarded and limits.lowest < self.point.fun:
-            missing = self.point.fun - limits.lowest
-            hopeless = HOPELESS * safeguard_lib.promise(self._pairs, self.point) < missing
+        if not (self.guarded and limits.hops):
+            return None, ""
+        promise = safeguard_lib.promise(self.pairs, self.point)
+        if promise < FLAT * abs(self.point.fun):
+            return STALLED, "no decrease to be expected: f is flat to rounding"
+        if limits.lowest < self.point.fun:
+            hopeless = HOPELESS * promise < self.point.fun - limits.lowest
             self._hopeless = self._hopeless + 1 if hopeless else 0
             if self._hopeless == PATIENCE:
                 return STALLED, "no lower minimum to be expected"

@@ -104,17 +104,17 @@ def minimize(
     guarded, random, first = safeguard == "lbfgs", np.random.default_rng(seed), start / scale
 
     descents = [Descent(objective, learned, guarded)]
-    descents[0].run(first, Limits(maxiter, gtol, stop_history), notify)
+    descents[0].run(first, Limits(maxiter, gtol, stop_history, hops != 0), notify)
     while _at_rest(descents) and (hops is None or len(descents) <= hops):
         made = _steps(descents) + 1  # with the hop to come
         if made > maxiter:
             return _result(objective, descents, LIMIT, f"maxiter = {maxiter} steps made")
         if objective.spent:
             return _result(objective, descents, LIMIT, f"maxfev = {maxfev} evaluations made")
-        best = _lowest(descents).best
-        limits = Limits(maxiter, gtol, stop_history, made, best.fun)
-        descents.append(Descent(objective, learned, guarded))
-        descents[-1].run(hopping.displaced(random, best.z, first), limits, notify)
+        lowest = _lowest(descents)
+        limits = Limits(maxiter, gtol, stop_history, True, made, lowest.best.fun)
+        descents.append(Descent(objective, learned, guarded, lowest.pairs))
+        descents[-1].run(hopping.displaced(random, lowest.best.z, first), limits, notify)
     ended = _lowest(descents) if _at_rest(descents) else descents[-1]
     return _result(objective, descents, ended.status, ended.message)
 

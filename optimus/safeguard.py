@@ -22,7 +22,7 @@ and ends higher.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -38,9 +38,9 @@ MAX_TRIALS = 20  # of one line search
 Pairs = deque[tuple[np.ndarray, np.ndarray]]  # (x change, gradient change), oldest first
 
 
-def new_pairs() -> Pairs:
-    """An empty memory."""
-    return deque(maxlen=PAIRS)
+def new_pairs(known: Iterable[tuple[np.ndarray, np.ndarray]] = ()) -> Pairs:
+    """A memory, empty or of what is known, oldest first."""
+    return deque(known, maxlen=PAIRS)
 
 
 def remember(pairs: Pairs, old: Point, new: Point) -> None:

@@ -66,4 +66,7 @@ LEARNED: dict[str, RunAll] = {
     "optimus_hopping": functools.partial(safeguarded.run_all, hops=None),
 }
 # Learned methods whose code has computed other numbers since: kept cells of theirs do not count.
-REVISIONS = {"optimus_safeguarded": 2}  # 1: told where the origin is; 2: a flat search ends sooner
+REVISIONS = {
+    "optimus_safeguarded": 2,  # 1: told where the origin is; 2: a flat search ends sooner
+    "optimus_hopping": 1,  # 1: keeps the memory over a hop, ends at rounding, other lengths
+}

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 import optimus
 from optimus import hopping
+from optimus.descent import STALLED, Descent, Limits
+from optimus.objective import Objective
 from optimus.optimizer import OptimizerConfig, init_params
 from optimus.weights import LearnedOptimizer
 
@@ -55,9 +57,12 @@ def test_a_hop_is_as_long_as_the_way_so_far():
     random = np.random.default_rng(0)
     for travelled in (0.5, 40.0):
         best = np.full(20_000, travelled)
-        change = hopping.displaced(random, best, np.zeros(best.size)) - best
-        assert abs(np.mean(change != 0.0) - hopping.SHARE) < 0.02
-        assert abs(np.std(change[change != 0.0]) / (hopping.REACH * travelled) - 1.0) < 0.05
+        changes = [hopping.displaced(random, best, 0.0 * best) - best for _ in range(40)]
+        assert abs(np.mean([change != 0.0 for change in changes]) - hopping.SHARE) < 0.01
+        lengths = [np.std(change[change != 0.0]) / travelled for change in changes]
+        assert np.min(lengths) > 0.95 * hopping.REACH / hopping.SPREAD
+        assert np.max(lengths) < 1.05 * hopping.REACH * hopping.SPREAD
+        assert abs(np.exp(np.mean(np.log(lengths))) / hopping.REACH - 1.0) < 0.25
 
 
 # ------------------------------------------------------------------------------------------- what
@@ -82,9 +87,35 @@ def test_no_hops_is_the_run_without_and_one_goes_on_from_its_end():
     plain, zero = minimize(wells, WRONG), minimize(wells, WRONG, hops=0, seed=7)
     assert np.array_equal(plain.x, zero.x) and plain.hops == zero.hops == 0
     assert (plain.nit, plain.nfev, plain.status) == (zero.nit, zero.nfev, zero.status)
-    # The first descent of a hopping run is the run without hops.
+    # The first descent of a hopping run is the run without hops, but ends at rounding.
     longer = minimize(wells, WRONG, hops=1, maxiter=1000)
-    assert np.array_equal(longer.history[: plain.nit + 1], plain.history)
+    alike = int(np.argmax(plain.history < plain.fun + 1e-12))
+    assert alike > 5
+    assert np.array_equal(longer.history[:alike], plain.history[:alike])
+
+
+def test_a_descent_before_a_hop_ends_where_nothing_but_rounding_is_left():
+    """Without a search that finds nothing; what it leaves is less than rounding."""
+
+    ends = []
+    for hops in (False, True):
+        objective = Objective(wells, True, (), WRONG, np.ones(6), None)
+        one = Descent(objective, untrained(), True)
+        one.run(WRONG, Limits(500, None, 10, hops), lambda point: None)
+        ends.append((objective.nfev, one.best.fun, len(one.pairs)))
+    (without, lowest, _), (nfev, found, pairs) = ends
+    assert nfev < without - 5 and pairs > 0
+    assert found <= lowest + 1e-12
+
+
+def test_a_descent_that_finds_no_decrease_keeps_its_memory_for_the_next():
+
+    objective = Objective(wells, True, (), WRONG, np.ones(6), None)
+    one = Descent(objective, untrained(), True)
+    one.run(WRONG, Limits(500, None, None), lambda point: None)
+    assert one.status == STALLED and len(one.pairs) == 10
+    again = Descent(objective, untrained(), True, one.pairs)
+    assert len(again.pairs) == 10 and again.pairs is not one.pairs
 
 
 def test_a_hop_that_promises_nothing_is_given_up():
