@@ -14,6 +14,7 @@ from optimus.weights import LearnedOptimizer
 
 GRADIENT, LIMIT, STALLED, NOT_FINITE, CALLBACK = 0, 1, 2, 3, 99  # OptimizeResult.status
 HOPELESS, PATIENCE = 3.0, 3  # times the promised decrease; steps in a row: see `Limits`
+BACK = 0.01  # of the hop
 FLAT = 4.0 * np.finfo(np.float64).eps  # of |f|
 
 
@@ -23,9 +24,10 @@ class Limits(NamedTuple):
     `maxiter`, `gtol` and `stop_history` are those of `minimize`. `hops`: whether a hop may follow;
     then a descent ends where L-BFGS promises less than rounding, rather than by line searches that
     find nothing, a dozen evaluations later. After a hop: `made` is the steps of the descents
-    before, `lowest` what they have found. A descent that stays above it by more than three times
-    the decrease that L-BFGS promises, three steps in a row, is given up: most end in a worse
-    minimum, and the way there need not be walked to the last digit.
+    before, `lowest` the best point they have found. A descent that stays above it by more than
+    three times the decrease that L-BFGS promises, three steps in a row, is given up, as is one that
+    is back there but for a hundredth of the hop: most end in a worse minimum or the old one, and
+    the way there need not be walked to the last digit.
     """
 
     maxiter: int
@@ -33,11 +35,13 @@ class Limits(NamedTuple):
     stop_history: int | None
     hops: bool = False
     made: int = 0
-    lowest: float = np.inf
+    lowest: Point | None = None
 
 
 class Descent:
     """Where a descent is, what it remembers, and at last how it ended.
+
+    Without `learned` it is L-BFGS, and `guarded` must be true.
 
     Attributes:
       point: where it is, complete. best: the lowest point evaluated, complete, once it has ended.
@@ -53,7 +57,7 @@ class Descent:
     def __init__(
         self,
         objective: Objective,
-        learned: LearnedOptimizer,
+        learned: LearnedOptimizer | None,
         guarded: bool,
         pairs: Iterable[tuple[np.ndarray, np.ndarray]] = (),
     ) -> None:
@@ -104,13 +108,14 @@ class Descent:
     def _start(self, z: np.ndarray) -> None:
         """Evaluates the first point."""
         self.objective.best = None
-        self.point = self.objective.complete(self.objective.value(z))
-        # A rule that does not see x itself takes the same steps from any origin; from the start,
-        # float32 loses nothing of what they add up to.
-        if not learned_step.sees_position(self._learned.config):
-            self._origin = self.point.z
-        rule = rules.rule_of(self._learned.config)
-        self._state = rule.init_state(self._learned.config, self._seen())
+        self.point = self._first = self.objective.complete(self.objective.value(z))
+        if self._learned is not None:
+            # A rule that does not see x itself takes the same steps from any origin; from the
+            # start, float32 loses nothing of what they add up to.
+            if not learned_step.sees_position(self._learned.config):
+                self._origin = self.point.z
+            rule = rules.rule_of(self._learned.config)
+            self._state = rule.init_state(self._learned.config, self._seen())
         self._record()
 
     def _seen(self) -> np.ndarray:
@@ -119,6 +124,8 @@ class Descent:
 
     def _step(self) -> tuple[int | None, str]:
         """One step; a status if it could not be made or led to a non-finite point."""
+        if self._learned is None:
+            return self._guarded(None)
         propose = learned_step.compiled(self._learned)
         step, state = propose(self._state, self._seen(), _float32(self.point.gradient))
         change = np.asarray(step, np.float64)
@@ -137,14 +144,14 @@ class Descent:
             return NOT_FINITE, f"f or its gradient is not finite after step {self.steps}"
         return None, ""
 
-    def _guarded(self, change: np.ndarray) -> tuple[int | None, str]:
+    def _guarded(self, change: np.ndarray | None) -> tuple[int | None, str]:
         recent = self.values[-safeguard_lib.HISTORY :]
-        tried, memory = self._rest == 0, tuple(self.pairs)
+        tried, memory = change is not None and self._rest == 0, tuple(self.pairs)
         found, taken = safeguard_lib.guarded_step(
             self.objective, self.pairs, recent, self.point, change if tried else None
         )
         self._refusals = 0 if taken else self._refusals + tried
-        self._rest = safeguard_lib.rest(self._refusals) if tried else self._rest - 1
+        self._rest = safeguard_lib.rest(self._refusals) if tried else max(self._rest - 1, 0)
         if found is None:
             self.pairs.extend(memory)  # emptied as misleading, where f is flat to rounding
             return STALLED, "no decrease found: f is flat to rounding, or jac is not its gradient"
@@ -170,17 +177,22 @@ class Descent:
             excess = np.asarray(values[-1 - length : -1]) - values[-1]
             if np.mean(excess) <= 0.0:
                 return STALLED, f"f is not below the mean of its last {length} values"
-        if not (self.guarded and limits.hops):
-            return None, ""
+        ended = self._not_worth_it(limits) if self.guarded and limits.hops else None
+        return (None, "") if ended is None else (STALLED, ended)
+
+    def _not_worth_it(self, limits: Limits) -> str | None:
+        """Why a hop is a better use of the evaluations left than going on, if it is."""
         promise = safeguard_lib.promise(self.pairs, self.point)
         if promise < FLAT * abs(self.point.fun):
-            return STALLED, "no decrease to be expected: f is flat to rounding"
-        if limits.lowest < self.point.fun:
-            hopeless = HOPELESS * promise < self.point.fun - limits.lowest
-            self._hopeless = self._hopeless + 1 if hopeless else 0
-            if self._hopeless == PATIENCE:
-                return STALLED, "no lower minimum to be expected"
-        return None, ""
+            return "no decrease to be expected: f is flat to rounding"
+        if limits.lowest is None or self.point.fun < limits.lowest.fun:
+            return None
+        hop = np.linalg.norm(self._first.z - limits.lowest.z)
+        if np.linalg.norm(self.point.z - limits.lowest.z) < BACK * hop:
+            return "back at the lowest point known"
+        hopeless = HOPELESS * promise < self.point.fun - limits.lowest.fun
+        self._hopeless = self._hopeless + 1 if hopeless else 0
+        return "no lower minimum to be expected" if self._hopeless == PATIENCE else None
 
 
 def _float32(vector: np.ndarray | None) -> np.ndarray:

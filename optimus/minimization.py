@@ -112,8 +112,9 @@ def minimize(
         if objective.spent:
             return _result(objective, descents, LIMIT, f"maxfev = {maxfev} evaluations made")
         lowest = _lowest(descents)
-        limits = Limits(maxiter, gtol, stop_history, True, made, lowest.best.fun)
-        descents.append(Descent(objective, learned, guarded, lowest.pairs))
+        limits = Limits(maxiter, gtol, stop_history, True, made, lowest.best)
+        plain = guarded and len(descents) % 2 == 1  # see `hopping`
+        descents.append(Descent(objective, None if plain else learned, guarded, lowest.pairs))
         descents[-1].run(hopping.displaced(random, lowest.best.z, first), limits, notify)
     ended = _lowest(descents) if _at_rest(descents) else descents[-1]
     return _result(objective, descents, ended.status, ended.message)

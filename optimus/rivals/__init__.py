@@ -68,5 +68,5 @@ LEARNED: dict[str, RunAll] = {
 # Learned methods whose code has computed other numbers since: kept cells of theirs do not count.
 REVISIONS = {
     "optimus_safeguarded": 2,  # 1: told where the origin is; 2: a flat search ends sooner
-    "optimus_hopping": 1,  # 1: keeps the memory over a hop, ends at rounding, other lengths
+    "optimus_hopping": 2,  # 1: keeps the memory over a hop, other ends; 2: every other one L-BFGS
 }

@@ -132,6 +132,37 @@ def test_a_run_after_all_its_hops_ends_as_the_descent_that_found_x():
     assert np.max(np.abs(result.jac)) < 1e-4
 
 
+def test_a_descent_back_where_it_hopped_from_is_given_up():
+    objective = Objective(wells, True, (), WRONG, np.ones(6), None)
+    one = Descent(objective, untrained(), True)
+    one.run(WRONG, Limits(500, None, 10, True), lambda point: None)
+    again = Descent(objective, None, True, one.pairs)
+    limits = Limits(500, None, 10, True, one.steps, one.best)
+    again.run(one.best.z + 0.3, limits, lambda point: None)  # within the same wells
+    assert again.status == STALLED and "back at" in again.message
+    assert np.max(np.abs(again.point.z - one.best.z)) < 0.01 and again.best.fun >= one.best.fun
+
+
+def test_every_other_descent_is_l_bfgs_alone(monkeypatch):
+    """Under the safeguard: the first and the third take learned steps, the second none."""
+    made = []
+
+    class Watched(Descent):
+        def __init__(self, *args):
+            super().__init__(*args)
+            made.append(self)
+
+    monkeypatch.setattr("optimus.minimization.Descent", Watched)
+    result = minimize(wells, WRONG, maxiter=1000, hops=4)
+    learned = [one.accepted for one in made]
+    assert learned[0] > 0 and learned[1] == learned[3] == 0 and len(made) == 5
+    assert made[1].steps and made[3].steps
+    assert result.accepted_share == pytest.approx(sum(learned) / result.nit)
+    made.clear()
+    minimize(wells, WRONG, maxiter=100, hops=2, safeguard="none", stop_history=3)
+    assert all(one.accepted == one.steps for one in made) and len(made) > 1
+
+
 # ---------------------------------------------------------------------------------------- budgets
 
 
