@@ -67,7 +67,12 @@ def store(
 
 
 def load(out: Path, name: str) -> Stored | None:
-    """A stored cell; None where there is none, or a damaged one: it is computed anew."""
+    """A stored cell; None where there is none, or a damaged one: it is computed anew.
+
+    A cell without its arrays counts as damaged, as after a copy of `cells` alone.
+    """
+    if not trace_path(out, name).is_file():
+        return None
     try:
         document = json.loads((out / "cells" / f"{name}.json").read_text())
         rows = [

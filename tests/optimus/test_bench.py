@@ -350,8 +350,21 @@ def test_without_paths_there_is_no_figure_of_them(tmp_path):
     assert names == {"table4.md", "table4.csv"}  # no profile without a method that looks
 
 
+def test_a_cell_without_its_arrays_is_computed_anew(tmp_path):
+    options = {"methods": ("return_zero",), "functions": ("sphere",)}
+    first = run(tmp_path, **options)
+    for path in (tmp_path / "traces").iterdir():
+        path.unlink()
+    again = run(tmp_path, **options)
+    assert first.computed == again.computed > 0
+    report.write(again.rows, tmp_path, again.traces, False)
+    assert run(tmp_path, **options).computed == 0
+
+
 def test_a_damaged_file_is_no_cell(tmp_path):
     (tmp_path / "cells").mkdir()
+    (tmp_path / "traces").mkdir()
+    (tmp_path / "traces" / "x.npz").touch()
     for text in ("", "[]", '{"rows": 1, "non_finite": 0}', '{"rows": []}'):
         (tmp_path / "cells" / "x.json").write_text(text)
         assert storage.load(tmp_path, "x") is None
