@@ -12,7 +12,7 @@ setup:  ## the environment in .venv (CPython 3.10: everything; 3.11 and newer: i
 	@sh scripts/setup.sh
 
 native: assets  ## compile the simulator, its TensorFlow op and its generated gradient (the last two: CPython 3.10)
-	@fast=; [ "$$(cat .venv/environment)" = base ] || fast=--fast; $(PY) -m workers.physics.native.build $$fast
+	@fast=; [ "$$(cat .venv/environment)" = base ] || fast=--fast; $(PY) -m workers.physics.build $$fast
 
 assets: setup  ## fetch the humanoid and the motion clips
 	@$(PY) -m workers.physics.assets
@@ -34,13 +34,13 @@ newest:  ## the core tests that are not slow on CPython >= 3.12 with the newest 
 	[ $$code = 0 ] || exit $$code; XLA_FLAGS= .venv-newest/bin/python -m pytest -q -n 2 -m 'not slow' tests/optimus $(ARGS) || [ $$? = 5 ]
 
 stress: native  ## 10,000 random rollouts of the simulator, 1,000 of them with gradient
-	@OPTIMUS_STRESS=1 $(PY) -m pytest -q -s -o faulthandler_timeout=0 tests/workers/physics/test_robustness.py $(ARGS)
+	@OPTIMUS_STRESS=1 $(PY) -m pytest -q -s -o faulthandler_timeout=0 tests/workers/physics/simulation/test_robustness.py $(ARGS)
 
 soak: native  ## half an hour of random faults against a real program, then the ledger (arguments: ARGS="--minutes 5")
 	@$(PY) -m benchmarks.soak $(ARGS)
 
 sanitize: native  ## the simulator's C++ under the address and undefined-behaviour sanitizers (minutes)
-	@OPTIMUS_SANITIZE=1 $(PY) -m pytest -q -o faulthandler_timeout=0 tests/workers/physics/test_sanitize.py $(ARGS)
+	@OPTIMUS_SANITIZE=1 $(PY) -m pytest -q -o faulthandler_timeout=0 tests/workers/physics/simulation/test_sanitize.py $(ARGS)
 
 lint: setup  ## ruff and mypy
 	@$(PY) -m ruff check -q

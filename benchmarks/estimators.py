@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimus.estimators import STRATEGIES, pathwise
+from optimus.meta.estimators import STRATEGIES, pathwise
 
 ETA, B = 0.1, 0.3
 THETA = np.array([0.5, -1.0, 2.0], np.float32)

@@ -35,8 +35,8 @@ def measure(coordinates: int, dim: int, encoders: int, rank: int, repeats: int) 
     """Prints the figures of one size as JSON."""
     import jax
 
-    from optimus.architecture import PLUS
-    from optimus.optimizer import init_params, init_state, update
+    from optimus.model.config import PLUS
+    from optimus.model.optimizer import init_params, init_state, update
 
     config = dataclasses.replace(PLUS, dim=dim, encoders=encoders, attention="inducing", rank=rank)
     x = jax.random.uniform(jax.random.PRNGKey(0), (coordinates,), minval=-10.0, maxval=10.0)

@@ -18,9 +18,9 @@ import time
 import jax
 
 from launch.configs import classical_first
-from optimus import noise
 from optimus.config import ClassicalTask
-from optimus.fused.trainer import Trainer
+from optimus.meta import noise
+from optimus.meta.fused.trainer import Trainer
 
 
 def _slices(layout: noise.ParameterLayout, vector: jax.Array) -> dict[str, object]:

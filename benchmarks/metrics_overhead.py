@@ -22,18 +22,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from launch import environment
+from launch.program import environment
 
 environment.apply()
 
-from launch import configs, inprocess  # noqa: E402
+from launch import configs  # noqa: E402
 from launch.monitoring.prometheus import exposition  # noqa: E402
-from launch.report.data import collect  # noqa: E402
-from launch.status import read_status  # noqa: E402
+from launch.monitoring.report.data import collect  # noqa: E402
+from launch.monitoring.status import read_status  # noqa: E402
+from launch.runners import inprocess  # noqa: E402
 from optimus import rundir  # noqa: E402
 from optimus.config import override  # noqa: E402
-from optimus.metrics import MetricsWriter  # noqa: E402
-from optimus.metrics_time import TimeIn  # noqa: E402
+from optimus.rundir.metrics import MetricsWriter  # noqa: E402
+from optimus.rundir.metrics_time import TimeIn  # noqa: E402
 
 
 def _run(updates: int, mode: str) -> tuple[float, float, int]:

@@ -1,8 +1,8 @@
 """Milliseconds per lane-step of the learned optimizer.
 
-A lane is one trajectory with meta-parameters of its own, as under PES: `optimus.optimizer.update`
-vmapped over parameters, states, points and gradients, jitted. The gradient is given, so the loss
-costs nothing. Compilation is timed apart; the figure is the median over repeats of the time of one
+A lane is one trajectory with meta-parameters of its own, as under PES:
+`optimus.model.optimizer.update` vmapped over parameters, states, points and gradients, jitted. The
+gradient is given, so the loss costs nothing. Compilation is timed apart; the figure is the median over repeats of the time of one
 call divided by the number of lanes. `vmap` computes all lanes at once, `map` one after the other in
 one compiled loop, which keeps a lane's arrays in the cache.
 
@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 
-from optimus.optimizer import OptimizerConfig, init_params, init_state, update
+from optimus.model.optimizer import OptimizerConfig, init_params, init_state, update
 
 DEFAULT_SIZES = ("10,32,2", "50,32,2", "210,32,2", "210,128,3")
 

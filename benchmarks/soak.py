@@ -38,7 +38,7 @@ ROLES = [role for role, count in PROCESSES.items() for _ in range(count)]  # as 
 RATE = 7  # faults per minute
 GARBAGE = """
 import os, sys
-from launch import environment
+from launch.program import environment
 environment.apply()
 from launch.adapters import courier
 from optimus.wire import Beat

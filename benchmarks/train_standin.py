@@ -31,8 +31,8 @@ import optax
 
 from benchmarks import standin_tasks as tasks
 from optimus import weights
-from optimus.architecture import CONFIGURATIONS, PAPER, OptimizerConfig
-from optimus.rules import Config, rule_of
+from optimus.model.config import CONFIGURATIONS, PAPER, OptimizerConfig
+from optimus.model.registry import Config, rule_of
 
 FORMS = {"standin": dataclasses.replace(PAPER, b_decay=0.9), **CONFIGURATIONS}
 WINDOW, SHORTEST, LONGEST = 10, 20, 200  # inner steps

@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.train_standin import LANES, WINDOW, train
 from optimus import weights
-from optimus.adafactor_mlp import AdafactorMlpConfig
+from optimus.model.adafactor_mlp import AdafactorMlpConfig
 
 CANDIDATES = tuple(
     AdafactorMlpConfig(hidden=hidden, step_mult=step_mult)

@@ -8,7 +8,7 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from optimus.checkpoint import write_atomically
+from optimus.rundir.checkpoint import write_atomically
 
 FILE = "identity.json"
 

@@ -6,10 +6,10 @@ from collections import Counter, OrderedDict
 
 import numpy as np
 
-from optimus import noise
 from optimus.config import PATHWISE, TrainConfig
-from optimus.estimators import PERTURBED
-from optimus.estimators.evolution import mean_difference
+from optimus.meta import noise
+from optimus.meta.estimators import PERTURBED
+from optimus.meta.estimators.evolution import mean_difference
 from optimus.wire import CodecError, Sample, Version, check_sample, decode
 
 REASONS = (

@@ -22,11 +22,12 @@ import optax
 
 from learner.identity import Identity
 from learner.intake import Contribution, Intake
-from optimus import checkpoint, meta_update
 from optimus.config import PATHWISE, TrainConfig, config_hash
-from optimus.estimators import evolution, pathwise
-from optimus.metrics import MetricsWriter, finite
-from optimus.noise import ParameterLayout
+from optimus.meta import update as meta_update
+from optimus.meta.estimators import evolution, pathwise
+from optimus.meta.noise import ParameterLayout
+from optimus.rundir import checkpoint
+from optimus.rundir.metrics import MetricsWriter, finite
 from optimus.wire import SampleReader, Session, Version, encode
 from optimus.wire import pack as pack_array
 

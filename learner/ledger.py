@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from optimus import meta_update, noise
 from optimus.config import TrainConfig
-from optimus.estimators import STRATEGIES
-from optimus.estimators.evolution import estimate
-from optimus.metrics import read
+from optimus.meta import noise
+from optimus.meta import update as meta_update
+from optimus.meta.estimators import STRATEGIES
+from optimus.meta.estimators.evolution import estimate
+from optimus.rundir.metrics import read
 
 
 class LedgerError(RuntimeError):

@@ -19,10 +19,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optimus.architecture import CONFIGURATIONS, PAPER, PLUS, OptimizerConfig
     from optimus.minimization import minimize
-    from optimus.optax_bridge import as_optax
-    from optimus.optimizer import init_params, init_state, update
+    from optimus.model.config import CONFIGURATIONS, PAPER, PLUS, OptimizerConfig
+    from optimus.model.optimizer import init_params, init_state, update
+    from optimus.optax_adapter import as_optax
     from optimus.weights import LearnedOptimizer, WeightsError, load, save
 
 __all__ = [
@@ -43,18 +43,18 @@ __all__ = [
 
 _HOME = {
     "minimize": "minimization",
-    "as_optax": "optax_bridge",
+    "as_optax": "optax_adapter",
     "load": "weights",
     "save": "weights",
     "LearnedOptimizer": "weights",
     "WeightsError": "weights",
-    "OptimizerConfig": "architecture",
-    "PAPER": "architecture",
-    "PLUS": "architecture",
-    "CONFIGURATIONS": "architecture",
-    "init_params": "optimizer",
-    "init_state": "optimizer",
-    "update": "optimizer",
+    "OptimizerConfig": "model.config",
+    "PAPER": "model.config",
+    "PLUS": "model.config",
+    "CONFIGURATIONS": "model.config",
+    "init_params": "model.optimizer",
+    "init_state": "model.optimizer",
+    "update": "model.optimizer",
 }
 
 

@@ -7,7 +7,7 @@ and so tests what users run, fully optimized. Before anything imports JAX.
 
 import os
 
-from launch import environment
+from launch.program import environment
 
 _QUICK = "--xla_backend_optimization_level=0"
 

@@ -29,12 +29,17 @@ MAY_IMPORT: dict[str, set[str]] = {
 ONLY_IN = {
     "courier": ("launch/adapters/",),
     "reverb": ("launch/adapters/",),
-    "launchpad": ("launch/program.py", "launch/node.py", "launch/node_types.py"),
-    "tensorflow": ("workers/physics/tf_op.py", "workers/physics/native/build.py"),
+    "launchpad": (
+        "launch/program/program.py",
+        "launch/program/node.py",
+        "launch/program/node_types.py",
+    ),
+    "tensorflow": ("workers/physics/simulation/tf_op.py", "workers/physics/build.py"),
 }
 # Modules that are allowed to need it, so that everything else must do without.
 NEED_IT = (
-    r"launch\.adapters\.(courier|reverb\w*)|launch\.(program|node\w*)|workers\.physics\.tf_op"
+    r"launch\.adapters\.(courier|reverb\w*)|launch\.program\.(program|node\w*)"
+    r"|workers\.physics\.simulation\.tf_op"
     r"|launch\.fleet\.plugins\.\w+"  # Ansible's, in Ansible's own process
 )
 
@@ -108,7 +113,7 @@ for room in {ROOMS}:
             importlib.import_module(module.name)
             count += 1
 assert not blocked & {{name.partition(".")[0] for name in sys.modules}}
-print(count, "launch.cli" in sys.modules)
+print(count, "launch.cli.main" in sys.modules)
 """
     command = [sys.executable, "-c", script]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)

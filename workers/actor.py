@@ -19,12 +19,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimus import noise
 from optimus.config import ConfigError, TrainConfig, config_hash
-from optimus.estimators import PERTURBED
-from optimus.metrics import MetricsWriter
-from optimus.metrics_histogram import Histogram
-from optimus.metrics_time import TimeIn
+from optimus.meta import noise
+from optimus.meta.estimators import PERTURBED
+from optimus.rundir.histogram import Histogram
+from optimus.rundir.metrics import MetricsWriter
+from optimus.rundir.metrics_time import TimeIn
 from optimus.wire import (
     ParameterSource,
     Sample,

@@ -9,7 +9,7 @@ from typing import Any
 import reverb
 
 from launch.adapters.reverb import TABLE
-from optimus.metrics import MetricsWriter, heartbeat
+from optimus.rundir.metrics import MetricsWriter, heartbeat
 
 _PATIENCE = 2  # s
 

@@ -12,7 +12,7 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
-from launch.sweep import Sweep
+from launch.sweeps import Sweep
 from optimus.config import ConfigError, TrainConfig
 from optimus.rundir import load_config
 
@@ -91,7 +91,7 @@ def _sweep_in(path: Path) -> Sweep:
     spec.loader.exec_module(module)
     sweep = module.get_sweep() if hasattr(module, "get_sweep") else None
     if not isinstance(sweep, Sweep):
-        raise ConfigError(f"{path}: want a function get_sweep() that returns a launch.sweep.Sweep")
+        raise ConfigError(f"{path}: want a function get_sweep() that returns a launch.sweeps.Sweep")
     return sweep
 
 

@@ -9,8 +9,8 @@ seed, 700 updates each (`docs/training.md`). `adafactor-mlp-physics` starts from
 import dataclasses
 
 from launch.configs import classical_first
-from optimus.adafactor_mlp import AdafactorMlpConfig
 from optimus.config import TrainConfig
+from optimus.model.adafactor_mlp import AdafactorMlpConfig
 
 
 def get_config() -> TrainConfig:

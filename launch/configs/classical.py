@@ -15,7 +15,6 @@ What ships is the checkpoint after 7,200 updates, the best on validation.
 
 import dataclasses
 
-from optimus.architecture import PLUS
 from optimus.config import (
     ClassicalTask,
     Estimator,
@@ -26,6 +25,7 @@ from optimus.config import (
     Phase,
     TrainConfig,
 )
+from optimus.model.config import PLUS
 
 # One update in 25 takes n in 51..250, whose steps cost as much as those of a hundred small tasks.
 _SIZES = (*(10, 20, 10, 10, 50) * 2, 10, 20, 250, 10, 50, *(10, 20, 10, 10, 50) * 2)

@@ -9,8 +9,8 @@ it has learned is not where the benchmark's minima lie. n up to 50; half of the 
 import dataclasses
 
 from launch.configs import classical
-from optimus.architecture import PLUS
 from optimus.config import ClassicalTask, TrainConfig
+from optimus.model.config import PLUS
 
 
 def get_config() -> TrainConfig:

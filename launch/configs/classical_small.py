@@ -15,7 +15,6 @@ move the multimodal functions: Ackley, Griewank, Rastrigin, Levy stayed where ph
 
 import dataclasses
 
-from optimus.architecture import PLUS
 from optimus.config import (
     ClassicalTask,
     Estimator,
@@ -26,6 +25,7 @@ from optimus.config import (
     Phase,
     TrainConfig,
 )
+from optimus.model.config import PLUS
 
 
 def get_config() -> TrainConfig:

@@ -4,7 +4,7 @@ one core each.
     optimus train heldout-quadratic --launch fused
     optimus train heldout-power --launch fused        # also -valley, -ripple, -well
 
-Groups are those of `optimus.tasks.groups`; generated families of the group are not drawn, and
+Groups are those of `optimus.problems.groups`; generated families of the group are not drawn, and
 validation is on the groups that are left. n up to 50. `optimus bench classical --methods
 heldout:optimus-heldout` scores every function with the weights that have not seen its group.
 """
@@ -13,7 +13,7 @@ import dataclasses
 
 from launch.configs import classical
 from optimus.config import ClassicalTask, TrainConfig
-from optimus.tasks.groups import GROUPS
+from optimus.problems.groups import GROUPS
 
 VARIANTS = tuple(GROUPS)
 

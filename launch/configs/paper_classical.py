@@ -11,8 +11,8 @@ Not run to its end: 20,000 updates of a model with 617,103 weights are ten hours
 -0.17 to -3.45, and still improving.
 """
 
-from optimus.architecture import PAPER
 from optimus.config import ClassicalTask, Estimator, Evaluation, Layout, MetaOptimizer, TrainConfig
+from optimus.model.config import PAPER
 
 
 def get_config() -> TrainConfig:

@@ -12,7 +12,6 @@ Expected result: the validation meta-loss, mean log of the loss over the first, 
 
 import dataclasses
 
-from optimus.architecture import PLUS
 from optimus.config import (
     Estimator,
     Evaluation,
@@ -21,6 +20,7 @@ from optimus.config import (
     PhysicsTask,
     TrainConfig,
 )
+from optimus.model.config import PLUS
 
 
 def get_config() -> TrainConfig:

@@ -5,8 +5,8 @@
 
 The first two parts hold the inner gradients constant, so what a step does to the gradients after
 it, which is all that a preconditioner is for, is not in their derivatives. `estimator.order` 2
-asks the workers for one more gradient per step (`workers.adjoint`), of which they have plenty
-to give: they wait for the optimizer nine tenths of their time.
+asks the workers for one more gradient per step (`workers.unroll.derivatives`), of which they have
+plenty to give: they wait for the optimizer nine tenths of their time.
 """
 
 import dataclasses

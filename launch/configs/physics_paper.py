@@ -7,7 +7,6 @@ of 0.25 s and random initial weights. Not run to its end: 732 updates took 24 mi
 2 s each, and brought the validation meta-loss from 2.30 to -2.39 (docs/physics-flagship.md).
 """
 
-from optimus.architecture import PAPER
 from optimus.config import (
     Estimator,
     Evaluation,
@@ -16,6 +15,7 @@ from optimus.config import (
     PhysicsTask,
     TrainConfig,
 )
+from optimus.model.config import PAPER
 
 
 def get_config() -> TrainConfig:

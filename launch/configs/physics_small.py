@@ -11,8 +11,8 @@ held-out clips goes from +0.84 to -2.1; the output says whether the interval of 
 zero (16 windows of two clips: it speaks for those). Most of the gain comes in the first 60 updates.
 """
 
-from optimus.architecture import OptimizerConfig
 from optimus.config import Evaluation, Layout, MetaOptimizer, PhysicsTask, TrainConfig
+from optimus.model.config import OptimizerConfig
 
 
 def get_config() -> TrainConfig:

@@ -7,8 +7,8 @@ Time: at most 40 s on 2 cores, imports and compilation included. Expected result
 updates, and the meta-loss on held-out quadratics goes from -0.16 to -0.29.
 """
 
-from optimus.architecture import OptimizerConfig
 from optimus.config import AnalyticTask, Estimator, Evaluation, Layout, MetaOptimizer, TrainConfig
+from optimus.model.config import OptimizerConfig
 
 
 def get_config() -> TrainConfig:

@@ -11,8 +11,7 @@ core-seconds shows by how much.
 
 import dataclasses
 
-from launch.sweep import BASE, Arm, Sweep, phases_of
-from optimus.architecture import PLUS
+from launch.sweeps import BASE, Arm, Sweep, phases_of
 from optimus.config import (
     ClassicalTask,
     Estimator,
@@ -23,6 +22,7 @@ from optimus.config import (
     Phase,
     TrainConfig,
 )
+from optimus.model.config import PLUS
 
 _WINDOW = Estimator(kind="bptt", truncation=10, horizon=200, shortest=20)
 _META = MetaOptimizer(learning_rate=1e-3, batch=20, warmup=20, cosine=1)

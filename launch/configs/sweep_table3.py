@@ -9,9 +9,9 @@ inner steps a cell, is 500 of the paper's updates: enough to see which values tr
 fast they start, not where they end.
 """
 
-from launch.sweep import Arm, Axis, Sweep, one_at_a_time
-from optimus.architecture import PAPER
+from launch.sweeps import Arm, Axis, Sweep, one_at_a_time
 from optimus.config import ClassicalTask, Estimator, Evaluation, Layout, MetaOptimizer, TrainConfig
+from optimus.model.config import PAPER
 
 _BASE = TrainConfig(
     name="table3",

@@ -230,7 +230,7 @@ def install(root: Path, request: dict[str, Any]) -> dict[str, Any]:
                        "--no-index", "--no-deps", "--no-compile", "--disable-pip-version-check",
                        "--no-cache-dir", "--root-user-action=ignore"]  # fmt: skip
             _shell([*install, *wheels], "installing the wheels")
-            probe = "import launchpad, reverb, workers.physics.simulator, launch.cli"
+            probe = "import launchpad, reverb, workers.physics.simulation, launch.cli.main"
             script = f"from launch import environment; environment.apply(); {probe}"
             _shell([str(env / "bin/python"), "-c", script], "loading what was installed")
             shutil.copytree(unpacked / "cache", root / "cache", dirs_exist_ok=True)

@@ -51,8 +51,8 @@ class Slurm:
     def run(self, say: Callable[[str], None]) -> int:
         """Writes `request.json` and `run.sbatch` into the run directory."""
         from launch.configs import find
-        from optimus.checkpoint import write_atomically
         from optimus.config import ConfigError, override, to_dict
+        from optimus.rundir.checkpoint import write_atomically
 
         config = override(find(self.config), self.set)
         run_dir = (self.run_dir or Path("runs") / config.name).resolve()

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from launch.status import ACTIVE, Status
-from launch.status_parts import number, numbers
-from optimus import metrics
-from optimus.metrics_histogram import BOUNDS, total
+from launch.monitoring.status import ACTIVE, Status
+from launch.monitoring.status_parts import number, numbers
+from optimus.rundir import metrics
+from optimus.rundir.histogram import BOUNDS, total
 
 Plain = tuple[str, str, float | None]
 

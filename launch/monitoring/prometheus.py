@@ -16,8 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from launch.monitoring.families import families
-from launch.status import MAX_AGE, NotARun, Status, read_status
-from launch.watch_view import rows
+from launch.monitoring.status import MAX_AGE, NotARun, Status, read_status
+from launch.monitoring.watch_view import rows
 
 PORT = 9464
 _CACHE = 1.0  # s that a status is served again: many scrapers cost no more than one

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from launch.status_parts import Record, number
-from optimus.checkpoint import write_atomically
-from optimus.metrics import Follower
+from launch.monitoring.status_parts import Record, number
+from optimus.rundir.checkpoint import write_atomically
+from optimus.rundir.metrics import Follower
 
 FOLDER, OFFSETS = "tensorboard", "read.json"
 _EVERY = 30.0  # s between points of roles that report all the time

@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from optimus import presets
 from optimus.bench import storage
-from optimus.bench.sources import Source
+from optimus.bench.methods import RunAll
+from optimus.bench.methods.counting import compiled_value
+from optimus.bench.methods.sources import Source
+from optimus.bench.methods.trace import Trace
 from optimus.bench.storage import Row
-from optimus.presets import Problem
-from optimus.rivals import RunAll
-from optimus.rivals.counting import compiled_value
-from optimus.rivals.trace import Trace
+from optimus.problems import presets
+from optimus.problems.presets import Problem
 
 SCHEMA = 1  # raise when functions, presets, counting or a rival change what they compute
 LIBRARIES = ("jax", "optax", "scipy", "numpy")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-from optimus import presets
-from optimus.bench import models
 from optimus.bench.cells import Cell, Method
-from optimus.rivals import LEARNED, RIVALS
+from optimus.bench.methods import LEARNED, RIVALS, models
+from optimus.problems import presets
 
 DIMS = (2, 10, 20, 50, 100, 250, 500, 1000)
 DEFAULT_METHODS = ("bfgs", "l_bfgs_b", "adam", "momentum", "return_zero")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from optimus import presets
+from optimus.problems import presets
 
 BLIND = ("return_zero", "shrink")
 

@@ -17,10 +17,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from optimus import checkpoint, metrics, weights
+from optimus import weights
 from optimus.bench import storage
 from optimus.bench.cells import Cell, Method
-from optimus.bench.sources import UNKNOWN, Source
+from optimus.bench.methods.sources import UNKNOWN, Source
+from optimus.rundir import checkpoint, metrics
 
 LOG = "test_reads.jsonl"
 KEYS = ("time", "set", "functions", "dims", "starts", "steps", "seed", "cells")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from optimus.checkpoint import write_atomically
+from optimus.rundir.checkpoint import write_atomically
 
 Row = dict[str, Any]
 NUMBERS = ("f0", "f_best", "f_last", "f_star", "lr", "seconds")

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimus.config_tasks import AnalyticTask, ClassicalTask
+from optimus.config.tasks import AnalyticTask, ClassicalTask
+from optimus.problems.groups import NETWORK, allowed, allowed_generated
 from optimus.tasks import analytic, generated, mixture, networks
-from optimus.tasks.groups import NETWORK, allowed, allowed_generated
 
 Data = dict[str, jax.Array]
 

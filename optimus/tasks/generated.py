@@ -23,8 +23,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from optimus.problems.groups import GENERATED
 from optimus.tasks.draws import dimension, log_scaled, maybe_rotation, rotate, rotate_back
-from optimus.tasks.groups import GENERATED
 
 _NAMES = tuple(GENERATED)
 START, SHIFT, WIDEST = 10.0, 5.0, 3.0  # half-widths of start and centre; largest x_scale

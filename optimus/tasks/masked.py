@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimus import formulas
-from optimus.functions import FUNCTIONS, STYBLINSKI_TANG_F, STYBLINSKI_TANG_X
+from optimus.problems import formulas
+from optimus.problems.functions import FUNCTIONS, STYBLINSKI_TANG_F, STYBLINSKI_TANG_X
 
 Value = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 Minimiser = Callable[[int, jax.Array], jax.Array]

@@ -14,8 +14,8 @@ from typing import Any
 
 import psutil
 
-from optimus.architecture import OptimizerConfig
 from optimus.config import Estimator, Layout, MetaOptimizer, ServedTask, TrainConfig, to_dict
+from optimus.model.config import OptimizerConfig
 from tests.launch import run_tools as tools
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +92,10 @@ class Run:
                 words = process.cmdline()
             except psutil.NoSuchProcess:
                 continue
-            if words[1:3] == ["-m", "launch.node"] and words[words.index("--role") + 1] == role:
+            if (
+                words[1:3] == ["-m", "launch.program.node"]
+                and words[words.index("--role") + 1] == role
+            ):
                 found.append((int(words[words.index("--index") + 1]), process))
         return [process for _, process in sorted(found, key=lambda pair: pair[0])]
 
@@ -137,14 +140,13 @@ class Run:
 
 def audit(folder: str) -> None:
     """Checks a stopped run's ledger against its newest checkpoint; prints counts as JSON."""
-    from launch import environment
+    from launch.program import environment
 
     environment.apply()  # as in the learner, so that rounding is the same
-    from launch import roles
+    from launch import builders
     from learner import ledger
     from learner.learner import theta_from_arrays
-    from optimus import checkpoint
-    from optimus.rundir import load_config
+    from optimus.rundir import checkpoint, load_config
 
     run_dir = Path(folder)
     configuration = load_config(run_dir / "config.json")
@@ -153,8 +155,8 @@ def audit(folder: str) -> None:
     found, _ = checkpoint.load_latest(run_dir / "checkpoints")
     assert found is not None and found.step == len(entries), (found, len(entries))
     assert int(found.arrays["adam/count"]) == len(entries)
-    theta = ledger.replay(configuration, entries, roles.initial_theta(configuration))
-    saved = theta_from_arrays(found.arrays, roles.parameter_layout(configuration))
+    theta = ledger.replay(configuration, entries, builders.initial_theta(configuration))
+    saved = theta_from_arrays(found.arrays, builders.parameter_layout(configuration))
     assert theta.tobytes() == saved.tobytes(), "the replayed weights differ"
     lines = (run_dir / ledger_file()).read_text().splitlines()
     print(json.dumps({

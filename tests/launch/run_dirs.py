@@ -7,10 +7,10 @@ import pathlib
 
 import numpy as np
 
-from launch import configs, roles
-from optimus import checkpoint
+from launch import builders, configs
 from optimus.config import TrainConfig, config_hash, override, to_dict
-from optimus.metrics import MetricsWriter
+from optimus.rundir import checkpoint
+from optimus.rundir.metrics import MetricsWriter
 from workers.unroll import parameter_layout
 
 TINY = ("optimizer.dim=8", "optimizer.heads=1", "task.dim=3", "evaluation.tasks=3",
@@ -26,7 +26,7 @@ def add_checkpoint(run_dir: pathlib.Path, step: int, shift: float = 0.0) -> path
     """A checkpoint of the initial weights, each moved by `shift`."""
     chosen = config()
     layout = parameter_layout(chosen)
-    theta = roles.initial_theta(chosen) + np.float32(shift)
+    theta = builders.initial_theta(chosen) + np.float32(shift)
     tree = layout.unflatten(theta)
     arrays = {}
     for path, name in zip(layout.paths, layout.names):

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from optimus import checkpoint, metrics
+from optimus.rundir import checkpoint, metrics
 
 distributed = pytest.mark.skipif(
     importlib.util.find_spec("launchpad") is None,
@@ -24,7 +24,7 @@ distributed = pytest.mark.skipif(
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "launch.cli", *arguments]
+    return [sys.executable, "-m", "launch.cli.main", *arguments]
 
 
 def optimus(*arguments: str, timeout: float = 180.0) -> subprocess.CompletedProcess[str]:
@@ -63,7 +63,11 @@ def node(run_dir: Path, role: str) -> psutil.Process:
     """The process of a role (not its thin parent)."""
     for process in processes_of(run_dir):
         words = process.cmdline()
-        if "launch.node" in words and "launch.parent" not in words and role in words:
+        if (
+            "launch.program.node" in words
+            and "launch.program.supervisor" not in words
+            and role in words
+        ):
             return process
     raise AssertionError(f"no {role} among {[p.cmdline() for p in processes_of(run_dir)]}")
 

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learner.intake import REASONS, Intake
-from optimus import checkpoint, noise
 from optimus.config import AnalyticTask, Estimator, Layout, MetaOptimizer, TrainConfig
-from optimus.estimators import pes
+from optimus.meta import noise
+from optimus.meta.estimators import pes
+from optimus.rundir import checkpoint
 from optimus.wire import Sample, Version, encode, pack, unpack
 
 RUN, SIZE, WINDOW, WINDOWS = "0123456789ab", 50, 3, 6

@@ -14,8 +14,6 @@ import pytest
 import learner.learner as learner_module
 from learner import ledger
 from learner.learner import Learner, LearnerError, theta_from_arrays
-from optimus import checkpoint, meta_update, noise
-from optimus.checkpoint import CheckpointError
 from optimus.config import (
     AnalyticTask,
     Estimator,
@@ -24,8 +22,12 @@ from optimus.config import (
     TrainConfig,
     config_hash,
 )
-from optimus.estimators import evolution
-from optimus.metrics import MetricsWriter, read
+from optimus.meta import noise
+from optimus.meta import update as meta_update
+from optimus.meta.estimators import evolution
+from optimus.rundir import checkpoint
+from optimus.rundir.checkpoint import CheckpointError
+from optimus.rundir.metrics import MetricsWriter, read
 from optimus.wire import Sample, Session, Version, decode, encode, unpack
 
 LANES, WINDOW, WINDOWS = 4, 2, 3

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from optimus.architecture import OptimizerConfig
 from optimus.config import (
     AnalyticTask,
     Estimator,
@@ -17,6 +16,7 @@ from optimus.config import (
     TrainConfig,
     config_hash,
 )
+from optimus.model.config import OptimizerConfig
 from optimus.wire import LossReply, LossRequest, Session, Version, encode, pack
 
 SMALL = OptimizerConfig(dim=8, encoders=1, heads=2, b_decay=0.9)

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from optimus import noise
-from optimus import optimizer as opt
 from optimus.config import TrainConfig
+from optimus.meta import noise
+from optimus.model import optimizer as opt
 from optimus.wire import MAX_SAMPLE_BYTES, Sample, Stopped, Version, decode
 from tests.workers import fakes
 from workers import unroll as unrolls

@@ -11,9 +11,9 @@ from typing import Any
 import jax
 import pytest
 
-from optimus import optimizer as opt
-from optimus.metrics import MetricsWriter, read
-from optimus.metrics_histogram import Histogram
+from optimus.model import optimizer as opt
+from optimus.rundir.histogram import Histogram
+from optimus.rundir.metrics import MetricsWriter, read
 from optimus.wire import LossReply, LossRequest
 from tests.workers import fakes
 from workers import unroll as unrolls

@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from workers.physics.motion import CLIPS as CLIPS
     from workers.physics.motion import SPLITS as SPLITS
     from workers.physics.motion import Clip as Clip
-    from workers.physics.simulator import Status as Status
-    from workers.physics.window_spec import Camera as Camera
-    from workers.physics.window_spec import WindowSpec as WindowSpec
+    from workers.physics.simulation import Status as Status
+    from workers.physics.simulation.window_spec import Camera as Camera
+    from workers.physics.simulation.window_spec import WindowSpec as WindowSpec
 
 _HOME = {
     "CLIPS": "motion", "SPLITS": "motion", "Clip": "motion", "PhysicsLoss": "loss",
     "PhysicsOptions": "loss",
-    "Status": "simulator", "ensure_assets": "assets", "options_hash": "loss",
-    "random_window": "loss", "Camera": "window_spec", "WindowSpec": "window_spec",
+    "Status": "simulation", "ensure_assets": "assets", "options_hash": "loss",
+    "random_window": "loss", "Camera": "simulation.window_spec",
+    "WindowSpec": "simulation.window_spec",
 }
 
 __all__ = ["CLIPS", "SPLITS", "Camera", "Clip", "PhysicsLoss", "PhysicsOptions", "Status",

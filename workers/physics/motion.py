@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from workers.physics.model import PhysicsModel
-from workers.physics.rotations import log_map, multiply, slerp
+from workers.physics.model.rotations import log_map, multiply, slerp
 
 # By clip, siblings together: {dance_a, dance_b}, {getup_*}, {kick, spinkick, punch}, {walk, run}.
 SPLITS: dict[str, tuple[str, ...]] = {

@@ -193,7 +193,7 @@ class Hosts:
 
     def optimus(self, *words: str, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
         """`optimus WORDS` on the controller."""
-        command = [*self.here, sys.executable, "-m", "launch.cli", *words]
+        command = [*self.here, sys.executable, "-m", "launch.cli.main", *words]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout,
                               check=False)  # fmt: skip
 

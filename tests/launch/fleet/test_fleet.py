@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from launch.train import distributed_missing
-from optimus import checkpoint
+from launch.runners.train import distributed_missing
 from optimus.config import Layout, to_dict
+from optimus.rundir import checkpoint
 from tests.launch import fault_tools
 from tests.launch import run_tools as tools
 from tests.launch.fleet.hosts import Hosts

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from workers.physics.assets import AssetError, ensure_assets
+from workers.physics.build import BuildError, build_library
 from workers.physics.model import PhysicsModel, load_humanoid, model_text
-from workers.physics.native.build import BuildError, build_library
-from workers.physics.simulator import Simulator, Status, WindowSpec
+from workers.physics.simulation import Simulator, Status, WindowSpec
 
 
 @pytest.fixture(scope="session", autouse=True)

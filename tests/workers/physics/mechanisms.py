@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 
 from workers.physics.model import Body, PhysicsModel, Site, Sphere, model_text
-from workers.physics.rotations import exp_map
-from workers.physics.simulator import Camera, Simulator, WindowSpec
+from workers.physics.model.rotations import exp_map
+from workers.physics.simulation import Camera, Simulator, WindowSpec
 
 ROUND = (0.02, 0.02, 0.02, 0.0, 0.0, 0.0)
 UNEVEN = (0.03, 0.02, 0.025, 0.002, -0.001, 0.003)

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from workers.physics import simulator as simulator_module
-from workers.physics.native import LIBRARY, binding, build, generated_library
-from workers.physics.native.build import BuildError
+from workers.physics import build
+from workers.physics import simulation as simulator_module
+from workers.physics.build import BuildError
+from workers.physics.native import LIBRARY, binding, generated_library
 
 
 def test_a_fresh_library_is_not_built_again(monkeypatch):
@@ -76,7 +77,7 @@ def test_generated_code_is_named_after_the_structure():
 
 
 def test_scripts_run_without_warnings():
-    for module in ("workers.physics.native.build", "workers.physics.assets"):
+    for module in ("workers.physics.build", "workers.physics.assets"):
         done = subprocess.run([sys.executable, "-W", "error", "-m", module, "--help"],
                               capture_output=True, text=True)
         assert done.returncode == 0 and not done.stderr, done.stderr

@@ -10,6 +10,7 @@ import pytest
 
 from workers.physics.assets import SHA256, verify_assets
 from workers.physics.model import model_text
+from workers.physics.model.rotations import exp_map, log_map, multiply, slerp
 from workers.physics.motion import (
     CLIPS,
     SPLITS,
@@ -19,8 +20,7 @@ from workers.physics.motion import (
     velocity_at,
     without_sign_jumps,
 )
-from workers.physics.rotations import exp_map, log_map, multiply, slerp
-from workers.physics.simulator import Simulator
+from workers.physics.simulation import Simulator
 
 SECONDS = {
     "backflip": 1.75, "cartwheel": 2.72, "crawl": 2.93, "dance_a": 1.62, "dance_b": 2.53,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from workers.physics.benchmark.recording import BudgetSpent, Recorder, Run
-from workers.physics.reconstruction import Reconstruction
+from workers.physics.loss.reconstruction import Reconstruction
 
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # Adam's, one of which `tune` chooses
 

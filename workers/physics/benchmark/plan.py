@@ -7,14 +7,14 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from workers.physics import reconstruction, sequences
+from workers.physics import sequences
 from workers.physics.assets import ensure_assets
 from workers.physics.benchmark.methods import BASELINES, METHODS, Models
-from workers.physics.fixed_windows import START_RULES, fixed_windows
-from workers.physics.loss import PhysicsOptions, humanoid, random_window
+from workers.physics.loss import PhysicsOptions, humanoid, random_window, reconstruction
+from workers.physics.loss.fixed_windows import START_RULES, fixed_windows
+from workers.physics.loss.reconstruction import Reconstruction
+from workers.physics.loss.synthetic import synthetic_window
 from workers.physics.motion import CLIPS, SPLITS, Clip, load_clip
-from workers.physics.reconstruction import Reconstruction
-from workers.physics.synthetic import synthetic_window
 
 SPLIT_NAMES = (*SPLITS, "synthetic", "clips", *sequences.TABLES)
 TUNING_SEEDS = range(10_000, 10_004)  # of the train windows on which Adam's rate is chosen

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from workers.physics.loss import PhysicsOptions, humanoid
+from workers.physics.loss.reconstruction import Reconstruction
 from workers.physics.motion import rotation_spans
-from workers.physics.reconstruction import Reconstruction
-from workers.physics.simulator import Simulator, Status
-from workers.physics.window_spec import WindowSpec
+from workers.physics.simulation import Simulator, Status
+from workers.physics.simulation.window_spec import WindowSpec
 
 Act = Callable[[np.ndarray, np.ndarray, float], Any]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from optimus import weights
 from optimus.bench import reads
-from optimus.bench.sources import source_of
+from optimus.bench.methods.sources import source_of
 from workers.physics.benchmark import cells
 from workers.physics.benchmark.methods import Models
 from workers.physics.benchmark.plan import Case, Settings

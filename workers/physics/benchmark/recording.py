@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workers.physics.reconstruction import Reconstruction
+from workers.physics.loss.reconstruction import Reconstruction
 
 
 class BudgetSpent(Exception):

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from optimus.checkpoint import write_atomically
+from optimus.rundir.checkpoint import write_atomically
 from workers.physics.benchmark import targets
 from workers.physics.benchmark.cells import Cell
 from workers.physics.benchmark.plan import Settings
-from workers.physics.metrics import COLUMNS
+from workers.physics.loss.metrics import COLUMNS
 
 Say = Callable[[str], None]
 PAPER_SECONDS = 4.0  # of one evaluation

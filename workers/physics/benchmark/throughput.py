@@ -28,7 +28,7 @@ from workers.physics.benchmark import throughput_report as report
 from workers.physics.benchmark.throughput_report import Row
 from workers.physics.loss import PhysicsLoss, PhysicsOptions, humanoid, window_spec
 from workers.physics.model import model_text
-from workers.physics.simulator import Camera, Simulator, Window, loss_and_grad_batch
+from workers.physics.simulation import Camera, Simulator, Window, loss_and_grad_batch
 
 CLIP = "walk"  # from its start
 TIME_STEPS = (1 / 120, 1 / 240)  # s
@@ -66,7 +66,7 @@ def build(seconds: float, dt: float, batch: int) -> Bench:
     for name, fast in (("generated", True), ("tape", False)):
         simulator = Simulator(model_text(humanoid()), dt, options.control, fast=fast)
         if simulator.fast != fast:
-            left_out.append("generated: not built (python -m workers.physics.native.build --fast)")
+            left_out.append("generated: not built (python -m workers.physics.build --fast)")
             continue
         spec = window_spec(CLIP, 0.0, seconds, options, simulator)
         full = simulator.window(window_spec(CLIP, 0.0, seconds, every, simulator))

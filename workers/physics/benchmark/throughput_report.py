@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from optimus.checkpoint import write_atomically
+from optimus.rundir.checkpoint import write_atomically
 
 Row = dict[str, Any]
 

@@ -7,7 +7,7 @@ import dataclasses
 from workers.physics.formats.keypoints import Keypoints, at_times
 from workers.physics.formats.site_map import SiteMap, to_sites
 from workers.physics.model import PhysicsModel
-from workers.physics.window_spec import Camera, WindowSpec
+from workers.physics.simulation.window_spec import Camera, WindowSpec
 
 
 def with_keypoints(spec: WindowSpec, track: Keypoints, site_map: SiteMap, model: PhysicsModel,

@@ -20,8 +20,8 @@ import numpy as np
 from workers.physics.formats.errors import FormatError
 from workers.physics.formats.site_map import AXES
 from workers.physics.model import PhysicsModel
+from workers.physics.model.rotations import exp_map, multiply
 from workers.physics.motion import QUARTER_TURN, Clip, rotation_spans, without_sign_jumps
-from workers.physics.rotations import exp_map, multiply
 
 _CONJUGATE = np.array([1.0, -1.0, -1.0, -1.0])
 

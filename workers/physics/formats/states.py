@@ -17,9 +17,9 @@ from workers.physics.formats.errors import FormatError
 from workers.physics.formats.keypoints import Keypoints
 from workers.physics.formats.site_map import SiteMap, to_sites
 from workers.physics.model import PhysicsModel, model_text
+from workers.physics.model.rotations import exp_map, log_map, multiply
 from workers.physics.motion import Clip, rotation_spans, without_sign_jumps
-from workers.physics.rotations import exp_map, log_map, multiply
-from workers.physics.simulator import Simulator
+from workers.physics.simulation import Simulator
 
 CLOSE, REST = 1e-4, 1e-5  # m^2 / rad^2
 ITERATIONS, FIRST_ITERATIONS = 8, 60

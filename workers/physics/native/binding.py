@@ -63,7 +63,7 @@ class WindowRecord(ctypes.Structure):
 @functools.cache
 def library() -> ctypes.CDLL:
     """libphysics.so, loaded once. PhysicsError says how to build it when it is missing."""
-    remedy = "run: python -m workers.physics.native.build"
+    remedy = "run: python -m workers.physics.build"
     if not LIBRARY.exists():
         raise PhysicsError(f"the simulator is not built; {remedy}")
     try:

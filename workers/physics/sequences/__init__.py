@@ -24,7 +24,7 @@ from workers.physics.formats import aist, human36m, keypoints, site_map, smpl, s
 from workers.physics.formats.errors import FormatError
 from workers.physics.model import PhysicsModel, model_text
 from workers.physics.motion import Clip
-from workers.physics.simulator import Simulator
+from workers.physics.simulation import Simulator
 
 TABLES = ("aist", "human36m")
 

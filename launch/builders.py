@@ -1,0 +1,160 @@
+"""Builds each role's plain object out of the configuration; knows no servers."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from launch.adapters.local import LocalPool
+from learner.learner import Learner
+from optimus import tasks
+from optimus.config import (
+    PATHWISE,
+    AnalyticTask,
+    ConfigError,
+    PhysicsTask,
+    ServedTask,
+    TrainConfig,
+)
+from optimus.rundir import checkpoint
+from optimus.rundir.histogram import Histogram
+from optimus.rundir.metrics import MetricsWriter
+from optimus.weights.warm_start import initial_params
+from optimus.wire import (
+    MAX_SAMPLE_BYTES,
+    LossPool,
+    ParameterSource,
+    SampleReader,
+    SampleWriter,
+)
+from workers.actor import Actor
+from workers.synthetic_loss import BowlServer, BowlWindows
+from workers.unroll import AnalyticUnroll, PooledUnroll, Unroll, parameter_layout
+
+
+def initial_theta(config: TrainConfig) -> np.ndarray:
+    """Weights to start from, float32 `[P]`; raises `ConfigError` as `initial_params` does."""
+    return parameter_layout(config).flatten(initial_params(config))
+
+
+def sample_limit(config: TrainConfig) -> int:
+    """Bytes of the largest sample of this run."""
+    pathwise = config.estimator.kind in PATHWISE
+    return MAX_SAMPLE_BYTES + (4 * parameter_layout(config).size if pathwise else 0)
+
+
+def check_task(config: TrainConfig) -> None:
+    """Makes sure the task can be evaluated here, before any process is started.
+
+    Raises:
+      ConfigError: unknown family, split or clip; a window that does not fit. The native library's
+      and the motion data's own errors name what to build or fetch.
+    """
+    try:
+        if isinstance(config.task, AnalyticTask):
+            tasks.family(config.task.family)
+        if not isinstance(config.task, PhysicsTask):
+            return
+        from workers.physics.loss.windows import PhysicsWindows  # needs the native library
+
+        for split in (config.task.split, config.evaluation.split):
+            PhysicsWindows(dataclasses.replace(config.task, split=split), config.seed)
+    except ValueError as error:
+        raise ConfigError(f"task: {error}") from None
+
+
+def physics_door() -> str:
+    """The workers' door: the TensorFlow op where TensorFlow is installed, else the direct one."""
+    return "tensorflow" if importlib.util.find_spec("tensorflow") else "direct"
+
+
+def make_loss_server(
+    config: TrainConfig, metrics: MetricsWriter | None = None, door: str | None = None
+) -> Any:
+    """What evaluates this configuration's losses: an object with `evaluate`, `ping`, `report`."""
+    if isinstance(config.task, ServedTask):
+        return BowlServer(config.task, metrics)
+    from workers.physics.loss.server import PhysicsLossServer  # needs the native library
+
+    assert isinstance(config.task, PhysicsTask)
+    return PhysicsLossServer(config.task, door or physics_door(), metrics)
+
+
+def make_local_pool(config: TrainConfig, run_dir: Path | None = None) -> LocalPool | None:
+    """Loss servers in this process, one thread each; None where losses are not served."""
+    if not config.served:
+        return None
+    servers = [
+        make_loss_server(
+            config, MetricsWriter(run_dir, "physics_worker", k) if run_dir else None, door="direct"
+        )
+        for k in range(config.layout.workers)
+    ]
+    return LocalPool([server.evaluate for server in servers])
+
+
+def make_unroll(
+    config: TrainConfig, pool: LossPool | None, signs: int = 2, derivatives: bool = False
+) -> Unroll:
+    """How lanes of this task are unrolled; a served task needs a pool, and may have derivatives."""
+    if not config.served:
+        return AnalyticUnroll(config, config.seed, signs)
+    if pool is None:
+        raise ValueError("a served task needs a loss pool")
+    if isinstance(config.task, ServedTask):
+        bowls = BowlWindows(config.task, config.seed)
+        return PooledUnroll(config, bowls, pool, signs, derivatives)
+    assert isinstance(config.task, PhysicsTask)
+    from workers.physics.loss.windows import PhysicsWindows  # needs the native library
+
+    motions = PhysicsWindows(config.task, config.seed)
+    return PooledUnroll(config, motions, pool, signs, derivatives)
+
+
+def make_actor(
+    config: TrainConfig,
+    index: int,
+    run_dir: Path | None,
+    parameters: ParameterSource,
+    stream: SampleWriter,
+    pool: LossPool | None,
+    pool_counts: Callable[[], dict[str, int]] = dict,
+    latency: Histogram | None = None,
+) -> Actor:
+    """Actor `index`; without a run directory it writes no metrics."""
+    metrics = MetricsWriter(run_dir, "actor", index) if run_dir else None
+    estimator = config.estimator
+    unroll = make_unroll(config, pool, estimator.signs, estimator.kind in PATHWISE)
+    return Actor(config, index, unroll, parameters, stream, metrics, pool_counts, latency)
+
+
+def newest_checkpoint(
+    run_dir: Path, say: Callable[[str], None] = lambda _: None
+) -> checkpoint.Checkpoint | None:
+    """The checkpoint to resume from, saying what had to be passed over."""
+    found, problems = checkpoint.load_latest(run_dir / "checkpoints")
+    for problem in problems:
+        say(f"{problem}; using step {found.step if found else '?'} instead")
+    return found
+
+
+def make_learner(
+    config: TrainConfig,
+    run_dir: Path,
+    stream: SampleReader,
+    say: Callable[[str], None],
+    **options: Any,
+) -> Learner:
+    """The learner, resumed from the newest checkpoint of the run directory if there is one."""
+    resume = options.pop("resume", None) or newest_checkpoint(run_dir, say)
+    options.setdefault("ledger", bool(os.environ.get("OPTIMUS_LEDGER")))
+    return Learner(
+        config, run_dir, parameter_layout(config), initial_theta(config), stream,
+        MetricsWriter(run_dir, "learner"), resume=resume, **options,
+    )  # fmt: skip

@@ -1,0 +1,291 @@
+"""`optimus bench ...`: the arguments of each benchmark, and nothing that takes time to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Classical:
+    """The paper's Table 4: 15 functions in 8 dimensions, every method from the same starts.
+
+    Resumable: cells already in OUT are not computed again. Example:
+
+      optimus bench classical --functions rosenbrock,levy --dims 2,10 --starts 16
+      optimus bench classical --methods optimus,adafactor_mlp,bfgs --model runs/mine
+      optimus bench classical --methods optimus:NAME,optimus_safeguarded:NAME-s*,bfgs
+      optimus bench classical --methods heldout:PREFIX     arm C, from PREFIX-quadratic ...
+    """
+
+    preset: str = "paper"
+    """paper (the protocol behind the printed table), fair-shift or fair-rotate."""
+    functions: str = "all"
+    """Names with commas between, such as rosenbrock,dixon_price."""
+    dims: str = "2,10,20,50,100,250,500,1000"
+    """Dimensions with commas between."""
+    methods: str = "bfgs,l_bfgs_b,adam,momentum,return_zero"
+    """Names with commas between; a wrong one is answered with the list. KIND:MODEL: a learned one
+    with weights of its own."""
+    model: str = "optimus-classical"
+    """Weights of the optimus methods: a name, a file, a run directory, or untrained."""
+    adafactor_model: str = "adafactor-mlp-classical"
+    """Weights of adafactor_mlp, likewise."""
+    starts: int = 64
+    """Random starts per cell."""
+    steps: int = 200
+    """Iterations per start."""
+    seed: int = 0
+    """Seed of the starts."""
+    arm: Literal["", "any", "A", "B", "C"] = ""
+    """Weights to accept; "": those of arm C on what they hold out, all others."""
+    out: Path = Path("runs/classical")
+    """Where results.csv, tables and pictures go."""
+
+    def run(self) -> int:
+        """Exit code of the benchmark."""
+        from optimus.bench import plan
+        from optimus.bench.classical import run as classical
+
+        options = dict(vars(self))
+        plan.register_learned(options.pop("model"), options.pop("adafactor_model"))
+        return classical.main(**options)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Arm D: unconstrained smooth problems of suites that nothing was trained on, in float64.
+
+    Needs the libraries (pip install sif2jax coco-experiment). Resumable. Examples:
+
+      optimus bench suite --suite sif2jax --methods l_bfgs_b,adam,optimus,optimus_safeguarded
+      optimus bench suite --suite coco --starts 5 --most-dim 20 --out runs/coco
+    """
+
+    suite: Literal["sif2jax", "coco"] = "sif2jax"
+    """sif2jax (CUTEst) or coco (BBOB by central differences; a start is an instance)."""
+    methods: str = "l_bfgs_b,adam,optimus,optimus_safeguarded"
+    """bfgs, l_bfgs_b, optax_lbfgs, adam, momentum (one rate for all), and learned ones as in
+    bench classical."""
+    problems: str = "all"
+    """Names with commas between."""
+    least_dim: int = 2
+    """Fewest variables."""
+    most_dim: int = 100
+    """Most variables."""
+    model: str = "optimus-classical"
+    """Weights of the optimus methods: a name, a file, a run directory, or untrained."""
+    adafactor_model: str = "adafactor-mlp-classical"
+    """Weights of adafactor_mlp, likewise."""
+    starts: int = 1
+    """Starts per problem; the first is the suite's own."""
+    steps: int = 200
+    """Evaluations per start."""
+    seed: int = 0
+    """Of the other starts."""
+    out: Path = Path("runs/suite")
+    """Where results.csv, tables and profiles go."""
+
+    def run(self) -> int:
+        """Exit code of the benchmark."""
+        from optimus.bench import plan
+        from optimus.bench.suite import run as suite
+
+        options = dict(vars(self))
+        plan.register_learned(options.pop("model"), options.pop("adafactor_model"))
+        return suite.main(**options)
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Copies the reads of the test set that benchmarks logged into the card of weights.
+
+    Example, for maintainers, before weights are shipped:
+
+      optimus bench reads --weights NAME.safetensors --logs runs/paper/test_reads.jsonl
+    """
+
+    weights: Path
+    """NAME.safetensors with its card NAME.json beside it, or the folder of both."""
+    logs: str
+    """OUT/test_reads.jsonl of each benchmark, with commas between."""
+
+    def run(self) -> int:
+        """Exit code: 0."""
+        from optimus.bench import reads
+
+        own, others = reads.add_to_card(self.weights, self.logs.split(","))
+        print(f"{self.weights}: {own} reads logged; {others} of other weights of the same run")
+        return 0
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The paper's Fig. 1: time of one optimizer step against N, beside BFGS and L-BFGS.
+
+    Everything is measured in one run, in interleaved rounds, with the function taken out and
+    compilation apart, on one thread. Takes a few minutes; run it on a machine that does nothing
+    else.
+    """
+
+    dims: str = "2,10,20,50,100,250,500,1000"
+    """Dimensions with commas between."""
+    repeats: int = 15
+    """Interleaved rounds; medians are shown."""
+    budget: float = 6.0
+    """Seconds that a row may be sampled for in each dimension; slow ones get fewer rounds."""
+    out: Path = Path("runs/runtime")
+    """Where runtime.csv, runtime.md and runtime.png go."""
+
+    def run(self) -> int:
+        """Exit code of the benchmark."""
+        from optimus.bench.runtime import run as runtime
+
+        return runtime.main(**vars(self))
+
+
+@dataclass(frozen=True)
+class Physics:
+    """Motion windows: optimisers judged by the physics loss and by what is seen, at equal cost.
+
+    Rows: optimus, optimus_safeguarded, optimus_start (weights that never saw physics),
+    adafactor_mlp, bfgs, l_bfgs_b, adam; and, optimising nothing, kinematic (the data), pd_tracking
+    (PD control along the data), policy. Resumable. Where l_bfgs_b is among the rows, the table also
+    says how many evaluations the others need for its last value.
+    Test clips are read only by --split test and --split clips, which say so. Examples:
+
+      optimus bench physics --windows 4
+      optimus bench physics --split clips             first second of all clips, 300 evaluations
+      optimus bench physics --split test --model runs/physics-small --policy controls.npz
+    """
+
+    split: str = "validation"
+    """train, validation, test, synthetic (optimum 0), clips; aist, human36m (need --data)."""
+    windows: int = 8
+    """Windows of the split."""
+    seconds: float | None = None
+    """Length of a window; default 0.5, clips 1."""
+    methods: str | None = None
+    """Names with commas between; default all."""
+    evaluations: int | None = None
+    """Loss evaluations per window; default 200, clips 300."""
+    model: str = "optimus-physics"
+    """Weights of Optimus: a name, file, checkpoint or run directory."""
+    adafactor_model: str = "adafactor-mlp-physics"
+    """Weights of Adafactor-MLP, likewise."""
+    start_model: str = "optimus-classical-first"
+    """Weights of optimus_start, likewise."""
+    policy: Path | None = None
+    """An .npz with `controls`, or a .py (it is run) with act(q, qd, time) -> PD targets."""
+    data: Path | None = None
+    """Folder with the licensed files: aist/... and human36m/..."""
+    control: str = "pd"
+    """pd or torque."""
+    target_base: str | None = None
+    """PD targets at x = 0: initial (first pose held; default) or reference (default of clips)."""
+    start: str = "zero"
+    """Rule for x0: zero or noise."""
+    seed: int = 0
+    """Of noise starts and synthetic windows."""
+    out: Path = Path("runs/physics-bench")
+    """Where results.csv, curves.csv, table.md and pictures go."""
+
+    def run(self) -> int:
+        """Exit code of the benchmark."""
+        from workers.physics.benchmark.plan import Settings
+        from workers.physics.benchmark.run import main
+
+        given = dict(vars(self))
+        out = given.pop("out")
+        if self.methods is not None:
+            given["methods"] = tuple(name.strip() for name in self.methods.split(","))
+        return main(Settings(**given), out)
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Physics: milliseconds per loss and gradient, and what a second thread adds. Meta-training:
+    inner steps per second of PES, fused, for Optimus and Adafactor-MLP, on one core and on all.
+
+      optimus bench throughput --loss physics             1 s of motion, 840 controls
+      optimus bench throughput --loss physics --seconds 0.25 --threads 1,2,4
+      optimus bench throughput --meta --n 20 --lanes 40
+      optimus bench throughput --fleet --workers 400 --sleep 4 --json
+    """
+
+    loss: Literal["physics"] | None = None
+    """Measure losses."""
+    meta: bool = False
+    """Measure meta-training."""
+    fleet: bool = False
+    """Measure the real distributed program with workers that only sleep
+    (docs/elastic-pool.md)."""
+    workers: int = 400
+    """Fleet: how many workers, 100 in a process."""
+    sleep: float = 4.0
+    """Fleet: seconds of each evaluation."""
+    actors: int = 1
+    """Fleet: how many actors."""
+    stagger: bool = True
+    """Fleet: let each worker's first evaluation take up to twice as long, so that answers come one
+    by one as from a real loss; without it all workers answer at once, every time."""
+    measure: float = 60.0
+    """Fleet: seconds of steady state that are measured."""
+    json: bool = False
+    """Fleet: print one JSON object."""
+    n: int = 10
+    """Meta: N of the tasks, at least 4."""
+    lanes: int = 20
+    """Meta: tasks per update, two trajectories each."""
+    seconds: float = 1.0
+    """Length of the motion, s. Meta: least time per row, beside compilation."""
+    repeats: int = 40
+    """Interleaved rounds; medians are shown."""
+    threads: str = "1,2"
+    """Threads of a batch call, with commas between; ratios are to the first."""
+    out: Path = Path("runs/throughput")
+    """Where physics.csv, physics_threads.csv and physics.md, or meta_throughput.csv and .md go."""
+
+    def run(self) -> int:
+        """Exit code of the benchmark."""
+        if self.fleet:
+            from launch.fleet import benchmark as fleet_bench
+
+            size = (self.workers, self.sleep, self.actors, self.stagger)
+            return fleet_bench.main(*size, self.measure, self.json, self.out)
+        if self.meta:
+            from optimus.bench import throughput as meta
+
+            return meta.main(self.n, self.lanes, self.seconds, self.out)
+        if self.loss is None:
+            raise ValueError("bench throughput: want --loss physics, --meta or --fleet")
+        from workers.physics.benchmark import throughput
+
+        return throughput.main(self.seconds, self.repeats, self.threads, self.out)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Run a benchmark and write its tables and pictures."""
+
+    which: tyro.conf.OmitArgPrefixes[
+        Annotated[Classical, tyro.conf.subcommand("classical")]
+        | Annotated[Suite, tyro.conf.subcommand("suite")]
+        | Annotated[Reads, tyro.conf.subcommand("reads")]
+        | Annotated[Runtime, tyro.conf.subcommand("runtime")]
+        | Annotated[Physics, tyro.conf.subcommand("physics")]
+        | Annotated[Throughput, tyro.conf.subcommand("throughput")]
+    ]
+
+
+def run(arguments: Bench) -> int:
+    """Runs the chosen benchmark; a mistake in its arguments is a `ConfigError`."""
+    from optimus.config import ConfigError
+
+    try:
+        return arguments.which.run()
+    except ValueError as error:
+        raise ConfigError(str(error)) from None

@@ -1,0 +1,151 @@
+"""`optimus eval`: judges one set of weights, shows it, writes it down where it belongs to a run."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Judge a checkpoint: held-out classical functions, and the held-out tasks of its run.
+
+    In a run directory the result is added to eval.jsonl, and BEST moves if it is the best of those
+    that were judged in the same way. Scores are lower for the better. Examples:
+
+      optimus eval runs/physics-small/checkpoints/300
+      optimus eval runs/physics-small            (its best checkpoint, else its newest)
+      optimus eval optimus-classical --functions all --dims 2,10,50 --starts 64
+    """
+
+    checkpoint: tyro.conf.Positional[str]
+    """A checkpoint folder, a run directory, a weights file or folder, or the name of weights."""
+    functions: str = "rosenbrock,rastrigin,ackley,levy,dixon_price"
+    """Classical functions with commas between, "all", or "none"."""
+    dims: str = "10"
+    """Their dimensions, with commas between."""
+    starts: int = 8
+    """Starts per function and dimension."""
+    steps: int = 100
+    """Evaluations per start."""
+    tasks: bool = True
+    """Also the run's own held-out tasks: motion windows, or analytic tasks."""
+    record: bool = True
+    """Add the result to the run's eval.jsonl and move BEST."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self, say: Callable[[str], None]) -> int:
+        """Exit code; clear errors are raised as for the other commands."""
+        from rich.console import Console
+
+        console = Console(stderr=True, highlight=False)
+        with console.status("loading") as status:
+            found = evaluate_target(self, status.update)
+        if self.json:
+            from optimus.rundir.metrics import finite
+
+            say(json_module.dumps(finite(found)))
+            return 0
+        for line in lines(found):
+            say(line)
+        return 0
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to judge: `name` for `weights.load`, and the run and step it belongs to, if any."""
+
+    name: str
+    run_dir: Path | None = None
+    step: int | None = None
+
+
+def resolve(name: str) -> Target:
+    """Finds the run around a checkpoint; a run directory stands for its best, else its newest."""
+    from optimus import rundir, weights
+    from optimus.rundir import checkpoint
+
+    path = Path(name)
+    if name in weights.shipped():
+        return Target(name)
+    if (path / "checkpoints").is_dir():
+        folder = path / "checkpoints"
+        step = checkpoint.best_step(folder)
+        step = checkpoint.latest_step(folder) if step is None else step
+        if step is None:
+            raise weights.WeightsError(f"{path} has no checkpoint yet")
+        return Target(str(folder / str(step)), path, step)
+    whole = path.resolve()
+    if whole.name.isdigit() and whole.parent.name == "checkpoints":
+        run_dir = whole.parent.parent
+        if (run_dir / rundir.CONFIG).is_file():
+            return Target(name, run_dir, int(whole.name))
+    return Target(name)
+
+
+def evaluate_target(arguments: Eval, say: Callable[[str], None]) -> dict[str, Any]:
+    """The record, added to `eval.jsonl` where `arguments` and the target say so."""
+    import threading
+
+    from launch.evaluation import records
+    from launch.evaluation.suites import Plan, evaluate
+    from optimus import rundir, weights
+    from optimus.bench.plan import dimensions, names
+    from optimus.config import ConfigError
+    from optimus.problems.functions import FUNCTIONS
+    from optimus.rundir import checkpoint
+
+    try:
+        chosen = () if arguments.functions == "none" else names(
+            arguments.functions, FUNCTIONS, "function"
+        )  # fmt: skip
+        dims = dimensions(arguments.dims)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    plan = Plan(chosen, dims, arguments.starts, arguments.steps, arguments.tasks)
+    target = resolve(arguments.checkpoint)
+    model = weights.load(target.name)
+    config = rundir.load_config(target.run_dir / rundir.CONFIG) if target.run_dir else None
+    if not chosen and (config is None or not plan.tasks or config.fused_only):
+        raise ConfigError("nothing to evaluate: no functions, and no held-out tasks of a run")
+    found = {"step": target.step, **evaluate(model, config, plan, threading.Event(), say)}
+    if arguments.record and target.run_dir is not None:
+        try:
+            records.append(target.run_dir, found)
+        except OSError as error:
+            raise checkpoint.CheckpointError(
+                f"cannot write {target.run_dir / records.FILE}: {error.strerror}; --no-record "
+                "leaves the run as it is"
+            ) from None
+        best = records.move_best(target.run_dir, found["protocol"])
+        found["best_step"] = best
+    return {"checkpoint": target.name, **found}
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """A record for people."""
+    made = [f"{found['checkpoint']}  ({found['seconds']:.0f} s, protocol {found['protocol']})"]
+    own, functions = found["suites"].get("tasks"), found["suites"].get("classical")
+    if own:
+        made.append(
+            f"held-out tasks of the run: meta-loss {own['score']:+.3f} ± {own['error']:.3f} "
+            f"({own['tasks']} tasks, {own['steps']} steps), best loss as a share of the start: "
+            f"median {own['best']:.3f}"
+        )
+    if functions:
+        made.append(
+            f"classical functions, mean log10 (best gap / first gap): {functions['score']:+.3f} "
+            f"({functions['starts']} starts, {functions['steps']} evaluations)"
+        )
+        for name, of_dim in functions["functions"].items():
+            cells = "  ".join(f"N={dim} {value:+.3f}" for dim, value in of_dim.items())
+            made.append(f"  {name:<28}{cells}")
+    if found.get("best_step") is not None:
+        made.append(f"best checkpoint so far: {found['best_step']}")
+    return made

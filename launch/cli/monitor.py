@@ -1,0 +1,63 @@
+"""`optimus monitor`: Prometheus endpoint and TensorBoard events of a run, from its files alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """Serve a run's metrics to Prometheus, and mirror them as TensorBoard events.
+
+    A process of its own that reads the run directory: start and stop it whenever you like, on any
+    machine that sees the files. Examples:
+
+      optimus monitor runs/physics-small
+      optimus monitor runs/physics-small --host 0.0.0.0 --port 9464
+      tensorboard --logdir runs/physics-small/tensorboard
+    """
+
+    run_dir: tyro.conf.Positional[Path]
+    """The run's directory."""
+    port: int = 9464
+    """Of http://HOST:PORT/metrics (and /healthz); 0 for a free one, -1 for no endpoint."""
+    host: str = "127.0.0.1"
+    """Interface to listen on; 0.0.0.0 for all of them."""
+    tensorboard: bool = True
+    """Write RUN_DIR/tensorboard."""
+    max_age: float = 600.0
+    """Age of the newest checkpoint, in seconds, from which a running run counts as stale."""
+
+    def run(self, say: Callable[[str], None]) -> int:
+        """Exit code; ends with Ctrl-C or SIGTERM."""
+        from launch.monitoring import prometheus, tensorboard
+        from launch.monitoring.status import read_status
+
+        read_status(self.run_dir)  # `NotARun`: a wrong path is answered at once
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        threads = []
+        if self.port >= 0:
+            server = prometheus.open_server(self.run_dir, self.port, self.host, self.max_age)
+            threading.Thread(target=server.serve_forever, args=(0.2,), daemon=True).start()
+            say(f"http://{self.host}:{server.server_address[1]}/metrics")
+        if self.tensorboard and importlib.util.find_spec("tensorboardX") is None:
+            say("no TensorBoard events: pip install 'optimus-learned-optimizer[monitor]'")
+        elif self.tensorboard:
+            follow = threading.Thread(target=tensorboard.follow, args=(self.run_dir, stop))
+            follow.start()
+            threads.append(follow)
+            say(f"tensorboard --logdir {self.run_dir / tensorboard.FOLDER}")
+        while not stop.wait(0.5):
+            pass
+        for thread in threads:
+            thread.join(timeout=10.0)
+        return 0

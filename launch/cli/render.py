@@ -1,0 +1,56 @@
+"""`optimus render`: a reconstruction beside its reference, as a moving picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Render:
+    """Draw a reconstructed motion beside its reference, as GIF, MP4 (needs ffmpeg) or PNG.
+
+    Examples:
+
+      optimus render walk --seconds 1 --out walk.gif
+      optimus render runs/physics/cells/optimus-roll@0.000-0123456789abcdef.npz --out roll.gif
+    """
+
+    source: tyro.conf.Positional[str]
+    """A clip's name, reconstructed now by L-BFGS, or a cell of `optimus bench physics`."""
+    out: Path = Path("motion.gif")
+    """What to write: .gif, .mp4 or .png (six moments)."""
+    start: float = 0.0
+    """Start of the window in the clip, s."""
+    seconds: float = 0.5
+    """Length of the window, s."""
+    controls: Path | None = None
+    """An .npz with `controls`, to be shown instead of what L-BFGS finds."""
+    evaluations: int = 100
+    """Loss evaluations L-BFGS may make."""
+    control: str = "pd"
+    """pd or torque."""
+    target_base: str = "initial"
+    """Where PD targets start: initial (the first pose held) or reference (the clip)."""
+
+    def run(self, say: Callable[[str], None]) -> int:
+        """Exit code; a mistake in the arguments is a `ConfigError`."""
+        from optimus.config import ConfigError
+
+        try:
+            from workers.physics.loss import PhysicsOptions
+            from workers.physics.rendering.showing import main
+
+            options = PhysicsOptions(control=self.control, target_base=self.target_base)
+            return main(self.source, self.out, self.start, self.seconds, self.controls, options,
+                        self.evaluations, say)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        except ModuleNotFoundError as error:
+            if error.name != "PIL":
+                raise
+            raise ConfigError("drawing needs Pillow; pip install "
+                              "'optimus-learned-optimizer[bench]'") from None

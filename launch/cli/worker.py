@@ -1,0 +1,138 @@
+"""`optimus worker` and `optimus actor`: join a running program from anywhere, leave at any time."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from optimus.config import TrainConfig
+    from optimus.wire import Head
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Serve losses to a running program; it needs nothing but the coordinator's address.
+
+    Join at any time, leave by Ctrl-C at any time: what was in flight here goes elsewhere. Ends by
+    itself, with code 0, when the run is over. Examples:
+
+      optimus worker --coordinator head:20100
+      optimus worker --coordinator head:20100 --count 8 --port 21000
+      optimus worker --coordinator head:20100 --advertise worker-3.example.org
+    """
+
+    coordinator: str
+    """host:port of the run's coordinator; `optimus train` writes it into roster.json."""
+    count: int = 1
+    """Workers in this process, one core each."""
+    advertise: str | None = None
+    """The name or address under which the actors reach this host; default: the address from which
+    it reaches the coordinator. Give it behind a tunnel or a NAT."""
+    port: int | None = None
+    """First of consecutive ports; default: free ones."""
+
+    def run(self, say: Callable[[str], None]) -> int:
+        """Serves until the run is over or Ctrl-C."""
+        from launch.program import addresses as roster
+
+        if self.count < 1:
+            from optimus.config import ConfigError
+
+            raise ConfigError(f"--count {self.count}: want at least 1")
+        ports = roster.ports(self.count, self.port)
+        config, _ = _joined(self.coordinator)
+        from launch.program import members
+
+        stop = _stop_on_signals()
+        host = self.advertise or roster.own_address(self.coordinator)
+        addresses = [f"{host}:{port}" for port in ports]
+        say(f"{self.count} loss workers of {config.name!r} at {addresses[0]} ...; Ctrl-C leaves")
+        members.serve_workers(config, addresses, self.coordinator, None, 0, stop.wait)
+        say("left" if stop.is_set() else "the run is over")
+        return 0
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Unroll optimizers for a running, asynchronous program; see `optimus worker`.
+
+    An actor calls and is never called, so it needs no address of its own; it must reach the head
+    and every worker. Example:
+
+      optimus actor --coordinator head:20100
+    """
+
+    coordinator: str
+    """host:port of the run's coordinator."""
+
+    def run(self, say: Callable[[str], None]) -> int:
+        """Acts until the run is over or Ctrl-C."""
+        config, head = _joined(self.coordinator)
+        from launch.program import addresses as roster
+        from launch.program import members
+        from optimus.config import ConfigError
+
+        here = (roster.LOCALHOST, "127.", "[::1]")
+        if head.learner.startswith(roster.LOCALHOST) and not self.coordinator.startswith(here):
+            port = self.coordinator.rpartition(":")[2]
+            raise ConfigError(
+                f"--coordinator {self.coordinator}: its learner is at {head.learner}, which only "
+                "its own host reaches: start the run with --advertise and the name of that host, "
+                f"or, on that host, give --coordinator localhost:{port}"
+            )
+
+        stop = _stop_on_signals()
+        say(f"an actor of {config.name!r}; Ctrl-C leaves")
+        members.run_actor(config, -1, self.coordinator, head.learner, head.stream, None, stop)
+        say("left" if stop.is_set() else "the run is over")
+        return 0
+
+
+def _joined(address: str) -> tuple[TrainConfig, Head]:
+    """(configuration, head) of the run whose coordinator is at `address`."""
+    from launch.runners import train
+    from optimus.config import ConfigError, from_dict
+
+    missing = train.distributed_missing()
+    if missing:
+        raise ConfigError(missing)
+    from launch.adapters import courier
+    from optimus.wire import CodecError
+    from optimus.wire.membership import PROTOCOL
+
+    deadline = time.monotonic() + 60.0
+    while True:
+        try:
+            head = courier.RemoteCoordinator(address).head()
+            break
+        except CodecError as error:
+            raise ConfigError(f"--coordinator {address}: of another version: {error}") from None
+        except courier.CallError as error:
+            if time.monotonic() > deadline:
+                raise ConfigError(f"--coordinator {address}: no answer in 60 s: {error}") from None
+            time.sleep(1.0)
+    if head.protocol != PROTOCOL:
+        raise ConfigError(
+            f"--coordinator {address}: protocol {head.protocol}, ours is {PROTOCOL}; install the "
+            "same version"
+        )
+    return from_dict(json.loads(head.config)), head
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+
+    def handle(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+    return stop

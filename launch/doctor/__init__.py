@@ -1,0 +1,116 @@
+"""`optimus doctor`: loads every native library and tries each engine once.
+
+Each check runs in a process of its own with a time limit: a native library that crashes or hangs is
+one FAIL line. Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from launch.doctor.checks import CHECKS, REAL_RUN, ROOT, Check, Failed, Skipped
+from launch.program import environment
+
+
+def doctor(quick: bool = False) -> int:
+    """Prints one line per check: ok, skipped (not installed) or FAIL with what to do.
+
+    Args:
+      quick: leave out the small real run, which takes most of the time.
+
+    Returns:
+      0 when nothing failed, else 1.
+    """
+    failed = 0
+    for check in CHECKS if quick else (*CHECKS, REAL_RUN):
+        if sys.stdout.isatty():
+            print(f"  ...    {check.name} (at most {check.timeout:.0f} s)", end="\r", flush=True)
+        status, text = _isolated(check) if check.isolated else _outcome(check.run)
+        text = " ".join(text.split())
+        if status == "FAIL":
+            failed += 1
+            text = f"{text}; to do: {check.remedy}"
+        clear = "\x1b[K" if sys.stdout.isatty() else ""
+        print(f"{status:<8} {check.name}: {text}{clear}", flush=True)
+    print(f"failed: {failed}" if failed else "nothing failed", flush=True)
+    return 1 if failed else 0
+
+
+# -- running a check -----------------------------------------------------------------------------
+
+
+def _outcome(run: Callable[[], str]) -> tuple[str, str]:
+    try:
+        return "ok", run()
+    except Skipped as reason:
+        return "skipped", str(reason)
+    except Failed as fault:
+        return "FAIL", str(fault)
+    except BaseException as error:
+        lines = str(error).strip().splitlines() or ["no message"]
+        return "FAIL", f"{type(error).__name__}: {lines[0]}"
+
+
+def _isolated(check: Check) -> tuple[str, str]:
+    """`_outcome` of the check in a process of its own, in an empty folder."""
+    code = "import sys; from launch.doctor import child; child(*sys.argv[1:])"
+    function = [check.run.__module__, check.run.__qualname__]
+    variables = {**os.environ, **environment.of_role("doctor"), "PYTHONPATH": _python_path()}
+    with tempfile.TemporaryDirectory(prefix="doctor-", ignore_cleanup_errors=True) as name:
+        result, output = Path(name) / "result.json", Path(name) / "output"
+        (Path(name) / "work").mkdir()
+        with open(output, "wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-c", code, *function, str(result)], cwd=Path(name) / "work",
+                env=variables, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
+            try:
+                ending = process.wait(timeout=check.timeout)
+            except subprocess.TimeoutExpired:
+                return "FAIL", f"no answer within {check.timeout:g} s"
+            finally:
+                _kill(process)
+        try:
+            status, text = json.loads(result.read_text())
+            return status, text
+        except (OSError, ValueError):
+            return "FAIL", f"{_ending(ending)}; last words: {_last_line(output)}"
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def child(module: str, name: str, result: str) -> None:
+    """Runs one check here and writes its outcome; never returns."""
+    outcome = _outcome(getattr(importlib.import_module(module), name))
+    Path(result).write_text(json.dumps(outcome))
+    os._exit(0)  # threads of native libraries could keep or crash an orderly exit
+
+
+def _python_path() -> str:
+    inherited = os.environ.get("PYTHONPATH")
+    return f"{ROOT}{os.pathsep}{inherited}" if inherited else str(ROOT)
+
+
+def _ending(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+
+
+def _last_line(path: Path) -> str:
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "none"

@@ -1,0 +1,288 @@
+"""What `optimus doctor` checks. That packages install proves nothing about their binaries (stack
+fact sheet, section 2), so each check really does the thing: loads, calls, compares.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch.program import environment
+
+ROOT = Path(__file__).resolve().parents[2]  # the folder that our packages are in
+_PACKAGES = ("optimus", "workers", "learner", "launch")
+_DISTRIBUTED = ("dm-launchpad", "dm-reverb", "tensorflow-cpu")
+
+
+class Skipped(Exception):
+    """The check does not apply here; the message says why."""
+
+
+class Failed(Exception):
+    """The check found a fault; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report.
+
+    run: returns what was found; raises `Skipped`, or anything else for a fault.
+    remedy: what to do when it fails.
+    timeout: s. isolated: in a process of its own.
+    """
+
+    name: str
+    run: Callable[[], str]
+    remedy: str
+    timeout: float = 60.0
+    isolated: bool = True
+
+
+def _versions(*names: str) -> str:
+    """Versions of the distributions that are installed, in one line."""
+    found = []
+    for name in names:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def _need(module: str, what: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise Skipped(f"{what} is not installed (CPython 3.10 only; in-process runs do without)")
+
+
+def _python() -> str:
+    here = f"{platform.python_implementation()} {platform.python_version()} {platform.machine()}"
+    if importlib.util.find_spec("launchpad") is not None:
+        return f"{here}: runs in process, local_mt, local_mp"
+    return f"{here}: runs in process (local_mp needs CPython 3.10, x86-64 and [distributed])"
+
+
+def _ours() -> str:
+    for name in _PACKAGES:
+        spec = importlib.util.find_spec(name)
+        place = Path(spec.origin).resolve() if spec is not None and spec.origin else None
+        if place != ROOT / name / "__init__.py":
+            raise Failed(f"package {name!r} is {place}, not the one in {ROOT}")
+    return f"{', '.join(_PACKAGES)} are those in {ROOT}"
+
+
+def _libraries() -> str:
+    for name in ("jax", "haiku", "optax", "safetensors"):
+        importlib.import_module(name)
+    base = _versions("jax", "jaxlib", "dm-haiku", "optax", "numpy")
+    return ", ".join(filter(None, [base, _versions(*_DISTRIBUTED, "tensorflow", "protobuf")]))
+
+
+def _libpython() -> str:
+    _need("launchpad", "Launchpad, the only one that needs it,")
+    folder, name = sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")
+    path = Path(str(folder)) / str(name)
+    if ".so" not in path.name or not path.exists():
+        raise Failed(f"{path} is not a shared library of this Python")
+    ctypes.CDLL(str(path))
+    return str(path)
+
+
+def _compiler() -> str:
+    compiler = os.environ.get("CXX") or "g++"
+    if shutil.which(compiler) is not None:
+        done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()[0]
+    from workers.physics.native import LIBRARY
+
+    if LIBRARY.exists():
+        raise Skipped(f"no {compiler}; not needed, the simulator is built")
+    raise Failed(f"no {compiler}, and the simulator is not built")
+
+
+def _simulator() -> str:
+    from workers.physics.native import LIBRARY
+    from workers.physics.simulation import library
+
+    library()
+    return f"{LIBRARY} loads"
+
+
+def _op() -> str:
+    _need("tensorflow", "TensorFlow")
+    from workers.physics.native import OP_LIBRARY
+
+    importlib.import_module("workers.physics.simulation.tf_op").op_library()
+    return f"{OP_LIBRARY} loads"
+
+
+def _assets() -> str:
+    from workers.physics.assets import VERSION, verify_assets
+
+    folder = environment.cache_dir() / f"assets-{VERSION}"  # `ensure_assets` would download
+    verify_assets(folder)
+    return f"complete in {folder}"
+
+
+def _gradient() -> str:
+    import numpy as np
+
+    try:
+        _assets()
+    except Exception:
+        raise Skipped("needs the motion clips, see above") from None
+    from workers.physics import PhysicsLoss
+
+    window = ("walk", 0.0, 0.25)
+    direct = PhysicsLoss(*window)
+    random = np.random.default_rng(0)
+    x, direction = 0.1 * random.standard_normal((2, direct.dim))
+    loss, gradient = direct.value_and_grad(x)
+    step = 1e-5
+    ahead = direct.value_and_grad(x + step * direction)[0]
+    behind = direct.value_and_grad(x - step * direction)[0]
+    expected, got = (ahead - behind) / (2 * step), float(gradient @ direction)
+    error = abs(got - expected) / max(abs(expected), 1e-12)
+    if not error < 1e-5:
+        raise Failed(f"gradient along a direction {got:.9g}, by differences {expected:.9g}")
+    text = f"agrees with differences to {error:.0e}"
+    if importlib.util.find_spec("tensorflow") is None:
+        return f"{text}; direct door only, TensorFlow is not installed"
+    other, others = PhysicsLoss(*window, door="tensorflow").value_and_grad(x)
+    if other != loss or not np.array_equal(others, gradient):
+        raise Failed("the TensorFlow op and the direct door differ in value or gradient")
+    return f"{text}; both doors agree bit for bit"
+
+
+def _port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _courier() -> str:
+    _need("courier", "Courier (Launchpad)")
+    import numpy as np
+
+    from launch.adapters import courier
+    from optimus.wire import pack, unpack
+
+    def double(data: bytes) -> bytes:
+        return pack(2 * unpack(data))
+
+    stop = courier.serve({"double": double}, port := _port())
+    call = courier.Caller(f"localhost:{port}", timeout=20.0)
+    array = np.arange(1000, dtype=np.float32)
+    if not np.array_equal(unpack(bytes(call("double", pack(array)))), 2 * array):
+        raise Failed("another array came back than was sent")
+    try:
+        call.start("double", array)
+    except TypeError:
+        stop()
+        return "a packed array went there and back; a bare one, which would hang, is refused"
+    raise Failed("a bare array argument was let through; Courier would hang on it")
+
+
+def _reverb() -> str:
+    _need("reverb", "Reverb")
+    from launch.adapters import reverb
+
+    port, stop = _port(), threading.Event()
+    threading.Thread(target=reverb.serve, args=(port, 4, stop), daemon=True).start()
+    writer = reverb.StreamWriter(f"localhost:{port}")
+    reader = reverb.StreamReader(f"localhost:{port}", capacity=1)
+    if not writer.put(b"sample", timeout=20.0):
+        raise Failed("an insert into an empty queue was not taken within 20 s")
+    if (got := reader.get(timeout=20.0)) != b"sample":
+        raise Failed(f"inserted b'sample', sampled {got!r}")
+    stop.set()
+    return "one sample inserted and read"
+
+
+def _ports() -> str:
+    from launch.configs import find
+    from launch.program import addresses
+
+    chosen = addresses.choose(find("smoke"))
+    with socket.create_server(("127.0.0.1", int(chosen.learner[0].rpartition(":")[2]))) as server:
+        socket.create_connection(server.getsockname(), timeout=5).close()
+    return f"free ones found, such as {chosen.learner[0]}, and loopback connects"
+
+
+def _namespace() -> str:
+    from launch.program.network_namespace import enter_network_namespace
+
+    reason = enter_network_namespace()
+    if reason is not None:
+        raise Skipped(reason)
+    return (
+        "a local_mp run is sealed in a network namespace of its own; without it (local_mt, "
+        "--no-isolate, --advertise, fleets) Courier and Reverb listen on every interface without "
+        "authentication, cannot be told otherwise, and run code that whoever reaches them sends: "
+        "private network, firewall, tunnel or NetworkPolicy (docs/elastic-pool.md)"
+    )
+
+
+def _real_run() -> str:
+    _need("launchpad", "Launchpad")
+    run_dir = Path.cwd() / "run"
+    command = [sys.executable, "-m", "launch.cli.main", "train", "smoke", "--launch", "local_mp"]
+    command += ["--set", "updates=3", "--run-dir", str(run_dir)]
+    done = subprocess.run(
+        command, text=True, errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    if done.returncode != 0:
+        lines = done.stdout.strip().splitlines() or ["no output"]
+        raise Failed(f"exit code {done.returncode}: {lines[-1]}")
+    from launch.monitoring.status import read_status
+    from optimus.rundir.metrics import tail
+
+    status = read_status(run_dir)
+    if (status.state, status.step) != ("finished", 3):
+        raise Failed(f"the run is {status.state} at update {status.step} of 3")
+    silent = [
+        f"{role} {index}"
+        for role, count in {**status.roles, "learner": {"total": 1}}.items()
+        for index in range(count["total"])
+        if not (path := run_dir / "metrics" / f"{role}-{index}.jsonl").exists() or not tail(path)
+    ]
+    if silent:
+        raise Failed(f"these nodes never reported: {', '.join(silent)}")
+    nodes = ", ".join(["learner", *status.roles])
+    return f"3 updates out of samples that came through the stream; reported: {nodes}"
+
+
+_SETUP = "make setup"
+_NATIVE = "python -m workers.physics.build"
+_STACK = f"{_SETUP}; only the pinned versions load together, here are {_versions(*_DISTRIBUTED)}"
+
+CHECKS: tuple[Check, ...] = (
+    Check("python", _python, _SETUP, isolated=False),
+    Check("packages", _ours, "remove or rename the other package", isolated=False),
+    Check("libraries", _libraries, _SETUP, 120.0),
+    Check("compiler", _compiler, "apt-get install g++"),
+    Check("simulator", _simulator, _NATIVE),
+    Check("tensorflow op", _op, f"{_NATIVE} --op", 120.0),
+    Check("motion clips", _assets, "make assets (python -m workers.physics.assets)"),
+    Check("gradient", _gradient, f"{_NATIVE} --op --force", 120.0),
+    Check("libpython", _libpython, "use a CPython 3.10 built with --enable-shared"),
+    Check("courier", _courier, _STACK, 120.0),
+    Check("reverb", _reverb, _STACK, 120.0),
+    Check("ports", _ports, "stop what holds ports 20000 to 32000, or bring loopback up"),
+    Check("network", _namespace, "see the message"),
+)
+REAL_RUN = Check(
+    "local_mp run", _real_run, "optimus train smoke --launch local_mp, then read its logs/", 120.0
+)

@@ -1,0 +1,119 @@
+"""Start against end on the fixed evaluation set: the number a run is judged by."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.stats
+
+from launch import builders
+from optimus.config import PhysicsTask, TrainConfig
+from optimus.meta import loss as meta_loss
+from optimus.wire import LossPool, LossUnavailable
+from workers.actor import drive
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sets of weights on the same tasks.
+
+    Attributes:
+      start, end: mean meta-loss over tasks and steps, log(f / f at the start of the task).
+      difference: mean over tasks of end - start; negative is better.
+      low, high: 95 % bootstrap interval (BCa over tasks) of `difference`. It takes tasks for
+        independent; windows cut from few clips are not, and the interval is then too narrow.
+      best_start, best_end: median over tasks of the smallest f over the unroll, as a share of the
+        task's first f.
+      tasks, steps: size of the evaluation set.
+    """
+
+    start: float
+    end: float
+    difference: float
+    low: float
+    high: float
+    best_start: float
+    best_end: float
+    tasks: int
+    steps: int
+
+    def sentence(self) -> str:
+        """One plain line for people."""
+        change = f"{self.difference:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+        if self.high < 0:
+            verdict = "better"
+        elif self.low > 0:
+            verdict = "WORSE"
+        else:
+            verdict = "the interval includes zero: no difference shown"
+        return (
+            f"meta-loss {self.start:+.3f} -> {self.end:+.3f} on {self.tasks} held-out tasks "
+            f"(change {change}, 95 % bootstrap): {verdict}"
+        )
+
+
+def losses(
+    config: TrainConfig,
+    theta: np.ndarray,
+    pool: LossPool | None,
+    stop: threading.Event | None = None,
+) -> np.ndarray:
+    """Meta-losses `[tasks, steps]`; a task that diverged counts the cap from there on.
+
+    `config` comes from `held_out`. Raises `Stopped` when `stop` is set, and `LossUnavailable` when
+    the pool gave up a request: a mean over the other tasks would be that of another set.
+    """
+    tasks, steps = config.evaluation.tasks, config.evaluation.steps
+    unroll = builders.make_unroll(config, pool, signs=1)
+    weights = jnp.broadcast_to(jnp.asarray(theta), (tasks, 1, theta.size))
+    generator = unroll.window(weights, None, range(tasks), steps)
+    (window,) = drive([generator], stop or threading.Event())
+    if window.given_up:
+        task, why = min(window.given_up.items())
+        raise LossUnavailable(
+            f"evaluation: no loss for {len(window.given_up)} of {tasks} held-out tasks, so there "
+            f"is no score; task {task}: {why}"
+        )
+    return np.where(window.mask, window.losses[:, 0], meta_loss.CAP)
+
+
+def held_out(config: TrainConfig) -> TrainConfig:
+    """The configuration with the evaluation's seed and split: tasks of no training episode."""
+    task = config.task
+    if isinstance(task, PhysicsTask):
+        task = dataclasses.replace(task, split=config.evaluation.split)
+    return dataclasses.replace(config, seed=config.evaluation.seed, task=task)
+
+
+def compare(config: TrainConfig, start: np.ndarray, end: np.ndarray) -> Comparison:
+    """Unrolls both sets of weights, float32 `[P]`, on the evaluation set of this configuration."""
+    evaluation, chosen = config.evaluation, held_out(config)
+    pool = builders.make_local_pool(chosen)
+    try:
+        before, after = (losses(chosen, theta, pool) for theta in (start, end))
+    finally:
+        if pool is not None:
+            pool.close()
+    differences = (after - before).mean(axis=1)
+    if np.ptp(differences) == 0.0:  # the bootstrap is degenerate, e.g. equal weights
+        low = high = float(differences[0])
+    else:
+        interval = scipy.stats.bootstrap(
+            (differences,), np.mean, n_resamples=4000, rng=np.random.default_rng(0), method="BCa"
+        ).confidence_interval
+        low, high = float(interval.low), float(interval.high)
+    return Comparison(
+        start=float(before.mean()),
+        end=float(after.mean()),
+        difference=float(differences.mean()),
+        low=low,
+        high=high,
+        best_start=float(np.median(np.exp(before.min(axis=1)))),
+        best_end=float(np.median(np.exp(after.min(axis=1)))),
+        tasks=evaluation.tasks,
+        steps=evaluation.steps,
+    )

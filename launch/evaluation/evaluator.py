@@ -1,0 +1,205 @@
+"""The evaluator: a role that judges each new checkpoint and moves `BEST`.
+
+It talks to nobody: it reads the run directory and writes `eval.jsonl`, `checkpoints/BEST` and its
+own metrics. When checkpoints come faster than it can judge them it takes the newest and says which
+ones it skipped. Killed at any moment it goes on where it was: what counts is in `eval.jsonl`, and a
+checkpoint that has killed it twice is written down as failed.
+
+At the end of a run `wait_until_judged` gives it time for the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from launch.evaluation import records
+from launch.evaluation.suites import Plan, evaluate
+from optimus import weights
+from optimus.config import TrainConfig
+from optimus.rundir import checkpoint
+from optimus.rundir.metrics import MetricsWriter, heartbeat, tail
+from optimus.wire import Stopped
+
+POLL = 1.0  # s between looks at the directory
+ATTEMPTS = 2  # of one checkpoint, when the process dies while evaluating it
+LAST = 600.0  # s that the end of a run waits at most for the last checkpoint to be judged
+SILENCE = 60.0  # s without a record after which the evaluator counts as dead: restarts take less
+
+
+def run(
+    config: TrainConfig, run_dir: Path, stop: threading.Event, plan: Plan | None = None
+) -> None:
+    """Judges checkpoints until `stop`; the one under way is then left, and taken again next time.
+
+    Never raises for a bad checkpoint: that is a record with an "error".
+    """
+    evaluator = Evaluator(config, run_dir, stop, plan or Plan())
+    over = threading.Event()
+    beat = threading.Thread(target=heartbeat, args=(evaluator, over.wait), daemon=True)
+    beat.start()
+    # Whoever stops it may not have the patience to let it end: being stopped is no death.
+    threading.Thread(target=lambda: (stop.wait(), evaluator.leave()), daemon=True).start()
+    try:
+        while not stop.is_set():
+            if not evaluator.step():
+                stop.wait(POLL)
+    finally:
+        over.set()
+        beat.join(timeout=5.0)
+        evaluator.close()
+
+
+def wait_until_judged(
+    config: TrainConfig,
+    run_dir: Path,
+    step: int,
+    stop: threading.Event,
+    limit: float = LAST,
+    silence: float = SILENCE,
+) -> bool:
+    """Waits until a checkpoint of `step` or later is judged; False when there is no hope of it.
+
+    Args:
+      config: the run's configuration. run_dir: where it lives. step: the last one.
+      stop: ends the wait. limit: s it takes at most. silence: s, see `SILENCE`.
+    """
+    protocol = Plan().protocol(config)
+    began = heard = time.monotonic()
+    path, size = run_dir / "metrics" / "evaluator-0.jsonl", -1
+    while True:
+        found = records.evaluations(run_dir)
+        if any(r["step"] >= step and r.get("protocol") == protocol for r in found):
+            return True
+        now, before = time.monotonic(), size
+        size = path.stat().st_size if path.exists() else -1
+        heard = now if size != before else heard
+        if now - began > limit or now - heard > silence or stop.wait(0.5):
+            return False
+
+
+class Evaluator:
+    """One life of the role.
+
+    Args:
+      config: the run's configuration. run_dir: where it lives. stop: ends an evaluation.
+      plan: what is evaluated. say: takes lines for people.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        run_dir: Path,
+        stop: threading.Event,
+        plan: Plan,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._config, self._run_dir, self._stop, self._plan = config, run_dir, stop, plan
+        self._say, self._doing = say, ""
+        self._protocol = plan.protocol(config)
+        self._folder = run_dir / "checkpoints"
+        self._metrics = MetricsWriter(run_dir, "evaluator")
+        self._busy = 0.0
+        self._done = 0
+        self._began: float | None = None  # of the evaluation under way
+        self._under_way: int | None = None  # its step
+        self._lock = threading.Lock()  # of these two
+
+    def step(self) -> bool:
+        """Judges the newest checkpoint that has not been; False when there is none or on stop."""
+        known = {r["step"] for r in self._known()}
+        self._move_best()  # a life before this one may have ended before it could
+        waiting = [step for step in checkpoint.steps(self._folder) if step > max(known, default=-1)]
+        if not waiting:
+            return False
+        *skipped, step = waiting
+        self._began = time.monotonic()
+        try:
+            found = self._judge(step)
+            if found is None:
+                return False
+            records.append(self._run_dir, {"step": step, **found, "skipped": skipped})
+        except Stopped:
+            return False
+        except OSError as error:  # the disk is full: again, when it is not
+            self.leave()
+            self._metrics.write("problem", text=str(error))
+            return False
+        finally:
+            self._end()
+        self._done += 1
+        self._move_best()
+        self.report()
+        return True
+
+    def _known(self) -> list[dict[str, Any]]:
+        found = records.evaluations(self._run_dir)
+        return [record for record in found if record.get("protocol") == self._protocol]
+
+    def _judge(self, step: int) -> dict[str, Any] | None:
+        """A record; None when the checkpoint went while it was being opened."""
+        path, failed = self._folder / str(step), {"score": math.inf, "protocol": self._protocol}
+        if self._attempts(step) >= ATTEMPTS:
+            error = f"the evaluator died {ATTEMPTS} times on it"
+            return {"time": round(time.time(), 3), "error": error, **failed}
+        self._metrics.write("begin", step=step)
+        with self._lock:
+            self._under_way = step
+        try:
+            checkpoint.hold(self._folder, step)
+            model = weights.load(path)
+            return evaluate(model, self._config, self._plan, self._stop, self._show)
+        except Stopped:
+            self.leave()
+            raise
+        except Exception as error:  # one bad checkpoint must not end the role
+            if not path.is_dir():  # pruned before it was held: there is a newer one
+                self.leave()
+                return None
+            words = f"{type(error).__name__}: {error}".splitlines()[0]
+            return {"time": round(time.time(), 3), "error": words, **failed}
+
+    def leave(self) -> None:
+        """Writes down that the evaluation under way, if any, was given up on purpose."""
+        with self._lock:
+            step, self._under_way = self._under_way, None
+            if step is not None:
+                self._metrics.write("left", step=step)
+
+    def _end(self) -> None:
+        with self._lock:
+            if self._began is not None:
+                self._busy += time.monotonic() - self._began
+            self._began = self._under_way = None
+            self._doing = ""
+
+    def _attempts(self, step: int) -> int:
+        path = self._run_dir / "metrics" / "evaluator-0.jsonl"
+        mine = [r.get("event") for r in tail(path) if r.get("step") == step]
+        return mine.count("begin") - mine.count("left")
+
+    def _show(self, doing: str) -> None:
+        self._doing = doing
+        self._say(doing)
+
+    def _move_best(self) -> None:
+        try:
+            records.move_best(self._run_dir, self._protocol)
+        except checkpoint.CheckpointError as error:
+            self._metrics.write("problem", text=str(error))
+
+    def report(self) -> None:
+        """Writes one metrics record; `busy_seconds` has what is under way in it."""
+        with self._lock:
+            busy = self._busy + (time.monotonic() - self._began if self._began is not None else 0.0)
+        self._metrics.write(
+            "alive", evaluated=self._done, busy_seconds=round(busy, 3), doing=self._doing
+        )
+
+    def close(self) -> None:
+        """Closes its metrics file."""
+        self._metrics.close()

@@ -1,0 +1,87 @@
+"""`eval.jsonl` of a run: what the evaluator and `optimus eval` found, and which checkpoint is best.
+
+One JSON object a line. Those of kind "evaluation" are written here; other kinds, and lines of
+before there were kinds, belong to others and are left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from optimus.rundir import checkpoint
+from optimus.rundir.metrics import finite, read
+
+FILE, KIND, FORMAT = "eval.jsonl", "evaluation", 1
+Record = Mapping[str, Any]
+
+
+def evaluations(run_dir: Path) -> list[dict[str, Any]]:
+    """Records of kind "evaluation" that this version understands, in the order of the file."""
+    try:
+        return [r for r in read(run_dir / FILE) if r.get("kind") == KIND and _understood(r)]
+    except OSError:
+        return []
+
+
+def _understood(record: Record) -> bool:
+    step, version = record.get("step"), record.get("format")
+    return isinstance(step, int) and isinstance(version, int) and version <= FORMAT
+
+
+def score_of(record: Record) -> float:
+    """Its score, lower is better; infinite for a failed evaluation."""
+    score = record.get("score")
+    if isinstance(score, (int, float)) and math.isfinite(score):
+        return float(score)
+    return math.inf
+
+
+def append(run_dir: Path, record: Record) -> None:
+    """Adds a line, synced; half a line that a killed process left is closed first."""
+    line = (json.dumps(finite({"kind": KIND, "format": FORMAT, **record})) + "\n").encode()
+    with open(run_dir / FILE, "ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def best(records: Iterable[Record], protocol: str | None = None) -> Record | None:
+    """The record of the lowest score, the newest record of each step counting; None without a
+    finite one. Scores of different protocols do not compare: without one, that of the last line."""
+    known = list(records)
+    if protocol is None:
+        protocol = next((str(r.get("protocol")) for r in reversed(known)), "")
+    of_step = {r["step"]: r for r in known if r.get("protocol") == protocol}
+    finite_ones = [r for r in of_step.values() if score_of(r) < math.inf]
+    return min(finite_ones, key=lambda r: (score_of(r), r["step"]), default=None)
+
+
+def move_best(run_dir: Path, protocol: str) -> int | None:
+    """Points `BEST` at the best evaluated checkpoint that is still there; its step, or None.
+
+    A fused run chooses its own best by validation: its `BEST` is left alone.
+    """
+    folder = run_dir / "checkpoints"
+    there = set(checkpoint.steps(folder))
+    found = best((r for r in evaluations(run_dir) if r["step"] in there), protocol)
+    if found is None or _fused(folder / str(found["step"])):
+        return None
+    step = int(found["step"])
+    if checkpoint.best_step(folder) != step:
+        checkpoint.mark_best(folder, step)
+    return step
+
+
+def _fused(path: Path) -> bool:
+    try:
+        return bool(checkpoint.read_manifest(path).get("launch") == "fused")
+    except checkpoint.CheckpointError:
+        return False

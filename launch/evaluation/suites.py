@@ -1,0 +1,169 @@
+"""What a checkpoint is judged by: held-out classical functions, and the run's own held-out tasks.
+
+Both are fixed: the same problems for every checkpoint and every run with the same settings. No
+training task can be one of them: the functions come from the benchmark's `fair-shift` preset at a
+seed of their own (shifts and starts that no sampler draws), motion windows from the split
+`evaluation.split`, analytic tasks from `evaluation.seed`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from optimus.bench.methods.counting import stacked
+from optimus.bench.methods.learned import compiled, lanes_together
+from optimus.bench.plan import names
+from optimus.config import ConfigError, TrainConfig
+from optimus.problems import presets
+from optimus.problems.functions import FUNCTIONS
+from optimus.weights import LearnedOptimizer
+from optimus.wire import Stopped
+
+SEED = 20221201  # of the functions' shifts and starts
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is evaluated. `tasks`: also the run's own held-out tasks."""
+
+    functions: tuple[str, ...] = ("rosenbrock", "rastrigin", "ackley", "levy", "dixon_price")
+    dims: tuple[int, ...] = (10,)
+    starts: int = 8
+    steps: int = 100
+    tasks: bool = True
+
+    def __post_init__(self) -> None:
+        try:
+            names(self.functions, FUNCTIONS, "function")
+        except ValueError as error:
+            raise ConfigError(f"functions: {error}") from None
+        for name, least in (("starts", 1), ("steps", 2)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name}: got {getattr(self, name)}, want >= {least}")
+        if any(dim < 2 for dim in self.dims):
+            raise ConfigError(f"dims: got {self.dims}, want each >= 2")
+
+    def protocol(self, config: TrainConfig | None) -> str:
+        """12 hexadecimal digits over all that decides the problems: equal ones compare."""
+        own: dict[str, Any] = {}
+        if config is not None and self.tasks:
+            own = {"task": asdict(config.task), "evaluation": asdict(config.evaluation)}
+        text = json.dumps([asdict(self), own, SEED, "fair-shift"], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def classical(model: LearnedOptimizer, plan: Plan, stop: threading.Event, say: Say) -> Any:
+    """The functions of the plan, from `starts` starts each.
+
+    Returns:
+      "functions": name -> dim -> mean over the starts of log10 (best gap / gap at the start), in
+      -8 ... 0; "score": the mean over all of them; and the settings.
+
+    Raises:
+      Stopped: `stop` was set; it is looked at between functions.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for function in names(plan.functions, FUNCTIONS, "function"):
+        found[function] = {}
+        for dim in plan.dims:
+            if stop.is_set():
+                raise Stopped
+            say(f"{function}, N = {dim}")
+            found[function][str(dim)] = round(_log_gap(model, function, dim, plan), 5)
+    values = [value for each in found.values() for value in each.values()]
+    return {
+        "preset": "fair-shift", "starts": plan.starts, "steps": plan.steps, "functions": found,
+        "score": round(float(np.mean(values)), 5),
+    }  # fmt: skip
+
+
+def _log_gap(model: LearnedOptimizer, function: str, dim: int, plan: Plan) -> float:
+    problems = [
+        presets.problem("fair-shift", function, dim, SEED, start) for start in range(plan.starts)
+    ]
+    data, x0 = stacked(problems)
+    first = problems[0]
+    with presets.arithmetic(presets.preset("fair-shift").dtype):
+        together = lanes_together(model.config, x0.shape[1], len(x0))
+        # Compiled once: the weights are an argument, so that later checkpoints reuse it.
+        run = compiled(first.objective, model.config, plan.steps, together)
+        values = np.asarray(run(model.params, data, jax.numpy.asarray(x0))[0], np.float64)
+    gaps = np.where(np.isfinite(values), values - first.minimum, np.inf)
+    floor = 1e-8 * gaps[:, 0]
+    best = np.maximum(gaps.min(axis=1), floor)
+    return float(np.mean(np.minimum(np.log10(best / gaps[:, 0]), 0.0)))
+
+
+def own_tasks(config: TrainConfig, theta: np.ndarray, stop: threading.Event) -> Any:
+    """The run's held-out tasks: motion windows of the validation split, or analytic tasks.
+
+    Returns:
+      "score": mean meta-loss over tasks and steps; "error": its standard error over tasks;
+      "best": median over tasks of the smallest f as a share of the first; "tasks", "steps".
+    """
+    from launch.builders import make_local_pool
+    from launch.evaluation.comparison import held_out, losses
+
+    # One lane group and worker: it must not take cores from those who train.
+    layout = dataclasses.replace(config.layout, actors=1, workers=min(1, config.layout.workers))
+    alone = dataclasses.replace(config, layout=layout, synchronous=False)
+    chosen = held_out(alone)
+    pool = make_local_pool(chosen)
+    try:
+        values = losses(chosen, theta, pool, stop)
+    finally:
+        if pool is not None:
+            pool.close()
+    means = values.mean(axis=1)
+    return {
+        "score": round(float(means.mean()), 5),
+        "error": round(float(means.std(ddof=1) / np.sqrt(len(means))), 5),
+        "best": round(float(np.median(np.exp(values.min(axis=1)))), 5),
+        "tasks": len(values), "steps": values.shape[1],
+    }  # fmt: skip
+
+
+def evaluate(
+    model: LearnedOptimizer,
+    config: TrainConfig | None,
+    plan: Plan,
+    stop: threading.Event,
+    say: Say = lambda _: None,
+) -> dict[str, Any]:
+    """Everything in the plan; a record for `eval.jsonl` without step.
+
+    Args:
+      model: the weights. config: the run they are of, or None for weights without a run: then the
+        functions only, as for runs that only `--launch fused` understands.
+      plan: what. stop: ends it by `Stopped`. say: takes a line about what is under way.
+    """
+    from optimus.meta.noise import layout_of
+
+    began = time.monotonic()
+    suites: dict[str, Any] = {}
+    if config is not None and plan.tasks and not config.fused_only:
+        say("held-out tasks of the run")
+        theta = layout_of(model.params).flatten(model.params)
+        suites["tasks"] = own_tasks(config, theta, stop)
+    if plan.functions:
+        suites["classical"] = classical(model, plan, stop, say)
+    main = next(iter(suites))
+    return {
+        "time": round(time.time(), 3),
+        "seconds": round(time.monotonic() - began, 2),
+        "protocol": plan.protocol(config),
+        "score": suites[main]["score"],
+        "score_of": main,
+        "suites": suites,
+    }

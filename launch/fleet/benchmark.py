@@ -1,0 +1,225 @@
+"""`optimus bench throughput --fleet`: the real program against many workers that only sleep.
+
+Real Courier, Reverb, learner, actors and coordinator; a small model (N = 32, D = 32, 2 encoders),
+so that on a few cores what is measured is the distribution and not the network's arithmetic.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from launch.fleet import step_time
+from optimus.config import Estimator, Layout, MetaOptimizer, ServedTask, TrainConfig, to_dict
+from optimus.model.config import OptimizerConfig
+from optimus.rundir.metrics import read
+
+_PER_PROCESS = 100
+_START = 300.0  # s until workers must be busy
+_HEAD = ("coordinator", "learner", "stream")
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What was measured in steady state.
+
+    Attributes:
+      workers, sleep (s), stagger, actors, lanes: the set-up. seconds: length of the measurement.
+      worker_utilisation: share of worker time spent in evaluations, 0 ... 1.
+      evaluations_per_second, updates_per_second: rates.
+      bytes_per_sample: encoded, before Reverb's framing.
+      staleness: updates -> samples.
+      cores: role -> CPU seconds per second. head_cores: coordinator + learner + stream.
+      pool: what the actors' pools counted (since their start).
+      step_seconds: one trajectory's Optimus step, model N = 32, D = 32 (as run here) and N = 840,
+        D = 128 (the paper's), on one core.
+      step_share: step_seconds at N = 840 over `sleep`. actor_cores: cores that the paper's model
+        would need to keep these workers busy.
+    """
+
+    workers: int
+    sleep: float
+    stagger: bool
+    actors: int
+    lanes: int
+    seconds: float
+    worker_utilisation: float
+    evaluations_per_second: float
+    updates_per_second: float
+    bytes_per_sample: float
+    staleness: dict[str, int]
+    cores: dict[str, float]
+    head_cores: float
+    pool: dict[str, int]
+    refused: dict[str, int]
+    step_seconds: dict[str, float]
+    step_share: float
+    actor_cores: float
+
+
+def configuration(workers: int, sleep: float, actors: int, stagger: bool) -> TrainConfig:
+    """The run: lanes 1.25 times the workers over all actors, four groups each."""
+    groups = 4
+    lanes = math.ceil(1.25 * workers / (actors * groups))
+    return TrainConfig(
+        name=f"fleet-{workers}",
+        task=ServedTask(dim=32, sleep=sleep, stagger=stagger),
+        updates=10**6,
+        synchronous=False,
+        optimizer=OptimizerConfig(dim=32, encoders=2, heads=4, b_decay=0.9),
+        estimator=Estimator(noise="rademacher"),
+        meta=MetaOptimizer(batch=20),
+        layout=Layout(
+            actors=actors, groups=groups, lanes=lanes, workers=workers, per_process=_PER_PROCESS
+        ),
+        checkpoint_every=50,
+        call_timeout=max(10.0, 5 * sleep),
+    )
+
+
+def main(
+    workers: int, sleep: float, actors: int, stagger: bool, seconds: float, as_json: bool, out: Path
+) -> int:
+    """Runs and reports; see `Fleet`. Writes `fleet.json` into `out`."""
+    if workers < 1 or sleep <= 0 or actors < 1 or seconds <= 0:
+        raise ValueError("bench throughput --fleet: want workers, sleep, actors and measure > 0")
+    config = configuration(workers, sleep, actors, stagger)
+    out.mkdir(parents=True, exist_ok=True)
+    run_dir = out.resolve() / time.strftime(f"fleet-{workers}-%H%M%S")
+    steps = {f"N {n}, D {d}": step_time.seconds(n, d) for n, d in ((32, 32), (840, 128))}
+    measured = measure(config, run_dir, seconds, steps)
+    text = json.dumps(asdict(measured))
+    (out / "fleet.json").write_text(text + "\n")
+    print(text if as_json else table(measured))
+    return 0
+
+
+def measure(config: TrainConfig, run_dir: Path, seconds: float, steps: dict[str, float]) -> Fleet:
+    """Starts the program, waits for steady state, looks twice, stops it."""
+    run_dir.mkdir(parents=True)
+    path = run_dir / "request.json"
+    path.write_text(json.dumps(to_dict(config)))
+    command = [
+        sys.executable,
+        "-m",
+        "launch.cli.main",
+        "train",
+        str(path),
+        "--run-dir",
+        str(run_dir),
+    ]
+    log = open(run_dir / "train.log", "w")  # noqa: SIM115 - closed with the process below
+    process = subprocess.Popen([*command, "--launch", "local_mp"], stdout=log, stderr=log)
+    try:
+        _wait_until_busy(config, run_dir, process)
+        first = _look(run_dir)
+        time.sleep(seconds)
+        second = _look(run_dir)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=30.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        log.close()
+    return _fleet(config, first, second, steps)
+
+
+def _wait_until_busy(config: TrainConfig, run_dir: Path, process: subprocess.Popen[bytes]) -> None:
+    """Until every worker has had two evaluations on average, and the learner has updated."""
+    deadline = time.monotonic() + _START
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"the program ended early; see {run_dir / 'train.log'}")
+        now = _look(run_dir)
+        if now["evaluations"] >= 2 * config.layout.workers and now["step"] >= 2:
+            return
+        time.sleep(1.0)
+    raise RuntimeError(f"no steady state within {_START:.0f} s; see {run_dir / 'logs'}")
+
+
+def _look(run_dir: Path) -> dict[str, Any]:
+    """Counters now; rates are differences of two looks. Times are those of the records."""
+    look: dict[str, Any] = {"evaluations": 0, "busy": {}, "step": 0, "pool": Counter()}
+    for path in sorted((run_dir / "metrics").glob("*.jsonl")):
+        records = list(read(path))
+        alive = [record for record in records if record["event"] == "alive"]
+        if path.stem.startswith("physics_worker-") and alive:
+            last = alive[-1]
+            look["evaluations"] += last["evaluations"]
+            look["busy"][path.stem] = (last["time"], last["busy_seconds"], last["evaluations"])
+        elif path.stem.startswith("actor-") and alive:
+            look["pool"].update(alive[-1]["pool"])
+        elif path.stem.startswith("learner-"):
+            updates = [record for record in records if record["event"] == "update"]
+            look["updates"] = updates
+            look["step"] = updates[-1]["step"] if updates else 0
+    look["time"], look["cpu"] = time.monotonic(), _cpu(run_dir)
+    return look
+
+
+def _cpu(run_dir: Path) -> dict[str, float]:
+    """CPU seconds so far of each role's processes, out of /proc."""
+    tick, spent = os.sysconf("SC_CLK_TCK"), dict[str, float]()
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = Path(f"/proc/{entry}/cmdline").read_bytes().decode().split("\0")
+            if words[1:3] != ["-m", "launch.program.node"] or str(run_dir) not in words:
+                continue
+            fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+            role = words[words.index("--role") + 1]
+            spent[role] = spent.get(role, 0.0) + (int(fields[11]) + int(fields[12])) / tick
+        except (OSError, ValueError):
+            continue  # it has just ended
+    return spent
+
+
+def _fleet(
+    config: TrainConfig, first: dict[str, Any], second: dict[str, Any], steps: dict[str, float]
+) -> Fleet:
+    seconds, layout = second["time"] - first["time"], config.layout
+    assert isinstance(config.task, ServedTask)
+    busy, rate = 0.0, 0.0
+    for name, (end, spent, evaluations) in second["busy"].items():
+        begin, before, had = first["busy"].get(name, (end - 1.0, 0.0, 0))
+        busy += (spent - before) / (end - begin)
+        rate += (evaluations - had) / (end - begin)
+    new = second["updates"][len(first.get("updates", [])) :]
+    staleness: Counter[str] = Counter()
+    for record in new:
+        staleness.update(record["stalenesses"])
+    cores = {
+        role: round((spent - first["cpu"].get(role, 0.0)) / seconds, 4)
+        for role, spent in sorted(second["cpu"].items())
+    }
+    paper = steps["N 840, D 128"]
+    return Fleet(
+        workers=layout.workers, sleep=config.task.sleep, stagger=config.task.stagger,
+        actors=layout.actors, lanes=layout.total_lanes, seconds=round(seconds, 2),
+        worker_utilisation=round(busy / layout.workers, 4),
+        evaluations_per_second=round(rate, 2),
+        updates_per_second=round(len(new) / seconds, 3),
+        bytes_per_sample=new[-1]["sample_bytes"] if new else float("nan"),
+        staleness=dict(sorted(staleness.items(), key=lambda item: int(item[0]))),
+        cores=cores, head_cores=round(sum(cores.get(role, 0.0) for role in _HEAD), 4),
+        pool=dict(second["pool"]), refused=new[-1]["refused"] if new else {},
+        step_seconds={name: round(value, 6) for name, value in steps.items()},
+        step_share=round(paper / config.task.sleep, 5),
+        actor_cores=round(layout.workers * paper / config.task.sleep, 2),
+    )  # fmt: skip
+
+
+def table(fleet: Fleet) -> str:
+    """One line per figure, for people."""
+    rows = [f"{name:<24}{value}" for name, value in asdict(fleet).items()]
+    return "\n".join(rows)

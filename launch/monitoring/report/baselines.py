@@ -1,0 +1,101 @@
+"""The checkpoint against rivals on held-out classical functions: table, profile, trajectories.
+
+The benchmark's own code and cells are used, in RUN/report/: what is there is not computed again.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from optimus.bench import plan
+from optimus.bench.cells import Method
+from optimus.bench.classical import paper_figures as paper
+from optimus.bench.classical import report
+from optimus.bench.classical import run as classical
+from optimus.bench.methods import learned
+from optimus.bench.storage import Row
+from optimus.weights import LearnedOptimizer
+
+MINE = "this_checkpoint"
+PRESET = "fair-shift"
+RIVALS = ("adam", "momentum", "l_bfgs_b")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared; the numbers a report of a few minutes can afford."""
+
+    functions: tuple[str, ...] = ("rosenbrock", "rastrigin", "ackley", "levy", "dixon_price")
+    dims: tuple[int, ...] = (2, 10)
+    methods: tuple[str, ...] = RIVALS
+    starts: int = 8
+    steps: int = 100
+
+
+@dataclass(frozen=True)
+class Found:
+    """Results: `table` is (function, dim) -> method -> mean log10 (best gap / first gap)."""
+
+    table: dict[tuple[str, int], dict[str, float]]
+    methods: tuple[str, ...]
+    pictures: dict[str, Path] = field(default_factory=dict)  # "profile", "paths": PNG
+    problems: tuple[str, ...] = ()
+
+
+def compare(
+    model: LearnedOptimizer, out: Path, wanted: Plan, say: Callable[[str], None]
+) -> Found:
+    """Runs what is missing. Pictures need matplotlib; without it a line says so."""
+    run_all = functools.partial(learned.run_all, model=model)
+    plan.register(Method(MINE, run_all, weights_hash=model.fingerprint))
+    methods = (MINE, *wanted.methods)
+    say(f"comparing with {', '.join(wanted.methods)} on {len(wanted.functions)} functions")
+    result = classical.run(
+        PRESET, wanted.functions, wanted.dims, methods, wanted.starts, wanted.steps, 0, out,
+        Console(file=io.StringIO()),
+    )  # fmt: skip
+    rows = [row for row in result.rows if row["method"] in methods]
+    problems = [*result.failed, *result.left_out]
+    pictures: dict[str, Path] = {}
+    if importlib.util.find_spec("matplotlib") is None:
+        problems.append("no pictures: pip install 'optimus-learned-optimizer[bench]'")
+    elif rows:
+        pictures = _pictures(rows, result, out)
+    return Found(_table(rows), methods, pictures, tuple(problems))
+
+
+def _table(rows: Sequence[Row]) -> dict[tuple[str, int], dict[str, float]]:
+    values: dict[tuple[str, int], dict[str, list[float]]] = {}
+    for row in rows:
+        first, best = float(row["f0"]), float(row["f_best"])  # reported values: gaps, here
+        ratio = max(best / first, 1e-8) if np.isfinite(best) and first > 0 else 1.0
+        cell = values.setdefault((row["function"], row["dim"]), {})
+        cell.setdefault(row["method"], []).append(min(0.0, float(np.log10(ratio))))
+    return {
+        key: {method: float(np.mean(found)) for method, found in cell.items()}
+        for key, cell in values.items()
+    }
+
+
+def _pictures(rows: Sequence[Row], result: classical.Result, out: Path) -> dict[str, Path]:
+    from optimus.bench import figures
+
+    found = {}
+    profile = [r for r in report.profile_rows(rows) if r["profile"] == "performance"]
+    if profile:
+        found["profile"] = figures.draw_profiles(profile, out / "profile.png")
+    traces = {k: p for k, p in result.traces.items() if k[2] in (MINE, *RIVALS)}
+    paths = paper.path_rows(traces)
+    if paths:
+        least = min(row["dim"] for row in paths)
+        chosen = [row for row in paths if row["dim"] == least]
+        found["paths"] = paper.draw_paths(chosen, PRESET, 0, out / "paths.png")
+    return found

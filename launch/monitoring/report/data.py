@@ -1,0 +1,88 @@
+"""What the report is made of, read from the run directory with bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launch.evaluation import records as evaluate_records
+from launch.monitoring.status import Status, read_config, read_status
+from launch.monitoring.status_parts import Record, number
+from optimus.rundir import checkpoint, metrics
+
+MOST = 1000  # points of a curve
+_SHOWN = 30  # checkpoints in the table
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Numbers of one run.
+
+    Attributes:
+      status: where it is. config: as written, any version. updates: at most `MOST` update records.
+      judged: newest evaluations of the newest protocol, by step. manifest: of the newest readable
+        checkpoint, {} without any. checkpoints: (step, bytes, time s since 1970) of each folder.
+      problems: what could not be read, a line each.
+    """
+
+    status: Status
+    config: dict[str, Any]
+    updates: list[dict[str, Any]]
+    judged: list[dict[str, Any]]
+    manifest: dict[str, Any]
+    checkpoints: list[tuple[int, int | None, float | None]]
+    problems: list[str]
+
+    def curve(self, key: str) -> list[tuple[float, float]]:
+        """(update, value) of a field of the update records."""
+        points = ((number(r, "step"), number(r, key)) for r in self.updates)
+        return [(x, y) for x, y in points if x is not None and y is not None]
+
+
+def collect(run_dir: Path) -> Collected:
+    """Reads a run; raises `NotARun`."""
+    problems: list[str] = []
+    status = read_status(run_dir)
+    updates: list[dict[str, Any]] = []
+    try:
+        updates = metrics.thinned(run_dir / "metrics" / "learner-0.jsonl", "update", MOST)
+    except OSError as error:
+        problems.append(f"no updates: {error.strerror}: {error.filename}")
+    records = evaluate_records.evaluations(run_dir)
+    protocol = records[-1].get("protocol") if records else None
+    of_step = {r["step"]: r for r in records if r.get("protocol") == protocol}
+    manifest: dict[str, Any] = {}
+    rows: list[tuple[int, int | None, float | None]] = []
+    folder = run_dir / "checkpoints"
+    for step in checkpoint.steps(folder):
+        try:
+            manifest = checkpoint.read_manifest(folder / str(step))
+        except checkpoint.CheckpointError as error:
+            problems.append(str(error))
+            rows.append((step, None, None))
+            continue
+        rows.append((step, _size(manifest), number(manifest, "time")))
+    return Collected(
+        status=status,
+        config=read_config(run_dir),
+        updates=_last_life_of_each_step(updates),
+        judged=[of_step[step] for step in sorted(of_step)],
+        manifest=manifest,
+        checkpoints=rows[-_SHOWN:],
+        problems=problems,
+    )
+
+
+def _size(manifest: Record) -> int | None:
+    size = number(manifest, "bytes")
+    return None if size is None else int(size)
+
+
+def _last_life_of_each_step(updates: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By step; a step that was made again after a restart counts as it was made last."""
+    found = {number(record, "step"): record for record in updates}
+    return [found[step] for step in sorted(step for step in found if step is not None)]
+
+

@@ -1,0 +1,1 @@
+"""The distributed program: its graph, nodes, their environments and their processes."""

@@ -1,0 +1,112 @@
+"""Who listens where: the addresses of a program's servers, chosen once and written down."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import socket
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from optimus.config import TrainConfig
+from optimus.rundir.checkpoint import write_atomically
+
+FILE = "roster.json"
+LOCALHOST = "localhost"
+_RANGE = (20000, 32000)  # below the local port range, so no client socket takes one meanwhile
+
+
+class PortInUse(RuntimeError):
+    """A port the user asked for is taken; the message names it."""
+
+
+@dataclass(frozen=True)
+class Roster:
+    """host:port of every server, by role and index."""
+
+    coordinator: list[str]
+    learner: list[str]
+    stream: list[str]
+    physics_worker: list[str]
+
+    def write(self, run_dir: Path) -> None:
+        """Writes `roster.json`."""
+        write_atomically(run_dir / FILE, json.dumps(asdict(self)) + "\n")
+
+
+def read(run_dir: Path) -> Roster:
+    """Reads `roster.json`; raises `ValueError` when it is not one."""
+    try:
+        return Roster(**json.loads((run_dir / FILE).read_text()))
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"{run_dir / FILE}: {error}") from None
+
+
+def _free(port: int) -> bool:
+    """Whether both IPv4 and IPv6 wildcard binds work: servers here listen on [::]:port."""
+    for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
+        except OSError as error:
+            if error.errno not in (97, 99):  # family or address not there at all
+                return False
+    return True
+
+
+def choose(config: TrainConfig, base_port: int | None = None, host: str = LOCALHOST) -> Roster:
+    """Addresses for this configuration on one host.
+
+    Args:
+      config: how many servers there are.
+      base_port: first of consecutive ports, or None to look for free ones.
+      host: name the clients use.
+
+    Raises:
+      PortInUse: a port of the asked range is taken, or none is free.
+    """
+    workers = config.layout.workers if config.served else 0
+    addresses = [f"{host}:{port}" for port in ports(3 + workers, base_port)]
+    return Roster(addresses[:1], addresses[1:2], addresses[2:3], addresses[3:])
+
+
+def ports(count: int, base_port: int | None = None) -> list[int]:
+    """`count` free ports, consecutive from `base_port` if it is given; raises `PortInUse`."""
+    if base_port is not None:
+        if not 1024 <= base_port <= 65535 - count:
+            raise PortInUse(f"--port {base_port}: want 1024 ... {65535 - count}")
+        chosen = list(range(base_port, base_port + count))
+        taken = [port for port in chosen if not _free(port)]
+        if taken:
+            raise PortInUse(
+                f"port {taken[0]} is in use (this needs {chosen[0]} ... {chosen[-1]}); stop what "
+                "uses it or choose another --port"
+            )
+    else:
+        shuffled = random.Random(os.getpid()).sample(range(*_RANGE), 400 + 2 * count)
+        free = (port for port in shuffled if _free(port))
+        chosen = list(itertools.islice(free, count))
+        if len(chosen) < count:
+            raise PortInUse(f"no {count} free ports between {_RANGE[0]} and {_RANGE[1]}")
+    return chosen
+
+
+def own_address(peer: str) -> str:
+    """The address of this host on its way to `peer` (host:port): by it, `peer`'s side reaches us.
+
+    Nothing is sent. "localhost" where the way cannot be found, which only a call can explain.
+    """
+    host, _, port = peer.rpartition(":")
+    try:
+        family, kind, _, _, there = socket.getaddrinfo(
+            host.strip("[]"), int(port), type=socket.SOCK_DGRAM
+        )[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(there)
+            address = str(probe.getsockname()[0])
+    except (OSError, ValueError):
+        return LOCALHOST
+    return f"[{address}]" if family == socket.AF_INET6 else address

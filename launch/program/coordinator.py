@@ -1,0 +1,69 @@
+"""The coordinator: who takes part, where the head is, and whether the run is over. No Courier here.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from launch.pool import Registry
+from launch.program.addresses import Roster
+from optimus.config import TrainConfig, config_hash, to_dict
+from optimus.rundir.metrics import MetricsWriter
+from optimus.wire import Head, encode
+from optimus.wire.membership import PROTOCOL
+
+_REPORT = 5.0  # s between metrics records
+_GOODBYES = 4.0  # s that members have to hear of the end: two beats
+
+
+class Coordinator:
+    """What is served at the one address that everybody must know.
+
+    Args:
+      config: the run's configuration. run_dir: for metrics.
+      roster: addresses of the head, as newcomers reach them.
+    """
+
+    def __init__(self, config: TrainConfig, run_dir: Path, roster: Roster) -> None:
+        self._registry = Registry(
+            config_hash(config), config.layout.actors, elastic=not config.synchronous
+        )
+        self._head = encode(Head(
+            PROTOCOL, json.dumps(to_dict(config)), roster.learner[0], roster.stream[0]
+        ))  # fmt: skip
+        self._metrics = MetricsWriter(run_dir, "coordinator")
+
+    def beat(self, data: bytes) -> bytes:
+        """See `Registry.receive`."""
+        return self._registry.receive(bytes(data))
+
+    def head(self) -> bytes:
+        """An encoded `Head`."""
+        return self._head
+
+    def finish(self) -> bytes:
+        """The learner says that the run is over; everybody hears it at the next beat."""
+        self._registry.stopping = True
+        return b""
+
+    def serve(self, wait: Callable[[float], bool]) -> None:
+        """Reports until `wait(seconds)` says stop, then lets members say goodbye for a moment."""
+        while not wait(_REPORT):
+            self.report()
+        self._registry.stopping = True
+        deadline = time.monotonic() + _GOODBYES
+        while self._registry.view().members and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.report()
+
+    def report(self) -> None:
+        """Writes one metrics record."""
+        members = self._registry.view().members
+        roles = [str(member["role"]) for member in members]
+        self._metrics.write(
+            "alive", workers=roles.count("worker"), actors=roles.count("actor"),
+            refused=self._registry.refused,
+        )  # fmt: skip

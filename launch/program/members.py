@@ -1,0 +1,179 @@
+"""A process of loss workers, and an actor: what the program's own nodes and newcomers both run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from launch import builders
+from launch.pool import Rules, WorkerPool
+from launch.pool.member import HeadLost, Membership, Refused, in_background, new_incarnation
+from launch.program import latency
+from optimus.config import ServedTask, TrainConfig, config_hash
+from optimus.rundir.histogram import Histogram
+from optimus.rundir.metrics import MetricsWriter, Reporter, heartbeat
+from optimus.wire import Member, Stopped
+
+_PATIENCE = 120.0  # s that an actor waits for a coordinator that is starting
+
+
+class MemberFailed(RuntimeError):
+    """A member cannot go on; the message is one line."""
+
+
+def stopper(stop: threading.Event) -> threading.Event:
+    """An event that is set when `stop` is, and that may be set without setting `stop`."""
+    over = threading.Event()
+
+    def follow() -> None:
+        stop.wait()
+        over.set()
+
+    threading.Thread(target=follow, name="stopper", daemon=True).start()
+    return over
+
+
+def serve_workers(
+    config: TrainConfig,
+    addresses: list[str],
+    coordinator: str,
+    run_dir: Path | None,
+    first: int,
+    wait: Callable[[float], bool],
+) -> None:
+    """Loss workers at these addresses, registered with the coordinator, until told to stop.
+
+    Args:
+      config: the run's configuration. addresses: host:port each, as callers reach them.
+      coordinator: host:port. run_dir: for metrics, or None. first: index of the first worker.
+      wait: `wait(seconds)` says whether to stop.
+
+    Raises:
+      Refused, HeadLost.
+    """
+    from launch.adapters import courier
+
+    servers = []
+    for k in range(len(addresses)):
+        # Bowls report together below: hundreds of files would say nothing more.
+        alone = run_dir is not None and not isinstance(config.task, ServedTask)
+        metrics = MetricsWriter(run_dir, "physics_worker", first + k) if alone and run_dir else None
+        servers.append(builders.make_loss_server(config, metrics))
+    doors = []  # a server lives as long as what stops it
+    for address, server in zip(addresses, servers):
+        methods = {"evaluate": server.evaluate, "ping": server.ping}
+        doors.append(courier.serve(methods, int(address.rpartition(":")[2])))
+    reporters: list[Reporter] = list(servers)
+    if isinstance(config.task, ServedTask) and run_dir is not None:
+        reporters = [_Together(servers, MetricsWriter(run_dir, "physics_worker", first))]
+    membership = Membership(
+        courier.RemoteCoordinator(coordinator), config_hash(config),
+        [Member("worker", address, new_incarnation()) for address in addresses],
+    )  # fmt: skip
+    for reporter in reporters:
+        reporter.report()
+    reported = [time.monotonic()]
+
+    def wait_and_report(seconds: float) -> bool:
+        over = wait(seconds)
+        if over or time.monotonic() - reported[0] >= 2.0:
+            reported[0] = time.monotonic()
+            for reporter in reporters:
+                reporter.report()
+        return over
+
+    membership.run(wait_and_report)
+    membership.leave()  # before the doors close, so that nobody calls meanwhile
+    for close in doors:
+        threading.Thread(target=close, daemon=True).start()  # it may wait for a call to end
+
+
+class _Together:
+    """One metrics record for all bowls of a process."""
+
+    def __init__(self, servers: list[builders.BowlServer], metrics: MetricsWriter) -> None:
+        self._servers, self._metrics = servers, metrics
+
+    def report(self) -> None:
+        statuses: dict[str, int] = {}
+        for server in self._servers:
+            for status, count in dict(server.statuses).items():
+                statuses[status] = statuses.get(status, 0) + count
+        self._metrics.write(
+            "alive", workers=len(self._servers), statuses=statuses,
+            evaluations=sum(server.evaluations for server in self._servers),
+            loss_seconds=round(sum(server.seconds for server in self._servers), 4),
+            busy_seconds=round(sum(server.busy_seconds() for server in self._servers), 4),
+        )  # fmt: skip
+
+
+def run_actor(
+    config: TrainConfig,
+    index: int,
+    coordinator: str,
+    learner: str,
+    stream: str,
+    run_dir: Path | None,
+    stop: threading.Event,
+) -> None:
+    """One actor until `stop` or the end of the run.
+
+    Args:
+      config: the run's configuration. index: which actor, or -1 to be given one.
+      coordinator, learner, stream: host:port. run_dir: for metrics, or None.
+
+    Raises:
+      MemberFailed, Refused, and what an `Actor` raises.
+    """
+    from launch.adapters import courier, reverb
+
+    over = stopper(stop)
+    pool: WorkerPool | None = None
+    calls: Histogram | None = None
+    if config.served:
+        calls = Histogram()
+        patience = max(120.0, 3 * config.call_timeout)
+        connect = latency.measured(courier.connector(config.call_timeout), calls)
+        pool = WorkerPool(connect, Rules(patience=patience))
+    membership = Membership(
+        courier.RemoteCoordinator(coordinator, over), config_hash(config),
+        [Member("actor", "", new_incarnation(), index)],
+        pool.set_workers if pool else lambda _: None,
+    )  # fmt: skip
+    failed: list[str] = []
+    try:
+        given = _first_beat(membership, over, index)
+        in_background(membership, over, failed)
+        source = courier.RemoteLearner(learner, over)
+        writer = reverb.StreamWriter(stream, builders.sample_limit(config))
+        counts = pool.counts if pool else dict
+        actor = builders.make_actor(config, given, run_dir, source, writer, pool, counts, calls)
+        threading.Thread(target=heartbeat, args=(actor, over.wait), daemon=True).start()
+        actor.run(over)
+    except Stopped:
+        pass  # while starting
+    finally:
+        membership.leave()
+        if pool is not None:
+            pool.close()
+        over.set()
+    if failed and not stop.is_set():
+        raise MemberFailed(failed[0])
+
+
+def _first_beat(membership: Membership, over: threading.Event, index: int) -> int:
+    """Registers and returns the actor's index; waits for a coordinator that is starting."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            membership.beat()
+            return next(iter(membership.indices.values()), index)
+        except (Refused, Stopped):
+            raise
+        except Exception as error:
+            if time.monotonic() > deadline:
+                raise HeadLost(f"no coordinator for {_PATIENCE:.0f} s: {error}") from None
+            if over.wait(0.2):
+                raise Stopped from None

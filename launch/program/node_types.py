@@ -1,0 +1,125 @@
+"""Launchpad's node types, with our addresses and our thin parent."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import launchpad as lp
+from launchpad import address
+from launchpad.context import LaunchType
+from launchpad.launch.local_multi_processing.commands import Command
+from launchpad.nodes.base import Handle
+
+from launch.program import environment
+
+_GRACE = 8.0  # s a role has to stop before its parent kills it
+
+
+class _Fixed(address.AbstractAddressBuilder):
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def build(self) -> str:
+        return self._address
+
+
+class _AddressHandle(Handle[str]):
+    """A handle that dereferences to host:port; adapters make the client, with its deadlines."""
+
+    def __init__(self, address: address.Address) -> None:
+        self._address = address
+
+    def dereference(self) -> str:
+        return str(self._address.resolve())
+
+
+class _Ours:
+    """Mixed into Launchpad's node types: fixed address, child under `launch.program.supervisor`."""
+
+    run_dir: Path
+    limit: int  # restarts of one node within ten minutes
+    fixed: str | None = None
+    spare = False  # whether the run goes on when this node is given up
+
+    def bind_addresses(self, **_: Any) -> None:
+        for unbound in self.addresses:  # type: ignore[attr-defined]
+            unbound.bind(_Fixed(str(self.fixed)))
+
+    def create_handle(self) -> Any:
+        if not self.addresses:  # type: ignore[attr-defined]
+            return super().create_handle()  # type: ignore[misc]
+        return self._track_handle(_AddressHandle(self.addresses[0]))  # type: ignore[attr-defined]
+
+    @staticmethod
+    def to_executables(nodes: Any, label: str, launch_context: Any) -> list[Any]:
+        if launch_context.launch_type is not LaunchType.LOCAL_MULTI_PROCESSING:
+            return lp.PyNode.to_executables(nodes, label, launch_context)  # type: ignore[no-any-return]
+        run_dir, limit = str(nodes[0].run_dir), nodes[0].limit
+        spare = ["--spare"] if nodes[0].spare else []
+        return [
+            Command(
+                [sys.executable, "-m", "launch.program.supervisor", "--ppid", str(os.getpid())]
+                + ["--name", f"{label} {index}", "--grace", str(_GRACE)]
+                + ["--restart", "on-failure", "--limit", str(limit), *spare, "--"]
+                + [
+                    sys.executable,
+                    "-m",
+                    "launch.program.node",
+                    "--role",
+                    label,
+                    "--index",
+                    str(index),
+                ]
+                + ["--run-dir", run_dir, "--launcher", str(os.getpid())],
+                environment.of_role(label),
+                f"{label}/{index}.log",
+            )
+            for index in range(len(nodes))
+        ]
+
+
+class Service(_Ours, lp.CourierNode):  # type: ignore[misc]
+    """A class served by Courier at a fixed address."""
+
+    def __init__(
+        self, location: str, run_dir: Path, limit: int, constructor: Any, *args: Any
+    ) -> None:
+        super().__init__(constructor, *args)
+        self.fixed, self.run_dir, self.limit = location, run_dir, limit
+
+
+class Stream(_Ours, lp.PyNode):  # type: ignore[misc]
+    """The sample queue. Launchpad's own ReverbNode would import Reverb, and with it TensorFlow, in
+    every process that builds the program; here only those that use the stream do."""
+
+    def __init__(self, location: str, run_dir: Path, limit: int, capacity: int) -> None:
+        super().__init__(self._serve)
+        self._capacity = capacity
+        self.fixed, self.run_dir, self.limit = location, run_dir, limit
+        self.allocate_address(address.Address("reverb"))
+
+    def _serve(self) -> None:
+        from launch.adapters import reverb, reverb_report
+
+        port, stop = address.get_port_from_address(str(self.fixed)), lp.stop_event()
+        reverb_report.in_background(port, self.run_dir, stop)
+        reverb.serve(port, self._capacity, stop)
+
+
+class Runner(_Ours, lp.PyNode):  # type: ignore[misc]
+    """A function that nobody calls into. `spare`: the run goes on when it is given up."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        limit: int,
+        function: Callable[..., None],
+        *args: Any,
+        spare: bool = False,
+    ) -> None:
+        super().__init__(function, *args)
+        self.run_dir, self.limit, self.spare = run_dir, limit, spare

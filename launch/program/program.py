@@ -1,0 +1,208 @@
+"""The Launchpad program: who there is and who talks to whom, on one page.
+
+    loss workers  <--loss requests--  actors  --samples-->  stream (Reverb)  -->  learner
+         |                             |  ^------ weights, episode ids ---------------'
+         '-- beats -->  coordinator  <-'          checkpoints  -->  evaluator  -->  BEST
+
+Coordinator, stream and learner have fixed addresses (the head). Loss workers and actors register
+with the coordinator, so that others may join and leave at any time (`optimus worker`).
+
+Every process of a run rebuilds this same program from `config.json` and `roster.json` and runs its
+own node of it (distributed fact sheet, section 5), so nothing is pickled and a node can be started
+on any host. Building it is cheap and touches no JAX device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import launchpad as lp
+from absl import flags
+from launchpad.context import LaunchType
+from launchpad.launch import worker_manager
+
+from launch import builders
+from launch.adapters import courier as courier_adapter
+from launch.evaluation import evaluator
+from launch.program import members
+from launch.program.addresses import Roster
+from launch.program.coordinator import Coordinator
+from launch.program.node_types import Runner, Service, Stream
+from optimus.config import TrainConfig
+from optimus.wire import Version
+
+# -- the program ---------------------------------------------------------------------------------
+
+
+def build(config: TrainConfig, run_dir: Path, roster: Roster) -> lp.Program:
+    """The whole program; labels are the roles' names."""
+    program = lp.Program(config.name)
+    layout, limit = config.layout, config.layout.restarts
+
+    with program.group("coordinator"):
+        coordinator = program.add_node(
+            Service(roster.coordinator[0], run_dir, limit, CoordinatorRole, config, run_dir, roster)
+        )
+
+    with program.group("stream"):
+        table = 2 * config.meta.batch  # back-pressure: actors wait once two batches are queued
+        stream = program.add_node(Stream(roster.stream[0], run_dir, limit, table))
+
+    with program.group("learner"):
+        uses = (stream, coordinator)
+        learner = program.add_node(
+            Service(roster.learner[0], run_dir, limit, LearnerRole, config, run_dir, *uses)
+        )
+
+    if config.served:
+        with program.group("physics_worker"):
+            for first in range(0, layout.workers, layout.per_process):
+                there = roster.physics_worker[first : first + layout.per_process]
+                work = (run_workers, config, run_dir, first, there, coordinator)
+                program.add_node(Runner(run_dir, limit, *work))
+
+    with program.group("actor"):
+        for index in range(layout.actors):
+            act = (run_actor, config, run_dir, index, coordinator, learner, stream)
+            program.add_node(Runner(run_dir, limit, *act))
+
+    if config.evaluator:
+        with program.group("evaluator"):
+            program.add_node(Runner(run_dir, limit, run_evaluator, config, run_dir, spare=True))
+
+    return program
+
+
+# -- what each node runs -------------------------------------------------------------------------
+
+
+class CoordinatorRole:
+    """The coordinator behind Courier; only these methods are exposed."""
+
+    def __init__(self, config: TrainConfig, run_dir: Path, roster: Roster) -> None:
+        self._coordinator = Coordinator(config, run_dir, roster)
+
+    def beat(self, data: bytes) -> bytes:
+        """See `Registry.beat`."""
+        return self._coordinator.beat(data)
+
+    def head(self) -> bytes:
+        """See `Coordinator.head`."""
+        return self._coordinator.head()
+
+    def finish(self) -> bytes:
+        """See `Coordinator.finish`."""
+        return self._coordinator.finish()
+
+    def run(self) -> None:
+        """Serves until stopped."""
+        self._coordinator.serve(lp.wait_for_stop)
+
+
+class LearnerRole:
+    """The learner behind Courier; only these methods are exposed."""
+
+    def __init__(self, config: TrainConfig, run_dir: Path, stream: str, coordinator: str) -> None:
+        self._config, self._run_dir, self._coordinator = config, run_dir, coordinator
+        from launch.adapters import reverb
+
+        reader = reverb.StreamReader(stream, capacity=config.meta.batch)
+        self._learner = builders.make_learner(config, run_dir, reader, print)
+
+    def session(self, actor: int, incarnation: str) -> bytes:
+        """See `ParameterSource.session`."""
+        return self._learner.session(actor, incarnation)
+
+    def parameters(self, have: list[int] | None) -> tuple[int, int, bytes] | None:
+        """See `ParameterSource.parameters`: (epoch, step, packed weights) or None."""
+        answer = self._learner.parameters(Version(*have) if have else None)
+        return None if answer is None else (answer[0].epoch, answer[0].step, answer[1])
+
+    def reserve_episodes(self, count: int) -> int:
+        """See `ParameterSource.reserve_episodes`."""
+        return self._learner.reserve_episodes(count)
+
+    def run(self) -> None:
+        """Updates until done or stopped. At the end the whole program is asked to stop while this
+        server still answers, so that no actor meets a closed door; the evaluator first gets its
+        time for the last checkpoint, while the others go."""
+        done = self._learner.run(lp.stop_event())
+        if done:
+            with contextlib.suppress(courier_adapter.CallError):  # `lp.stop` reaches our own nodes
+                courier_adapter.RemoteCoordinator(self._coordinator).finish()
+            if self._config.evaluator:
+                last = self._config.updates
+                evaluator.wait_until_judged(self._config, self._run_dir, last, lp.stop_event())
+        lp.stop()
+        lp.wait_for_stop(30.0)
+
+
+def run_workers(
+    config: TrainConfig, run_dir: Path, first: int, addresses: list[str], coordinator: str
+) -> None:
+    """One process of loss workers until stopped."""
+    members.serve_workers(config, addresses, coordinator, run_dir, first, lp.wait_for_stop)
+
+
+def run_actor(
+    config: TrainConfig, run_dir: Path, index: int, coordinator: str, learner: str, stream: str
+) -> None:
+    """One actor until stopped."""
+    members.run_actor(config, index, coordinator, learner, stream, run_dir, lp.stop_event())
+
+
+def run_evaluator(config: TrainConfig, run_dir: Path) -> None:
+    """The evaluator until stopped; it takes the time that the others leave (of Linux's threads,
+    only those that this one starts are nicer, so that it may be one of many)."""
+    os.nice(10)
+    evaluator.run(config, run_dir, lp.stop_event())
+
+
+# -- running it ----------------------------------------------------------------------------------
+
+
+def launch_and_wait(program: lp.Program, launch_type: str) -> str | None:
+    """Runs the program until its learner ends, then stops everything.
+
+    Args:
+      program: from `build`.
+      launch_type: "local_mt" or "local_mp". Main thread only: Launchpad sets signal handlers.
+
+    Returns:
+      None, or one line that says a node failed.
+    """
+    flags.FLAGS(["optimus"], known_only=True)
+    label = "learner" if launch_type == "local_mt" else "learner/0.log"
+    failure = None
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    manager = lp.launch(program, launch_type=launch_type, terminal="output_to_files")
+    try:
+        manager.wait(labels_to_wait_for=[label])
+    except Exception as error:  # whatever a node raised, or "exited with code"
+        failure = f"{type(error).__name__}: {error}"
+    manager.stop_and_wait()
+    for number, handler in before.items():  # Launchpad's would swallow what comes later
+        signal.signal(number, handler)
+    return failure
+
+
+def run_node(program: lp.Program, label: str, index: int, stop: Callable[[], None]) -> None:
+    """Runs one node of the program in this process, until it ends or SIGTERM."""
+    flags.FLAGS(["optimus"], known_only=True)
+    for name, nodes in program.groups.items():
+        for node in nodes:
+            node.launch_context.initialize(
+                LaunchType.LOCAL_MULTI_PROCESSING, None, program_stopper=lambda **_: stop()
+            )
+            for handle in node.input_handles:
+                handle.connect(node, name)
+            node.bind_addresses()
+    assert threading.current_thread() is threading.main_thread()
+    worker_manager.WorkerManager(register_in_thread=True)
+    program.groups[label][index].function()

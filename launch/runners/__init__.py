@@ -1,0 +1,1 @@
+"""What `optimus train` runs: in process, fused, or a Launchpad program."""

@@ -1,0 +1,88 @@
+"""The in-process runner: the same Actor and Learner objects called in turn, no servers.
+
+Its checkpoint holds every lane, so stopping and resuming equals never having stopped, bit for bit.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from launch import builders
+from launch.adapters.local import LocalStream
+from launch.evaluation.evaluator import Evaluator
+from launch.evaluation.suites import Plan
+from learner.learner import Learner
+from optimus.config import ConfigError, TrainConfig
+from optimus.rundir.metrics import heartbeat
+from workers.actor import Actor
+
+
+def _lane_arrays(actors: list[Actor], learner: Learner) -> dict[str, np.ndarray]:
+    arrays = {f"intake/{name}": value for name, value in learner.intake.state().items()}
+    for k, actor in enumerate(actors):
+        arrays |= {f"actors/{k}/{name}": value for name, value in actor.save_state().items()}
+    return arrays
+
+
+def _below(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def run(
+    config: TrainConfig, run_dir: Path, stop: threading.Event, say: Callable[[str], None]
+) -> bool:
+    """Trains until done or `stop`; True when done. The evaluator, where the configuration asks for
+    one, takes its turn after each checkpoint."""
+    if not config.synchronous:
+        raise ConfigError(
+            "synchronous is false, but in process actor and learner take turns; use --launch "
+            "local_mp, or --set synchronous=true"
+        )
+    resume = builders.newest_checkpoint(run_dir)
+    exact = resume is not None and bool(_below(resume.arrays, "actors/0/"))
+    actors: list[Actor] = []
+    stream = LocalStream()
+    learner: Learner = builders.make_learner(
+        config,
+        run_dir,
+        stream,
+        say,
+        resume=resume,
+        extra_arrays=lambda: _lane_arrays(actors, learner) if actors else {},
+        first_episode=int(resume.manifest["first_episode"]) if resume and exact else None,
+    )
+    pool, over = builders.make_local_pool(config, run_dir), threading.Event()
+    judge = Evaluator(config, run_dir, stop, Plan()) if config.evaluator else None
+    try:
+        made = [
+            builders.make_actor(config, k, run_dir, learner, stream, pool)
+            for k in range(config.layout.actors)
+        ]
+        if resume and exact:
+            learner.intake.load_state(_below(resume.arrays, "intake/"))
+            for k, actor in enumerate(made):
+                actor.load_state(_below(resume.arrays, f"actors/{k}/"), learner.version.epoch)
+        elif resume:
+            say(f"{len(resume.manifest['open_episodes'])} open episodes of the last run abandoned")
+        actors.extend(made)
+        for reporter in [*actors, judge] if judge else actors:
+            threading.Thread(target=heartbeat, args=(reporter, over.wait), daemon=True).start()
+        if judge:
+            judge.step()
+        never = threading.Event()  # an update under way is finished, so that lanes stay whole
+        while not learner.done and not stop.is_set():
+            for actor in actors:
+                actor.refresh()
+                actor.collect(never)
+            learner.step(never)
+            if judge and (learner.done or learner.version.step % config.checkpoint_every == 0):
+                judge.step()
+        return learner.run(stop)  # nothing is left to do but the last checkpoint
+    finally:
+        over.set()
+        if pool is not None:
+            pool.close()

@@ -1,0 +1,71 @@
+"""What the directory of a sweep's cell says: whether it is finished, and what it cost."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from launch.sweeps import Cell
+from optimus import rundir
+from optimus.config import config_hash
+from optimus.rundir import checkpoint, metrics
+
+COMPUTE = "compute.jsonl"  # processor time of each life of a cell, s
+_EVERY = 10.0  # s between records: what a killed process loses at most
+
+
+def finished(cell: Cell) -> bool:
+    """Whether the cell's directory holds exactly this run, done.
+
+    Raises:
+      RunDirError: it holds more updates than the budget allows now.
+    """
+    path = cell.run_dir / rundir.CONFIG
+    if not path.exists():
+        return False
+    done = checkpoint.steps(cell.run_dir / "checkpoints")[-1:]
+    if done and done[0] > cell.config.updates:
+        raise rundir.RunDirError(
+            f"{cell.run_dir} has {done[0]} updates, the sweep's budget is {cell.config.updates}; "
+            "use another --out"
+        )
+    same = config_hash(rundir.load_config(path)) == config_hash(cell.config)
+    return same and done == [cell.config.updates]
+
+
+@contextmanager
+def timed(run_dir: Path) -> Iterator[None]:
+    """Records this process's processor time while the block runs."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    began, life, stop = time.process_time(), time.time_ns(), threading.Event()
+
+    def record() -> None:
+        spent = round(time.process_time() - began, 3)
+        with open(run_dir / COMPUTE, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"life": life, "core_seconds": spent}) + "\n")
+
+    def keep_recording() -> None:
+        while not stop.wait(_EVERY):
+            record()
+
+    thread = threading.Thread(target=keep_recording, name="compute", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=5.0)
+        record()
+
+
+def core_seconds(run_dir: Path) -> float:
+    """Processor seconds of all lives of a cell, compilation and validation included."""
+    lives: dict[int, float] = {}
+    if (run_dir / COMPUTE).exists():
+        for record in metrics.read(run_dir / COMPUTE):
+            lives[record["life"]] = record["core_seconds"]
+    return sum(lives.values())

@@ -1,0 +1,1 @@
+"""`optimus bench classical`: the paper's Table 4 and the fair presets."""

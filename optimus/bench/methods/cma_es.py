@@ -1,0 +1,80 @@
+"""CMA-ES (package `cma`, extra [bench]): values alone, σ0 = 3."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from optimus.bench.methods.counting import compiled_value
+from optimus.bench.methods.multistart import random_of
+from optimus.bench.methods.trace import Trace
+from optimus.problems.presets import Problem, arithmetic, preset
+
+SIGMA = 3.0
+
+
+def run(
+    problem: Problem,
+    steps: int,
+    *,
+    max_evaluations: int | None = None,
+    sigma: float = SIGMA,
+    factor: int = 1,
+) -> Trace:
+    """`factor` times `max_evaluations` (or `steps`) values; the start is the first.
+
+    The last generation is cut short at the budget: what is left of it counts, then it ends.
+    """
+    try:
+        import cma
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("CMA-ES needs the package cma: pip install cma") from error
+    budget = factor * (max_evaluations or steps)
+    dtype = preset(problem.preset).dtype
+    random = random_of(problem, "cma")
+    options = {
+        "verbose": -9,
+        "seed": np.nan,  # ours is below: cma's would seed NumPy's global state
+        "randn": lambda *shape: random.standard_normal(shape),
+        "maxfevals": np.inf,
+    }
+    with arithmetic(dtype), warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        batch = jax.jit(jax.vmap(compiled_value(problem.objective), in_axes=(None, 0)))
+        strategy = cma.CMAEvolutionStrategy(problem.x0.astype(np.float64), sigma, options)
+        batch(problem.data, np.zeros((strategy.popsize, problem.x0.size), dtype))
+        started = time.perf_counter()
+        points = [float(compiled_value(problem.objective)(problem.data, problem.x0))]
+        evaluations = [1]
+        status = "evaluations"
+        while len(points) < budget:
+            if strategy.stop():
+                status = "converged"
+                break
+            candidates = strategy.ask()
+            values = np.asarray(batch(problem.data, np.asarray(candidates, dtype)), np.float64)
+            points.extend(values[: budget - len(points)])
+            evaluations.append(len(points))
+            # cma ranks values; what is not finite is the worst of its generation.
+            strategy.tell(candidates, np.where(np.isfinite(values), values, 1e300).tolist())
+    values_seen: Any = np.asarray(points)
+    return Trace(
+        points=values_seen,
+        iterates=values_seen[np.asarray(evaluations) - 1],
+        evaluations=np.asarray(evaluations),
+        n_f=len(points),
+        n_g=0,
+        n_hvp=0,
+        status=status if np.isfinite(values_seen[1:]).any() or budget == 1 else "non_finite",
+        seconds=time.perf_counter() - started,
+    )
+
+
+def run_all(problems: Sequence[Problem], steps: int, **options: Any) -> list[Trace]:
+    """The problems one after the other; options as for `run`."""
+    return [run(problem, steps, **options) for problem in problems]

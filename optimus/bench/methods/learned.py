@@ -1,0 +1,163 @@
+"""Learned optimizers as methods of the benchmark: one compiled program per cell.
+
+The starts of a cell are one program: a scan over the steps, vmapped over the starts. Only where
+the memory of all starts together would pass `MEMORY` are they taken in groups, by `lax.map` inside
+the same program; the 64 starts of N = 100 are one group, those of N = 1000 are not.
+
+The value is read before the update: `steps` evaluations are `steps` − 1 updates. Objective and
+point have the preset's precision; the optimizer is float32 and its steps are added up in the
+point's.
+
+A lane whose step is not finite stops there for good: its record ends with the point that has
+spoilt it, its status is "stalled", or "non_finite" if nothing after its start was finite. What it
+has left of its budget is not spent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optimus.bench.methods.counting import stacked
+from optimus.bench.methods.multistart import restart_points
+from optimus.bench.methods.trace import Trace, one_point_a_step, path_of
+from optimus.model import registry
+from optimus.model.registry import Config
+from optimus.problems import presets
+from optimus.problems.presets import Objective, Problem
+from optimus.weights import LearnedOptimizer
+
+MEMORY = 1 << 30  # bytes that the starts of one group may take, by `lane_bytes`
+SHOWN = 2  # coordinates of each iterate that are kept
+
+
+def lane_bytes(config: Config, size: int) -> int:
+    """About what one start needs while it runs, an upper estimate.
+
+    Optimus: B before and after, and per head the attention weights in a few versions.
+    """
+    heads = getattr(config, "heads", 0)
+    square = 2 + 3 * heads if heads else 0
+    width = 8 * getattr(config, "dim", 0) + 256
+    return 4 * size * (square * size + width)
+
+
+def lanes_together(config: Config, size: int, lanes: int) -> int:
+    """How many of the lanes run vmapped: the largest divisor of `lanes` that fits `MEMORY`."""
+    most = max(1, MEMORY // lane_bytes(config, size))
+    return max(each for each in range(1, min(lanes, most) + 1) if lanes % each == 0)
+
+
+@functools.cache
+def compiled(objective: Objective, config: Config, steps: int, together: int) -> Any:
+    """(params, data, x0), the latter two of leading dimension S, a multiple of `together` ->
+    values `[S, steps]`, points evaluated `[S]`, first coordinates `[S, steps, 2]`; jitted."""
+    rule = registry.rule_of(config)
+
+    def descend(params: Any, lane: tuple[Any, jax.Array]) -> Any:
+        data, x0 = lane
+
+        def step(carry: Any, _: None) -> tuple[Any, Any]:
+            x, state, alive = carry
+            value, gradient = jax.value_and_grad(objective, argnums=1)(data, x)
+            change, new_state = rule.update(config, params, state, x, gradient)
+            new_x = x + change.astype(x.dtype)
+            going = alive & jnp.all(jnp.isfinite(new_x))
+            # A stopped lane keeps its place and state, both of which are finite.
+            carry = jax.tree_util.tree_map(
+                lambda new, old: jnp.where(going, new, old), (new_x, new_state), (x, state)
+            )
+            return (*carry, going), (value, alive, x[:SHOWN])
+
+        start = (x0, rule.init_state(config, x0), jnp.array(True))
+        values, alive, shown = jax.lax.scan(step, start, None, length=steps)[1]
+        return values, jnp.sum(alive), shown
+
+    def run(params: Any, data: Any, x0: jax.Array) -> Any:
+        one = functools.partial(descend, params)
+        if together == x0.shape[0]:
+            return jax.vmap(one)((data, x0))
+        return jax.lax.map(one, (data, x0), batch_size=together)
+
+    return jax.jit(run)
+
+
+def _descend(
+    model: LearnedOptimizer, problem: Problem, data: Any, x0: np.ndarray, steps: int
+) -> tuple[Any, float]:
+    """What `compiled` returns for these starts, as NumPy arrays, and the seconds it took."""
+    together = lanes_together(model.config, x0.shape[1], len(x0))
+    with presets.arithmetic(presets.preset(problem.preset).dtype):
+        run = compiled(problem.objective, model.config, steps, together)
+        run = run.lower(model.params, data, x0).compile()
+        started = time.perf_counter()
+        found = jax.tree_util.tree_map(np.asarray, run(model.params, data, x0))
+        return found, time.perf_counter() - started
+
+
+def _trace(
+    problem: Problem, values: np.ndarray, shown: np.ndarray, seconds: float, budget: int
+) -> Trace:
+    trace = one_point_a_step(values, gradients=True, seconds=seconds, path=path_of(problem, shown))
+    if trace.n_f < budget:
+        status = "stalled" if np.isfinite(values[1:]).any() else "non_finite"
+        trace = dataclasses.replace(trace, status=status)
+    return trace
+
+
+def run_all(
+    problems: Sequence[Problem],
+    steps: int,
+    *,
+    model: LearnedOptimizer,
+    max_evaluations: int | None = None,
+) -> list[Trace]:
+    """Problems of one cell together."""
+    steps = min(steps, max_evaluations or steps)
+    data, x0 = stacked(problems)
+    (values, counts, shown), seconds = _descend(model, problems[0], data, x0, steps)
+    return [
+        _trace(problem, values[i, :count], shown[i, :count], seconds / len(problems), steps)
+        for i, (problem, count) in enumerate(zip(problems, counts))
+    ]
+
+
+def multistart_all(
+    problems: Sequence[Problem],
+    steps: int,
+    *,
+    model: LearnedOptimizer,
+    restarts: int = 4,
+    max_evaluations: int | None = None,
+) -> list[Trace]:
+    """Several short runs instead of a long one, at the same number of evaluations in all.
+
+    The evaluations are shared out to `restarts` runs of equal length (the last one is shorter where
+    that does not divide); the first begins at the problem's start, the others at points uniform in
+    the start box, which are those of `multistart_l_bfgs_b`. All runs of all starts are lanes of one
+    program. The record is that of the runs one after the other, so best-so-far is over all.
+    """
+    budget = min(steps, max_evaluations or steps)
+    length = -(-budget // restarts)
+    data, x0 = stacked(problems)
+    further = [restart_points(problem, restarts - 1) for problem in problems]
+    starts = np.concatenate([x0[:, None], np.stack(further)], axis=1).reshape(-1, x0.shape[1])
+    data = {name: np.repeat(leaf, restarts, axis=0) for name, leaf in data.items()}
+    (values, counts, shown), seconds = _descend(model, problems[0], data, starts, length)
+    traces = []
+    for i, problem in enumerate(problems):
+        kept = [
+            (i * restarts + run, min(counts[i * restarts + run], max(0, budget - run * length)))
+            for run in range(restarts)
+        ]
+        points = np.concatenate([values[lane, :count] for lane, count in kept])
+        seen = np.concatenate([shown[lane, :count] for lane, count in kept])
+        traces.append(_trace(problem, points, seen, seconds / len(problems), budget))
+    return traces

@@ -1,0 +1,1 @@
+"""`optimus bench runtime`: the paper's Fig. 1, time of a step against N."""

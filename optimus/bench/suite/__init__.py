@@ -1,0 +1,1 @@
+"""`optimus bench suite`: problems of other libraries, which no weights have seen."""

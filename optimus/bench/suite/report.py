@@ -1,0 +1,191 @@
+"""Tables and data profiles of a suite (Moré and Wild 2009).
+
+Minima are not known for all problems, so f_L is the least value that any method found from that
+start, the reference with ten times the budget included. A run has solved its problem to τ once
+f <= f_L + τ (f0 − f_L); what is left of the first gap, (f − f_L) / (f0 − f_L), counts as at least
+1e-9. "Unrelated" leaves out what shares its formula with a classical function.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from optimus.bench import profiles
+from optimus.bench.cells import TOLERANCES
+from optimus.bench.storage import Row
+from optimus.rundir.checkpoint import write_atomically
+
+COLUMNS = (
+    *("suite", "function", "dim", "related", "method", "start", "f0", "f_best", "f_last"),
+    *("f_least", "expected", "left", "n_f", "n_g", *(f"evals_to_{each}" for each in TOLERANCES)),
+    *("status", "lr", "seed", "steps", "weights_hash", "seconds"),
+)
+FLOOR = 1e-9
+AGAINST = "l_bfgs_b"
+AT = np.geomspace(0.01, 100, 101)  # evaluations / (N + 1)
+
+
+def completed(
+    rows: Sequence[Row], traces: Mapping[tuple[str, int, str], Path], reference: str
+) -> list[Row]:
+    """Rows without the reference's, with what follows from all methods together; `COLUMNS`."""
+    least: dict[tuple[str, int, int], float] = {}
+    for row in rows:
+        key = (row["function"], row["dim"], row["start"])
+        value = float(row["f_best"])
+        least[key] = min(least.get(key, math.inf), value if math.isfinite(value) else math.inf)
+    found = []
+    for key, path in traces.items():
+        own = [row for row in rows if (row["function"], row["dim"], row["method"]) == key]
+        with np.load(path) as arrays:
+            curves = arrays["best"]
+        for row, best in zip(own, curves, strict=True):
+            if row["method"] == reference:
+                continue
+            f0, low = float(row["f0"]), least[row["function"], row["dim"], row["start"]]
+            line = dict.fromkeys(COLUMNS) | row | {"f_least": low}
+            line["left"] = left(float(row["f_best"]), f0, low)
+            for tolerance in TOLERANCES:
+                reached = np.flatnonzero(best <= low + float(tolerance) * (f0 - low))
+                line[f"evals_to_{tolerance}"] = int(reached[0]) + 1 if len(reached) else None
+            found.append(line)
+    return found
+
+
+def left(value: float, f0: float, least: float) -> float:
+    """Share of the first gap that is left, 1e-9 ... 1."""
+    if not math.isfinite(value):
+        return 1.0
+    return min(1.0, max((value - least) / (f0 - least), FLOOR)) if f0 > least else FLOOR
+
+
+def table_rows(rows: Sequence[Row], weights: Mapping[str, str]) -> list[Row]:
+    """A row per method, for all problems and for the unrelated ones."""
+    found = []
+    for which in ("all", "unrelated"):
+        chosen = [row for row in rows if which == "all" or not row["related"]]
+        methods = tuple(dict.fromkeys(row["method"] for row in chosen))
+        by = {
+            name: {
+                (row["function"], row["dim"], row["start"]): row
+                for row in chosen
+                if row["method"] == name
+            }
+            for name in methods
+        }
+        shared = set.intersection(*(set(each) for each in by.values())) if by else set()
+        for name in methods if shared else ():
+            own = [by[name][key] for key in shared]
+            logs = np.log10([row["left"] for row in own])
+            line: Row = {
+                "problems": which,
+                "method": name,
+                "weights": weights.get(name, ""),
+                "runs": len(own),
+            }
+            for tolerance in TOLERANCES:
+                solved = [row[f"evals_to_{tolerance}"] is not None for row in own]
+                line[f"solved_{tolerance}"] = float(np.mean(solved))
+            line["median_log10_left"] = float(np.median(logs))
+            if AGAINST in by:
+                ratios = logs - np.log10([by[AGAINST][key]["left"] for key in shared])
+                line["better_than_l_bfgs_b"] = int(np.sum(ratios < 0))
+                line["level_with_l_bfgs_b"] = int(np.sum(ratios == 0))
+                line["median_log10_ratio"] = float(np.median(ratios))
+            found.append(line)
+    return found
+
+
+def profile_rows(rows: Sequence[Row]) -> list[Row]:
+    """Data profiles in long form: share of runs solved within so many evaluations / (N + 1)."""
+    found = []
+    for tolerance in TOLERANCES:
+        costs = profiles.table(rows, f"evals_to_{tolerance}")
+        if not len(costs.problems):
+            continue
+        for at, line in zip(AT, profiles.data(costs, AT)):
+            for method, share in zip(costs.methods, line):
+                found.append(
+                    dict(
+                        profile="data",
+                        tau=tolerance,
+                        problems=len(costs.problems),
+                        at=float(at),
+                        method=method,
+                        share=float(share),
+                    )
+                )
+    return found
+
+
+def markdown(rows: Sequence[Row], lines: Sequence[Row]) -> str:
+    """`table.md`: the counts, then what each method leaves of the gap on each problem."""
+    first = rows[0]
+    kept = len({(row["function"], row["dim"]) for row in rows})
+    text = [f"# Suite {first['suite']}: {kept} problems, {first['steps']} evaluations", ""]
+    text += _markdown_table(lines)
+    methods = tuple(dict.fromkeys(row["method"] for row in rows))
+    text += ["", "Median over starts of log10 of what is left of the first gap (* related):", ""]
+    cells: dict[tuple[str, int, bool], dict[str, list[float]]] = {}
+    for row in rows:
+        key = (row["function"], row["dim"], bool(row["related"]))
+        cells.setdefault(key, {}).setdefault(row["method"], []).append(math.log10(row["left"]))
+    by_problem: list[Row] = []
+    for (name, dim, related), found in sorted(cells.items(), key=lambda item: item[0][1::-1]):
+        line: Row = {"problem": name + ("*" if related else ""), "N": dim}
+        for method in methods:
+            line[method] = round(float(np.median(found[method])), 2) if method in found else None
+        by_problem.append(line)
+    return "\n".join([*text, *_markdown_table(by_problem), ""])
+
+
+def _markdown_table(lines: Sequence[Row]) -> list[str]:
+    def entry(value: Any) -> str:
+        return f"{value:.3g}" if isinstance(value, float) else "" if value is None else str(value)
+
+    columns = list(lines[0])
+    text = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    return text + ["| " + " | ".join(entry(line.get(c)) for c in columns) + " |" for line in lines]
+
+
+def _csv(path: Path, columns: Iterable[str], rows: Sequence[Row]) -> Path:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue())
+    return path
+
+
+def write(
+    rows: Sequence[Row],
+    traces: Mapping[tuple[str, int, str], Path],
+    out: Path,
+    reference: str,
+    weights: Mapping[str, str],
+    figures: bool = True,
+) -> list[Path]:
+    """Writes the report of `suite.run`'s rows; returns the files. Pictures need matplotlib."""
+    full = completed(rows, traces, reference)
+    if not full:
+        return []
+    lines, shares = table_rows(full, weights), profile_rows(full)
+    written = [_csv(out / "results.csv", COLUMNS, full)]
+    if lines:
+        write_atomically(out / "table.md", markdown(full, lines))
+        written += [out / "table.md", _csv(out / "table.csv", lines[0], lines)]
+    if shares:
+        written.append(_csv(out / "profiles.csv", shares[0], shares))
+        if figures and find_spec("matplotlib"):
+            from optimus.bench import figures as drawing
+
+            written.append(drawing.draw_profiles(shares, out / "profiles.png"))
+    return written

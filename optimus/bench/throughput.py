@@ -1,0 +1,114 @@
+"""Inner steps per second of meta-training by PES, for each learned rule, on one core and on all.
+
+Every cell runs in a process of its own, bound to its cores before JAX starts; what is timed is
+whole updates of the fused trainer on Rosenbrock's function, compilation apart.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+RULES = ("optimus", "adafactor_mlp")
+COLUMNS = ("rule", "cores", "weights", "n", "lanes", "inner_steps_per_second", "rounds", "spread")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One measurement: a rule, its cores, N, tasks per update (two trajectories each), seconds."""
+
+    rule: str
+    cores: int
+    n: int
+    lanes: int
+    seconds: float
+    dim: int = 32
+    encoders: int = 2
+
+
+def measure(cell: Cell) -> dict[str, Any]:
+    """Binds this process to the cell's cores and measures; to be called before JAX is imported."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: cell.cores])
+    import jax
+
+    from optimus.config import ClassicalTask, Estimator, Layout, MetaOptimizer, TrainConfig
+    from optimus.meta.fused.trainer import Trainer
+    from optimus.model.adafactor_mlp import AdafactorMlpConfig
+    from optimus.model.config import PLUS
+
+    plus = dataclasses.replace(PLUS, dim=cell.dim, encoders=cell.encoders)
+    config = TrainConfig(
+        name="throughput",
+        task=ClassicalTask(functions=("rosenbrock",), sizes=(cell.n,), least_dim=cell.n),
+        updates=1_000_000,
+        optimizer=plus if cell.rule == "optimus" else AdafactorMlpConfig(hidden=32, step_mult=0.1),
+        estimator=Estimator(kind="pes", truncation=5, horizon=50),
+        meta=MetaOptimizer(batch=cell.lanes),
+        layout=Layout(1, 1, cell.lanes, 0),
+    )
+    trainer = Trainer(config, devices=1)
+    for _ in range(2):  # compiles; the second has lanes of the program's own layout
+        jax.block_until_ready(trainer.update())
+    rates: list[float] = []
+    ends = time.monotonic() + cell.seconds
+    while len(rates) < 3 or time.monotonic() < ends:
+        began, before = time.perf_counter(), trainer.inner_steps
+        for _ in range(3):
+            found = trainer.update()
+        jax.block_until_ready(found)
+        rates.append((trainer.inner_steps - before) / (time.perf_counter() - began))
+    low, _, high = statistics.quantiles(rates, n=4)
+    return {
+        "rule": cell.rule,
+        "cores": cell.cores,
+        "weights": trainer.rule.layout.size,
+        "n": cell.n,
+        "lanes": cell.lanes,
+        "inner_steps_per_second": round(statistics.median(rates)),
+        "rounds": len(rates),
+        "spread": f"{low:.0f}-{high:.0f}",  # quartiles
+    }
+
+
+def in_process_of_its_own(cell: Cell) -> dict[str, Any]:
+    """`measure` in a child; raises `RuntimeError` with its last line when it fails."""
+    command = [sys.executable, "-m", "optimus.bench.throughput", json.dumps(vars(cell))]
+    timeout = 600.0 + 4 * cell.seconds
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    if done.returncode:
+        raise RuntimeError(f"throughput of {cell}: {done.stderr.strip().splitlines()[-1]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main(n: int, lanes: int, seconds: float, out: Path) -> int:
+    """Measures every rule on one core and on all, prints a table, writes `meta_throughput.csv`."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    available = len(affinity(0)) if affinity else (os.cpu_count() or 1)
+    rows = []
+    for cores in sorted({1, available}):
+        for rule in RULES:
+            rows.append(in_process_of_its_own(Cell(rule, cores, n, lanes, seconds)))
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / "meta_throughput.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    lines += ["| " + " | ".join(str(row[name]) for name in COLUMNS) + " |" for row in rows]
+    (out / "meta_throughput.md").write_text("\n".join(lines) + "\n")
+    sys.stdout.write("\n".join(lines) + f"\nwrote {out / 'meta_throughput.csv'}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(measure(Cell(**json.loads(sys.argv[1])))) + "\n")

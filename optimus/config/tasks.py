@@ -1,0 +1,149 @@
+"""What a `TrainConfig` trains on; and the checks that all its parts use."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from optimus.problems.groups import FUNCTION_NAMES, NETWORK, TAGS, allowed, allowed_generated
+from optimus.tasks import FAMILIES
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message is one line for the user."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises `ConfigError` unless the condition holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def require_positive(value: float, where: str) -> None:
+    """Raises `ConfigError` unless the value is positive and finite."""
+    require(0 < value < math.inf, f"{where}: got {value}, want > 0 and finite")
+
+
+def require_known(value: str, known: tuple[str, ...], where: str) -> None:
+    """Raises `ConfigError` unless the value is one of those known."""
+    require(value in known, f"{where}: got {value!r}, want one of {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class AnalyticTask:
+    """A closed-form JAX loss: evaluated inside the actor, a whole window in one compiled scan."""
+
+    kind: str = "analytic"
+    family: str = "quadratic"  # a name in `optimus.tasks.FAMILIES`
+    dim: int = 10  # N, number of coordinates
+
+    def __post_init__(self) -> None:
+        require(self.kind == "analytic", f"task.kind: got {self.kind!r}, want 'analytic'")
+        require_known(self.family, tuple(sorted(FAMILIES)), "task.family")
+        require(self.dim >= 1, f"task.dim: got {self.dim}, want at least 1")
+
+
+@dataclass(frozen=True)
+class ClassicalTask:
+    """The benchmark's functions, generated families and small neural networks in random dimension;
+    `--launch fused` only.
+
+    Dimensions are log-uniform within each size: from `least_dim`, or the next smaller size + 1.
+    """
+
+    kind: str = "classical"
+    functions: tuple[str, ...] = FUNCTION_NAMES  # equal shares of lanes
+    generated: float = 0.0  # share of lanes with generated tasks
+    hold_out: tuple[str, ...] = ()  # names in `tasks.groups.TAGS`: never drawn
+    sizes: tuple[int, ...] = (10, 10, 10, 50)  # padded sizes, one per update in turn
+    least_dim: int = 2
+    shift: float = 0.0  # share of tasks whose optimum is moved, as by the fair presets
+    rotate: float = 0.0  # share of tasks with a random rotation, in sizes up to 100
+    x_scale: float = 1.0  # a factor log-uniform in 1/x_scale ... x_scale on x
+    f_scale: float = 1.0  # the same on f
+    networks: float = 0.0  # share of lanes that train a small neural network
+
+    def __post_init__(self) -> None:
+        require(self.kind == "classical", f"task.kind: got {self.kind!r}, want 'classical'")
+        for name in self.functions:
+            require_known(name, FUNCTION_NAMES, "task.functions")
+        for name in self.hold_out:
+            require_known(name, TAGS, "task.hold_out")
+        for name in ("generated", "networks", "shift", "rotate"):
+            share = getattr(self, name)
+            require(0.0 <= share <= 1.0, f"task.{name}: got {share}, want a share in [0, 1]")
+        both = self.generated + self.networks
+        require(both <= 1.0, f"task.networks: got {both} with generated, want at most 1 together")
+        for name in ("x_scale", "f_scale"):
+            factor = getattr(self, name)
+            require(1.0 <= factor < math.inf, f"task.{name}: got {factor}, want >= 1 and finite")
+        require(self.least_dim >= 2, f"task.least_dim: got {self.least_dim}, want >= 2")
+        require(
+            bool(self.sizes) and min(self.sizes) >= max(4, self.least_dim),
+            f"task.sizes: got {self.sizes}, want at least one, each >= {max(4, self.least_dim)}",
+        )
+        left = allowed(self.functions, self.hold_out)
+        generated = bool(self.generated > 0.0 and allowed_generated(self.hold_out))
+        generated |= self.networks > 0.0 and NETWORK not in self.hold_out
+        require(
+            generated or bool(left), "task.functions: none is left and none are generated; want one"
+        )
+        # Such a function would never be drawn in some size, and nobody would notice.
+        require(
+            left != ("perm",) or generated or max(self.sizes) <= 10,
+            f"task.sizes: got {self.sizes}, want at most 10 for perm alone",
+        )
+
+
+@dataclass(frozen=True)
+class ServedTask:
+    """A quadratic bowl served by loss workers that sleep: for fleet timings and fault tests.
+
+    `poison`, `nonfinite` and `slow` are periods k: each k-th episode is one that workers raise an
+    error about, that has no finite loss, or whose evaluations sleep four times as long; 0: none.
+    `stagger`: a worker's first evaluation takes up to twice as long, by chance, so that workers
+    that start together and always take equally long do not answer all at once for ever.
+    """
+
+    kind: str = "served"
+    dim: int = 32  # N, number of coordinates
+    sleep: float = 0.0  # s per evaluation
+    poison: int = 0
+    nonfinite: int = 0
+    slow: int = 0
+    stagger: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.kind == "served", f"task.kind: got {self.kind!r}, want 'served'")
+        require(self.dim >= 1, f"task.dim: got {self.dim}, want at least 1")
+        require(
+            0 <= self.sleep <= 3600, f"task.sleep: got {self.sleep} s, want 0 ... 3600"
+        )
+        for name in ("poison", "nonfinite", "slow"):
+            period = getattr(self, name)
+            require(period >= 0, f"task.{name}: got {period}, want a period, or 0 for none")
+
+
+@dataclass(frozen=True)
+class PhysicsTask:
+    """Motion reconstruction (optimus fact sheet, section 11): served by physics workers.
+
+    Every window is drawn from the clips of `split`, a table fixed in `workers.physics.motion`.
+    """
+
+    kind: str = "physics"
+    split: str = "train"
+    seconds: float = 0.25  # window length, s
+    control: str = "pd"  # "pd": x offsets PD targets; "torque": x is joint torque
+    control_rate: float = 30.0  # controls per second and joint
+    dt: float = 1.0 / 240.0  # simulation step, s
+
+    def __post_init__(self) -> None:
+        require(self.kind == "physics", f"task.kind: got {self.kind!r}, want 'physics'")
+        require(
+            self.control in ("pd", "torque"),
+            f"task.control: got {self.control!r}, want 'pd' or 'torque'",
+        )
+        for name in ("seconds", "control_rate", "dt"):
+            require_positive(getattr(self, name), f"task.{name}")
+        require(self.dt <= 1 / 60, f"task.dt: got {self.dt} s, want at most 1/60 s")

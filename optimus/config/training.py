@@ -1,0 +1,186 @@
+"""The parts of a `TrainConfig` beside its task: estimator, meta-loss, Adam, layout, evaluation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from optimus.config.tasks import ClassicalTask, require, require_known, require_positive
+
+EVOLUTION = ("pes", "nres", "full_es", "truncated_es")  # every runner has these
+PATHWISE = ("bptt", "pes_pathwise", "nres_pathwise")  # derivatives through the window
+ESTIMATORS = EVOLUTION + PATHWISE
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """How the meta-gradient is estimated; the defaults are the paper's (Table 3)."""
+
+    kind: str = "pes"  # a name in `ESTIMATORS`: see `optimus.meta.estimators`
+    sigma: float = 0.01  # standard deviation of the perturbation of every weight
+    noise: str = "gaussian"  # or "rademacher"
+    truncation: int = 5  # inner steps per window: one sample each
+    horizon: int = 50  # inner steps per episode
+    task_clip: float = 1.0  # pathwise: largest norm of one task's gradient; 0: none
+    order: int = 1  # pathwise: 1 holds inner gradients constant, 2 differentiates them too
+    # The rest is for `--launch fused`.
+    shortest: int = 0  # > 0: episodes are log-uniform in shortest ... horizon
+    difference_clip: float = 0.0  # evolution: bound of one task's L+ - L-; 0: none
+    guide: float = 0.0  # bptt: weight of the log distance to the minimiser; 0: none
+    guide_radius: float = 1e-4  # distance per coordinate at which the guide fades out
+    tail: float = 0.0  # share of the log of a function's mean gap, beside the mean of its logs
+
+    def __post_init__(self) -> None:
+        require_known(self.kind, ESTIMATORS, "estimator.kind")
+        require_positive(self.sigma, "estimator.sigma")
+        require(
+            self.noise in ("gaussian", "rademacher"),
+            f"estimator.noise: got {self.noise!r}, want 'gaussian' or 'rademacher'",
+        )
+        require(self.truncation >= 1, f"estimator.truncation: got {self.truncation}, want >= 1")
+        for name in ("horizon", "shortest"):
+            value = getattr(self, name)
+            require(
+                value >= (self.truncation if name == "horizon" else 0)
+                and value % self.truncation == 0,
+                f"estimator.{name}: got {value}, want a multiple of truncation "
+                f"({self.truncation}): episodes end only at window boundaries",
+            )
+        require(
+            self.shortest <= self.horizon,
+            f"estimator.shortest: got {self.shortest}, want at most horizon ({self.horizon})",
+        )
+        require(
+            self.kind != "full_es" or self.truncation == self.horizon,
+            f"estimator.truncation: got {self.truncation}, want horizon ({self.horizon}): full_es "
+            "scores whole episodes",
+        )
+        require(self.order in (1, 2), f"estimator.order: got {self.order}, want 1 or 2")
+        require(
+            self.guide == 0.0 or self.kind == "bptt",
+            f"estimator.guide: got {self.guide} with {self.kind!r}, want 0 but with 'bptt'",
+        )
+        for name in ("task_clip", "difference_clip", "guide"):
+            value = getattr(self, name)
+            require(0 <= value < math.inf, f"estimator.{name}: got {value}, want >= 0 and finite")
+        require_positive(self.guide_radius, "estimator.guide_radius")
+        require(0.0 <= self.tail <= 1.0, f"estimator.tail: got {self.tail}, want a share in [0, 1]")
+
+    @property
+    def windows(self) -> int:
+        """Windows in one episode, the longest where lengths differ."""
+        return self.horizon // self.truncation
+
+    @property
+    def signs(self) -> int:
+        """Trajectories per task: an antithetic pair, or one."""
+        return 1 if self.kind == "bptt" else 2
+
+
+META_LOSSES = ("log_gap", "log_ratio", "ratio", "raw")
+
+
+@dataclass(frozen=True)
+class MetaLoss:
+    """How an inner loss is scored: see `optimus.meta.loss`. Only `--launch fused` reads it."""
+
+    kind: str = "log_gap"
+    floor: float = 1e-8  # smallest gap, or ratio of gaps, that counts
+    cap: float = 5.0  # a step scores at most this ("raw": no cap)
+
+    def __post_init__(self) -> None:
+        require_known(self.kind, META_LOSSES, "meta_loss.kind")
+        require_positive(self.floor, "meta_loss.floor")
+        require_positive(self.cap, "meta_loss.cap")
+
+
+@dataclass(frozen=True)
+class MetaOptimizer:
+    """Clipped Adam on the weights (paper supplement, section on meta-training)."""
+
+    learning_rate: float = 5e-4
+    clip_norm: float = 3.0  # bound of the estimate, in the sense of `clip`
+    batch: int = 20  # samples per update, one antithetic pair each
+    clip: str = "global_norm"  # or "value": every entry on its own
+    warmup: int = 0  # updates over which the rate rises linearly
+    cosine: int = 0  # updates after which a cosine has brought the rate to 1 %; 0: constant
+
+    def __post_init__(self) -> None:
+        require_positive(self.learning_rate, "meta.learning_rate")
+        require_positive(self.clip_norm, "meta.clip_norm")
+        require(self.batch >= 1, f"meta.batch: got {self.batch}, want >= 1")
+        require_known(self.clip, ("global_norm", "value"), "meta.clip")
+        require(self.warmup >= 0, f"meta.warmup: got {self.warmup}, want >= 0")
+        require(self.cosine >= 0, f"meta.cosine: got {self.cosine}, want >= 0")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How many of each role, and how lanes are grouped.
+
+    A group of lanes is one vmapped program; an actor steps one group while another group's losses
+    are in flight. Grouping changes rounding, so it belongs to the configuration, not to the runner.
+    The fused trainer takes groups one after the other, which bounds its memory, or deals them to
+    the devices that there are.
+    """
+
+    actors: int = 1
+    groups: int = 2  # lane groups per actor
+    lanes: int = 10  # lanes per group
+    workers: int = 2  # loss workers; analytic losses need none
+    per_process: int = 1  # loss workers in one process
+    restarts: int = 5  # of one process within 10 minutes, before the run ends with its cause
+
+    def __post_init__(self) -> None:
+        for name in ("actors", "groups", "lanes", "per_process"):
+            require(
+                getattr(self, name) >= 1, f"layout.{name}: got {getattr(self, name)}, want >= 1"
+            )
+        for name in ("workers", "restarts"):
+            require(
+                getattr(self, name) >= 0, f"layout.{name}: got {getattr(self, name)}, want >= 0"
+            )
+
+    @property
+    def total_lanes(self) -> int:
+        """Lanes over all actors."""
+        return self.actors * self.groups * self.lanes
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of a fused run with an estimator, Adam and lanes of its own, started afresh."""
+
+    updates: int
+    estimator: Estimator = field(default_factory=Estimator)
+    meta: MetaOptimizer = field(default_factory=MetaOptimizer)
+    layout: Layout = field(default_factory=Layout)
+    task: ClassicalTask | None = None  # other proportions of the same functions; None: the run's
+
+    def __post_init__(self) -> None:
+        require(self.updates >= 1, f"phases.updates: got {self.updates}, want >= 1")
+        require_one_sample_per_lane(self.meta, self.layout)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The fixed evaluation set: tasks that no training episode uses, the same for every run."""
+
+    tasks: int = 16  # in a fused run, per size
+    steps: int = 50
+    split: str = "validation"  # of motion clips; analytic families use keys of their own
+    seed: int = 20221201
+
+    def __post_init__(self) -> None:
+        require(self.tasks >= 2, f"evaluation.tasks: got {self.tasks}, want >= 2 (interval)")
+        require(self.steps >= 1, f"evaluation.steps: got {self.steps}, want >= 1")
+
+
+def require_one_sample_per_lane(meta: MetaOptimizer, layout: Layout) -> None:
+    """A synchronous update takes one sample of every lane."""
+    require(
+        meta.batch == layout.total_lanes,
+        f"meta.batch: got {meta.batch}, want {layout.total_lanes} (actors x "
+        "groups x lanes): a synchronous update waits for one sample of every lane, so "
+        "another batch would wait for ever",
+    )

@@ -1,0 +1,95 @@
+"""Lanes: episodes in progress, kept from window to window and replaced when they end or fail."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optimus.config import Estimator
+from optimus.meta.fused import tail
+from optimus.meta.fused.unroll import Rule
+from optimus.tasks import distribution
+from optimus.tasks.distribution import Data, Deal
+
+
+class Lanes(NamedTuple):
+    """A group of L lanes with S trajectories each (S = 2: the two signs), padded to N.
+
+    Attributes:
+      data: task data of each slot, leading axis the slot's lanes.
+      mask: bool `[L, N]`, real coordinates. first: f - f* at the start, float32 `[L]`.
+      x: float32 `[L, S, N]`. state: of the rule, leading axes `[L, S]`.
+      left: int32 `[L]`, inner steps to go. fresh: bool `[L]`, no window done yet.
+      credit: float32 `[L, P]`, sum of the episode's noise; `[L, 0]` without evolution strategies.
+      age: int32 `[L]`, windows done, where the estimator has a `tail`; else None.
+    """
+
+    data: tuple[Data, ...]
+    mask: jax.Array
+    first: jax.Array
+    x: jax.Array
+    state: Any
+    left: jax.Array
+    fresh: jax.Array
+    credit: jax.Array
+    age: jax.Array | None = None
+
+
+def episode_length(estimator: Estimator, key: jax.Array) -> jax.Array:
+    """int32 [], a multiple of the window: `horizon`, or log-uniform in shortest ... horizon."""
+    if not estimator.shortest:
+        return jnp.asarray(estimator.horizon, jnp.int32)
+    low, high = estimator.shortest // estimator.truncation, estimator.windows
+    draw = jax.random.uniform(key, (), jnp.float32, np.log(low), np.log(high + 1.0))
+    windows = jnp.clip(jnp.floor(jnp.exp(draw)).astype(jnp.int32), low, high)
+    return windows * estimator.truncation
+
+
+def start(rule: Rule, dealt: Deal, estimator: Estimator, keys: jax.Array) -> Lanes:
+    """A new episode in every lane, of one length in a slot with a tail; `keys` `[L]` are
+    consumed."""
+    pairs = jax.vmap(jax.random.split)(keys)
+    data, x, mask = distribution.sample(dealt, pairs[:, 0])
+    state = jax.vmap(rule.init_state)(x)
+    signs, lanes = estimator.signs, x.shape[0]
+    size = 0 if estimator.kind == "bptt" else rule.layout.size
+    left = jax.vmap(lambda key: episode_length(estimator, key))(pairs[:, 1])
+    if estimator.tail:
+        left = left[tail.first_of_slot(dealt)]
+
+    def both(leaf: jax.Array) -> jax.Array:
+        return jnp.repeat(leaf[:, None], signs, axis=1)
+
+    return Lanes(
+        data=data,
+        mask=mask,
+        first=distribution.values(dealt.slots, data, x),
+        x=both(x),
+        state=jax.tree_util.tree_map(both, state),
+        left=left,
+        fresh=jnp.ones(lanes, bool),
+        credit=jnp.zeros((lanes, size), jnp.float32),
+        age=jnp.zeros(lanes, jnp.int32) if estimator.tail else None,
+    )
+
+
+def replace(dealt: Deal, over: jax.Array, new: Lanes, old: Lanes) -> Lanes:
+    """The lanes of `new` where `over`, bool `[L]`, else those of `old`."""
+
+    def pick(chosen: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.where(chosen.reshape((-1,) + (1,) * (a.ndim - 1)), a, b)
+
+    def picked(chosen: jax.Array, a: Any, b: Any) -> Any:
+        return jax.tree_util.tree_map(lambda x, y: pick(chosen, x, y), a, b)
+
+    data = tuple(
+        picked(over[slot.start : slot.stop], a, b)
+        for slot, a, b in zip(dealt.slots, new.data, old.data)
+    )
+    merged: Lanes = picked(over, new._replace(data=()), old._replace(data=()))
+    if old.age is not None:
+        merged = merged._replace(left=tail.end_together(dealt, over, new.left, old.left))
+    return merged._replace(data=data)

@@ -1,0 +1,209 @@
+"""A fused run's state: weights, Adam, lanes, counts; its updates, and its way to disk and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optimus.config import (
+    AnalyticTask,
+    ClassicalTask,
+    ConfigError,
+    PhysicsTask,
+    ServedTask,
+    TrainConfig,
+)
+from optimus.meta import update as meta_update
+from optimus.meta.fused import program as programs
+from optimus.meta.fused.unroll import Rule
+from optimus.meta.fused.validation import validate
+from optimus.meta.noise import layout_of
+from optimus.rundir.checkpoint import CheckpointError
+from optimus.tasks import distribution
+from optimus.tasks.draws import domain_key
+from optimus.weights.warm_start import initial_params
+
+
+class Trainer:
+    """Everything of a run but files and clocks.
+
+    Every draw follows from (seed, update, lane), so that a run resumed from `arrays` is the run
+    that never stopped, bit for bit, on the same devices.
+
+    Args:
+      config: with a task in JAX; raises `ConfigError` else.
+      devices: most devices to deal groups to; default all that JAX sees.
+    """
+
+    def __init__(self, config: TrainConfig, devices: int | None = None) -> None:
+        if isinstance(config.task, (PhysicsTask, ServedTask)):
+            kind = config.task.kind
+            raise ConfigError(f"task.kind: {kind!r} is no loss in JAX; use another --launch")
+        self.config, self._whole_task = config, config.task
+        params = initial_params(config)
+        self.rule = Rule(config.optimizer, layout_of(params))
+        self._devices = jax.device_count() if devices is None else devices
+        self.step, self.inner_steps, self._phase = 0, 0, 0
+        self._meta = meta_update.init(config.schedule[0].meta, self.rule.layout.flatten(params))
+        self._average = self._meta.theta  # where `weight_average` is set, the weights that count
+        self._lanes: dict[int, Any]
+        self._counts = programs.no_counts()
+        self._enter(0)
+
+    # -- training --------------------------------------------------------------------------------
+
+    def _enter(self, phase: int) -> None:
+        """Fresh lanes for a phase."""
+        self._phase, self._lanes = phase, {}
+        key = jax.random.fold_in(domain_key(self.config.seed, "lanes"), phase)
+        for size in sorted(set(distribution.sizes(self._task))):
+            found = programs.first_lanes(self._program(size), jax.random.fold_in(key, size))
+            self._lanes[size] = self._spread(found, "groups")
+        self._settle()
+
+    @property
+    def _task(self) -> AnalyticTask | ClassicalTask:
+        """The tasks of this phase."""
+        return self.config.schedule[self._phase].task or self._whole_task
+
+    def _program(self, size: int) -> programs.Program:
+        phase = self.config.schedule[self._phase]
+        dealt = distribution.deal(self._task, size, phase.layout.lanes)
+        score, devices = self.config.meta_loss, self.devices_used
+        return programs.Program(self.rule, phase, score, dealt, devices)
+
+    @property
+    def devices_used(self) -> int:
+        """The most devices that the phase's groups can be dealt to evenly."""
+        layout = self.config.schedule[self._phase].layout
+        groups = layout.actors * layout.groups
+        return max(d for d in range(1, self._devices + 1) if groups % d == 0)
+
+    def _spread(self, tree: Any, *axes: str) -> Any:
+        """On the devices, where there are several: dealt along "groups", or wholly on each."""
+        devices = self.devices_used
+        if devices == 1:
+            return tree
+        return jax.device_put(tree, programs.shardings(tree, devices, *axes))
+
+    def _settle(self) -> None:
+        """Weights and counts where an update leaves them: else the second would compile again."""
+        state = (self._meta, self._counts, self._average)
+        self._meta, self._counts, self._average = self._spread(state)
+
+    def _phase_at(self, step: int) -> tuple[int, int]:
+        """(phase, updates done in it) before update `step`."""
+        for index, phase in enumerate(self.config.schedule[:-1]):
+            if step < phase.updates:
+                return index, step
+            step -= phase.updates
+        return len(self.config.schedule) - 1, step
+
+    def update(self) -> dict[str, jax.Array]:
+        """One update; returns its "meta_loss" and "norm", on the device."""
+        phase, within = self._phase_at(self.step)
+        if phase != self._phase:
+            self._meta = meta_update.init(self.config.schedule[phase].meta, self._meta.theta)
+            self._enter(phase)
+        sizes = distribution.sizes(self._task)
+        size = sizes[within % len(sizes)]
+        key = jax.random.fold_in(domain_key(self.config.seed, "train"), self.step)
+        self._meta, self._lanes[size], self._counts, found = programs.meta_step(
+            self._program(size), self._meta, self._lanes[size], self._counts, key
+        )
+        chosen = self.config.schedule[phase]
+        self.inner_steps += (
+            chosen.layout.total_lanes * chosen.estimator.signs * chosen.estimator.truncation
+        )
+        self.step += 1
+        if self.config.weight_average:
+            self._average = meta_update.averaged(
+                self._average, self._meta.theta, self.step, self.config.weight_average
+            )
+        return found
+
+    @property
+    def theta(self) -> np.ndarray:
+        """Weights, float32 `[P]`: what is validated and kept. Their average, if there is one."""
+        return np.asarray(self._average if self.config.weight_average else self._meta.theta)
+
+    @property
+    def phase(self) -> int:
+        """Index of the phase of the last update."""
+        return self._phase
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """`program.Counts` as numbers."""
+        return {name: int(value) for name, value in self._counts._asdict().items()}
+
+    def validate(self) -> dict[str, Any]:
+        """See `validation.validate`."""
+        theta = jnp.asarray(self.theta)
+        return validate(self.rule, self._whole_task, self.config.evaluation, theta)
+
+    # -- on disk ---------------------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything that the next updates depend on, by name; "theta/..." as all runners do."""
+        named = {
+            "adam/mu": self._meta.mu,
+            "adam/nu": self._meta.nu,
+            "adam/count": self._meta.updates,
+            "fused/progress": np.asarray([self.step, self.inner_steps, self._phase], np.int64),
+            "fused/counts": np.asarray([int(each) for each in self._counts], np.int32),
+        }
+        layout, theta = self.rule.layout, self.theta
+        offset = 0
+        for name, shape in zip(layout.names, layout.shapes):
+            count = int(np.prod(shape, dtype=np.int64))
+            named[f"theta/{name}"] = theta[offset : offset + count].reshape(shape)
+            offset += count
+        if self.config.weight_average:  # then "theta" is the average, and training goes on here
+            named["adam/theta"] = self._meta.theta
+        for size, lanes in self._lanes.items():
+            for k, leaf in enumerate(jax.tree_util.tree_leaves(lanes)):
+                named[f"lanes/{size}/{k}"] = leaf
+        return {name: np.asarray(leaf) for name, leaf in named.items()}
+
+    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Inverse of `arrays`; raises `CheckpointError` where they are of another run."""
+        try:
+            self.step, self.inner_steps, phase = (int(n) for n in arrays["fused/progress"])
+            self._counts = programs.Counts(*(jnp.asarray(n) for n in arrays["fused/counts"]))
+            names = [f"theta/{name}" for name in self.rule.layout.names]
+            for name, shape in zip(names, self.rule.layout.shapes):
+                _same(arrays[name], shape, name)
+            theta = np.concatenate([arrays[name].ravel() for name in names])
+            adam = (jnp.asarray(arrays[f"adam/{name}"]) for name in ("mu", "nu", "count"))
+            self._average = jnp.asarray(theta)
+            if self.config.weight_average:
+                theta = arrays["adam/theta"]
+                _same(theta, self._average.shape, "adam/theta")
+            self._meta = meta_update.MetaState(jnp.asarray(theta), *adam)
+            if phase != self._phase:
+                self._enter(phase)
+            for size, lanes in self._lanes.items():
+                leaves, structure = jax.tree_util.tree_flatten(lanes)
+                found = [arrays[f"lanes/{size}/{k}"] for k in range(len(leaves))]
+                for k, (leaf, new) in enumerate(zip(leaves, found)):
+                    _same(new, leaf.shape, f"lanes/{size}/{k}")
+                restored = jax.tree_util.tree_unflatten(structure, map(jnp.asarray, found))
+                self._lanes[size] = self._spread(restored, "groups")
+            self._settle()
+        except KeyError as error:
+            raise CheckpointError(
+                f"the checkpoint has no array {error}: it is of another --launch or configuration"
+            ) from None
+
+
+def _same(array: np.ndarray, shape: tuple[int, ...], name: str) -> None:
+    if array.shape != tuple(shape):
+        raise CheckpointError(
+            f"the checkpoint is of another configuration: {name} has shape {array.shape}, "
+            f"want {tuple(shape)}"
+        )

@@ -1,0 +1,1 @@
+"""The learned optimizer: configuration, features, network, preconditioner, and its step."""

@@ -1,0 +1,106 @@
+"""`as_optax`: a learned optimizer as an optax gradient transformation over pytrees."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optimus.minimization import proposal
+from optimus.model import registry
+from optimus.weights import LearnedOptimizer
+
+# optax's own words (optax._src.base.NO_PARAMS_MSG, which is private).
+_NO_PARAMS = (
+    "You are using a transformation that requires the current value of parameters, but you are "
+    "not passing `params` when calling `update`."
+)
+
+
+def as_optax(
+    model: LearnedOptimizer | str | os.PathLike[str] = proposal.DEFAULT_MODEL,
+) -> optax.GradientTransformationExtraArgs:
+    """The learned optimizer as an optax transformation.
+
+        transform = optimus.as_optax("optimus-classical")
+        state = transform.init(params)
+        updates, state = transform.update(gradients, state, params)
+        params = optax.apply_updates(params, updates)
+
+    All leaves together are one problem of N variables, in the order of `jax.tree_util`: one
+    preconditioner over everything. Updates are steps to be added and need no learning rate.
+    It follows optax's contract: pure, for use under jit, vmap, `optax.chain` and `optax.masked`.
+
+    Args:
+      model: what `load` returns, or a name or path for it; of any kind.
+
+    Returns:
+      init(params): params is a pytree of real floating-point arrays of any float dtype, at most
+        20,000 numbers in all unless `OptimizerConfig.linear_cost`. The state is the rule's, such
+        as `optimizer.OptimizerState`, float32 whatever the dtype of the parameters; of an empty
+        tree, `optax.EmptyState`.
+      update(updates, state, params, **extra): `params` is required. Each update has its gradient's
+        shape and dtype. Extra arguments such as `value=` are accepted and not used.
+
+    Raises:
+      ValueError: from `update` without params, or with trees that differ; from `init` with too
+        many variables.
+      TypeError: a leaf that is not real floating point.
+      WeightsError: no such model.
+    """
+    learned = proposal.resolve(model)
+    rule = registry.rule_of(learned.config)
+
+    def init(params: optax.Params) -> Any:
+        flat = _flatten(params)
+        proposal.check_size(learned.config, flat.size)
+        return rule.init_state(learned.config, flat) if flat.size else optax.EmptyState()
+
+    def update(
+        updates: optax.Updates, state: Any, params: optax.Params | None = None, **extra: Any
+    ) -> tuple[optax.Updates, Any]:
+        del extra
+        if params is None:
+            raise ValueError(_NO_PARAMS)
+        gradient, x = _flatten(updates), _flatten(params)
+        if _shapes(updates) != _shapes(params):
+            raise ValueError("updates and params are trees of different structure or shapes")
+        if not gradient.size:
+            return updates, state
+        step, state = proposal.step(learned.config, learned.params, state, x, gradient)
+        return _unflatten(step, updates), state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _flatten(tree: Any) -> jax.Array:
+    """Every leaf of a tree, one after the other: float32 [N]."""
+    leaves = [jnp.asarray(leaf) for leaf in jax.tree_util.tree_leaves(tree)]
+    for leaf in leaves:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise TypeError(
+                f"a leaf has dtype {leaf.dtype}, must be real floating point; optax.masked leaves "
+                "others out"
+            )
+    parts = [jnp.ravel(leaf).astype(jnp.float32) for leaf in leaves]
+    return jnp.concatenate(parts) if parts else jnp.zeros((0,), jnp.float32)
+
+
+def _shapes(tree: Any) -> tuple[Any, list[tuple[int, ...]]]:
+    leaves, structure = jax.tree_util.tree_flatten(tree)
+    return structure, [jnp.shape(leaf) for leaf in leaves]
+
+
+def _unflatten(flat: jax.Array, like: Any) -> Any:
+    """The inverse, with the shapes and dtypes of `like`."""
+    leaves, structure = jax.tree_util.tree_flatten(like)
+    result, start = [], 0
+    for leaf in leaves:
+        size = jnp.size(leaf)
+        part = flat[start : start + size].reshape(jnp.shape(leaf))
+        result.append(part.astype(jnp.asarray(leaf).dtype))
+        start += size
+    return jax.tree_util.tree_unflatten(structure, result)

@@ -1,0 +1,1 @@
+"""Test functions, presets that make benchmark problems of them, and other libraries' problems."""

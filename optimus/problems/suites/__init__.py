@@ -1,0 +1,86 @@
+"""Problems that no model here is trained on: arm D of the benchmark. The libraries are optional.
+
+    for case in suites.cases("sif2jax", least_dim=2, most_dim=10):
+        problems = case.problems(starts=1, seed=0)      # of `optimus.problems.presets.Problem`
+
+Unconstrained and smooth, in float64. What shares its formula with a function of the classical
+benchmark is marked as related: of models that were trained on those it is not held out.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optimus.problems.presets import Problem
+
+PACKAGES = {"sif2jax": "sif2jax", "coco": "cocoex"}  # suite -> module that it needs
+MOST_DIM = 100
+
+
+class SuiteMissing(ValueError):
+    """The library of a suite is not installed; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A problem of a suite in one dimension.
+
+    Attributes:
+      suite, name, dim: what decides it.
+      related: shares its formula with a function of the classical benchmark.
+      problems: (starts, seed) -> as many problems that share an objective; the first is the
+        suite's own.
+      expected: least value according to the suite's library, where it says.
+    """
+
+    suite: str
+    name: str
+    dim: int
+    related: bool
+    problems: Callable[[int, int], list[Problem]]
+    expected: float | None = None
+
+
+def library(suite: str) -> Any:
+    """The module of a suite; raises `SuiteMissing` saying how to get it."""
+    try:
+        return importlib.import_module(PACKAGES[suite])
+    except ImportError as error:
+        raise SuiteMissing(
+            f"suite {suite} needs the extra [suites] (pip install sif2jax coco-experiment): {error}"
+        ) from None
+
+
+def cases(
+    suite: str, names: Sequence[str] = (), least_dim: int = 2, most_dim: int = MOST_DIM
+) -> list[Case]:
+    """The cases of a suite, small ones first.
+
+    Args:
+      suite: a key of `PACKAGES`.
+      names: problems; empty for all.
+      least_dim, most_dim: range of the number of variables.
+
+    Raises:
+      SuiteMissing: its library is not installed.
+      ValueError: no such suite or problem, or nothing in this range; one line.
+    """
+    if suite not in PACKAGES:
+        raise ValueError(f"unknown suite {suite!r}; known: {', '.join(PACKAGES)}")
+    module = importlib.import_module(f"optimus.problems.suites.{suite}")
+    found: list[Case] = module.cases(least_dim, most_dim)
+    known = {case.name for case in found}
+    for name in names:
+        if name not in known:
+            some = ", ".join(sorted(known)[:8])
+            raise ValueError(
+                f"{suite} has no {name!r} with {least_dim} to {most_dim} variables; it has {some}"
+                f" ... ({len(known)} in all)"
+            )
+    chosen = [case for case in found if not names or case.name in names]
+    if not chosen:
+        raise ValueError(f"{suite} has nothing with {least_dim} to {most_dim} variables")
+    return sorted(chosen, key=lambda case: (case.dim, case.name))

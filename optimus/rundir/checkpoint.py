@@ -1,0 +1,164 @@
+"""Checkpoints: a folder per step, complete or absent, never half there, never a pickle.
+
+    checkpoints/<step>/state.safetensors   arrays by name
+    checkpoints/<step>/manifest.json       step, sha256, time, config hash, metrics, code, libraries
+    checkpoints/LATEST                     name of the folder to resume from
+    checkpoints/BEST                       name of the one that evaluates best
+    checkpoints/HELD                       name of the one that is being evaluated: it stays
+
+A folder is written under a temporary name, synced, then renamed; `LATEST` is replaced only after
+that, so a crash or a full disk at any moment leaves the previous one in force. Every load checks
+the sha256; a damaged checkpoint is passed over for the one before it, and the caller is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from optimus.rundir import manifest as checkpoint_manifest
+from optimus.rundir.checkpoint_files import BEST as BEST
+from optimus.rundir.checkpoint_files import LATEST as LATEST
+from optimus.rundir.checkpoint_files import MANIFEST as MANIFEST
+from optimus.rundir.checkpoint_files import STATE as STATE
+from optimus.rundir.checkpoint_files import CheckpointError as CheckpointError
+from optimus.rundir.checkpoint_files import named_step, sync
+from optimus.rundir.checkpoint_files import write_atomically as write_atomically
+from optimus.rundir.retention import best_step as best_step
+from optimus.rundir.retention import hold as hold
+from optimus.rundir.retention import latest_step as latest_step
+from optimus.rundir.retention import mark_best as mark_best
+from optimus.rundir.retention import prune
+from optimus.rundir.retention import steps as steps
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete, verified checkpoint."""
+
+    step: int
+    arrays: dict[str, np.ndarray]
+    manifest: dict[str, Any]
+    path: Path
+
+
+def save(
+    folder: Path,
+    step: int,
+    arrays: Mapping[str, np.ndarray],
+    manifest: Mapping[str, Any],
+    keep: int | None = None,
+    keep_every: int | None = None,
+) -> Path:
+    """Writes `folder/<step>` and points `LATEST` at it.
+
+    Args:
+      folder: the run's `checkpoints` directory, made if missing.
+      step: updates done.
+      arrays: what to save, C order.
+      manifest: JSON values added to step, sha256, time, code and libraries.
+      keep: how many newest folders stay (step 0, the best and the one under evaluation always do);
+        None keeps all.
+      keep_every: folders whose step is a multiple of it stay too; None or 0: no such rule.
+
+    Raises:
+      CheckpointError: the disk refused; what was there before is untouched.
+    """
+    final = folder / str(step)
+    temporary = folder / f".{step}.{uuid.uuid4().hex[:8]}"
+    aside = folder / f".{step}.replaced.{uuid.uuid4().hex[:8]}"
+    try:
+        temporary.mkdir(parents=True)
+        contiguous = {name: np.array(value, order="C") for name, value in arrays.items()}
+        data = safetensors.numpy.save(contiguous)
+        (temporary / STATE).write_bytes(data)
+        content = checkpoint_manifest.describe(manifest, time.time(), len(data))
+        content |= {"step": step, "sha256": hashlib.sha256(data).hexdigest()}
+        (temporary / MANIFEST).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+        for name in (STATE, MANIFEST):
+            sync(temporary / name)
+        sync(temporary)
+        if final.exists():  # the same step again, after a fallback to an older checkpoint
+            os.replace(final, aside)
+        os.replace(temporary, final)
+        sync(folder)
+        write_atomically(folder / LATEST, f"{step}\n")
+    except OSError as error:
+        if aside.exists() and not final.exists():
+            with contextlib.suppress(OSError):
+                os.replace(aside, final)
+        raise CheckpointError(
+            f"cannot write checkpoint {final}: {error.strerror or error}; the previous one stands"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    prune(folder, step, keep, keep_every)
+    return final
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of one checkpoint folder, its state unread; raises `CheckpointError`."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {path} is incomplete: {error}") from None
+    problem = checkpoint_manifest.problem(manifest)
+    if problem:
+        raise CheckpointError(f"checkpoint {path}: {MANIFEST} {problem}")
+    return dict(manifest)
+
+
+def load(path: Path) -> Checkpoint:
+    """Loads one checkpoint folder; raises `CheckpointError` when any part of it is damaged."""
+    manifest = read_manifest(path)
+    try:
+        data = (path / STATE).read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path} is incomplete: {error}") from None
+    if hashlib.sha256(data).hexdigest() != manifest.get("sha256"):
+        raise CheckpointError(f"checkpoint {path} is damaged: sha256 of {STATE} does not match")
+    try:
+        arrays = safetensors.numpy.load(data)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"checkpoint {path} is damaged: {error}") from None
+    return Checkpoint(int(manifest["step"]), arrays, manifest, path)
+
+
+def load_latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The checkpoint that `LATEST` names, or else the newest that verifies.
+
+    Returns:
+      The checkpoint, or None when there is none at all, and one line for each that had to be passed
+      over. A complete folder that `LATEST` does not name yet, of a save that was killed, is older
+      work done again: it is no problem, and no line.
+
+    Raises:
+      CheckpointError: there are checkpoints and none can be used.
+    """
+    problems: list[str] = []
+    named, there = named_step(folder, LATEST), steps(folder)
+    if named is not None and named not in there and there:
+        problems.append(f"{folder / LATEST} names {named}, which is not there")
+    if named in there:
+        there = [step for step in there if step != named] + [named]  # last: the first to be tried
+    for step in reversed(there):
+        try:
+            return load(folder / str(step)), problems
+        except CheckpointError as error:
+            problems.append(str(error))
+    if problems:
+        raise CheckpointError(f"no usable checkpoint in {folder}: {problems[0]}")
+    return None, problems

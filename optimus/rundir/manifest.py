@@ -1,0 +1,100 @@
+"""What a manifest says of where a checkpoint came from: code, libraries, moment."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1  # of the manifest; raised when an older reader could misread a newer one
+DISTRIBUTION = "optimus-learned-optimizer"
+ROOMS = ("optimus", "workers", "learner", "launch")
+_ROOT = Path(__file__).resolve().parents[2]
+_LIBRARIES = (
+    *("jax", "jaxlib", "dm-haiku", "optax", "numpy", "scipy", "safetensors"),
+    *("dm-launchpad", "dm-reverb", "tensorflow-cpu"),
+)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def libraries() -> Mapping[str, str]:
+    """Versions of Python and of the libraries that decide the numbers; absent ones are left out."""
+    found = {name: _version(name) for name in _LIBRARIES}
+    here = {name: version for name, version in found.items() if version}
+    return {"python": platform.python_version(), **here}
+
+
+@functools.cache
+def code() -> Mapping[str, str]:
+    """Which code this is.
+
+    Returns:
+      "version" of the installed distribution and "commit", where there are such; "source", 16
+      hexadecimal digits over every Python and C++ file: it tells edited trees apart, and needs no
+      git.
+    """
+    found = {"version": _version(DISTRIBUTION), "commit": _commit(_ROOT)}
+    return {name: value for name, value in found.items() if value} | {"source": _source(_ROOT)}
+
+
+def _source(root: Path) -> str:
+    digest = hashlib.sha256()
+    files = (path for room in ROOMS for path in (root / room).rglob("*"))
+    for path in sorted(path for path in files if path.suffix in (".py", ".cc", ".cpp", ".h")):
+        digest.update(f"{path.relative_to(root)}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _commit(root: Path) -> str | None:
+    """The checked out commit, read from git's files; None outside a repository."""
+    git = root / ".git"
+    try:
+        if git.is_file():  # a linked work tree
+            git = root / git.read_text().partition("gitdir:")[2].strip()
+        head = (git / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return head
+        name = head.removeprefix("ref: ")
+        shared = git / "commondir"
+        common = (git / shared.read_text().strip()) if shared.is_file() else git
+        if (common / name).is_file():
+            return (common / name).read_text().strip()
+        for line in (common / "packed-refs").read_text().splitlines():
+            if line.endswith(f" {name}"):
+                return line.split()[0]
+    except OSError:
+        pass
+    return None
+
+
+def describe(given: Mapping[str, Any], time: float, size: int) -> dict[str, Any]:
+    """A manifest without step and sha256: what the caller gives, and what is known of itself.
+
+    Args:
+      given: the caller's values; they win, "libraries" key by key.
+      time: s since 1970. size: bytes of the state.
+    """
+    known = {"format": FORMAT, "time": round(time, 3), "bytes": size, "code": dict(code())}
+    return {**known, **given, "libraries": {**libraries(), **given.get("libraries", {})}}
+
+
+def problem(manifest: Any) -> str | None:
+    """Why a manifest cannot be used, or None."""
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("step"), int):
+        return "names no step"
+    written = manifest.get("format", FORMAT)
+    if not isinstance(written, int) or written > FORMAT:
+        return f"has format {written!r}, this version of optimus reads up to {FORMAT}"
+    return None

@@ -1,0 +1,292 @@
+"""Trained weights on disk: safetensors for the numbers, a JSON card for what they are.
+
+    NAME.safetensors   the leaves as "theta/<leaf>", named as in a training checkpoint
+    NAME.json          the card: kind ("optimus" if it does not say), architecture, sha256 of the
+                       file beside it, library versions, and what the author says about training
+
+`load` reads that pair, a training checkpoint, a run directory or a name that ships with the
+package, so that whatever has been trained can be used in the same way. Nothing is a pickle. What
+differs between kinds of learned optimizers is in `optimus.model.registry`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import uuid
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from optimus import rundir
+from optimus.config import ConfigError
+from optimus.meta.noise import layout_of
+from optimus.model import registry
+from optimus.model.registry import Config
+from optimus.rundir import checkpoint
+
+Params = Any  # nested dict of float32 arrays, as `init_params` of the rule lays them out
+
+SHIPPED = Path(__file__).with_name("data")
+FORMAT = 1  # of the card; raised when an older reader could misread a newer one
+_SUFFIX, _FOLDER_NAME = ".safetensors", "weights.safetensors"
+_OWN_KEYS = ("format", "kind", "architecture", "sha256", "parameters", "libraries")
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be written, found or used; the message is one line."""
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedOptimizer:
+    """A trained optimizer, ready for `registry.rule_of(config).update(config, params, ...)`.
+
+    Attributes:
+      config: the architecture; its type is that of the rule.
+      params: meta-parameters as the rule's `init_params` lays them out, float32. Not to be changed
+        in place: weights that ship with the package are loaded once and shared.
+      card: what is known about them; of a training checkpoint, its manifest.
+    """
+
+    config: Config
+    params: Params
+    card: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """ "optimus" or "adafactor_mlp"."""
+        return registry.kind_of(self.config)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that all that decides the steps goes into: weights, kind and every
+        field of the architecture that is not at its default."""
+        fields = dataclasses.fields(self.config)
+        chosen = {field.name: getattr(self.config, field.name) for field in fields}
+        chosen = {f.name: chosen[f.name] for f in fields if chosen[f.name] != f.default}
+        digest = hashlib.sha256(json.dumps([self.kind, chosen], sort_keys=True).encode())
+        digest.update(layout_of(self.params).flatten(self.params).tobytes())
+        return digest.hexdigest()[:16]
+
+
+def save(
+    path: str | os.PathLike[str],
+    config: Config,
+    params: Params,
+    card: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes weights and card.
+
+    Args:
+      path: "NAME.safetensors", with the card beside it as NAME.json; any other path is a folder,
+        made if missing, that gets `weights.safetensors` and `weights.json`.
+      config: the architecture of `params`.
+      params: meta-parameters, finite.
+      card: JSON values for people: what it was trained on, how long, what is known of it.
+
+    Returns:
+      The path of the safetensors file; `load` takes it, or the folder.
+
+    Raises:
+      WeightsError: `params` are of another architecture or not finite, the card is no JSON or
+        uses a key that `save` fills in, or the disk refuses.
+    """
+    target = Path(path)
+    if target.suffix != _SUFFIX:
+        target = target / _FOLDER_NAME
+    layout = layout_of(params)
+    leaves = layout.unflatten(layout.flatten(params))
+    arrays = {}
+    for parts, name in zip(layout.paths, layout.names):
+        leaf = functools.reduce(lambda node, key: node[key], parts, leaves)
+        arrays[f"theta/{name}"] = np.array(leaf, order="C")
+    _params_from(arrays, config, str(target))  # what could not be loaded is not written
+    used = sorted(set(card or ()) & set(_OWN_KEYS))
+    if used:
+        raise WeightsError(f"the card has the keys {', '.join(used)}, which save fills in")
+    data = safetensors.numpy.save(arrays)
+    content = {
+        "format": FORMAT,
+        "kind": registry.kind_of(config),
+        "architecture": dataclasses.asdict(config),
+        "parameters": layout.size,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "libraries": _libraries(),
+        **(card or {}),
+    }
+    try:
+        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"the card is no JSON: {error}") from None
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, target)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        # Between the two, a crash leaves a pair whose hash does not match: load says so.
+        checkpoint.write_atomically(target.with_suffix(".json"), text)
+    except OSError as error:
+        raise WeightsError(f"cannot write {target}: {error.strerror or error}") from None
+    return target
+
+
+def _libraries() -> dict[str, str]:
+    names = ("jax", "dm-haiku", "numpy", "safetensors")
+    versions = {name: importlib.metadata.version(name) for name in names}
+    return {"python": platform.python_version(), **versions}
+
+
+def load(name_or_path: str | os.PathLike[str]) -> LearnedOptimizer:
+    """Loads weights, verified.
+
+    Args:
+      name_or_path: a name in `shipped()`; or the path of a safetensors file with its card beside
+        it, a folder written by `save`, a training checkpoint (`RUN/checkpoints/STEP`; the
+        architecture is read from RUN/config.json), or a run directory (the checkpoint that `BEST`
+        names; without one its newest that verifies, with a warning for each newer one that does
+        not). A shipped name wins over a path of that name; write "./NAME" for the path.
+
+    Raises:
+      WeightsError: nothing of that name, a missing or damaged file, a hash that does not match,
+        weights of another architecture than the card or config says, or not finite.
+    """
+    if isinstance(name_or_path, str) and name_or_path in shipped():
+        return _load_shipped(name_or_path)
+    path = Path(name_or_path)
+    if path.is_file() and path.suffix == _SUFFIX:
+        return _load_pair(path)
+    if (path / _FOLDER_NAME).is_file():
+        return _load_pair(path / _FOLDER_NAME)
+    if (path / checkpoint.MANIFEST).is_file() or (path / checkpoint.STATE).is_file():
+        return _load_checkpoint(path)
+    if (path / "checkpoints").is_dir():
+        return _load_run(path)
+    if path.exists():
+        raise WeightsError(
+            f"{path} holds no weights: want a {_SUFFIX} file, a folder with {_FOLDER_NAME}, a "
+            f"checkpoint folder with {checkpoint.STATE}, or a run directory with checkpoints/"
+        )
+    names = ", ".join(shipped()) or "none"
+    raise WeightsError(f"no weights named {str(name_or_path)!r}, nor such a path; names: {names}")
+
+
+def card_path(path: str | os.PathLike[str]) -> Path:
+    """Where the card of weights that `save` wrote to `path` lies."""
+    target = Path(path)
+    return (target if target.suffix == _SUFFIX else target / _FOLDER_NAME).with_suffix(".json")
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the weights inside the package."""
+    return tuple(sorted(path.stem for path in SHIPPED.glob(f"*{_SUFFIX}")))
+
+
+@functools.cache
+def _load_shipped(name: str) -> LearnedOptimizer:
+    return _load_pair(SHIPPED / f"{name}{_SUFFIX}")
+
+
+def _load_pair(path: Path) -> LearnedOptimizer:
+    card_path = path.with_suffix(".json")
+    try:
+        card = json.loads(card_path.read_text())
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"cannot read {error.filename}: {error.strerror}") from None
+    except ValueError as error:
+        raise WeightsError(f"{card_path} is no JSON: {error}") from None
+    if not isinstance(card, dict) or not isinstance(card.get("architecture"), dict):
+        raise WeightsError(f"{card_path} is no card of weights: it names no architecture")
+    if card.get("format") != FORMAT:
+        raise WeightsError(f"{card_path} has format {card.get('format')!r}, this reads {FORMAT}")
+    if hashlib.sha256(data).hexdigest() != card.get("sha256"):
+        raise WeightsError(f"{path} is damaged or not of its card: sha256 does not match")
+    try:
+        arrays = safetensors.numpy.load(data)
+    except safetensors.SafetensorError as error:
+        raise WeightsError(f"{path} is no safetensors file: {error}") from None
+    config = _architecture(card.get("kind", "optimus"), card["architecture"], card_path)
+    return LearnedOptimizer(config, _params_from(arrays, config, str(path)), card)
+
+
+def _architecture(kind: Any, values: dict[str, Any], where: Path) -> Config:
+    if not isinstance(kind, str) or kind not in registry.RULES:
+        known_kinds = ", ".join(registry.RULES)
+        raise WeightsError(f"{where} is of kind {kind!r}, this reads {known_kinds}")
+    config_type = registry.RULES[kind].config_type
+    unknown = sorted(set(values) - {field.name for field in dataclasses.fields(config_type)})
+    if unknown:
+        raise WeightsError(
+            f"{where}: architecture has {', '.join(unknown)}, unknown to this version of optimus"
+            f" for {kind}"
+        )
+    try:
+        config: Config = config_type(**values)
+        return config
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{where}: {error}") from None
+
+
+def _load_checkpoint(path: Path) -> LearnedOptimizer:
+    try:
+        found = checkpoint.load(path)
+        config = rundir.load_config(path.resolve().parents[1] / rundir.CONFIG).optimizer
+    except (checkpoint.CheckpointError, ConfigError) as error:
+        raise WeightsError(str(error)) from None
+    return LearnedOptimizer(
+        config, _params_from(found.arrays, config, f"checkpoint {path}"), found.manifest
+    )
+
+
+def _load_run(run_dir: Path) -> LearnedOptimizer:
+    best = checkpoint.best_step(run_dir / "checkpoints")
+    if best is not None:
+        return _load_checkpoint(run_dir / "checkpoints" / str(best))
+    try:
+        found, problems = checkpoint.load_latest(run_dir / "checkpoints")
+    except checkpoint.CheckpointError as error:
+        raise WeightsError(str(error)) from None
+    if found is None:
+        raise WeightsError(f"{run_dir} has no checkpoint yet")
+    for problem in problems:
+        warnings.warn(f"{problem}; an older one is used", stacklevel=3)
+    return _load_checkpoint(found.path)
+
+
+def _params_from(arrays: Mapping[str, np.ndarray], config: Config, where: str) -> Params:
+    """The nested parameters from arrays named "theta/<leaf>"; others, such as Adam's, may be by."""
+    init_params = functools.partial(registry.rule_of(config).init_params, config)
+    expected = jax.eval_shape(init_params, jax.random.PRNGKey(0))
+    layout = layout_of(expected)
+    wanted = {f"theta/{name}": shape for name, shape in zip(layout.names, layout.shapes)}
+    for name, shape in wanted.items():
+        if name not in arrays or arrays[name].shape != shape:
+            got = f"shape {arrays[name].shape}" if name in arrays else "no such array"
+            raise WeightsError(
+                f"{where} is of another architecture: {name} has {got}, want {shape}"
+            )
+    extra = sorted(name for name in arrays if name.startswith("theta/") and name not in wanted)
+    if extra:
+        raise WeightsError(f"{where} is of another architecture: unexpected {extra[0]}")
+    flat = np.concatenate([arrays[name].ravel() for name in wanted]).astype(np.float32)
+    if not np.isfinite(flat).all():
+        raise WeightsError(f"{where} holds values that are not finite")
+    return jax.tree_util.tree_map(jnp.asarray, layout.unflatten(flat))

@@ -1,0 +1,193 @@
+"""What a card says of trained weights, and the arm that follows from it.
+
+    card = weights_card.card_of_run("runs/classical-small")      # of the checkpoint `load` takes
+    weights.save("NAME.safetensors", model.config, model.params, card)
+
+Keys beside those that `weights.save` fills in:
+
+    what          a sentence
+    arm           "A", "B", "C:GROUP", "generated", "part" or "none": see `arm_of`
+    trained_on    the task's fields, with `functions` and `families` that were really drawn
+    n, horizon    [least, most] of the training tasks
+    seed          of meta-training
+    training      updates and inner steps, until this checkpoint and of the whole run; phases
+    compute       seconds, core_seconds (null where the run did not record them), machine
+    command, config, config_hash   with what it is made again
+    evaluation    validation of this checkpoint
+    test_reads    each time the benchmark has read the test set with these weights, and ...
+    test_reads_of_others           with other weights of the same run, so before they were frozen
+
+`optimus.bench.reads` has what is said of reads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from optimus import rundir, weights
+from optimus.config import ClassicalTask, TrainConfig, config_hash, to_dict
+from optimus.problems.groups import FUNCTION_NAMES, allowed, allowed_generated
+from optimus.rundir import checkpoint, metrics
+
+
+def arm_of(task: Any) -> str:
+    """The arm of the benchmark (fact sheet `benchmark.md`, section 11) that a task trains for.
+
+    "A": Rosenbrock's function alone. "C:GROUP": these groups ("+" between) held out. "B": all
+    fifteen functions. "generated": no benchmark function. "part": some of them. "none": no task of
+    this kind, such as physics.
+    """
+    if not isinstance(task, ClassicalTask):
+        return "none"
+    if task.hold_out:
+        return "C:" + "+".join(sorted(set(task.hold_out)))
+    drawn = _drawn(task)
+    if not drawn:
+        return "generated"
+    if drawn == ("rosenbrock",) and not (task.generated or task.networks):
+        return "A"
+    return "B" if drawn == FUNCTION_NAMES else "part"
+
+
+def held_out(arm: str) -> tuple[str, ...]:
+    """The groups that an arm holds out: those of "C:GROUP"."""
+    return tuple(arm[2:].split("+")) if arm.startswith("C:") else ()
+
+
+def _drawn(task: ClassicalTask) -> tuple[str, ...]:
+    others = task.generated + task.networks
+    return allowed(task.functions, task.hold_out) if others < 1.0 else ()
+
+
+def card_of_run(
+    run_dir: str | os.PathLike[str],
+    *,
+    what: str = "",
+    command: str = "",
+    machine: str = "",
+    step: int | None = None,
+) -> dict[str, Any]:
+    """The card of a run's weights, for `weights.save`.
+
+    Args:
+      run_dir: of a finished or stopped run.
+      what: a sentence; default: name and arm.
+      command: by which it was made; default: one that takes the `config` in the card.
+      machine: class of the machine it ran on; default: that of this one.
+      step: of the checkpoint; default the one that `weights.load` takes.
+
+    Raises:
+      WeightsError, ConfigError: no checkpoint, or no readable configuration; one line.
+    """
+    run_dir = Path(run_dir)
+    if step is None:
+        manifest = dict(weights.load(run_dir).card)
+    else:
+        folder = run_dir / "checkpoints" / str(step)
+        try:
+            manifest = checkpoint.load(folder).manifest
+        except checkpoint.CheckpointError as error:
+            raise weights.WeightsError(str(error)) from None
+    config = rundir.load_config(run_dir / rundir.CONFIG)
+    arm, records = arm_of(config.task), _records(run_dir)
+    last = max((each for each in records if "step" in each), key=_step, default={})
+    card = {
+        "what": what or f"{config.name}, arm {arm}, seed {config.seed}",
+        "arm": arm,
+        **_distribution(config),
+        "seed": config.seed,
+        "training": {
+            "updates": manifest["step"],
+            "inner_steps": manifest.get("evaluations"),
+            "updates_of_run": last.get("step"),
+            "inner_steps_of_run": last.get("evaluations"),
+            "phases": [_phase(phase, config.task) for phase in config.schedule],
+            "meta_loss": dataclasses.asdict(config.meta_loss),
+        },
+        "compute": _compute(records, manifest["step"]) | {"machine": machine or _machine()},
+        "command": command or _command(config, manifest),
+        "config": to_dict(config),
+        "config_hash": config_hash(config),
+        "trained_with": manifest.get("libraries", {}),
+        "evaluation": manifest.get("validation") or {},
+        "test_reads": [],
+        "test_reads_of_others": [],
+    }
+    return json.loads(json.dumps(card))  # type: ignore[no-any-return]
+
+
+def _distribution(config: TrainConfig) -> dict[str, Any]:
+    task = config.task
+    lengths = [(each.estimator.shortest, each.estimator.horizon) for each in config.schedule]
+    found: dict[str, Any] = {
+        "trained_on": dataclasses.asdict(task),
+        "horizon": [min(low or high for low, high in lengths), max(high for _, high in lengths)],
+    }
+    if isinstance(task, ClassicalTask):
+        families = allowed_generated(task.hold_out) if task.generated else ()
+        found["trained_on"] |= {"functions": _drawn(task), "families": families}
+        most = [max((each.task or task).sizes) for each in config.schedule]
+        found["n"] = [task.least_dim, max(most)]
+    return found
+
+
+def _phase(phase: Any, task: Any) -> dict[str, Any]:
+    """The fields of a phase that are not at their defaults or as in the run's task, and the kind of
+    estimator."""
+    changed = _changed(phase.estimator, type(phase.estimator)())
+    meta = dataclasses.asdict(phase.meta)
+    tasks = {"task": _changed(phase.task, task)} if phase.task else {}
+    return {"updates": phase.updates, "kind": phase.estimator.kind} | changed | meta | tasks
+
+
+def _changed(found: Any, usual: Any) -> dict[str, Any]:
+    before = dataclasses.asdict(usual)
+    return {k: value for k, value in dataclasses.asdict(found).items() if value != before[k]}
+
+
+def _records(run_dir: Path) -> list[dict[str, Any]]:
+    path = run_dir / "metrics" / "learner-0.jsonl"
+    return list(metrics.read(path)) if path.is_file() else []
+
+
+def _step(record: Mapping[str, Any]) -> tuple[int, bool]:
+    return int(record["step"]), "evaluations" in record
+
+
+def _compute(records: Iterable[Mapping[str, Any]], step: int) -> dict[str, Any]:
+    """Seconds, and core seconds where every session recorded `cpu_seconds`: summed over the
+    sessions of the run, until the checkpoint and altogether."""
+    sessions: list[list[Mapping[str, Any]]] = []
+    for record in records:
+        if record.get("event") == "learner_started" or not sessions:
+            sessions.append([])
+        sessions[-1].append(record)
+    found: dict[str, Any] = {}
+    for name, key in (("seconds", "uptime"), ("core_seconds", "cpu_seconds")):
+        for suffix, until in (("", step), ("_of_run", None)):
+            clocks = [
+                [float(each[key]) for each in session if key in each and _by(each, until)]
+                for session in sessions
+            ]
+            known = [max(each) for each in clocks if each]
+            found[name + suffix] = round(sum(known), 1) if known else None
+    return found
+
+
+def _by(record: Mapping[str, Any], until: int | None) -> bool:
+    return until is None or record.get("step", 0) <= until
+
+
+def _machine() -> str:
+    return f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores visible"
+
+
+def _command(config: TrainConfig, manifest: Mapping[str, Any]) -> str:
+    launch = manifest.get("launch", "inprocess")
+    return f"optimus train {config.name}.json --launch {launch}, that file being `config` below"

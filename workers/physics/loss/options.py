@@ -1,0 +1,100 @@
+"""What decides a physics loss besides its window, and the hash that stands for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from workers.physics.native.binding import TERMS
+from workers.physics.simulation.window_spec import Camera
+
+VERSION = 1  # part of options_hash: raise it whenever the same options would mean another loss
+
+
+@dataclass(frozen=True)
+class PhysicsOptions:
+    """What decides a loss besides its window.
+
+    control: "pd": x is added to PD targets, in units of control_scale rad (a rotation vector in
+    the child's axes on spherical joints). "torque": x in units of the joint's largest torque
+    (y = control_scale * x gives torque_max * y / sqrt(1 + y^2)).
+    control_rate: Hz. dt: simulation step, s. frame_rate: compared frames a second (the last frame
+    is always the window's end).
+    target_base: PD targets at x = 0: "initial" holds the window's first pose, so the optimiser has
+    to find the motion; "reference" follows the clip.
+    weight_position: 1/m^2 (100: an rms error of 10 cm is a loss of 1).
+    initial_noise: standard deviation of initial_guess; 0 starts at x = 0 whatever the seed.
+    weight_root, weight_com: 1/m^2, on the root's and the centre of mass's position.
+    weight_velocity: s^2/m^2, on the sites' velocities. weight_reprojection: 1/pixels^2, on the
+    sites seen through `camera` (for clips the keypoints are the reference's sites as it sees them).
+    weight_limit: 1/rad^2, on excesses over joint limits. weight_smoothness: on squared changes from
+    one control to the axis's next.
+    site_weight: one number for each site, None for ones: weights of the mean in the position,
+    velocity and reprojection terms; 0 leaves a site out.
+    initial_velocity: x ends with nv more numbers, which times velocity_scale (m/s and rad/s) are
+    added to the clip's initial velocity.
+    """
+
+    control: str = "pd"
+    control_rate: float = 30.0
+    frame_rate: float = 30.0
+    dt: float = 1 / 120
+    target_base: str = "initial"
+    control_scale: float = 1.0
+    weight_position: float = 100.0
+    weight_control: float = 1e-3
+    initial_noise: float = 0.0
+    weight_root: float = 0.0
+    weight_com: float = 0.0
+    weight_velocity: float = 0.0
+    weight_reprojection: float = 0.0
+    weight_limit: float = 0.0
+    weight_smoothness: float = 0.0
+    site_weight: tuple[float, ...] | None = None
+    camera: Camera | None = None
+    initial_velocity: bool = False
+    velocity_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.control not in ("pd", "torque"):
+            raise ValueError(f"control must be 'pd' or 'torque', got {self.control!r}")
+        if self.target_base not in ("initial", "reference"):
+            raise ValueError(
+                f"target_base must be 'initial' or 'reference', got {self.target_base!r}")
+        for name in ("control_rate", "frame_rate", "dt", "control_scale", "velocity_scale"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be positive, got {value}")
+        for name in (*(f"weight_{term}" for term in TERMS), "initial_noise"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must not be negative, got {value}")
+        if not any(getattr(self, f"weight_{term}") for term in _DATA_TERMS):
+            names = ", ".join(f"weight_{term}" for term in _DATA_TERMS)
+            raise ValueError(f"one of {names} must be positive, all are 0")
+        if self.weight_reprojection and self.camera is None:
+            raise ValueError("weight_reprojection needs a camera, got None")
+
+
+# Terms that compare the motion with data.
+_DATA_TERMS = ("position", "root", "com", "velocity", "reprojection")
+# Options of the first version. Later ones enter the hash where they differ from their default, so
+# that losses that did not change keep theirs.
+_FIRST = ("control", "control_rate", "frame_rate", "dt", "target_base", "control_scale",
+          "weight_position", "weight_control", "initial_noise")
+
+
+def options_hash(options: PhysicsOptions) -> str:
+    """16 hexadecimal digits that stand for the options and the version of the loss."""
+    default = dataclasses.asdict(DEFAULT)
+    named = {key: value for key, value in dataclasses.asdict(options).items()
+             if key in _FIRST or value != default[key]}
+    text = json.dumps([VERSION, named], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+DEFAULT = PhysicsOptions()

@@ -1,0 +1,108 @@
+"""A window of motion to be reconstructed, and how to judge what came out.
+
+    task = reconstruction.of_clip("walk", 0.0, 0.5, PhysicsOptions())
+    value, gradient = task.value_and_grad(x)
+    task.metrics(x)["mpjpe"]                          # mm
+
+A window of users' data is the same: `of_clip` takes a `Clip` as well as a name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from workers.physics.assets import ensure_assets
+from workers.physics.loss import PhysicsLoss, PhysicsOptions, humanoid, metrics, window_spec
+from workers.physics.motion import Clip, load_clip, pose_at
+from workers.physics.simulation import Simulator, Status, Window
+from workers.physics.simulation.window_spec import Camera, WindowSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """A loss with what is needed to judge its motions.
+
+    name: of the window. spec: what is simulated and against what. window: the simulator's.
+    optimum: controls of a known optimum, or None.
+    """
+
+    name: str
+    spec: WindowSpec
+    simulator: Simulator
+    window: Window
+    optimum: np.ndarray | None = None
+
+    @property
+    def dim(self) -> int:
+        """N, the number of variables."""
+        return self.window.dim
+
+    @property
+    def camera(self) -> Camera:
+        """Of the 2-D error: the window's own, else one from the side."""
+        return self.spec.camera or metrics.side_camera(self.spec.q0[:3])
+
+    @property
+    def reference(self) -> np.ndarray:
+        """Sites that the motion is compared with [F, n_sites, 3], m."""
+        if self.spec.reference is None:
+            raise ValueError(f"{self.name} has no 3-D reference")
+        return self.spec.reference
+
+    def value_and_grad(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """(loss, gradient float64 [N]); (+inf, all nan) when the motion overflowed."""
+        _, loss, grad = self.window.loss_and_grad(x)
+        return loss, grad
+
+    def states(self, x: np.ndarray) -> np.ndarray | None:
+        """States q [S + 1, nq] of the motion, None when it overflowed."""
+        status, q, _ = self.window.rollout(x)
+        return q if status is Status.OK else None
+
+    def metrics(self, x: np.ndarray) -> dict[str, float]:
+        """`metrics.COLUMNS` of the motion of x; NaN when it overflowed."""
+        q = self.states(x)
+        return dict.fromkeys(metrics.COLUMNS, np.nan) if q is None else self.metrics_of(q)
+
+    def metrics_of(self, q: np.ndarray) -> dict[str, float]:
+        """`metrics.COLUMNS` of states q [S + 1, nq], read at the frames the loss compares."""
+        frames = q[self.spec.frame_steps]
+        sites = np.stack([self.simulator.sites(state) for state in frames])
+        return metrics.every(sites, self.reference, *self._soles(frames), self.camera)
+
+    def reference_metrics(self, clip: Clip | str, start: float) -> dict[str, float]:
+        """`metrics.COLUMNS` of the data themselves, lifted as the loss lifts them."""
+        q = reference_states(clip, start, self.spec, self.simulator)
+        return metrics.every(self.reference, self.reference, *self._soles(q), self.camera)
+
+    def _soles(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        spheres = humanoid().spheres
+        bodies = [humanoid().bodies[sphere.body].name for sphere in spheres]
+        centers = np.stack([self.simulator.spheres(q) for q in frames])
+        radii = np.array([sphere.radius for sphere in spheres])
+        return centers, radii, np.array([name.endswith("ankle") for name in bodies])
+
+
+def reference_states(clip: Clip | str, start: float, spec: WindowSpec, simulator: Simulator
+                     ) -> np.ndarray:
+    """States [F, nq] of the data at the frames that `spec` compares, lifted as it lifts them."""
+    model = humanoid()
+    motion = load_clip(clip, ensure_assets(), model)
+    q = pose_at(motion, start + simulator.dt * spec.frame_steps, model)
+    first = pose_at(motion, np.array([start]), model)[0]
+    q[:, 2] += spec.q0[2] - first[2]
+    return q
+
+
+def of_clip(clip: Clip | str, start: float, seconds: float, options: PhysicsOptions
+            ) -> Reconstruction:
+    """A window of a clip: one of `motion.CLIPS` by name, or a user's motion.
+
+    ValueError, one line, as `PhysicsLoss`.
+    """
+    loss = PhysicsLoss(clip, start, seconds, options)
+    simulator = loss.window.simulator
+    spec = window_spec(clip, start, seconds, options, simulator)
+    return Reconstruction(f"{loss.clip}@{start:.3f}", spec, simulator, loss.window)

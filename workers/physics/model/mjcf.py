@@ -1,0 +1,305 @@
+"""Reads MuJoCo's MJCF: bodies with free, ball and hinge joints; sphere, capsule and box geoms.
+
+What our mechanism lacks is refused by name, never left out silently: slide joints, meshes and other
+shapes, tendons, equality constraints, joint friction. What only concerns pictures, sensors or
+MuJoCo's solver is skipped, and so are collisions between bodies: ours touch the ground only, with
+the model's own contact and limit springs.
+
+Our bodies have parallel axes at the zero pose, MuJoCo's may be turned: each body is turned into
+its root's axes. Angles and rates stay; a ball joint's quaternion and velocity are turned
+(`Mjcf.state`). Several hinges on one body become a chain of massless links. States are otherwise
+in MuJoCo's order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from workers.physics.model import Body, PhysicsModel, Site, Sphere
+from workers.physics.model.mjcf_shapes import Mass, geom_shape, inertial_mass, total
+from workers.physics.model.mjcf_xml import (
+    Angles,
+    Defaults,
+    Element,
+    matrix,
+    orientation,
+    parse,
+    unit,
+)
+from workers.physics.model.rotations import multiply
+from workers.physics.model.shapes import vector
+
+_SKIPPED = {"visual", "statistic", "size", "asset", "sensor", "contact", "custom", "keyframe",
+            "default", "compiler", "option", "worldbody", "actuator"}
+# Attributes that are read, or that only concern pictures and MuJoCo's own solver.
+_SOLVER = {"name", "class", "group", "user"}
+_KNOWN = {
+    "body": _SOLVER | {"childclass", "pos", "quat", "axisangle", "euler", "xyaxes", "zaxis",
+                       "mocap", "gravcomp"},
+    "joint": _SOLVER | {"type", "pos", "axis", "range", "limited", "damping", "armature",
+                        "stiffness", "frictionloss", "ref", "springref", "springdamper",
+                        "actuatorgravcomp",
+                        "margin", "solreflimit", "solimplimit", "solreffriction", "solimpfriction",
+                        "actuatorfrcrange", "actuatorfrclimited", "align"},
+    "geom": _SOLVER | {"type", "size", "fromto", "pos", "quat", "axisangle", "euler", "xyaxes",
+                       "zaxis", "mass", "density", "contype", "conaffinity", "condim", "friction",
+                       "margin", "gap", "solref", "solimp", "solmix", "priority", "material",
+                       "rgba", "shellinertia", "mesh"},
+}
+_INSIDE = {"body", "joint", "freejoint", "geom", "site", "inertial", "camera", "light"}
+_INVERSE = np.array([1.0, -1.0, -1.0, -1.0])
+
+
+@dataclass(frozen=True)
+class Mjcf:
+    """A model and how MuJoCo's states map to ours.
+
+    model: the mechanism; bodies are named after their joints (a joint without a name: its body),
+    sites are the bodies' origins and the file's sites. turns [n_bodies, 4]: the quaternion of each
+    body's MuJoCo axes in ours. q0 [nq]: the pose the file is drawn in, in our layout.
+    """
+
+    model: PhysicsModel
+    turns: np.ndarray
+    q0: np.ndarray
+
+    def state(self, qpos: np.ndarray, qvel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Our (q [nq], qd [nv]) of MuJoCo's (qpos, qvel)."""
+        q, qd = np.array(qpos, float), np.array(qvel, float)
+        at_q = at_v = 0
+        for body, turn in zip(self.model.bodies, self.turns):
+            if body.joint == "spherical":
+                q[at_q:at_q + 4] = multiply(multiply(turn, q[at_q:at_q + 4]), turn * _INVERSE)
+                qd[at_v:at_v + 3] = matrix(turn) @ qd[at_v:at_v + 3]
+            at_q += {"free": 7, "spherical": 4, "revolute": 1}[body.joint]
+            at_v += {"free": 6, "spherical": 3, "revolute": 1}[body.joint]
+        return q, qd
+
+    def velocity(self, qvel: np.ndarray) -> np.ndarray:
+        """Our layout of a MuJoCo velocity, force or acceleration [nv]."""
+        zero = np.zeros(len(self.q0))
+        return self.state(zero, qvel)[1]
+
+
+@dataclass
+class _Link:
+    """A body of ours in the making. Everything in its own axes, relative to its joint."""
+
+    body: Body
+    turn: np.ndarray
+    masses: list[Mass] = field(default_factory=list)
+    pose: tuple[float, ...] = ()  # of a free body in the file
+
+
+def read_mjcf(path: str | Path, gains: Mapping[str, tuple[float, float, float]] | None = None,
+              ignore: Collection[str] = ()) -> Mjcf:
+    """Reads an MJCF file.
+
+    ignore: tags below <mujoco> to leave out although they change the motion ("tendon", "include").
+
+    gains: joint name -> kp (N m / rad), kd (N m s / rad), largest torque (N m). Without an entry kp
+    and kd are 0 and the largest torque is that of the joint's motor: |gear| max |ctrlrange|.
+    ValueError, one line with file, line and element, for what is malformed or not supported.
+    """
+    return _Reader(parse(Path(path)), dict(gains or {}), ignore).read()
+
+
+class _Reader:
+    def __init__(self, root: Element, gains: dict[str, tuple[float, float, float]],
+                 ignore: Collection[str]):
+        self._root, self._gains = root, gains
+        for element in root.children:
+            if element.tag not in _SKIPPED and element.tag not in ignore:
+                element.fail("is not supported")
+        self._compiler(root.all("compiler"))
+        self._defaults = Defaults(root)
+        self._links: list[_Link] = []
+        self._spheres: list[Sphere] = []
+        self._sites: list[Site] = []
+        self._motors = self._read_motors()
+
+    def _compiler(self, elements: list[Element]) -> None:
+        settings: dict[str, str] = {}
+        for element in elements:
+            settings.update(element.attributes)
+        line = elements[0].line if elements else self._root.line
+        compiler = Element("compiler", settings, self._root.path, line)
+        angle = compiler.choice("angle", "degree", ("degree", "radian"))
+        compiler.choice("coordinate", "local", ("local",))
+        sequence = compiler.get("eulerseq", "xyz")
+        if len(sequence) != 3 or set(sequence.lower()) - set("xyz"):
+            compiler.fail(f"eulerseq {sequence!r} is not three letters of xyz or XYZ")
+        compiler.refuse("boundmass", "boundinertia")
+        compiler.choice("balanceinertia", "false", ("false",))
+        self._angles = Angles(np.pi / 180 if angle == "degree" else 1.0, sequence)
+        self._from_geoms = compiler.choice("inertiafromgeom", "auto", ("auto", "true", "false"))
+        self._autolimits = compiler.choice("autolimits", "true", ("true", "false")) == "true"
+        self._total_mass = compiler.number("settotalmass", -1.0)
+
+    def _read_motors(self) -> dict[str, float]:
+        motors: dict[str, float] = {}
+        for group in self._root.all("actuator"):
+            for raw in group.children:
+                motor = self._defaults.resolve(raw, "main")
+                if motor.tag != "motor" or "joint" not in motor.attributes:
+                    motor.fail("is not supported, only <motor joint=...> is")
+                gear = float(np.abs(motor.numbers("gear", None, "1"))[0])
+                reach = float(np.abs(motor.numbers("ctrlrange", 2, "1 1")).max())
+                motors[motor.get("joint")] = gear * reach
+        return motors
+
+    def read(self) -> Mjcf:
+        gravity = vector(np.array([0.0, 0.0, -9.81]))
+        for option in self._root.all("option"):
+            option.refuse("wind", "density", "viscosity", "magnetic")
+            if "gravity" in option.attributes:
+                gravity = vector(option.numbers("gravity", 3))
+        for world in self._root.all("worldbody"):
+            for raw in world.all("geom"):
+                geom = self._defaults.resolve(raw, "main")
+                if geom.get("type", "sphere") != "plane" and _touches(geom):
+                    geom.fail("is fixed to the world; only planes are supported there")
+            for body in world.all("body"):
+                self._body(body, -1, np.zeros(3), np.array([1.0, 0, 0, 0]), "main")
+        if not self._links:
+            self._root.fail("holds no joint")
+        unknown = {**self._motors, **self._gains}.keys() - {link.body.name for link in self._links}
+        if unknown:
+            self._root.fail(f"no joint {sorted(unknown)[0]!r} for a motor or gain")
+        return self._finish(gravity)
+
+    def _body(self, element: Element, host: int, origin: np.ndarray, turn: np.ndarray,
+              childclass: str) -> None:
+        """Adds a body whose parent's frame lies in link `host` at `origin`, turned by `turn`."""
+        childclass = element.get("childclass", childclass)
+        element.known(_KNOWN["body"])
+        element.refuse("gravcomp")
+        element.choice("mocap", "false", ("false",))
+        start = element.numbers("pos", 3, "0 0 0")
+        own = orientation(element, self._angles)
+        origin = origin + matrix(turn) @ start
+        turn = multiply(turn, own)
+        joints = [self._defaults.resolve(j, childclass) for j in element.children
+                  if j.tag in ("joint", "freejoint")]
+        for joint in joints:
+            joint.known(_KNOWN["joint"])
+            kind = self._kind(joint, element, len(joints), host)
+            if kind == "free":
+                turn = np.array([1.0, 0, 0, 0])
+                body = Body(joint.get("name") or element.get("name", "root"), -1, "free",
+                            (0.0, 0.0, 0.0), 0.0, (0.0, 0.0, 0.0), (0.0,) * 6)
+                self._links.append(_Link(body, turn, pose=(*start, *own)))
+                origin = np.zeros(3)
+            else:
+                anchor = origin + matrix(turn) @ joint.numbers("pos", 3, "0 0 0")
+                body = self._joint(joint, element, kind, host, anchor, turn)
+                self._links.append(_Link(body, turn))
+                origin = origin - anchor
+            host = len(self._links) - 1
+        if host < 0:
+            if any(_touches(self._defaults.resolve(g, childclass)) for g in element.all("geom")):
+                element.fail("is fixed to the world; a body needs a joint")
+        else:
+            self._contents(element, host, origin, turn, childclass)
+        for child in element.children:
+            if child.tag not in _INSIDE:
+                child.fail("is not supported")
+        for child in element.all("body"):
+            self._body(child, host, origin, turn, childclass)
+
+    def _kind(self, joint: Element, element: Element, count: int, host: int) -> str:
+        if joint.tag == "freejoint":
+            kind = "free"
+        else:
+            kinds = {"free": "free", "ball": "spherical", "hinge": "revolute"}
+            written = joint.get("type", "hinge")
+            if written not in kinds:
+                joint.fail(f"type {written!r} is not supported, only free, ball and hinge are")
+            kind = kinds[written]
+            joint.refuse("frictionloss", "ref", "springref", "springdamper", "actuatorgravcomp")
+        if kind == "free":
+            if count > 1 or host >= 0:
+                joint.fail("a free joint must be alone on a body of the world")
+            if joint.tag == "joint":
+                joint.refuse("damping", "armature", "stiffness")
+        return kind
+
+    def _joint(self, joint: Element, element: Element, kind: str, host: int, anchor: np.ndarray,
+               turn: np.ndarray) -> Body:
+        name = joint.get("name") or element.get("name", f"body{len(self._links)}")
+        lower, upper, cone = -np.inf, np.inf, 0.0
+        limited = joint.choice("limited", "auto", ("true", "false", "auto"))
+        has_range = "range" in joint.attributes
+        if limited == "auto" and has_range and not self._autolimits:
+            joint.fail("has a range, but neither limited nor autolimits")
+        if limited == "true" or (limited == "auto" and has_range):
+            lower, upper = (joint.numbers("range", 2) * self._angles.unit).tolist()
+            if kind == "spherical":
+                if lower != 0 or not 0 < upper <= 3.1:
+                    joint.fail("range of a ball needs 0 and an angle of at most 3.1 rad")
+                cone = upper
+            elif not lower < upper:
+                joint.fail("range needs a lower and a higher angle")
+        axis = np.array([0.0, 0.0, 1.0])
+        if kind == "revolute":
+            axis = unit(joint, "axis", matrix(turn) @ joint.numbers("axis", 3, "0 0 1"))
+        stiffness = joint.number("stiffness", 0.0)
+        if kind == "spherical" and stiffness != 0:
+            joint.fail("stiffness of a ball joint is not supported")
+        for key in ("damping", "armature", "stiffness"):
+            if joint.number(key, 0.0) < 0:
+                joint.fail(f"{key} must not be negative")
+        kp, kd, torque = self._gains.get(name, (0.0, 0.0, self._motors.get(name, 0.0)))
+        if kind == "spherical":
+            lower = upper = 0.0
+        return Body(name, host, kind, vector(anchor), 0.0, (0.0, 0.0, 0.0), (0.0,) * 6,
+                    vector(axis), kp, kd, torque, joint.number("damping", 0.0), lower, upper,
+                    stiffness, joint.number("armature", 0.0), cone)
+
+    def _contents(self, element: Element, host: int, origin: np.ndarray, turn: np.ndarray,
+                  childclass: str) -> None:
+        """Masses, contact spheres and sites of a body whose frame lies at origin in its link."""
+        link = self._links[host]
+        place = (origin, turn)
+        geoms = [self._defaults.resolve(g, childclass) for g in element.all("geom")]
+        for geom in geoms:
+            geom.known(_KNOWN["geom"])
+        shapes = [geom_shape(geom, place, self._angles) for geom in geoms]
+        inertials = element.all("inertial")
+        if inertials and self._from_geoms != "true":
+            link.masses.append(inertial_mass(inertials[0], place, self._angles))
+        elif self._from_geoms != "false":
+            link.masses += [Mass(s.mass, np.array(s.center), s.inertia()) for s in shapes]
+        for geom, shape in zip(geoms, shapes):
+            if _touches(geom):
+                self._spheres += [Sphere(host, *ball) for ball in shape.balls()]
+        self._sites.append(Site(element.get("name", link.body.name), host, vector(origin)))
+        for site in element.all("site"):
+            at = origin + matrix(turn) @ site.numbers("pos", 3, "0 0 0")
+            self._sites.append(Site(site.get("name", "site"), host, vector(at)))
+
+    def _finish(self, gravity: tuple[float, float, float]) -> Mjcf:
+        whole = sum(mass.mass for link in self._links for mass in link.masses)
+        factor = self._total_mass / whole if self._total_mass > 0 and whole > 0 else 1.0
+        bodies, q0 = [], []
+        for link in self._links:
+            mass, com, inertia = total(link.masses, factor)
+            bodies.append(dataclasses.replace(link.body, mass=mass, com=com, inertia=inertia))
+            if link.body.joint == "free":
+                q0 += list(link.pose)
+            else:
+                q0 += [1.0, 0.0, 0.0, 0.0] if link.body.joint == "spherical" else [0.0]
+        model = PhysicsModel(tuple(bodies), tuple(self._spheres), tuple(self._sites),
+                             gravity=gravity)
+        turns = np.stack([link.turn for link in self._links])
+        return Mjcf(model, turns, np.array(q0, float))
+
+
+def _touches(geom: Element) -> bool:
+    """Whether a geom collides with anything: contype and conaffinity are not both 0."""
+    return any(geom.number(key, 1.0) for key in ("contype", "conaffinity"))

@@ -1,0 +1,1 @@
+"""Motions as pictures: stick figures, GIFs, and what `optimus render` shows."""

@@ -1,0 +1,127 @@
+"""A reconstruction beside its reference, as GIF, MP4 or one PNG; no display, nothing interactive.
+
+    frames = render.frames(reference, motion, model, rate=30.0)     # sites [F, n_sites, 3] each
+    render.save(frames, Path("walk.gif"), rate=30.0)
+
+MP4 needs the program ffmpeg. Left limbs are blue, right ones red; behind the reconstruction the
+reference stands in grey.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workers.physics.model import PhysicsModel
+from workers.physics.rendering.drawing import HEIGHT, WIDTH, camera_for, picture
+
+SUFFIXES = (".gif", ".mp4", ".png")
+STRIP = 6  # moments shown in a PNG
+FFMPEG_SECONDS = 60.0
+
+
+def frames(reference: np.ndarray, motion: np.ndarray, model: PhysicsModel, rate: float,
+           title: str = "reconstruction") -> list[Any]:
+    """RGB pictures, one per frame: reference left, motion right.
+
+    Args:
+      reference, motion: site positions float64 [F, n_sites, 3], m, z up.
+      rate: frames a second.
+
+    Raises:
+      ValueError: other shapes, or positions that are not finite.
+    """
+    from PIL import Image
+
+    wanted = (len(reference), len(model.sites), 3)
+    if reference.shape != wanted or motion.shape != wanted or not len(reference):
+        raise ValueError(f"motions must be two arrays [F, {len(model.sites)}, 3], got "
+                         f"{reference.shape} and {motion.shape}")
+    if not (np.isfinite(reference).all() and np.isfinite(motion).all()):
+        raise ValueError("a motion that is not finite cannot be drawn")
+    both = np.concatenate([reference, motion])
+    camera = camera_for(both)
+    low, high = both[..., :2].min(axis=(0, 1)), both[..., :2].max(axis=(0, 1))
+    ground = np.stack([np.floor(2 * (low - 0.6)) / 2, np.ceil(2 * (high + 0.6)) / 2])
+    pictures = []
+    for i, (left, right) in enumerate(zip(reference, motion)):
+        error = 1000 * float(np.mean(np.linalg.norm(left - right, axis=-1)))
+        panels = [
+            picture(camera, [(left, False)], model, ground, "reference", f"{(i + 1) / rate:.2f} s"),
+            picture(camera, [(left, True), (right, False)], model, ground, title,
+                    f"{error:.0f} mm"),
+        ]
+        sheet = Image.new("RGB", (2 * WIDTH + 2, HEIGHT), (255, 255, 255))
+        for k, panel in enumerate(panels):
+            sheet.paste(panel, (k * (WIDTH + 2), 0))
+        pictures.append(sheet)
+    return pictures
+
+
+def check_path(path: Path) -> None:
+    """ValueError, one line, when `save` could not write such a file here."""
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path}: want a file that ends in {', '.join(SUFFIXES)}")
+    if path.suffix == ".mp4" and shutil.which("ffmpeg") is None:
+        raise ValueError(f"{path}: MP4 needs the program ffmpeg, which is not here; write a .gif")
+
+
+def save(pictures: list[Any], path: Path, rate: float) -> Path:
+    """Writes the pictures as GIF or MP4, or a strip of STRIP moments as PNG.
+
+    A GIF counts hundredths of a second, so its rate is the nearest that they allow.
+    """
+    check_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".gif":
+        # One palette for all: choosing one for each frame makes colours flicker.
+        palette = _stacked(_spread(pictures, 3)).quantize(96)
+        images = [each.quantize(palette=palette, dither=0) for each in pictures]
+        times = np.diff(np.round(100 / rate * np.arange(len(images) + 1))) * 10
+        times[-1] += 600  # rest at the end before it starts again
+        images[0].save(path, save_all=True, append_images=images[1:], loop=0,
+                       duration=[int(t) for t in times], optimize=False)
+    elif path.suffix == ".mp4":
+        _ffmpeg(pictures, path, rate)
+    else:
+        _stacked(_spread(pictures, STRIP)).save(path)
+    return path
+
+
+def _spread(pictures: list[Any], count: int) -> list[Any]:
+    """The first, the last and evenly spread ones between."""
+    at = np.linspace(0, len(pictures) - 1, min(count, len(pictures))).round().astype(int)
+    return [pictures[i] for i in at]
+
+
+def _stacked(pictures: list[Any]) -> Any:
+    """Pictures on one sheet, two in a row."""
+    from PIL import Image
+
+    width, height = pictures[0].size
+    columns = min(2, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    sheet = Image.new("RGB", (columns * width, rows * height), (255, 255, 255))
+    for i, each in enumerate(pictures):
+        sheet.paste(each, (i % columns * width, i // columns * height))
+    return sheet
+
+
+def _ffmpeg(pictures: list[Any], path: Path, rate: float) -> None:
+    width, height = pictures[0].size
+    command = ["ffmpeg", "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
+    command += ["-s", f"{width}x{height}", "-r", f"{rate:g}", "-i", "-", "-pix_fmt", "yuv420p"]
+    data = b"".join(each.tobytes() for each in pictures)
+    try:
+        done = subprocess.run([*command, str(path)], input=data, capture_output=True,
+                              timeout=FFMPEG_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"{path}: ffmpeg did not finish in {FFMPEG_SECONDS:g} s") from None
+    if done.returncode != 0:
+        reason = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise ValueError(f"{path}: ffmpeg: {reason[-1]}")

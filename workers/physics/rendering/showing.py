@@ -1,0 +1,88 @@
+"""What `optimus render` draws: a cell of the motion benchmark, or a clip reconstructed now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from workers.physics.benchmark import cells
+from workers.physics.benchmark.methods import METHODS, Models
+from workers.physics.loss import PhysicsOptions, humanoid, reconstruction
+from workers.physics.model import model_text
+from workers.physics.motion import CLIPS
+from workers.physics.rendering import render
+from workers.physics.simulation import Simulator
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """Sites [F, n_sites, 3] of reference and motion, frames a second, and what made the motion."""
+
+    reference: np.ndarray
+    motion: np.ndarray
+    rate: float
+    title: str
+
+
+def of_cell(path: Path) -> Shown:
+    """A file out of the benchmark's cells/; ValueError when it is none or holds no motion."""
+    cell = cells.load(path.parent, path.stem)
+    if cell is None:
+        raise ValueError(f"{path}: not a cell of optimus bench physics")
+    if not cell.states.size:
+        raise ValueError(f"{path}: {cell.method} has no simulated motion to show")
+    count = len(cell.reference)
+    steps = len(cell.states) - 1
+    at = np.round((np.arange(count) + 1) * steps / count).astype(int)
+    simulator = Simulator(model_text(humanoid()), 1 / 120, "pd")
+    motion = np.stack([simulator.sites(q) for q in cell.states[at]])
+    return Shown(cell.reference, motion, count / float(cell.seconds), cell.method)
+
+
+def of_clip(clip: str, start: float, seconds: float, options: PhysicsOptions, evaluations: int,
+            controls: np.ndarray | None = None) -> Shown:
+    """A window of a clip under the given controls [N], else those that L-BFGS finds from 0.
+
+    ValueError when the window does not fit, sizes do not match, or the motion overflows.
+    """
+    task = reconstruction.of_clip(clip, start, seconds, options)
+    title = "given controls"
+    if controls is None:
+        run = METHODS["l_bfgs_b"](task, np.zeros(task.dim), evaluations, Models("", ""))
+        controls, title = run.points[-1], f"L-BFGS, {len(run.losses)} evaluations"
+    if controls.shape != (task.dim,):
+        raise ValueError(f"controls must be {task.dim} numbers, got {controls.shape}")
+    states = task.states(controls)
+    if states is None:
+        raise ValueError("the motion of these controls overflows")
+    motion = np.stack([task.simulator.sites(q) for q in states[task.spec.frame_steps]])
+    return Shown(task.reference, motion, len(motion) / seconds, title)
+
+
+def main(source: str, out: Path, start: float, seconds: float, controls: Path | None,
+         options: PhysicsOptions, evaluations: int, say: Callable[[str], None]) -> int:
+    """Draws `source`, a clip's name or a cell's path, into `out`; ValueError for mistakes."""
+    render.check_path(out)
+    if source in CLIPS:
+        given = None if controls is None else _controls(controls)
+        shown = of_clip(source, start, seconds, options, evaluations, given)
+    elif Path(source).is_file():
+        shown = of_cell(Path(source))
+    else:
+        raise ValueError(f"{source}: neither a clip ({', '.join(CLIPS)}) nor a file")
+    pictures = render.frames(shown.reference, shown.motion, humanoid(), shown.rate, shown.title)
+    say(f"wrote {render.save(pictures, out, shown.rate)}")
+    return 0
+
+
+def _controls(path: Path) -> np.ndarray:
+    """`controls` or, of a cell, `x` out of an .npz file."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            key = "controls" if "controls" in arrays.files else "x"
+            return np.ascontiguousarray(arrays[key], np.float64)
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{path}: no array 'controls' or 'x' ({error})") from None

@@ -1,0 +1,193 @@
+"""The direct door: the simulator through ctypes. No TensorFlow; calls release the GIL.
+
+Units SI, z up, states as in `workers.physics.model`. Both doors call the same C code, so they
+agree to the last bit. All methods may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from workers.physics.native import generated_library
+from workers.physics.native.binding import TERMS, ModelInfo, as_array, check, library, pointer
+from workers.physics.native.binding import PhysicsError as PhysicsError
+from workers.physics.native.binding import Status as Status
+from workers.physics.simulation.window_spec import Camera as Camera
+from workers.physics.simulation.window_spec import WindowSpec as WindowSpec
+from workers.physics.simulation.window_spec import window_record
+
+_CONTROLS = {"torque": 0, "pd": 1}
+_log = logging.getLogger(__name__)
+
+
+class Simulator:
+    """A model with the gradient of its step, at one time step and one kind of control.
+
+    text: `workers.physics.model.model_text`. dt: s. control: "pd" or "torque". fast: use generated
+    code where it is built for the model's structure (build.py): same numbers up to rounding, about
+    ten times faster. Models of one structure (`structure`: tree, joint types, axes, which numbers
+    are zero) share tapes and generated code; masses, lengths, gains, limits and dt are data.
+    """
+
+    def __init__(self, text: str, dt: float, control: str, fast: bool = True):
+        if control not in _CONTROLS:
+            raise ValueError(f"control must be 'pd' or 'torque', got {control!r}")
+        lib = library()
+        handle = ctypes.c_int64()
+        check(lib.physics_model_create(text.encode(), ctypes.c_double(dt), _CONTROLS[control],
+                                        ctypes.byref(handle)))
+        self._handle = handle
+        weakref.finalize(self, lib.physics_model_destroy, handle)
+        self.structure = self._read_structure()
+        self.fast = fast and self._use_generated_code(generated_library(self.structure))
+        info = ModelInfo()
+        check(lib.physics_model_info(handle, ctypes.byref(info)))
+        self.dt, self.control = dt, control
+        self.nq, self.nv = info.nq, info.nv
+        self.n_actuated, self.n_target = info.n_actuated, info.n_target
+        self.n_sites, self.n_spheres, self.n_limited = info.n_sites, info.n_spheres, info.n_limited
+
+    def _read_structure(self) -> str:
+        size = ctypes.c_int32()
+        call = library().physics_model_structure
+        check(call(self._handle, None, 0, ctypes.byref(size)))
+        buffer = ctypes.create_string_buffer(size.value)
+        check(call(self._handle, buffer, size, ctypes.byref(size)))
+        return buffer.value.decode()
+
+    def _use_generated_code(self, path: Path) -> bool:
+        if not path.exists():
+            _log.info("no generated code for this model's structure; using the slower tape")
+            return False
+        code = ctypes.CDLL(str(path))  # never unloaded, so the pointers stay good
+        names = ("physics_step_vjp", "physics_positions_vjp", "physics_motion_vjp")
+        functions = (ctypes.cast(getattr(code, name), ctypes.c_void_p) for name in names)
+        check(library().physics_model_use_code(self._handle, *functions))
+        return True
+
+    def window(self, spec: WindowSpec) -> Window:
+        """A window of motion to evaluate (cheap, but for the first one that needs a tape)."""
+        return Window(self, spec)
+
+    def sites(self, q: np.ndarray) -> np.ndarray:
+        """Positions of the compared points [n_sites, 3], m, at state q [nq]."""
+        return self._look("physics_sites", (self.n_sites, 3), as_array(q, (self.nq,), "q"))
+
+    def center_of_mass(self, q: np.ndarray) -> np.ndarray:
+        """Centre of mass of all bodies [3], m."""
+        return self._look("physics_center_of_mass", (3,), as_array(q, (self.nq,), "q"))
+
+    def site_velocities(self, q: np.ndarray, qd: np.ndarray) -> np.ndarray:
+        """Velocities of the compared points [n_sites, 3], m/s, at (q [nq], qd [nv])."""
+        return self._look("physics_site_velocities", (self.n_sites, 3),
+                          as_array(q, (self.nq,), "q"), as_array(qd, (self.nv,), "qd"))
+
+    def spheres(self, q: np.ndarray) -> np.ndarray:
+        """Centers of the contact spheres [n_spheres, 3], m."""
+        return self._look("physics_spheres", (self.n_spheres, 3), as_array(q, (self.nq,), "q"))
+
+    def accelerations(self, q: np.ndarray, qd: np.ndarray, torque: np.ndarray) -> np.ndarray:
+        """Joint accelerations [nv] without contact, PD control, damping, springs and limits."""
+        return self._look("physics_accelerations", (self.nv,), as_array(q, (self.nq,), "q"),
+                          as_array(qd, (self.nv,), "qd"),
+                          as_array(torque, (self.n_actuated,), "torque"))
+
+    def contacts(self, q: np.ndarray, qd: np.ndarray) -> np.ndarray:
+        """Ground force on each contact sphere [n_spheres, 3], N, at this state and velocity."""
+        return self._look("physics_contacts", (self.n_spheres, 3), as_array(q, (self.nq,), "q"),
+                          as_array(qd, (self.nv,), "qd"))
+
+    def _look(self, function: str, shape: tuple[int, ...], *arrays: np.ndarray) -> np.ndarray:
+        out = np.empty(shape)
+        call = getattr(library(), function)
+        check(call(self._handle, *map(pointer, arrays), pointer(out)))
+        return out
+
+
+class Window:
+    """A window of motion; keeps its simulator alive.
+
+    n_controls: controls in x. dim: length of x (n_controls, and nv more with initial_velocity).
+    """
+
+    def __init__(self, simulator: Simulator, spec: WindowSpec):
+        record, kept = window_record(spec, simulator)
+        handle = ctypes.c_int64()
+        check(library().physics_window_create(simulator._handle, ctypes.byref(record),
+                                               ctypes.byref(handle)))
+        del kept  # the library has copied everything
+        self.simulator = simulator
+        self.handle: int = handle.value
+        self.n_controls, self.n_steps = spec.n_controls, record.n_steps
+        self.dim = spec.n_controls + (simulator.nv if spec.initial_velocity else 0)
+        weakref.finalize(self, library().physics_window_destroy, handle)
+
+    def loss_and_grad(self, x: np.ndarray) -> tuple[Status, float, np.ndarray]:
+        """Status, loss and gradient [dim] at x float64 [dim]."""
+        x = as_array(x, (self.dim,), "x")
+        loss, grad = ctypes.c_double(), np.empty(self.dim)
+        status = check(library().physics_loss_and_grad(
+            ctypes.c_int64(self.handle), pointer(x), self.dim, ctypes.byref(loss), pointer(grad)))
+        return status, loss.value, grad
+
+    def loss(self, x: np.ndarray) -> tuple[Status, float]:
+        """Status and loss without the gradient (three to forty times cheaper)."""
+        x = as_array(x, (self.dim,), "x")
+        loss = ctypes.c_double()
+        status = check(library().physics_loss_and_grad(
+            ctypes.c_int64(self.handle), pointer(x), self.dim, ctypes.byref(loss), None))
+        return status, loss.value
+
+    def terms(self, x: np.ndarray) -> dict[str, float]:
+        """The weighted terms of the loss by name; their sum is the loss. All inf on overflow."""
+        x, terms = as_array(x, (self.dim,), "x"), np.empty(len(TERMS))
+        check(library().physics_loss_terms(ctypes.c_int64(self.handle), pointer(x), self.dim,
+                                           pointer(terms)))
+        return dict(zip(TERMS, terms.tolist()))
+
+    def derivative(self, x: np.ndarray, direction: np.ndarray) -> tuple[Status, float, float]:
+        """Status, loss and its derivative along direction [dim], by forward-mode dual numbers.
+
+        A check of the gradient that shares no tape with it; costs about three losses.
+        """
+        x = as_array(x, (self.dim,), "x")
+        along = as_array(direction, (self.dim,), "direction")
+        loss, slope = ctypes.c_double(), ctypes.c_double()
+        status = check(library().physics_loss_derivative(
+            ctypes.c_int64(self.handle), pointer(x), pointer(along), self.dim,
+            ctypes.byref(loss), ctypes.byref(slope)))
+        return status, loss.value, slope.value
+
+    def rollout(self, x: np.ndarray) -> tuple[Status, np.ndarray, np.ndarray]:
+        """Status, states q [S + 1, nq] and velocities qd [S + 1, nv]; zeros after an overflow."""
+        x = as_array(x, (self.dim,), "x")
+        q = np.empty((self.n_steps + 1, self.simulator.nq))
+        qd = np.empty((self.n_steps + 1, self.simulator.nv))
+        status = check(library().physics_rollout(
+            ctypes.c_int64(self.handle), pointer(x), self.dim, pointer(q), pointer(qd)))
+        return status, q, qd
+
+
+def loss_and_grad_batch(windows: Sequence[Window], x: np.ndarray, threads: int = 0
+                        ) -> tuple[list[Status], np.ndarray, np.ndarray]:
+    """Statuses, losses [B] and gradients [B, N] of B windows at x float64 [B, N], in one call.
+
+    The windows must have the same dim N. One thread works on a window; at most `threads` of them
+    (0: as many as the machine has). The same bits as B calls of `Window.loss_and_grad`. A motion
+    that overflows gives +inf and nan in its own row only.
+    """
+    n = windows[0].dim if windows else 0
+    x = as_array(x, (len(windows), n), "x")
+    handles = np.array([window.handle for window in windows], np.int64)
+    status = np.zeros(len(windows), np.int32)
+    loss, grad = np.empty(len(windows)), np.empty(x.shape)
+    check(library().physics_loss_and_grad_batch(
+        pointer(handles), pointer(x), len(windows), n, int(threads), pointer(loss), pointer(grad),
+        pointer(status)))
+    return [Status(s) for s in status], loss, grad
