@@ -66,7 +66,8 @@ def minimize(
         steps". None turns it off.
       hops: how often to go on from a local minimum: each hop displaces some coordinates of the best
         point and descends again (`optimus.minimization.basin_hopping`). A hop counts as a step.
-        None: until `maxiter` or `maxfev` is reached. 0, as SciPy's methods: end where the first descent ends.
+        None: until `maxiter` or `maxfev` is reached. 0, as SciPy's
+        methods: end where the first descent ends.
       seed: of the hops; nothing else is random.
 
     Returns:
