@@ -77,8 +77,11 @@ def _measure(
     for number in range(rounds):
         for size in sizes:
             run = f"r{number}-{size}"
-            for command in (("start", str(config), "--run", run), ("status",),
-                            ("stop", "--no-collect")):  # fmt: skip
+            for command in (
+                ("start", str(config), "--run", run),
+                ("status",),
+                ("stop", "--no-collect"),
+            ):
                 found.setdefault((command[0], size), []).append(timed(size, *command))
     print(f"\nmedians of {rounds} rounds, s; {os.cpu_count()} cores; load {os.getloadavg()[0]:.1f}")
     print("| hosts | " + " | ".join(("start", "status", "stop")) + " |\n|---|---|---|---|")

@@ -66,9 +66,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--sizes", nargs="+", type=parse_size, metavar="N,D,L",
+        "--sizes",
+        nargs="+",
+        type=parse_size,
+        metavar="N,D,L",
         default=[parse_size(size) for size in DEFAULT_SIZES],
-    )  # fmt: skip
+    )
     parser.add_argument("--rank", type=int, default=10, help="steps that B remembers (default 10)")
     parser.add_argument("--repeats", type=int, default=5, help="timed calls (default 5)")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)

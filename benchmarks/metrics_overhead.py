@@ -104,9 +104,16 @@ def _huge(megabytes: int) -> None:
         writer = MetricsWriter(run_dir, "learner")
         for step in range(20_000):
             writer.write(
-                "update", step=step, meta_loss=-0.1, seconds=1.0, waiting=0.5, epoch=1,
-                evaluations=80 * step, refused={"stale": 1}, accepted=20 * step,
-            )  # fmt: skip
+                "update",
+                step=step,
+                meta_loss=-0.1,
+                seconds=1.0,
+                waiting=0.5,
+                epoch=1,
+                evaluations=80 * step,
+                refused={"stale": 1},
+                accepted=20 * step,
+            )
         writer.close()
         path = run_dir / "metrics" / "learner-0.jsonl"
         block = path.read_bytes()
@@ -138,8 +145,10 @@ def main() -> None:
         shares.append(spent / seconds)
         ratios.append(seconds / without)
         each = f"{1e6 * spent / records:.0f} us each with clocks, {spent / seconds:.3%} of the loop"
-        print(f"{records} records in {seconds:.2f} s: {each}; "
-              f"with / without writing {seconds / without:.3f}")  # fmt: skip
+        print(
+            f"{records} records in {seconds:.2f} s: {each}; "
+            f"with / without writing {seconds / without:.3f}"
+        )
     print(json.dumps({"share": max(shares), "ratios": ratios, "updates": chosen.updates}))
     _huge(chosen.megabytes)
 

@@ -3,8 +3,8 @@
 A lane is one trajectory with meta-parameters of its own, as under PES:
 `optimus.model.optimizer.update` vmapped over parameters, states, points and gradients, jitted. The
 gradient is given, so the loss costs nothing. Compilation is timed apart; the figure is the median
-over repeats of the time of one call divided by the number of lanes. `vmap` computes all lanes at once,
-`map` one after the other in one compiled loop, which keeps a lane's arrays in the cache.
+over repeats of the time of one call divided by the number of lanes. `vmap` computes all lanes at
+once, `map` one after the other in one compiled loop, which keeps a lane's arrays in the cache.
 
     taskset -c 0 python -m benchmarks.optimizer_step --sizes 210,32,2 10,32,2
 """

@@ -94,11 +94,20 @@ def garbage(scene: Scene, rng: random.Random) -> str:
     where = scene.run.roster()
     prefix = scene.hosts.head if scene.hosts else []
     done = subprocess.run(
-        [*prefix, sys.executable, "-c", GARBAGE, where["coordinator"][0],
-         rng.choice(where["physics_worker"])],
-        cwd=faults.ROOT, timeout=60, check=False,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            *prefix,
+            sys.executable,
+            "-c",
+            GARBAGE,
+            where["coordinator"][0],
+            rng.choice(where["physics_worker"]),
+        ],
+        cwd=faults.ROOT,
+        timeout=60,
+        check=False,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     name = "malformed and foreign messages"
     return name if done.returncode == 0 else f"{name}, not all delivered"
 
@@ -145,16 +154,18 @@ def _open(out: Path) -> tuple[Scene, str]:
     if hosts:
         arguments = ["--advertise", network.HEAD, "--port", "20100"]
     out.mkdir(parents=True, exist_ok=True)
-    run = faults.Run(
-        out, faults.config(), *arguments, prefix=[*prefix, *_into(out / "train.log")]
-    )
+    run = faults.Run(out, faults.config(), *arguments, prefix=[*prefix, *_into(out / "train.log")])
     try:
         run.progress(5, 240.0)
         if hosts:
             member = tools.start(
-                "worker", "--coordinator", run.roster()["coordinator"][0], "--count", "2",
+                "worker",
+                "--coordinator",
+                run.roster()["coordinator"][0],
+                "--count",
+                "2",
                 prefix=[*hosts.other, *_into(out / "member.log")],
-            )  # fmt: skip
+            )
     except BaseException:
         _close(Scene(run, hosts, member))
         raise
@@ -214,17 +225,28 @@ def soak(minutes: float, count: int, out: Path, seed: int) -> dict:
         pauses[name].append(longest_pause([update["time"] for update in updates], start, end))
     kills = sum(name.startswith("kill") for name, _, _ in spans)
     return {
-        "seed": seed, "minutes": round(lasted / 60, 2), "cores": os.cpu_count(),
-        "load": os.getloadavg()[0], "faults": count, "kills": kills, "cuts": why or "yes",
-        "stop_seconds": round(stop_seconds, 2), "ledger": ledger,
+        "seed": seed,
+        "minutes": round(lasted / 60, 2),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "faults": count,
+        "kills": kills,
+        "cuts": why or "yes",
+        "stop_seconds": round(stop_seconds, 2),
+        "ledger": ledger,
         "pauses": {
-            name: {"count": len(each), "median_s": round(statistics.median(each), 2),
-                   "longest_s": round(max(each), 2)}
+            name: {
+                "count": len(each),
+                "median_s": round(statistics.median(each), 2),
+                "longest_s": round(max(each), 2),
+            }
             for name, each in sorted(pauses.items())
         },
-        "samples_refused_since_last_start": updates[-1]["refused"], "messages_refused": refused,
-        "episodes_given_up": given_up, "memory_mb": sizes,
-    }  # fmt: skip
+        "samples_refused_since_last_start": updates[-1]["refused"],
+        "messages_refused": refused,
+        "episodes_given_up": given_up,
+        "memory_mb": sizes,
+    }
 
 
 def main() -> None:

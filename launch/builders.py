@@ -155,6 +155,12 @@ def make_learner(
     resume = options.pop("resume", None) or newest_checkpoint(run_dir, say)
     options.setdefault("ledger", bool(os.environ.get("OPTIMUS_LEDGER")))
     return Learner(
-        config, run_dir, parameter_layout(config), initial_theta(config), stream,
-        MetricsWriter(run_dir, "learner"), resume=resume, **options,
-    )  # fmt: skip
+        config,
+        run_dir,
+        parameter_layout(config),
+        initial_theta(config),
+        stream,
+        MetricsWriter(run_dir, "learner"),
+        resume=resume,
+        **options,
+    )

@@ -217,19 +217,23 @@ class Learner:
         differences = np.asarray([c.difference for c in batch], np.float32)
         if estimator.kind in PATHWISE:
             gradient = pathwise.estimate(
-                estimator.kind, np.stack([c.sample.gradient for c in batch]), differences,
-                np.stack([c.noise for c in batch]), accumulated, estimator.sigma,
+                estimator.kind,
+                np.stack([c.sample.gradient for c in batch]),
+                differences,
+                np.stack([c.noise for c in batch]),
+                accumulated,
+                estimator.sigma,
                 estimator.task_clip,
-            )  # fmt: skip
+            )
         else:
             gradient = evolution.estimate(accumulated, differences, np.float32(estimator.sigma))
         self._state, self._norm = meta_update.update(self._config.meta, self._state, gradient)
         self._evaluations += sum(c.sample.evaluations for c in batch)
         self._version = Version(self._version.epoch, self._version.step + 1)
         self._packed = (self._version, pack_array(np.asarray(self._state.theta)))
-        self._empty_batches = 0 if any(c.sample.mask.any() for c in batch) else (
-            self._empty_batches + 1
-        )  # fmt: skip
+        self._empty_batches = (
+            0 if any(c.sample.mask.any() for c in batch) else (self._empty_batches + 1)
+        )
         if self._empty_batches >= _EMPTY_BATCHES:
             raise LearnerError(
                 f"{_EMPTY_BATCHES} batches in a row had no scored step: every loss fails; see "
@@ -312,21 +316,31 @@ class Learner:
             "epoch": self._version.epoch,
             "config_hash": config_hash(self._config),
             "evaluations": self._evaluations,
-            "metrics": finite({
-                **self._of_update, "accepted": self.intake.accepted, "failed": self.intake.failed,
-                "refused": {k: v for k, v in self.intake.refused.items() if v},
-            }),
+            "metrics": finite(
+                {
+                    **self._of_update,
+                    "accepted": self.intake.accepted,
+                    "failed": self.intake.failed,
+                    "refused": {k: v for k, v in self.intake.refused.items() if v},
+                }
+            ),
             "first_episode": self._first_episode,
             "open_episodes": {str(e): w for e, w in self.intake.open_episodes().items()},
             "libraries": {
-                "python": platform.python_version(), "jax": jax.__version__,
-                "optax": optax.__version__, "numpy": np.__version__,
+                "python": platform.python_version(),
+                "jax": jax.__version__,
+                "optax": optax.__version__,
+                "numpy": np.__version__,
             },
-        }  # fmt: skip
+        }
         path = checkpoint.save(
-            self._checkpoints, self._version.step, arrays, manifest,
-            self._config.keep_checkpoints, self._config.keep_checkpoints_every,
-        )  # fmt: skip
+            self._checkpoints,
+            self._version.step,
+            arrays,
+            manifest,
+            self._config.keep_checkpoints,
+            self._config.keep_checkpoints_every,
+        )
         self._saved_step = self._version.step
         self._metrics.write("checkpoint", step=self._version.step)
         return path

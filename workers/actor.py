@@ -122,11 +122,9 @@ class Actor:
         self.abandoned += sum(not lane.over for group in self._groups for lane in group.lanes)
         first = self._index * layout.groups * layout.lanes
         self._groups = [
-            _Group([
-                lane_rules.Lane(first + g * layout.lanes + k) for k in range(layout.lanes)
-            ])
+            _Group([lane_rules.Lane(first + g * layout.lanes + k) for k in range(layout.lanes)])
             for g in range(layout.groups)
-        ]  # fmt: skip
+        ]
         self._sent = []
         return True
 
@@ -188,11 +186,15 @@ class Actor:
             return self._unroll.window(weights, group.arrays, fresh, steps), none
         draws = [
             noise.draw(
-                self._config.seed, lane.episode, strategy.noise_window(lane.window), self._size,
-                estimator.sigma, estimator.noise,
+                self._config.seed,
+                lane.episode,
+                strategy.noise_window(lane.window),
+                self._size,
+                estimator.sigma,
+                estimator.noise,
             )
             for lane in group.lanes
-        ]  # fmt: skip
+        ]
         weights = _perturb(self._theta, np.stack(draws))
         return self._unroll.window(weights, group.arrays, fresh, steps), draws
 
@@ -213,14 +215,26 @@ class Actor:
             last = lane_rules.end_window(lane, bool(window.failed[k]))
             self.evaluations += int(window.evaluations[k])
             self._loss_seconds += float(window.seconds[k])
-            samples.append(encode(Sample(
-                run_id=self._run_id, actor=self._index, incarnation=self._incarnation,
-                episode=lane.episode, window=index, versions=versions,
-                losses=window.losses[k], mask=window.mask[k], last=last,
-                failed=bool(window.failed[k]), evaluations=int(window.evaluations[k]),
-                seconds=float(window.seconds[k]), noise_checksum=noise.checksum(draws[k]),
-                **self._derivative(window, k),
-            )))  # fmt: skip
+            samples.append(
+                encode(
+                    Sample(
+                        run_id=self._run_id,
+                        actor=self._index,
+                        incarnation=self._incarnation,
+                        episode=lane.episode,
+                        window=index,
+                        versions=versions,
+                        losses=window.losses[k],
+                        mask=window.mask[k],
+                        last=last,
+                        failed=bool(window.failed[k]),
+                        evaluations=int(window.evaluations[k]),
+                        seconds=float(window.seconds[k]),
+                        noise_checksum=noise.checksum(draws[k]),
+                        **self._derivative(window, k),
+                    )
+                )
+            )
         return samples
 
     @staticmethod
@@ -303,10 +317,17 @@ class Actor:
             version = list(self._version) if self._version else None
             calls = {} if self._latency is None else {"latency": self._latency.record()}
             self._metrics.write(
-                "alive", version=version, evaluations=self.evaluations, abandoned=self.abandoned,
-                given_up=self.given_up, resent=self.resent, pool=self._pool_counts(),
-                time_in=self._time_in.record(), loss_seconds=round(self._loss_seconds, 4), **calls,
-            )  # fmt: skip
+                "alive",
+                version=version,
+                evaluations=self.evaluations,
+                abandoned=self.abandoned,
+                given_up=self.given_up,
+                resent=self.resent,
+                pool=self._pool_counts(),
+                time_in=self._time_in.record(),
+                loss_seconds=round(self._loss_seconds, 4),
+                **calls,
+            )
 
     # -- state, for exact resume in process ------------------------------------------------------
 

@@ -111,6 +111,8 @@ class BowlServer:
         """Writes one metrics record."""
         if self._metrics is not None:
             self._metrics.write(
-                "alive", evaluations=self.evaluations, loss_seconds=round(self.seconds, 4),
+                "alive",
+                evaluations=self.evaluations,
+                loss_seconds=round(self.seconds, 4),
                 statuses=dict(self.statuses),
-            )  # fmt: skip
+            )

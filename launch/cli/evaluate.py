@@ -102,9 +102,11 @@ def evaluate_target(arguments: Eval, say: Callable[[str], None]) -> dict[str, An
     from optimus.rundir import checkpoint
 
     try:
-        chosen = () if arguments.functions == "none" else names(
-            arguments.functions, FUNCTIONS, "function"
-        )  # fmt: skip
+        chosen = (
+            ()
+            if arguments.functions == "none"
+            else names(arguments.functions, FUNCTIONS, "function")
+        )
         dims = dimensions(arguments.dims)
     except ValueError as error:
         raise ConfigError(str(error)) from None

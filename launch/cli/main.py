@@ -176,17 +176,20 @@ def _clear_errors() -> tuple[type[Exception], ...]:
     from optimus.rundir.checkpoint import CheckpointError
 
     errors: list[type[Exception]] = [PortInUse, RunFailed, CheckpointError, RunDirError]
-    for module, name in (("workers.physics.assets", "AssetError"),
-                         ("workers.physics.simulation", "PhysicsError"),
-                         ("workers.physics.build", "BuildError"),
-                         ("learner.learner", "LearnerError"),
-                         ("launch.pool.member", "Refused"), ("launch.pool.member", "HeadLost"),
-                         ("launch.program.members", "MemberFailed"),
-                         ("launch.fleet.ansible", "FleetError"),
-                         ("optimus.weights", "WeightsError"),
-                         ("launch.monitoring.status", "NotARun"),
-                         ("launch.monitoring.prometheus", "MonitoringError"),
-                         ("optimus.wire.protocols", "LossUnavailable")):  # fmt: skip
+    for module, name in (
+        ("workers.physics.assets", "AssetError"),
+        ("workers.physics.simulation", "PhysicsError"),
+        ("workers.physics.build", "BuildError"),
+        ("learner.learner", "LearnerError"),
+        ("launch.pool.member", "Refused"),
+        ("launch.pool.member", "HeadLost"),
+        ("launch.program.members", "MemberFailed"),
+        ("launch.fleet.ansible", "FleetError"),
+        ("optimus.weights", "WeightsError"),
+        ("launch.monitoring.status", "NotARun"),
+        ("launch.monitoring.prometheus", "MonitoringError"),
+        ("optimus.wire.protocols", "LossUnavailable"),
+    ):
         if module in sys.modules:
             errors.append(getattr(sys.modules[module], name))
     return tuple(errors)

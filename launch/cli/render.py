@@ -45,12 +45,21 @@ class Render:
             from workers.physics.rendering.showing import main
 
             options = PhysicsOptions(control=self.control, target_base=self.target_base)
-            return main(self.source, self.out, self.start, self.seconds, self.controls, options,
-                        self.evaluations, say)
+            return main(
+                self.source,
+                self.out,
+                self.start,
+                self.seconds,
+                self.controls,
+                options,
+                self.evaluations,
+                say,
+            )
         except ValueError as error:
             raise ConfigError(str(error)) from None
         except ModuleNotFoundError as error:
             if error.name != "PIL":
                 raise
-            raise ConfigError("drawing needs Pillow; pip install "
-                              "'optimus-learned-optimizer[bench]'") from None
+            raise ConfigError(
+                "drawing needs Pillow; pip install 'optimus-learned-optimizer[bench]'"
+            ) from None

@@ -1,6 +1,6 @@
 """Adafactor-MLP on the terms of `physics-flagship-exact`, after `adafactor-mlp-physics-late`.
 
-    optimus train adafactor-mlp-physics-exact-first --launch local_mp        # then -second
+optimus train adafactor-mlp-physics-exact-first --launch local_mp        # then -second
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Adafactor-MLP on the terms of `physics-flagship-late`; goes on from `adafactor-mlp-physics`.
 
-    optimus train adafactor-mlp-physics --launch local_mp
-    optimus train adafactor-mlp-physics-late --launch local_mp
+optimus train adafactor-mlp-physics --launch local_mp
+optimus train adafactor-mlp-physics-late --launch local_mp
 """
 
 import dataclasses

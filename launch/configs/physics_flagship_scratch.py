@@ -1,6 +1,6 @@
 """`physics-flagship` from random weights: what starting from `optimus-classical-first` is worth.
 
-    optimus train physics-flagship-scratch --launch local_mp
+optimus train physics-flagship-scratch --launch local_mp
 """
 
 import dataclasses

@@ -70,10 +70,14 @@ def _isolated(check: Check) -> tuple[str, str]:
         (Path(name) / "work").mkdir()
         with open(output, "wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-c", code, *function, str(result)], cwd=Path(name) / "work",
-                env=variables, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                [sys.executable, "-c", code, *function, str(result)],
+                cwd=Path(name) / "work",
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
                 start_new_session=True,
-            )  # fmt: skip
+            )
             try:
                 ending = process.wait(timeout=check.timeout)
             except subprocess.TimeoutExpired:

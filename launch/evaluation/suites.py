@@ -83,9 +83,12 @@ def classical(model: LearnedOptimizer, plan: Plan, stop: threading.Event, say: S
             found[function][str(dim)] = round(_log_gap(model, function, dim, plan), 5)
     values = [value for each in found.values() for value in each.values()]
     return {
-        "preset": "fair-shift", "starts": plan.starts, "steps": plan.steps, "functions": found,
+        "preset": "fair-shift",
+        "starts": plan.starts,
+        "steps": plan.steps,
+        "functions": found,
         "score": round(float(np.mean(values)), 5),
-    }  # fmt: skip
+    }
 
 
 def _log_gap(model: LearnedOptimizer, function: str, dim: int, plan: Plan) -> float:
@@ -130,8 +133,9 @@ def own_tasks(config: TrainConfig, theta: np.ndarray, stop: threading.Event) -> 
         "score": round(float(means.mean()), 5),
         "error": round(float(means.std(ddof=1) / np.sqrt(len(means))), 5),
         "best": round(float(np.median(np.exp(values.min(axis=1)))), 5),
-        "tasks": len(values), "steps": values.shape[1],
-    }  # fmt: skip
+        "tasks": len(values),
+        "steps": values.shape[1],
+    }
 
 
 def evaluate(

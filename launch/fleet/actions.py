@@ -21,9 +21,11 @@ Say = Callable[[str], None]
 
 
 def ask(
-    hosts: list[Host], action: str, each: Mapping[str, Mapping[str, Any]] | None = None,
+    hosts: list[Host],
+    action: str,
+    each: Mapping[str, Mapping[str, Any]] | None = None,
     **options: Any,
-) -> dict[str, Answer]:  # fmt: skip
+) -> dict[str, Answer]:
     """One call of `host.py` on each host; `each` may add to what a host is asked."""
     variables = {host.name: host.variables for host in hosts}
     requests = {
@@ -78,9 +80,12 @@ def deploy(hosts: list[Host], house: Wheelhouse, say: Say) -> bool:
     for root in sorted({host.root for host in fit}):  # one place to copy to per call
         group = [host for host in fit if host.root == root]
         answers = ask(
-            group, "install", {host.name: {"id": house.id} for host in group},
-            copy=(house.path.resolve(), f"{root}/wheelhouse-{house.id}.tar"), timeout=3600.0,
-        )  # fmt: skip
+            group,
+            "install",
+            {host.name: {"id": house.id} for host in group},
+            copy=(house.path.resolve(), f"{root}/wheelhouse-{house.id}.tar"),
+            timeout=3600.0,
+        )
         for name, answer in answers.items():
             say(f"{name}: {answer.problem or f'installed {house.id}'}")
             well = well and not answer.problem

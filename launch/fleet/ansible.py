@@ -75,10 +75,14 @@ def call(
             variables |= {"fleet_copy_from": str(copy[0]), "fleet_copy_to": copy[1]}
         if fetch:
             variables["fleet_fetch_to"] = str(fetch)
-        inventory = {"all": {"hosts": {
-            host: {**hosts[host], "fleet_request": _sealed(request)}
-            for host, request in requests.items()
-        }}}  # fmt: skip
+        inventory = {
+            "all": {
+                "hosts": {
+                    host: {**hosts[host], "fleet_request": _sealed(request)}
+                    for host, request in requests.items()
+                }
+            }
+        }
         (folder / "hosts.json").write_text(json.dumps(inventory))
         (folder / "vars.json").write_text(json.dumps(variables))
         environment = {
@@ -89,8 +93,9 @@ def call(
             "OPTIMUS_FLEET_RESULTS": str(folder / "results"),
         }
         words = ["-i", "hosts.json", "-e", "@vars.json", "-f", str(FORKS), "-T", "10"]
-        ended, text = _run("playbook", [*words, str(_HERE / "call.yaml")], folder, environment,
-                           timeout)  # fmt: skip
+        ended, text = _run(
+            "playbook", [*words, str(_HERE / "call.yaml")], folder, environment, timeout
+        )
         answers = dict(_answers(folder / "results"))
     if not answers and ended:
         raise FleetError(f"ansible-playbook: {_last_line(text)}")
@@ -121,15 +126,27 @@ def _run(
     problem = missing()
     if problem:
         raise FleetError(problem)
-    environment = {**os.environ, "ANSIBLE_HOME": str(folder / "home"), "ANSIBLE_PIPELINING": "true",
-                   "ANSIBLE_NOCOLOR": "true", "ANSIBLE_DEPRECATION_WARNINGS": "false",
-                   "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
-                   "LC_ALL": "C.UTF-8", **extra}  # fmt: skip
+    environment = {
+        **os.environ,
+        "ANSIBLE_HOME": str(folder / "home"),
+        "ANSIBLE_PIPELINING": "true",
+        "ANSIBLE_NOCOLOR": "true",
+        "ANSIBLE_DEPRECATION_WARNINGS": "false",
+        "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
+        "LC_ALL": "C.UTF-8",
+        **extra,
+    }
     process = subprocess.Popen(
-        [sys.executable, "-m", f"ansible.cli.{tool}", *words], cwd=folder, env=environment,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        errors="replace", start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, "-m", f"ansible.cli.{tool}", *words],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
     try:
         text, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:

@@ -204,19 +204,25 @@ def _fleet(
     }
     paper = steps["N 840, D 128"]
     return Fleet(
-        workers=layout.workers, sleep=config.task.sleep, stagger=config.task.stagger,
-        actors=layout.actors, lanes=layout.total_lanes, seconds=round(seconds, 2),
+        workers=layout.workers,
+        sleep=config.task.sleep,
+        stagger=config.task.stagger,
+        actors=layout.actors,
+        lanes=layout.total_lanes,
+        seconds=round(seconds, 2),
         worker_utilisation=round(busy / layout.workers, 4),
         evaluations_per_second=round(rate, 2),
         updates_per_second=round(len(new) / seconds, 3),
         bytes_per_sample=new[-1]["sample_bytes"] if new else float("nan"),
         staleness=dict(sorted(staleness.items(), key=lambda item: int(item[0]))),
-        cores=cores, head_cores=round(sum(cores.get(role, 0.0) for role in _HEAD), 4),
-        pool=dict(second["pool"]), refused=new[-1]["refused"] if new else {},
+        cores=cores,
+        head_cores=round(sum(cores.get(role, 0.0) for role in _HEAD), 4),
+        pool=dict(second["pool"]),
+        refused=new[-1]["refused"] if new else {},
         step_seconds={name: round(value, 6) for name, value in steps.items()},
         step_share=round(paper / config.task.sleep, 5),
         actor_cores=round(layout.workers * paper / config.task.sleep, 2),
-    )  # fmt: skip
+    )
 
 
 def table(fleet: Fleet) -> str:

@@ -51,11 +51,15 @@ def look(root: Path, request: dict[str, Any]) -> dict[str, Any]:
     alive = _supervisor_pid(root)
     answer = {
         "python": f"{sys.executable} ({platform.python_version()})",
-        "unfit": _unfit(), "free": shutil.disk_usage(there).free, "cores": _cores(),
-        "deployed": _deployed(root), "run": run, "alive": alive is not None,
+        "unfit": _unfit(),
+        "free": shutil.disk_usage(there).free,
+        "cores": _cores(),
+        "deployed": _deployed(root),
+        "run": run,
+        "alive": alive is not None,
         "programs": _programs(root) if alive else {},
         "taken": [p for p in request.get("ports", ()) if not _free(p)] if not alive else [],
-    }  # fmt: skip
+    }
     if request.get("watch") and run and run["role"] == "head":
         answer["watch"] = _watch(root, run)
     return answer
@@ -66,8 +70,12 @@ def _unfit() -> str:
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         return f"{platform.system()} on {platform.machine()}; want Linux on x86_64"
     name = sysconfig.get_config_var("INSTSONAME") or ""
-    places = (sysconfig.get_config_var("LIBDIR") or "", os.path.join(sys.base_prefix, "lib"),
-              "/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu")  # fmt: skip
+    places = (
+        sysconfig.get_config_var("LIBDIR") or "",
+        os.path.join(sys.base_prefix, "lib"),
+        "/usr/lib/x86_64-linux-gnu",
+        "/lib/x86_64-linux-gnu",
+    )
     if ".so" not in name or not any(os.path.exists(os.path.join(p, name)) for p in places):
         return f"{sys.executable} has no shared libpython; build it with --enable-shared"
     try:
@@ -226,9 +234,20 @@ def install(root: Path, request: dict[str, Any]) -> dict[str, Any]:
             _shell([sys.executable, "-I", "-m", "venv", str(env)], "making the environment")
             # What this base holds (pip, setuptools) gives way to the pinned wheels.
             wheels = sorted(str(path) for path in (unpacked / "wheels").glob("*.whl"))
-            install = [str(env / "bin/python"), "-I", "-m", "pip", "install", "--quiet",
-                       "--no-index", "--no-deps", "--no-compile", "--disable-pip-version-check",
-                       "--no-cache-dir", "--root-user-action=ignore"]  # fmt: skip
+            install = [
+                str(env / "bin/python"),
+                "-I",
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-index",
+                "--no-deps",
+                "--no-compile",
+                "--disable-pip-version-check",
+                "--no-cache-dir",
+                "--root-user-action=ignore",
+            ]
             _shell([*install, *wheels], "installing the wheels")
             probe = "import launchpad, reverb, workers.physics.simulation, launch.cli.main"
             script = f"from launch import environment; environment.apply(); {probe}"
@@ -287,8 +306,13 @@ def start(root: Path, request: dict[str, Any]) -> dict[str, Any]:
         _control(root, "update")  # stops, starts and leaves alone, by program
     else:
         (root / "supervisord.sock").unlink(missing_ok=True)
-        command = [_run_python(root), "-m", "supervisor.supervisord", "-c",
-                   str(root / "supervisord.conf")]  # fmt: skip
+        command = [
+            _run_python(root),
+            "-m",
+            "supervisor.supervisord",
+            "-c",
+            str(root / "supervisord.conf"),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         deadline = time.monotonic() + 20
         while _supervisor_pid(root) is None:
@@ -413,8 +437,13 @@ def _replace(path: Path, text: str) -> None:
 
 
 ACTIONS: dict[str, Callable[[Path, dict[str, Any]], dict[str, Any]]] = {
-    "look": look, "install": install, "start": start, "stop": stop, "logs": logs, "pack": pack,
-}  # fmt: skip
+    "look": look,
+    "install": install,
+    "start": start,
+    "stop": stop,
+    "logs": logs,
+    "pack": pack,
+}
 
 
 def main() -> None:

@@ -61,10 +61,17 @@ class Cluster:
 def render(config: TrainConfig, cluster: Cluster) -> list[dict[str, Any]]:
     """ConfigMap, headless Service, head StatefulSet, workers' Deployment, NetworkPolicy."""
     documents = [
-        _document("v1", "ConfigMap", cluster, "config",
-                  data={"config.json": json.dumps(to_dict(config), indent=2) + "\n"}),
-        _service(cluster), _head(config, cluster), _policy(cluster),
-    ]  # fmt: skip
+        _document(
+            "v1",
+            "ConfigMap",
+            cluster,
+            "config",
+            data={"config.json": json.dumps(to_dict(config), indent=2) + "\n"},
+        ),
+        _service(cluster),
+        _head(config, cluster),
+        _policy(cluster),
+    ]
     if config.served:
         documents.insert(3, _workers(cluster))
     return documents
@@ -83,32 +90,69 @@ def _document(version: str, kind: str, cluster: Cluster, part: str, **rest: Any)
 def _service(cluster: Cluster) -> dict[str, Any]:
     names = ("coordinator", "learner", "stream")
     ports = [{"name": name, "port": cluster.port + k} for k, name in enumerate(names)]
-    return _document("v1", "Service", cluster, "head", spec={
-        "clusterIP": "None", "publishNotReadyAddresses": True,
-        "selector": _labels(cluster, "head"), "ports": ports,
-    })  # fmt: skip
+    return _document(
+        "v1",
+        "Service",
+        cluster,
+        "head",
+        spec={
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": _labels(cluster, "head"),
+            "ports": ports,
+        },
+    )
 
 
-def _pod(cluster: Cluster, role: str, script: str, container: dict[str, Any], cores: int,
-         memory_gib: int, **rest: Any) -> dict[str, Any]:  # fmt: skip
+def _pod(
+    cluster: Cluster,
+    role: str,
+    script: str,
+    container: dict[str, Any],
+    cores: int,
+    memory_gib: int,
+    **rest: Any,
+) -> dict[str, Any]:
     mounts = [{"name": "tmp", "mountPath": "/tmp"}, {"name": "cache", "mountPath": CACHE_DIR}]
     volumes = [{"name": "tmp", "emptyDir": {}}, {"name": "cache", "emptyDir": {}}]
     wanted = {"cpu": str(cores), "memory": f"{memory_gib}Gi"}
-    return {"metadata": {"labels": _labels(cluster, role)}, "spec": {
-        "automountServiceAccountToken": False,
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "runAsGroup": 10001,
-                            "fsGroup": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [{
-            "name": role, "image": cluster.image, "command": ["/bin/bash", "-c", script],
-            "env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-                    {"name": "HOME", "value": "/tmp"}],
-            "resources": {"requests": wanted, "limits": {"memory": wanted["memory"]}},
-            "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
-                                "capabilities": {"drop": ["ALL"]}},
-            **container, "volumeMounts": mounts + container.get("volumeMounts", []),
-        }],
-        **rest, "volumes": volumes + rest.get("volumes", []),
-    }}  # fmt: skip
+    return {
+        "metadata": {"labels": _labels(cluster, role)},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 10001,
+                "runAsGroup": 10001,
+                "fsGroup": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {
+                    "name": role,
+                    "image": cluster.image,
+                    "command": ["/bin/bash", "-c", script],
+                    "env": [
+                        {
+                            "name": "POD_IP",
+                            "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}},
+                        },
+                        {"name": "HOME", "value": "/tmp"},
+                    ],
+                    "resources": {"requests": wanted, "limits": {"memory": wanted["memory"]}},
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "readOnlyRootFilesystem": True,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                    **container,
+                    "volumeMounts": mounts + container.get("volumeMounts", []),
+                }
+            ],
+            **rest,
+            "volumes": volumes + rest.get("volumes", []),
+        },
+    }
 
 
 def _head(config: TrainConfig, cluster: Cluster) -> dict[str, Any]:
@@ -123,28 +167,49 @@ def _head(config: TrainConfig, cluster: Cluster) -> dict[str, Any]:
         "startupProbe": {**probe, "failureThreshold": 60},
         "readinessProbe": probe,
         "livenessProbe": {**probe, "timeoutSeconds": 5, "failureThreshold": 12},
-        "volumeMounts": [{"name": "config", "mountPath": CONFIG_DIR, "readOnly": True},
-                         {"name": "data", "mountPath": DATA_DIR}],
-    }  # fmt: skip
+        "volumeMounts": [
+            {"name": "config", "mountPath": CONFIG_DIR, "readOnly": True},
+            {"name": "data", "mountPath": DATA_DIR},
+        ],
+    }
     volumes = [{"name": "config", "configMap": {"name": f"{cluster.name}-config"}}]
-    claim = {"metadata": {"name": "data"}, "spec": {
-        "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": f"{cluster.disk_gib}Gi"}},
-    }}  # fmt: skip
-    return _document("apps/v1", "StatefulSet", cluster, "head", spec={
-        "serviceName": f"{cluster.name}-head", "replicas": 1,
-        "selector": {"matchLabels": _labels(cluster, "head")},
-        "template": _pod(cluster, "head", script, container, cluster.cores, cluster.memory_gib,
-                         volumes=volumes, terminationGracePeriodSeconds=60),
-        "volumeClaimTemplates": [claim],
-    })  # fmt: skip
+    claim = {
+        "metadata": {"name": "data"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": f"{cluster.disk_gib}Gi"}},
+        },
+    }
+    return _document(
+        "apps/v1",
+        "StatefulSet",
+        cluster,
+        "head",
+        spec={
+            "serviceName": f"{cluster.name}-head",
+            "replicas": 1,
+            "selector": {"matchLabels": _labels(cluster, "head")},
+            "template": _pod(
+                cluster,
+                "head",
+                script,
+                container,
+                cluster.cores,
+                cluster.memory_gib,
+                volumes=volumes,
+                terminationGracePeriodSeconds=60,
+            ),
+            "volumeClaimTemplates": [claim],
+        },
+    )
 
 
 def _workers(cluster: Cluster) -> dict[str, Any]:
     script = _WORKER.format(
-        coordinator=f"{cluster.head}:{cluster.port}", count=cluster.per_pod,
+        coordinator=f"{cluster.head}:{cluster.port}",
+        count=cluster.per_pod,
         port=cluster.worker_port,
-    )  # fmt: skip
+    )
     probe = {"tcpSocket": {"port": cluster.worker_port}, "periodSeconds": 10}
     container = {
         "ports": [{"containerPort": cluster.worker_port + k} for k in range(cluster.per_pod)],
@@ -154,31 +219,64 @@ def _workers(cluster: Cluster) -> dict[str, Any]:
         "livenessProbe": {**probe, "timeoutSeconds": 5, "failureThreshold": 6},
     }
     spot = ("cloud.google.com/gke-spot", "cloud.google.com/gke-preemptible")
-    affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
-        {"weight": 100 - k, "preference": {"matchExpressions": [
-            {"key": key, "operator": "In", "values": ["true"]}
-        ]}} for k, key in enumerate(spot)
-    ]}}  # fmt: skip
+    affinity = {
+        "nodeAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "weight": 100 - k,
+                    "preference": {
+                        "matchExpressions": [{"key": key, "operator": "In", "values": ["true"]}]
+                    },
+                }
+                for k, key in enumerate(spot)
+            ]
+        }
+    }
     tolerations = [
         {"key": key, "operator": "Equal", "value": "true", "effect": "NoSchedule"}
         for key in (*spot, "preemptible")
     ]
-    return _document("apps/v1", "Deployment", cluster, "workers", spec={
-        "replicas": cluster.pods, "selector": {"matchLabels": _labels(cluster, "worker")},
-        # Nobody waits for a worker: all may be replaced at once.
-        "strategy": {"type": "RollingUpdate",
-                     "rollingUpdate": {"maxUnavailable": "100%", "maxSurge": 0}},
-        "template": _pod(cluster, "worker", script, container, cluster.per_pod,
-                         max(2, cluster.per_pod // 2), affinity=affinity, tolerations=tolerations,
-                         terminationGracePeriodSeconds=20),
-    })  # fmt: skip
+    return _document(
+        "apps/v1",
+        "Deployment",
+        cluster,
+        "workers",
+        spec={
+            "replicas": cluster.pods,
+            "selector": {"matchLabels": _labels(cluster, "worker")},
+            # Nobody waits for a worker: all may be replaced at once.
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxUnavailable": "100%", "maxSurge": 0},
+            },
+            "template": _pod(
+                cluster,
+                "worker",
+                script,
+                container,
+                cluster.per_pod,
+                max(2, cluster.per_pod // 2),
+                affinity=affinity,
+                tolerations=tolerations,
+                terminationGracePeriodSeconds=20,
+            ),
+        },
+    )
 
 
 def _policy(cluster: Cluster) -> dict[str, Any]:
     """Only the run's pods reach each other, and they reach nothing else but the name service."""
     peers = [{"podSelector": {"matchLabels": _labels(cluster)}}]
     names = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
-    return _document("networking.k8s.io/v1", "NetworkPolicy", cluster, "only-itself", spec={
-        "podSelector": {"matchLabels": _labels(cluster)}, "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"from": peers}], "egress": [{"to": peers}, {"ports": names}],
-    })  # fmt: skip
+    return _document(
+        "networking.k8s.io/v1",
+        "NetworkPolicy",
+        cluster,
+        "only-itself",
+        spec={
+            "podSelector": {"matchLabels": _labels(cluster)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": peers}],
+            "egress": [{"to": peers}, {"ports": names}],
+        },
+    )

@@ -84,22 +84,34 @@ class Slurm:
         want(1 <= self.cpus <= 1024, f"--cpus {self.cpus}: want 1 ... 1024")
         workers = self.cpus if self.workers is None else self.workers
         want(1 <= workers <= 1024, f"--workers {workers}: want 1 ... 1024")
-        want(re.fullmatch(r"(\d+-)?\d+(:\d+){0,2}", self.time),
-             f"--time {self.time}: want Slurm's format, such as 24:00:00 or 2-00")  # fmt: skip
+        want(
+            re.fullmatch(r"(\d+-)?\d+(:\d+){0,2}", self.time),
+            f"--time {self.time}: want Slurm's format, such as 24:00:00 or 2-00",
+        )
         last = 65535 - ports
         want(1024 <= self.port <= last, f"--port {self.port}: want 1024 ... {last}")
-        want(re.fullmatch(r"[\w./+@:,=-]+", str(run_dir)),
-             f"--run-dir {run_dir}: want letters, digits and ./+@:,=- in it only")  # fmt: skip
+        want(
+            re.fullmatch(r"[\w./+@:,=-]+", str(run_dir)),
+            f"--run-dir {run_dir}: want letters, digits and ./+@:,=- in it only",
+        )
         for line in self.sbatch:
-            want(line.startswith("--") and "\n" not in line,
-                 f"--sbatch {line}: want an option such as --partition=spot")  # fmt: skip
+            want(
+                line.startswith("--") and "\n" not in line,
+                f"--sbatch {line}: want an option such as --partition=spot",
+            )
         title = re.sub(r"[^\w.-]", "-", name)
         values = {
-            "name": title, "script": run_dir / "run.sbatch",
-            "nodes": self.nodes, "cpus": self.cpus, "time": self.time, "run_dir": run_dir,
-            "extra": "\n".join(f"#SBATCH {line}" for line in self.sbatch), "workers": workers,
-            "optimus": shlex.quote(str(Path(sys.prefix) / "bin/optimus")), "port": self.port,
+            "name": title,
+            "script": run_dir / "run.sbatch",
+            "nodes": self.nodes,
+            "cpus": self.cpus,
+            "time": self.time,
+            "run_dir": run_dir,
+            "extra": "\n".join(f"#SBATCH {line}" for line in self.sbatch),
+            "workers": workers,
+            "optimus": shlex.quote(str(Path(sys.prefix) / "bin/optimus")),
+            "port": self.port,
             "address": shlex.quote(self.address) if self.address else '"$head"',
-        }  # fmt: skip
+        }
         known = "|".join(values)
         return re.sub(f"@({known})@", lambda found: str(values[found[1]]), _TEMPLATE.read_text())

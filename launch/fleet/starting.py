@@ -19,9 +19,14 @@ Say = Callable[[str], None]
 
 
 def start(
-    hosts: list[Host], config: TrainConfig, name: str, port: int, worker_port: int,
-    per_process: int, say: Say,
-) -> bool:  # fmt: skip
+    hosts: list[Host],
+    config: TrainConfig,
+    name: str,
+    port: int,
+    worker_port: int,
+    per_process: int,
+    say: Say,
+) -> bool:
     """Starts the run, resumes it, or adds what is missing; hosts that work for it stay as is."""
     own = config.layout.workers if config.served else 0
     if not config.served and any(host.workers for host in hosts):
@@ -37,11 +42,16 @@ def start(
     for host in present:
         default = found[host.name]["cores"] if host.workers is None else host.workers
         run = {
-            "run": name, "id": found[host.name]["deployed"], "address": host.address,
-            "role": "head" if host.head else "worker", "workers": default if config.served else 0,
-            "per_process": per_process, "port": port, "worker_port": worker_port,
+            "run": name,
+            "id": found[host.name]["deployed"],
+            "address": host.address,
+            "role": "head" if host.head else "worker",
+            "workers": default if config.served else 0,
+            "per_process": per_process,
+            "port": port,
+            "worker_port": worker_port,
             "coordinator": f"{head.address}:{port}",
-        }  # fmt: skip
+        }
         runs[host.name] = _kept(host, run, found[host.name]["run"])
     _refuse_ports(present, runs, 3 + own, say)
     say(f"starting the head of {name!r} on {head.name} ({head.address}:{port}) ...")
@@ -128,8 +138,11 @@ def scale(hosts: list[Host], total: int, say: Say) -> bool:
     run = found[head_of(hosts).name]["run"]
     if run is None:
         raise FleetError("no run here: `optimus fleet start` first")
-    there = [h for h in hosts if not h.head and (found.get(h.name, {}).get("run") or {}).get("run")
-             == run["run"]]  # fmt: skip
+    there = [
+        h
+        for h in hosts
+        if not h.head and (found.get(h.name, {}).get("run") or {}).get("run") == run["run"]
+    ]
     idle = [h.name for h in hosts if not h.head and h.name in found and h not in there]
     for name in idle:
         say(f"{name}: does not work for {run['run']!r}; `optimus fleet start` adds it")

@@ -108,8 +108,17 @@ def _third_parties(folder: Path, requirements: Path, say: Callable[[str], None])
         say("fetching the pinned wheels (about 430 MB, once)")
         scratch = Path(tempfile.mkdtemp(dir=folder, prefix=".wheels-"))
         try:
-            _pip("download", "--quiet", "--require-hashes", "--only-binary=:all:", "--no-deps",
-                 "--dest", str(scratch), "-r", str(requirements))  # fmt: skip
+            _pip(
+                "download",
+                "--quiet",
+                "--require-hashes",
+                "--only-binary=:all:",
+                "--no-deps",
+                "--dest",
+                str(scratch),
+                "-r",
+                str(requirements),
+            )
             scratch.chmod(0o755)
             scratch.rename(wheels)
         finally:
@@ -126,13 +135,21 @@ def _project(scratch: Path) -> Path:
             raise FleetError(f"{library / pattern} is missing: run `make native` first")
     for room in _ROOMS:
         shutil.copytree(
-            REPOSITORY / room, source / room,
+            REPOSITORY / room,
+            source / room,
             ignore=shutil.ignore_patterns("__pycache__", "generate", "generator"),
-        )  # fmt: skip
+        )
     for name in _FILES:
         shutil.copy2(REPOSITORY / name, source)
-    _pip("wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(scratch),
-         str(source))  # fmt: skip
+    _pip(
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(scratch),
+        str(source),
+    )
     return next(scratch.glob("*.whl"))
 
 

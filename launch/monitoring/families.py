@@ -71,8 +71,10 @@ def _gauges(s: Status) -> Iterator[Plain]:
     yield "staleness_updates", "Largest age of a sample, over 60 s", s.staleness_max
     yield "learner_waiting_ratio", "Share of its time the learner waits", s.waiting_share
     yield "workers_quarantined", "Physics workers left alone after failures", s.quarantined
-    yield "evaluation_score", "Newest score on held-out tasks", (
-        s.scores[-1]["score"] if s.scores else None
+    yield (
+        "evaluation_score",
+        "Newest score on held-out tasks",
+        (s.scores[-1]["score"] if s.scores else None),
     )
     yield "best_score", "Score of the checkpoint that BEST names", s.best_score
     yield "best_step", "Step of the checkpoint that BEST names", s.best_step

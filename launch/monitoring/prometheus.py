@@ -1,8 +1,8 @@
 """A Prometheus endpoint on a run directory: reads files at each scrape, harms nobody.
 
-    /metrics   everything `optimus watch` knows, in Prometheus' text format
-    /healthz   200 while the run is well; 503 when it is stale, lost or failed, with the reason
-    /          the same lines as `optimus watch --once`
+/metrics   everything `optimus watch` knows, in Prometheus' text format
+/healthz   200 while the run is well; 503 when it is stale, lost or failed, with the reason
+/          the same lines as `optimus watch --once`
 """
 
 from __future__ import annotations

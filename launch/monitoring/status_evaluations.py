@@ -42,9 +42,7 @@ def read(run_dir: Path) -> Evaluations:
     protocol = judged[-1].get("protocol") if judged else None
     mine = [record for record in judged if record.get("protocol") == protocol]
     of_step = {r["step"]: evaluate_records.score_of(r) for r in mine}
-    finite = [
-        {"step": step, "score": score} for step, score in of_step.items() if score < math.inf
-    ]
+    finite = [{"step": step, "score": score} for step, score in of_step.items() if score < math.inf]
     best = checkpoint.best_step(run_dir / "checkpoints")
     best_score = of_step.get(best, math.inf) if best is not None else math.inf
     return Evaluations(

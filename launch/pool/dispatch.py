@@ -282,10 +282,12 @@ class Dispatcher:
         for task in tasks:
             if not task.future.done():
                 self._finish(task)
-                task.future.set_exception(NoWorkers(
-                    f"no loss worker has answered for {now - self._last_answer:.0f} s "
-                    f"({len(self.workers)} known); the last failure: {self._last_cause}"
-                ))  # fmt: skip
+                task.future.set_exception(
+                    NoWorkers(
+                        f"no loss worker has answered for {now - self._last_answer:.0f} s "
+                        f"({len(self.workers)} known); the last failure: {self._last_cause}"
+                    )
+                )
                 ended.append(task)
         self._queue.clear()
         return ended

@@ -1,5 +1,4 @@
-"""The coordinator: who takes part, where the head is, and whether the run is over. No Courier here.
-"""
+"""The coordinator: who takes part, where the head is, whether the run is over. No Courier here."""
 
 from __future__ import annotations
 
@@ -31,9 +30,9 @@ class Coordinator:
         self._registry = Registry(
             config_hash(config), config.layout.actors, elastic=not config.synchronous
         )
-        self._head = encode(Head(
-            PROTOCOL, json.dumps(to_dict(config)), roster.learner[0], roster.stream[0]
-        ))  # fmt: skip
+        self._head = encode(
+            Head(PROTOCOL, json.dumps(to_dict(config)), roster.learner[0], roster.stream[0])
+        )
         self._metrics = MetricsWriter(run_dir, "coordinator")
 
     def beat(self, data: bytes) -> bytes:
@@ -64,6 +63,8 @@ class Coordinator:
         members = self._registry.view().members
         roles = [str(member["role"]) for member in members]
         self._metrics.write(
-            "alive", workers=roles.count("worker"), actors=roles.count("actor"),
+            "alive",
+            workers=roles.count("worker"),
+            actors=roles.count("actor"),
             refused=self._registry.refused,
-        )  # fmt: skip
+        )

@@ -69,9 +69,10 @@ def serve_workers(
     if isinstance(config.task, ServedTask) and run_dir is not None:
         reporters = [_Together(servers, MetricsWriter(run_dir, "physics_worker", first))]
     membership = Membership(
-        courier.RemoteCoordinator(coordinator), config_hash(config),
+        courier.RemoteCoordinator(coordinator),
+        config_hash(config),
         [Member("worker", address, new_incarnation()) for address in addresses],
-    )  # fmt: skip
+    )
     for reporter in reporters:
         reporter.report()
     reported = [time.monotonic()]
@@ -102,11 +103,13 @@ class _Together:
             for status, count in dict(server.statuses).items():
                 statuses[status] = statuses.get(status, 0) + count
         self._metrics.write(
-            "alive", workers=len(self._servers), statuses=statuses,
+            "alive",
+            workers=len(self._servers),
+            statuses=statuses,
             evaluations=sum(server.evaluations for server in self._servers),
             loss_seconds=round(sum(server.seconds for server in self._servers), 4),
             busy_seconds=round(sum(server.busy_seconds() for server in self._servers), 4),
-        )  # fmt: skip
+        )
 
 
 def run_actor(
@@ -138,10 +141,11 @@ def run_actor(
         connect = latency.measured(courier.connector(config.call_timeout), calls)
         pool = WorkerPool(connect, Rules(patience=patience))
     membership = Membership(
-        courier.RemoteCoordinator(coordinator, over), config_hash(config),
+        courier.RemoteCoordinator(coordinator, over),
+        config_hash(config),
         [Member("actor", "", new_incarnation(), index)],
         pool.set_workers if pool else lambda _: None,
-    )  # fmt: skip
+    )
     failed: list[str] = []
     try:
         given = _first_beat(membership, over, index)

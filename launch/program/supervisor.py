@@ -213,9 +213,13 @@ def main() -> int:
         parser.error(f"--limit {options.limit}: want 0 or more")
     limit = options.limit if options.restart == "on-failure" else 0
     return run(
-        command, grace=options.grace, ppid=options.ppid, name=options.name, limit=limit,
+        command,
+        grace=options.grace,
+        ppid=options.ppid,
+        name=options.name,
+        limit=limit,
         spare=options.spare,
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

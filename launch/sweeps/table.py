@@ -91,11 +91,17 @@ def write(cells: Sequence[Cell], out: Path, pictures: bool = True) -> list[Path]
         return []
     extra = list(dict.fromkeys(key for row in found for key in row if key not in _COLUMNS))
     points = [
-        dict(study=cell.arm.study, arm=cell.arm.name, seed=cell.seed, updates=each["step"],
-             inner_steps=inner_steps_at(cell.config, each["step"]), gap=each["gap"])
+        dict(
+            study=cell.arm.study,
+            arm=cell.arm.name,
+            seed=cell.seed,
+            updates=each["step"],
+            inner_steps=inner_steps_at(cell.config, each["step"]),
+            gap=each["gap"],
+        )
         for cell in cells
         for each in curve(cell)
-    ]  # fmt: skip
+    ]
     written = [
         _csv(out / "table.csv", (*_COLUMNS, *extra), found),
         _csv(out / "curves.csv", _CURVE_COLUMNS, points),
@@ -134,8 +140,18 @@ def markdown(found: Sequence[Row], extra: Sequence[str]) -> str:
         if row["state"] == "finished":
             by_arm.setdefault(row["arm"], []).append(row)
     base = {row["seed"]: row["best"] for row in by_arm.get(BASE, ())}
-    titles = ("arm", "seeds", "weights", "updates", "inner steps", "core-s", "best validation",
-              "minus base, same seed", "last", *extra)  # fmt: skip
+    titles = (
+        "arm",
+        "seeds",
+        "weights",
+        "updates",
+        "inner steps",
+        "core-s",
+        "best validation",
+        "minus base, same seed",
+        "last",
+        *extra,
+    )
     text = [
         "Validation: mean log10 of the share of the first gap that is left, less is better; mean "
         "(min..max) over seeds. Columns after `last` are of the best checkpoint, means over seeds."

@@ -116,9 +116,7 @@ class ServedTask:
     def __post_init__(self) -> None:
         require(self.kind == "served", f"task.kind: got {self.kind!r}, want 'served'")
         require(self.dim >= 1, f"task.dim: got {self.dim}, want at least 1")
-        require(
-            0 <= self.sleep <= 3600, f"task.sleep: got {self.sleep} s, want 0 ... 3600"
-        )
+        require(0 <= self.sleep <= 3600, f"task.sleep: got {self.sleep} s, want 0 ... 3600")
         for name in ("poison", "nonfinite", "slow"):
             period = getattr(self, name)
             require(period >= 0, f"task.{name}: got {period}, want a period, or 0 for none")

@@ -136,6 +136,8 @@ _MINIMA: dict[str, Callable[[jax.Array], jax.Array]] = {
     "styblinski_tang": lambda n: STYBLINSKI_TANG_F * n.astype(jnp.float32),
     "trid": lambda n: -(n * (n + 4) * (n - 1)).astype(jnp.float32) / 6,
 }
+
+
 def _places(size: int) -> jax.Array:
     return jnp.arange(1, size + 1, dtype=jnp.float32)
 

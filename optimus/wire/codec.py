@@ -98,9 +98,7 @@ def unpack(data: bytes) -> Any:
     if data[: len(MAGIC)] != MAGIC:
         raise CodecError(f"not a message of this format: starts with {data[:4]!r}, want {MAGIC!r}")
     try:
-        return msgpack.unpackb(
-            data[len(MAGIC) :], ext_hook=_ext_hook, strict_map_key=True
-        )
+        return msgpack.unpackb(data[len(MAGIC) :], ext_hook=_ext_hook, strict_map_key=True)
     except CodecError:
         raise
     except Exception as error:  # msgpack raises many types on malformed input

@@ -25,13 +25,19 @@ LAYOUT = Layout(actors=2, groups=2, lanes=3, workers=4, per_process=2, restarts=
 def config(**changes: Any) -> TrainConfig:
     """12 lanes on 4 workers in 2 processes; some episodes are poisoned, some diverge."""
     values: dict[str, Any] = dict(
-        name="faults", updates=10**6, synchronous=False,
+        name="faults",
+        updates=10**6,
+        synchronous=False,
         task=ServedTask(dim=6, sleep=0.03, poison=41, nonfinite=37, slow=29),
         optimizer=OptimizerConfig(dim=8, encoders=1, heads=2, b_decay=0.9),
         estimator=Estimator(truncation=2, horizon=10, noise="rademacher"),
-        meta=MetaOptimizer(batch=4), layout=LAYOUT,
-        checkpoint_every=5, keep_checkpoints=4, call_timeout=4.0, max_staleness=50,
-    )  # fmt: skip
+        meta=MetaOptimizer(batch=4),
+        layout=LAYOUT,
+        checkpoint_every=5,
+        keep_checkpoints=4,
+        call_timeout=4.0,
+        max_staleness=50,
+    )
     return TrainConfig(**{**values, **changes})
 
 
@@ -44,9 +50,12 @@ class Run:
     """
 
     def __init__(
-        self, folder: Path, configuration: TrainConfig, *arguments: str,
+        self,
+        folder: Path,
+        configuration: TrainConfig,
+        *arguments: str,
         prefix: Sequence[str] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.config, self.run_dir = configuration, folder / "run"
         self._seen, self._updates = 0, 0  # bytes of the learner's metrics, updates in them
@@ -55,9 +64,16 @@ class Run:
         os.environ["OPTIMUS_LEDGER"] = "1"
         try:
             self.process = tools.start(
-                "train", str(request), "--run-dir", str(self.run_dir), "--launch", "local_mp",
-                "--no-isolate", *arguments, prefix=prefix,
-            )  # fmt: skip
+                "train",
+                str(request),
+                "--run-dir",
+                str(self.run_dir),
+                "--launch",
+                "local_mp",
+                "--no-isolate",
+                *arguments,
+                prefix=prefix,
+            )
         finally:
             del os.environ["OPTIMUS_LEDGER"]
 
@@ -131,9 +147,13 @@ class Run:
         """Replays the whole run from its ledger in a process of its own; the counts."""
         code = "import sys; from tests.launch import fault_tools; fault_tools.audit(sys.argv[1])"
         done = subprocess.run(
-            [sys.executable, "-c", code, str(self.run_dir)], cwd=ROOT, capture_output=True,
-            text=True, timeout=240, check=False,
-        )  # fmt: skip
+            [sys.executable, "-c", code, str(self.run_dir)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 
@@ -159,10 +179,16 @@ def audit(folder: str) -> None:
     saved = theta_from_arrays(found.arrays, builders.parameter_layout(configuration))
     assert theta.tobytes() == saved.tobytes(), "the replayed weights differ"
     lines = (run_dir / ledger_file()).read_text().splitlines()
-    print(json.dumps({
-        "updates": len(entries), "samples": sum(len(e.samples) for e in entries),
-        "rolled_back": len(lines) - len(entries), "epochs": entries[-1].epoch if entries else 0,
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "updates": len(entries),
+                "samples": sum(len(e.samples) for e in entries),
+                "rolled_back": len(lines) - len(entries),
+                "epochs": entries[-1].epoch if entries else 0,
+            }
+        )
+    )
 
 
 def ledger_file() -> str:

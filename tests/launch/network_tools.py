@@ -44,8 +44,20 @@ class Hosts:
             for name in (self._head, self._other):
                 ip("netns", "add", name)
                 ip("-n", name, "link", "set", "lo", "up")
-            ip("-n", self._head, "link", "add", _CABLE, "type", "veth",
-               "peer", "name", _CABLE, "netns", self._other)  # fmt: skip
+            ip(
+                "-n",
+                self._head,
+                "link",
+                "add",
+                _CABLE,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                _CABLE,
+                "netns",
+                self._other,
+            )
             for name, address in ((self._head, HEAD), (self._other, OTHER)):
                 ip("-n", name, "address", "add", f"{address}/24", "dev", _CABLE)
                 ip("-n", name, "link", "set", _CABLE, "up")

@@ -13,8 +13,14 @@ from optimus.rundir import checkpoint
 from optimus.rundir.metrics import MetricsWriter
 from workers.unroll import parameter_layout
 
-TINY = ("optimizer.dim=8", "optimizer.heads=1", "task.dim=3", "evaluation.tasks=3",
-        "evaluation.steps=4", "updates=40")  # fmt: skip
+TINY = (
+    "optimizer.dim=8",
+    "optimizer.heads=1",
+    "task.dim=3",
+    "evaluation.tasks=3",
+    "evaluation.steps=4",
+    "updates=40",
+)
 
 
 def config() -> TrainConfig:
@@ -46,9 +52,18 @@ def make(run_dir: pathlib.Path, steps: tuple[int, ...] = (0, 10)) -> pathlib.Pat
     launcher.write("started", launch="inprocess", pid=1)
     learner.write("learner_started", version=[1, 0], resumed=False)
     for step in range(1, 41):
-        learner.write("update", step=step, updates=40, meta_loss=-0.01 * step, seconds=0.5,
-                      waiting=0.2, gradient_norm=3.0 / step, evaluations=80 * step,
-                      staleness=step % 2, refused={"stale": 1})  # fmt: skip
+        learner.write(
+            "update",
+            step=step,
+            updates=40,
+            meta_loss=-0.01 * step,
+            seconds=0.5,
+            waiting=0.2,
+            gradient_norm=3.0 / step,
+            evaluations=80 * step,
+            staleness=step % 2,
+            refused={"stale": 1},
+        )
     for k, step in enumerate(steps):
         add_checkpoint(run_dir, step, 0.01 * k)
     launcher.write("ended", state="finished", cause="")

@@ -44,8 +44,11 @@ def start(*arguments: str, prefix: Sequence[str] = ()) -> subprocess.Popen[str]:
     tied += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     return subprocess.Popen(
         [*prefix, sys.executable, "-c", tied, *command(*arguments)[1:]],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def processes_of(run_dir: Path) -> list[psutil.Process]:

@@ -124,35 +124,51 @@ REFUSALS = {
     "another message": (pack({"a": 1}), "malformed", "not a Sample"),
     "another schema": ({"schema": "es/2"}, "malformed", "schema 'es/2'"),
     "another window length": (
-        {"losses": np.zeros((2, 4), np.float32)}, "malformed", "losses float32(2, 4)"
+        {"losses": np.zeros((2, 4), np.float32)},
+        "malformed",
+        "losses float32(2, 4)",
     ),
     "window past the horizon": ({"window": WINDOWS}, "malformed", "out of range"),
     "versions of another window": (
-        {"window": 1, "versions": [[2, 10]]}, "malformed", "1 versions for window 1"
+        {"window": 1, "versions": [[2, 10]]},
+        "malformed",
+        "1 versions for window 1",
     ),
     "version of another type": ({"versions": [[2, "10"]]}, "malformed", "version [2, '10']"),
     "another run": (
-        {"run_id": "ba9876543210"}, "foreign_run", "window 0 of episode 7: run ba9876543210"
+        {"run_id": "ba9876543210"},
+        "foreign_run",
+        "window 0 of episode 7: run ba9876543210",
     ),
     "another epoch": (
-        {"versions": [[1, 10]]}, "foreign_epoch", "window 0 of episode 7: versions [[1, 10]]"
+        {"versions": [[1, 10]]},
+        "foreign_epoch",
+        "window 0 of episode 7: versions [[1, 10]]",
     ),
     "begun in another epoch": (
-        {"window": 2, "versions": [[1, 9], [2, 9], [2, 10]]}, "foreign_epoch", "window 2"
+        {"window": 2, "versions": [[1, 9], [2, 9], [2, 10]]},
+        "foreign_epoch",
+        "window 2",
     ),
     "too old": ({"versions": [[2, 6]]}, "stale", "window 0 of episode 7: 4 updates old"),
     "from the future": ({"versions": [[2, 11]]}, "stale", "-1 updates old"),
     "NaN": (
-        {"losses": np.float32([[1, np.nan, 1], [1, 1, 1]])}, "nonfinite", "window 0 of episode 7"
+        {"losses": np.float32([[1, np.nan, 1], [1, 1, 1]])},
+        "nonfinite",
+        "window 0 of episode 7",
     ),
     "infinite on both sides": (
-        {"losses": np.full((2, WINDOW), np.inf, np.float32)}, "nonfinite", "window 0"
+        {"losses": np.full((2, WINDOW), np.inf, np.float32)},
+        "nonfinite",
+        "window 0",
     ),
     "other noise": ({"noise_checksum": 1}, "noise_mismatch", "another JAX version"),
     "noise of another window": (
-        {"window": 1, "noise_checksum": 17}, "noise_mismatch", "window 1 of episode 7"
+        {"window": 1, "noise_checksum": 17},
+        "noise_mismatch",
+        "window 1 of episode 7",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", REFUSALS)
@@ -208,10 +224,14 @@ def test_no_change_of_a_sample_raises(data):
     """Whatever arrives is accepted or refused with a reason; the learner lives on."""
     tree = unpack(sample(window=1))
     junk = (
-        st.none() | st.booleans() | st.integers(-1, 2**65) | st.floats() | st.text(max_size=2)
+        st.none()
+        | st.booleans()
+        | st.integers(-1, 2**65)
+        | st.floats()
+        | st.text(max_size=2)
         | st.lists(st.lists(st.integers(0, 11) | st.text(max_size=1), max_size=3), max_size=3)
         | st.sampled_from([np.zeros((2, WINDOW)), np.zeros(0, bool), np.full((2, 3), np.inf)])
-    )  # fmt: skip
+    )
     changes = data.draw(st.dictionaries(st.sampled_from(sorted(tree)), junk, max_size=2))
     message = bytearray(pack({**tree, **changes}))
     if data.draw(st.booleans()):

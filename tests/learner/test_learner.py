@@ -79,9 +79,7 @@ class Bench:
         self.stop = threading.Event()
         self.stream = Stream(self.stop)
         OPEN.append(MetricsWriter(run_dir, "learner"))
-        self.learner = Learner(
-            config, run_dir, LAYOUT, THETA, self.stream, OPEN[-1], **arguments
-        )
+        self.learner = Learner(config, run_dir, LAYOUT, THETA, self.stream, OPEN[-1], **arguments)
         self.config, self.run_dir = config, run_dir
         self.session = decode(Session, self.learner.session(0, "a"))
 
@@ -181,7 +179,6 @@ def test_an_update_is_estimate_clip_and_adam(bench):
     assert (record["loss_seconds"], record["staleness"], record["refused"]) == (2.0, 0, {})
 
 
-
 def pathwise_samples(bench):
     """A batch as an actor of a pathwise estimator sends it, and its derivatives."""
     signs = bench.config.estimator.signs
@@ -192,9 +189,7 @@ def pathwise_samples(bench):
         losses = random.normal(size=(signs, WINDOW)).astype(np.float32)
         more = {"noise_checksum": noise.checksum(np.zeros(0, np.float32))} if signs == 1 else {}
         samples.append(
-            bench.sample(
-                lane, schema="pathwise/1", gradient=gradients[-1], losses=losses, **more
-            )
+            bench.sample(lane, schema="pathwise/1", gradient=gradients[-1], losses=losses, **more)
         )
     return samples, np.stack(gradients)
 
@@ -522,10 +517,14 @@ def test_the_manifest_says_what_the_checkpoint_is_of(bench):
     bench.updates(2)
     found, _ = checkpoint.load_latest(bench.run_dir / "checkpoints")
     expected = {
-        "step": 2, "epoch": 1, "run_id": bench.session.run_id, "evaluations": 32,
-        "config_hash": config_hash(bench.config), "first_episode": 0,
+        "step": 2,
+        "epoch": 1,
+        "run_id": bench.session.run_id,
+        "evaluations": 32,
+        "config_hash": config_hash(bench.config),
+        "first_episode": 0,
         "open_episodes": {str(1000 + lane): 1 for lane in range(LANES)},
-    }  # fmt: skip
+    }
     assert expected.items() <= found.manifest.items()
     newest, metrics = bench.records("update")[-1], found.manifest["metrics"]
     for name in ("meta_loss", "gradient_norm", "staleness", "accepted", "failed", "refused"):

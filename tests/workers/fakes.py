@@ -38,8 +38,9 @@ def analytic(**changes: Any) -> TrainConfig:
 
 def served(**changes: Any) -> TrainConfig:
     """As `analytic`, but the losses come from a pool."""
-    return analytic(**{"task": PhysicsTask(), "layout": Layout(groups=2, lanes=2, workers=1),
-                       **changes})  # fmt: skip
+    return analytic(
+        **{"task": PhysicsTask(), "layout": Layout(groups=2, lanes=2, workers=1), **changes}
+    )
 
 
 class Source:

@@ -59,8 +59,9 @@ def test_samples_tell_the_whole_story() -> None:
         for update, sample in enumerate(story):
             start = update - sample.window
             assert sample.versions == [[1, step] for step in range(start, update + 1)]
-            drawn = noise.draw(0, sample.episode, sample.window, parameters.theta.size, 0.01,
-                               "gaussian")  # fmt: skip
+            drawn = noise.draw(
+                0, sample.episode, sample.window, parameters.theta.size, 0.01, "gaussian"
+            )
             assert sample.noise_checksum == noise.checksum(drawn)
             assert sample.evaluations == 4 + (sample.window == 0)
     assert actor.evaluations == sum(s.evaluations for s in samples)
@@ -86,8 +87,9 @@ def test_grouping_and_overlap_do_not_change_what_a_lane_computes() -> None:
         config = fakes.analytic(layout=fakes.Layout(groups=groups, lanes=lanes, workers=0))
         actor, parameters, stream = make(config)
         collect(actor, parameters, 4)
-        samples = sorted((decode(Sample, d) for d in stream.samples),
-                         key=lambda s: (s.episode, s.window))  # fmt: skip
+        samples = sorted(
+            (decode(Sample, d) for d in stream.samples), key=lambda s: (s.episode, s.window)
+        )
         losses.append(np.stack([s.losses for s in samples]))
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3, atol=1e-4)
 

@@ -46,8 +46,16 @@ def test_a_record_says_where_the_time_went(tmp_path: pathlib.Path, served: bool)
         unroll = unrolls.AnalyticUnroll(config, config.seed)
     metrics = MetricsWriter(tmp_path, "actor")
     pool_counts = {"tries": 3, "quarantined": 1}
-    actor = Actor(config, 0, unroll, fakes.Parameters(config, theta), fakes.Stream(), metrics,
-                  lambda: dict(pool_counts), latency if served else None)  # fmt: skip
+    actor = Actor(
+        config,
+        0,
+        unroll,
+        fakes.Parameters(config, theta),
+        fakes.Stream(),
+        metrics,
+        lambda: dict(pool_counts),
+        latency if served else None,
+    )
     began = time.monotonic()
     assert actor.refresh()
     actor.collect(threading.Event())

@@ -70,15 +70,20 @@ def test_scheduled_ids_follow_from_lane_and_count():
 
 @settings(max_examples=50, deadline=None)
 @given(
-    total=st.integers(1, 8), windows=st.integers(1, 6), rounds=st.integers(1, 20),
+    total=st.integers(1, 8),
+    windows=st.integers(1, 6),
+    rounds=st.integers(1, 20),
     failures=st.sets(st.tuples(st.integers(0, 7), st.integers(0, 19))),
-)  # fmt: skip
+)
 def test_no_window_comes_twice_and_ids_stay_in_their_block(total, windows, rounds, failures):
     lanes = [Lane(index) for index in range(total)]
     begun, seen = play(
-        lanes, scheduled_episodes(50, total), windows, rounds,
+        lanes,
+        scheduled_episodes(50, total),
+        windows,
+        rounds,
         fails=lambda lane, round_: (lane.index, round_) in failures,
-    )  # fmt: skip
+    )
     assert len(set(begun)) == len(begun)
     assert len({(episode, window) for _, episode, window in seen}) == len(seen)
     # What the learner sets aside for a synchronous run: one id per lane and update.

@@ -22,15 +22,32 @@ if TYPE_CHECKING:
     from workers.physics.simulation.window_spec import WindowSpec as WindowSpec
 
 _HOME = {
-    "CLIPS": "motion", "SPLITS": "motion", "Clip": "motion", "PhysicsLoss": "loss",
+    "CLIPS": "motion",
+    "SPLITS": "motion",
+    "Clip": "motion",
+    "PhysicsLoss": "loss",
     "PhysicsOptions": "loss",
-    "Status": "simulation", "ensure_assets": "assets", "options_hash": "loss",
-    "random_window": "loss", "Camera": "simulation.window_spec",
+    "Status": "simulation",
+    "ensure_assets": "assets",
+    "options_hash": "loss",
+    "random_window": "loss",
+    "Camera": "simulation.window_spec",
     "WindowSpec": "simulation.window_spec",
 }
 
-__all__ = ["CLIPS", "SPLITS", "Camera", "Clip", "PhysicsLoss", "PhysicsOptions", "Status",
-           "WindowSpec", "ensure_assets", "options_hash", "random_window"]
+__all__ = [
+    "CLIPS",
+    "SPLITS",
+    "Camera",
+    "Clip",
+    "PhysicsLoss",
+    "PhysicsOptions",
+    "Status",
+    "WindowSpec",
+    "ensure_assets",
+    "options_hash",
+    "random_window",
+]
 
 
 def __getattr__(name: str) -> Any:

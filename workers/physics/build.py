@@ -99,8 +99,7 @@ def build_humanoid_code(force: bool = False) -> list[Path]:
     from workers.physics.loss import humanoid
     from workers.physics.model import model_text
 
-    return [build_generated(model_text(humanoid()), control, force)
-            for control in ("pd", "torque")]
+    return [build_generated(model_text(humanoid()), control, force) for control in ("pd", "torque")]
 
 
 def has_tensorflow() -> bool:
@@ -126,9 +125,7 @@ def _header_dir() -> Path:
         include = Path(sysconfig.get_paths()[key]) / "cmeel.prefix" / "include"
         if (include / "cppad").is_dir() and (include / "eigen3").is_dir():
             return include
-    raise BuildError(
-        "the CppAD and Eigen headers are missing: pip install cmeel-cppad cmeel-eigen"
-    )
+    raise BuildError("the CppAD and Eigen headers are missing: pip install cmeel-cppad cmeel-eigen")
 
 
 def _compile(flags: list[str], sources: list[Path], output: Path, libraries: list[str]) -> None:

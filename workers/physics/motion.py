@@ -20,8 +20,18 @@ from workers.physics.model.rotations import log_map, multiply, slerp
 
 # By clip, siblings together: {dance_a, dance_b}, {getup_*}, {kick, spinkick, punch}, {walk, run}.
 SPLITS: dict[str, tuple[str, ...]] = {
-    "train": ("backflip", "crawl", "getup_facedown", "getup_faceup", "jump", "kick", "punch",
-              "run", "spinkick", "walk"),
+    "train": (
+        "backflip",
+        "crawl",
+        "getup_facedown",
+        "getup_faceup",
+        "jump",
+        "kick",
+        "punch",
+        "run",
+        "spinkick",
+        "walk",
+    ),
     "validation": ("roll", "spin"),
     "test": ("cartwheel", "dance_a", "dance_b"),
 }
@@ -52,8 +62,9 @@ def load_clip(name: str | Clip, folder: Path, model: PhysicsModel) -> Clip:
         return name
     path = folder / f"humanoid3d_{name}.txt"
     if not path.is_file():
-        there = ", ".join(sorted(p.stem[len("humanoid3d_"):]
-                                 for p in folder.glob("humanoid3d_*.txt")))
+        there = ", ".join(
+            sorted(p.stem[len("humanoid3d_") :] for p in folder.glob("humanoid3d_*.txt"))
+        )
         raise ValueError(f"no clip {name!r}; there are: {there or 'none in ' + str(folder)}")
     return _read_cached(path, name, model)
 
@@ -183,5 +194,3 @@ def _frame_line(text: str, frame: int) -> int:
     brackets = [m.start() for m in re.finditer(r"\[", text[start:])]
     at = brackets[min(frame + 1, len(brackets) - 1)] if brackets else 0
     return text.count("\n", 0, start + at) + 1
-
-

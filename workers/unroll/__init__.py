@@ -298,10 +298,13 @@ class PooledUnroll:
         self._requests += 1
         return self._pool.submit(
             LossRequest(
-                self._requests, self._budget, window, self._source.options_hash,
+                self._requests,
+                self._budget,
+                window,
+                self._source.options_hash,
                 np.asarray(x, np.float64),
             )
-        )  # fmt: skip
+        )
 
     def window(
         self, weights: jax.Array, arrays: LaneArrays | None, fresh: Sequence[int | None], steps: int
@@ -311,9 +314,12 @@ class PooledUnroll:
         if arrays is None:
             x = np.zeros((lanes, signs, dim), np.float32)
             arrays = LaneArrays(
-                x, x.copy(), np.zeros(lanes, np.float32), self._fresh_state(x),
+                x,
+                x.copy(),
+                np.zeros(lanes, np.float32),
+                self._fresh_state(x),
                 {"episode": np.zeros(lanes, np.uint64)},
-            )  # fmt: skip
+            )
         x, gradient = np.array(arrays.x), np.array(arrays.gradient)
         initial, episode = np.array(arrays.initial), np.array(arrays.task["episode"])
         starts = np.asarray([new is not None for new in fresh])
@@ -357,8 +363,11 @@ class PooledUnroll:
             moved, state = self._propose(weights, x, gradient, state)
             moved = np.asarray(moved)
             live = [(int(lane), sign) for lane in np.flatnonzero(alive) for sign in range(signs)]
-            futures = [self._submit(drawn[lane][0], moved[lane, sign]) for lane, sign in live
-                       if np.isfinite(moved[lane, sign]).all()]  # fmt: skip
+            futures = [
+                self._submit(drawn[lane][0], moved[lane, sign])
+                for lane, sign in live
+                if np.isfinite(moved[lane, sign]).all()
+            ]
             yield futures
             replies = iter(futures)
             mask[alive, step] = True
@@ -391,13 +400,18 @@ class PooledUnroll:
             each = self._differentiate(weights, *start, gradients, factors)
         elif self._pull is not None:
             each = yield from adjoint.backwards(
-                self._pull, lambda lane, at: self._submit(drawn[lane][0], at), weights, path,
-                gradient, factors, known, evaluations, seconds,
-            )  # fmt: skip
+                self._pull,
+                lambda lane, at: self._submit(drawn[lane][0], at),
+                weights,
+                path,
+                gradient,
+                factors,
+                known,
+                evaluations,
+                seconds,
+            )
         if each is not None:
             mean = np.asarray(each).mean(axis=1)
             usable = known & np.isfinite(mean).all(axis=1)
             derivative = np.where(usable[:, None], mean, 0.0).astype(np.float32)
-        return Window(
-            arrays, losses, mask, ~alive, evaluations, seconds, given_up, derivative
-        )  # fmt: skip
+        return Window(arrays, losses, mask, ~alive, evaluations, seconds, given_up, derivative)

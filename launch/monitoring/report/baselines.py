@@ -50,18 +50,23 @@ class Found:
     problems: tuple[str, ...] = ()
 
 
-def compare(
-    model: LearnedOptimizer, out: Path, wanted: Plan, say: Callable[[str], None]
-) -> Found:
+def compare(model: LearnedOptimizer, out: Path, wanted: Plan, say: Callable[[str], None]) -> Found:
     """Runs what is missing. Pictures need matplotlib; without it a line says so."""
     run_all = functools.partial(learned.run_all, model=model)
     plan.register(Method(MINE, run_all, weights_hash=model.fingerprint))
     methods = (MINE, *wanted.methods)
     say(f"comparing with {', '.join(wanted.methods)} on {len(wanted.functions)} functions")
     result = classical.run(
-        PRESET, wanted.functions, wanted.dims, methods, wanted.starts, wanted.steps, 0, out,
+        PRESET,
+        wanted.functions,
+        wanted.dims,
+        methods,
+        wanted.starts,
+        wanted.steps,
+        0,
+        out,
         Console(file=io.StringIO()),
-    )  # fmt: skip
+    )
     rows = [row for row in result.rows if row["method"] in methods]
     problems = [*result.failed, *result.left_out]
     pictures: dict[str, Path] = {}

@@ -11,9 +11,7 @@ _WIDTH, _HEIGHT = 640, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 14, 36
 
 
-def lines(
-    series: Mapping[str, Points], x_label: str, y_label: str, log: bool = False
-) -> str:
+def lines(series: Mapping[str, Points], x_label: str, y_label: str, log: bool = False) -> str:
     """A chart of named series; "" when there is nothing finite to draw.
 
     Args:
@@ -92,9 +90,7 @@ def _x(value: float, span: tuple[float, float]) -> float:
 
 
 def _y(value: float, span: tuple[float, float]) -> float:
-    return _HEIGHT - _BOTTOM - (value - span[0]) / (span[1] - span[0]) * (
-        _HEIGHT - _TOP - _BOTTOM
-    )
+    return _HEIGHT - _BOTTOM - (value - span[0]) / (span[1] - span[0]) * (_HEIGHT - _TOP - _BOTTOM)
 
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
@@ -111,13 +107,17 @@ def _grid(x_range: tuple[float, float], y_range: tuple[float, float], log: bool)
     for value in ticks(*y_range):
         y = _y(value, y_range)
         label = _text(10**value) if log else _text(value)
-        marks.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" '
-                     f'y2="{y:.1f}"/><text class="tick" x="{_LEFT - 7}" y="{y + 4:.1f}" '
-                     f'text-anchor="end">{label}</text>')  # fmt: skip
+        marks.append(
+            f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" '
+            f'y2="{y:.1f}"/><text class="tick" x="{_LEFT - 7}" y="{y + 4:.1f}" '
+            f'text-anchor="end">{label}</text>'
+        )
     for value in ticks(*x_range, wanted=7):
         x = _x(value, x_range)
-        marks.append(f'<text class="tick" x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 16}" '
-                     f'text-anchor="middle">{_text(value)}</text>')  # fmt: skip
+        marks.append(
+            f'<text class="tick" x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 16}" '
+            f'text-anchor="middle">{_text(value)}</text>'
+        )
     return marks
 
 

@@ -84,5 +84,3 @@ def _last_life_of_each_step(updates: Sequence[dict[str, Any]]) -> list[dict[str,
     """By step; a step that was made again after a restart counts as it was made last."""
     found = {number(record, "step"): record for record in updates}
     return [found[step] for step in sorted(step for step in found if step is not None)]
-
-

@@ -73,8 +73,12 @@ def _header(found: Collected, moment: str) -> str:
     if s.validation is not None:
         tiles.append((f"validation gap, update {s.validation_step}", _number(s.validation)))
     tiles.append(("loss evaluations", f"{s.evaluations:,}"))
-    tiles.append(("newest checkpoint", f"{_number(s.checkpoint_step, '{:.0f}')}, "
-                  f"{duration(s.checkpoint_age)} old"))  # fmt: skip
+    tiles.append(
+        (
+            "newest checkpoint",
+            f"{_number(s.checkpoint_step, '{:.0f}')}, {duration(s.checkpoint_age)} old",
+        )
+    )
     cards = "".join(
         f'<div class="tile"><b>{html.escape(value)}</b><span>{html.escape(name)}</span></div>'
         for name, value in tiles
@@ -111,9 +115,11 @@ def _figure(title: str, drawing: str, words: str = "") -> str:
 
 def _curves(found: Collected) -> str:
     loss = found.curve("meta_loss")
-    series = {"each update": loss, "mean of 15": charts.smooth(loss)} if len(loss) > 30 else {
-        "each update": loss
-    }  # fmt: skip
+    series = (
+        {"each update": loss, "mean of 15": charts.smooth(loss)}
+        if len(loss) > 30
+        else {"each update": loss}
+    )
     norm = found.curve("gradient_norm") or found.curve("norm")
     figures = [
         _figure("Meta-loss", charts.lines(series, "update", "meta-loss"), "Lower is better."),
@@ -132,9 +138,11 @@ def _curves(found: Collected) -> str:
         ),
     ]
     drawn = "".join(figures)
-    return f'<h2>Learning</h2><div class="grid2">{drawn}</div>' if drawn else (
-        "<h2>Learning</h2><p>No update has been recorded yet.</p>"
-    )  # fmt: skip
+    return (
+        f'<h2>Learning</h2><div class="grid2">{drawn}</div>'
+        if drawn
+        else ("<h2>Learning</h2><p>No update has been recorded yet.</p>")
+    )
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers_from: int = 1) -> str:
@@ -197,7 +205,7 @@ def _functions(record: dict[str, object]) -> dict[str, float]:
     suite = suites.get("classical") if isinstance(suites, dict) else None
     functions = suite.get("functions") if isinstance(suite, dict) else None
     found = {}
-    for name, of_dim in (functions.items() if isinstance(functions, dict) else ()):
+    for name, of_dim in functions.items() if isinstance(functions, dict) else ():
         for dim, value in of_dim.items() if isinstance(of_dim, dict) else ():
             if _is_number(value):
                 found[f"{name} {dim}"] = value
@@ -226,13 +234,19 @@ def _rivals(extras: Extras) -> str:
         f'<figure class="raster">{_image(found.pictures[key], words)}'
         f"<figcaption>{words}</figcaption></figure>"
         for key, words in (
-            ("profile", "Performance profiles (Dolan and Moré): share of problems solved to "
-                        "accuracy τ within a multiple of the fewest evaluations any method took."),
-            ("paths", "Trajectories on Rosenbrock in the plane of the first two coordinates: "
-                      "square: start, star: end."),
+            (
+                "profile",
+                "Performance profiles (Dolan and Moré): share of problems solved to "
+                "accuracy τ within a multiple of the fewest evaluations any method took.",
+            ),
+            (
+                "paths",
+                "Trajectories on Rosenbrock in the plane of the first two coordinates: "
+                "square: start, star: end.",
+            ),
         )
         if key in found.pictures
-    ]  # fmt: skip
+    ]
     words = (
         f"Mean log10 (best gap / first gap) after the same number of evaluations, from the same "
         f"shifted starts; lower is better. Checkpoint: {html.escape(extras.checkpoint)}. A small "
@@ -264,10 +278,13 @@ def _motion(extras: Extras) -> str:
 def _time(found: Collected) -> str:
     s = found.status
     roles = [
-        [html.escape(role), f"{c['alive']} / {c['total']}",
-         f"{s.work[role]['share']:.0%}" if role in s.work else "–"]
+        [
+            html.escape(role),
+            f"{c['alive']} / {c['total']}",
+            f"{s.work[role]['share']:.0%}" if role in s.work else "–",
+        ]
         for role, c in s.roles.items()
-    ]  # fmt: skip
+    ]
     facts = [
         ["samples refused", html.escape(listed(s.refused))],
         ["samples failed", str(s.failed)],
@@ -292,10 +309,14 @@ def _checkpoints(found: Collected) -> str:
     for step, size, moment in found.checkpoints:
         written = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment)) if moment else "–"
         marks = [("newest", found.status.checkpoint_step), ("best", found.status.best_step)]
-        rows.append([
-            str(step), written, f"{size / 1e6:.2f} MB" if size else "–",
-            ", ".join(mark for mark, at in marks if at == step),
-        ])  # fmt: skip
+        rows.append(
+            [
+                str(step),
+                written,
+                f"{size / 1e6:.2f} MB" if size else "–",
+                ", ".join(mark for mark, at in marks if at == step),
+            ]
+        )
     return f"<h2>Checkpoints</h2>{table(['update', 'written (UTC)', 'size', ''], rows)}"
 
 
@@ -310,21 +331,22 @@ def _use(found: Collected) -> str:
     if step is not None:
         folder = f"{found.status.run_dir}/checkpoints/{step}"
         lines += [
-            "", "# judge, and turn into weights that can be shipped",
+            "",
+            "# judge, and turn into weights that can be shipped",
             f"optimus eval {shlex.quote(folder)}",
             f"optimus export {shlex.quote(folder)} weights.safetensors",
-            "", "# use, in Python", "import optimus",
+            "",
+            "# use, in Python",
+            "import optimus",
             f"result = optimus.minimize(fun, x0, jac=True, model={folder!r})",
             f"transform = optimus.as_optax({folder!r})  # an optax.GradientTransformation",
-        ]  # fmt: skip
+        ]
     return f"<h2>Resume and use</h2><pre>{html.escape(chr(10).join(lines))}</pre>"
 
 
 def _configuration(found: Collected) -> str:
     m = found.manifest
-    about = {
-        key: m[key] for key in ("config_hash", "run_id", "code", "libraries") if key in m
-    }
+    about = {key: m[key] for key in ("config_hash", "run_id", "code", "libraries") if key in m}
     config = html.escape(json.dumps(found.config, indent=2))
     where = html.escape(json.dumps(about, indent=2))
     return (

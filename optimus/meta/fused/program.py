@@ -115,9 +115,17 @@ def _window(
     def run(theta: jax.Array) -> Any:
         def one_sign(theta: jax.Array, x: jax.Array, state: Any) -> Any:
             return unroll(
-                program.rule, slots, theta, lanes.data, x, state, lanes.mask,
-                estimator.truncation, estimator.order if pathwise_too else 0, goal,
-            )  # fmt: skip
+                program.rule,
+                slots,
+                theta,
+                lanes.data,
+                x,
+                state,
+                lanes.mask,
+                estimator.truncation,
+                estimator.order if pathwise_too else 0,
+                goal,
+            )
 
         both_signs = jax.vmap(one_sign, in_axes=1, out_axes=1)
         values, distances, x, state = both_signs(theta, lanes.x, lanes.state)

@@ -15,8 +15,11 @@ def run(code: str) -> str:
     """Runs a script in a fresh interpreter (Launchpad's engines want one each)."""
     result = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True, text=True, timeout=90, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
@@ -33,7 +36,9 @@ SERVER = """
 
 
 def test_arrays_are_refused_before_they_hang() -> None:
-    out = run(SERVER + """
+    out = run(
+        SERVER
+        + """
     server.Bind("echo", lambda value: value)
     server.Start()
     call = ours.Caller(address, 5.0)
@@ -44,12 +49,15 @@ def test_arrays_are_refused_before_they_hang() -> None:
         except TypeError as error:
             print(error)
     os._exit(0)
-    """.replace("os._exit(0)", "import sys; sys.stdout.flush(); os._exit(0)"))
+    """.replace("os._exit(0)", "import sys; sys.stdout.flush(); os._exit(0)")
+    )
     assert out.count("Courier would hang on an array") == 4
 
 
 def test_a_call_to_a_dead_server_ends_in_time() -> None:
-    run(SERVER + """
+    run(
+        SERVER
+        + """
     began = time.monotonic()
     for wait_for_ready in (True, False):
         try:
@@ -59,13 +67,16 @@ def test_a_call_to_a_dead_server_ends_in_time() -> None:
             assert "ping" in str(error) and address in str(error)
     assert time.monotonic() - began < 8.0
     os._exit(0)
-    """)
+    """
+    )
 
 
 def test_an_actor_whose_learner_has_ended_stops_at_once() -> None:
     """It once waited out a call queued for the dead server, in the client's destructor, past the
     ten seconds that Launchpad gives: the whole local_mt program was killed at its very end."""
-    run(SERVER + """
+    run(
+        SERVER
+        + """
     server.Bind("parameters", lambda have: None)
     server.Start()
     stop = threading.Event()
@@ -82,12 +93,15 @@ def test_an_actor_whose_learner_has_ended_stops_at_once() -> None:
     del learner
     assert time.monotonic() - began < 5.0, time.monotonic() - began
     os._exit(0)
-    """)
+    """
+    )
 
 
 def test_who_is_told_to_stop_does_not_wait_for_a_hung_server() -> None:
     """The client's destructor waits for its calls: actors of a hung learner were killed for it."""
-    run(SERVER + """
+    run(
+        SERVER
+        + """
     server.Bind("parameters", lambda have: time.sleep(8.0))
     server.Start()
     stop = threading.Event()
@@ -102,12 +116,15 @@ def test_who_is_told_to_stop_does_not_wait_for_a_hung_server() -> None:
     del learner
     assert time.monotonic() - began < 4.0, time.monotonic() - began
     os._exit(0)
-    """)
+    """
+    )
 
 
 def test_a_client_may_be_dropped_by_the_callback_of_its_own_call() -> None:
     """It once joined its own thread then, and the actor died: "Resource deadlock avoided"."""
-    out = run(SERVER + """
+    out = run(
+        SERVER
+        + """
     server.Bind("evaluate", lambda request: request)
     server.Start()
     answers = []
@@ -125,12 +142,15 @@ def test_a_client_may_be_dropped_by_the_callback_of_its_own_call() -> None:
         assert arrived.wait(5.0)
     time.sleep(0.5)
     import sys; print(answers); sys.stdout.flush(); os._exit(0)
-    """)
+    """
+    )
     assert out.count("'ok'") == 10
 
 
 def test_the_pool_goes_round_a_dead_a_refusing_and_a_raising_worker() -> None:
-    run(SERVER + """
+    run(
+        SERVER
+        + """
     from launch.pool import Rules, WorkerPool
     from optimus.wire import LossReply, LossRequest, LossUnavailable, NoWorkers, decode, encode
     busy = [0]
@@ -175,11 +195,14 @@ def test_the_pool_goes_round_a_dead_a_refusing_and_a_raising_worker() -> None:
         assert "no loss worker has answered" in str(error)
     lonely.close()
     os._exit(0)
-    """)
+    """
+    )
 
 
 def test_the_stream_blocks_when_full_and_keeps_order() -> None:
-    run(SERVER + """
+    run(
+        SERVER
+        + """
     from launch.adapters import reverb as stream
     stop = threading.Event()
     threading.Thread(target=stream.serve, args=(port, 4, stop), daemon=True).start()
@@ -202,4 +225,5 @@ def test_the_stream_blocks_when_full_and_keeps_order() -> None:
     except ValueError as error:
         assert "2048" in str(error)
     os._exit(0)
-    """)
+    """
+    )

@@ -44,11 +44,13 @@ def test_one_clear_line(case: str, tmp_path: Path) -> None:
 
 def test_run_dir_of_another_config(tmp_path: Path) -> None:
     run_dir = str(tmp_path / "run")
-    first = tools.optimus("train", "smoke", "--launch", "inprocess", "--run-dir", run_dir,
-                          "--set", "updates=1")  # fmt: skip
+    first = tools.optimus(
+        "train", "smoke", "--launch", "inprocess", "--run-dir", run_dir, "--set", "updates=1"
+    )
     assert first.returncode == 0, first.stderr
-    other = tools.optimus("train", "smoke", "--launch", "inprocess", "--run-dir", run_dir,
-                          "--set", "seed=5")  # fmt: skip
+    other = tools.optimus(
+        "train", "smoke", "--launch", "inprocess", "--run-dir", run_dir, "--set", "seed=5"
+    )
     assert other.returncode == 1
     assert other.stderr.strip().splitlines() == [
         f"optimus: {run_dir} holds a run of another configuration (seed is 0 there and 5 here); "
@@ -78,9 +80,16 @@ def test_port_in_use(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         result = tools.optimus(
-            "train", "smoke", "--launch", "local_mp", "--no-isolate", "--port", str(port),
-            "--run-dir", str(tmp_path / "run"),
-        )  # fmt: skip
+            "train",
+            "smoke",
+            "--launch",
+            "local_mp",
+            "--no-isolate",
+            "--port",
+            str(port),
+            "--run-dir",
+            str(tmp_path / "run"),
+        )
     assert result.returncode == 1
     assert f"port {port} is in use" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1

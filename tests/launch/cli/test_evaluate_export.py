@@ -91,18 +91,26 @@ def test_only_equal_protocols_compare() -> None:
     assert base.protocol(None) == Plan().protocol(None)
     assert base.protocol(None) != dataclasses.replace(base, starts=9).protocol(None)
     assert base.protocol(None) != base.protocol(config())
-    ranked = [{"step": 1, "score": -9.0, "protocol": "old"}, {"step": 2, "score": -1.0,
-              "protocol": "new"}, {"step": 3, "score": -2.0, "protocol": "new"},
-              {"step": 3, "score": -0.5, "protocol": "new"}]  # fmt: skip
+    ranked = [
+        {"step": 1, "score": -9.0, "protocol": "old"},
+        {"step": 2, "score": -1.0, "protocol": "new"},
+        {"step": 3, "score": -2.0, "protocol": "new"},
+        {"step": 3, "score": -0.5, "protocol": "new"},
+    ]
     assert records.best(ranked) == ranked[1], "the newest record of a step counts"
     assert records.best([]) is None
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
-    [({"functions": "sphre"}, "sphre"), ({"dims": "0"}, "at least 1"), ({"starts": 0}, "starts"),
-     ({"steps": 1}, "steps"), ({"dims": "x"}, "whole numbers")],
-)  # fmt: skip
+    [
+        ({"functions": "sphre"}, "sphre"),
+        ({"dims": "0"}, "at least 1"),
+        ({"starts": 0}, "starts"),
+        ({"steps": 1}, "steps"),
+        ({"dims": "x"}, "whole numbers"),
+    ],
+)
 def test_mistakes_are_one_line(run_dir: pathlib.Path, changed: dict, message: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(ConfigError, match=message) as caught:
         evaluate_target(Eval(str(run_dir), **(QUICK | changed)), lambda _: None)

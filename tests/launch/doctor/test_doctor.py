@@ -129,8 +129,11 @@ def test_without_the_distributed_libraries_their_checks_are_skipped(
         return None if name.partition(".")[0] in MISSING else find(name, package)
 
     monkeypatch.setattr(importlib.util, "find_spec", blocked)
-    checks: list[Callable[[], str]] = [c.run for c in doctors.CHECKS if c.run.__name__ in {
-        "_op", "_courier", "_reverb", "_libpython"}]  # fmt: skip
+    checks: list[Callable[[], str]] = [
+        c.run
+        for c in doctors.CHECKS
+        if c.run.__name__ in {"_op", "_courier", "_reverb", "_libpython"}
+    ]
     for check in [*checks, doctors.REAL_RUN.run]:
         with pytest.raises(Skipped, match="not installed"):
             check()

@@ -13,10 +13,13 @@ from optimus.wire import LossReply, LossRequest, LossUnavailable, decode, encode
 from tests.workers import fakes
 from workers.synthetic_loss import BowlServer
 
-CONFIG = held_out(fakes.analytic(
-    task=ServedTask(dim=6), layout=Layout(groups=2, lanes=2, workers=1),
-    evaluation=Evaluation(tasks=4, steps=2),
-))  # fmt: skip
+CONFIG = held_out(
+    fakes.analytic(
+        task=ServedTask(dim=6),
+        layout=Layout(groups=2, lanes=2, workers=1),
+        evaluation=Evaluation(tasks=4, steps=2),
+    )
+)
 
 
 def of(refused: set[int], after: int = 0) -> np.ndarray:

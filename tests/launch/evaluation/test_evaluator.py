@@ -49,8 +49,13 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         step = int(model.card["step"])
         here["steps"].append(step)
         here["before"](step)
-        return {"time": 1.0, "score": SCORES[step], "score_of": "tasks",
-                "protocol": plan.protocol(cfg), "suites": {}}  # fmt: skip
+        return {
+            "time": 1.0,
+            "score": SCORES[step],
+            "score_of": "tasks",
+            "protocol": plan.protocol(cfg),
+            "suites": {},
+        }
 
     monkeypatch.setattr(module, "evaluate", evaluate)
     return here
@@ -114,9 +119,11 @@ def test_half_a_record_is_closed_and_the_checkpoint_judged_again(run_dir: pathli
 
 
 def test_records_of_the_future_and_of_others_are_left_alone(run_dir: pathlib.Path) -> None:
-    foreign = [{"kind": "evaluation", "format": 2, "step": 10, "protocol": "x"},
-               {"kind": "evaluation", "format": 1, "step": 10, "score": -9, "protocol": "other"},
-               {"step": 10, "start": 1.0}]  # fmt: skip
+    foreign = [
+        {"kind": "evaluation", "format": 2, "step": 10, "protocol": "x"},
+        {"kind": "evaluation", "format": 1, "step": 10, "score": -9, "protocol": "other"},
+        {"step": 10, "start": 1.0},
+    ]
     text = "".join(json.dumps(record) + "\n" for record in foreign)
     (run_dir / "eval.jsonl").write_text(text)
     assert life(run_dir).step()
@@ -279,8 +286,9 @@ def writers_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("writers_closed")
 def test_in_process_it_takes_its_turn(tmp_path: pathlib.Path, judge: dict[str, Any]) -> None:
-    chosen = override(config(), ["evaluator=true", "keep_checkpoints=1",
-                                 "keep_checkpoints_every=20"])  # fmt: skip
+    chosen = override(
+        config(), ["evaluator=true", "keep_checkpoints=1", "keep_checkpoints_every=20"]
+    )
     run_dir = tmp_path / "run"
     rundir.prepare(run_dir, chosen)
     SCORES[40] = -0.3

@@ -14,9 +14,26 @@ from tests.launch import run_tools as tools
 
 pytestmark = tools.distributed
 
-RUN = ("train", "smoke", "--launch", "local_mp", "--prometheus", "0", "--set", "evaluator=true",
-       "--set", "optimizer.dim=8", "--set", "optimizer.heads=1", "--set", "updates=40",
-       "--set", "evaluation.tasks=3", "--set", "evaluation.steps=4")  # fmt: skip
+RUN = (
+    "train",
+    "smoke",
+    "--launch",
+    "local_mp",
+    "--prometheus",
+    "0",
+    "--set",
+    "evaluator=true",
+    "--set",
+    "optimizer.dim=8",
+    "--set",
+    "optimizer.heads=1",
+    "--set",
+    "updates=40",
+    "--set",
+    "evaluation.tasks=3",
+    "--set",
+    "evaluation.steps=4",
+)
 
 
 def test_it_judges_the_last_checkpoint_although_it_was_killed(tmp_path: pathlib.Path) -> None:
@@ -48,6 +65,8 @@ def test_it_judges_the_last_checkpoint_although_it_was_killed(tmp_path: pathlib.
     assert f"evaluated checkpoints: update {best}, score" in output
     assert "restart 1 of at most" in (run_dir / "logs" / "evaluator" / "0.log").read_text()
     assert tools.events(run_dir, "launcher-0", "ended")[-1]["state"] == "finished"
-    last = [json.loads(line) for line in
-            (run_dir / "metrics" / "stream-0.jsonl").read_text().splitlines()]  # fmt: skip
+    last = [
+        json.loads(line)
+        for line in (run_dir / "metrics" / "stream-0.jsonl").read_text().splitlines()
+    ]
     assert max(record.get("sampled", 0) for record in last) >= 8, "the stream says what it did"

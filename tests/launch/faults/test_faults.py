@@ -32,9 +32,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[faults.Run]:
 
 def script(code: str, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *arguments], cwd=faults.ROOT,
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        cwd=faults.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -97,8 +101,10 @@ def test_garbage_and_strangers_are_refused_and_counted(run: faults.Run) -> None:
         sys.stdout.flush()
         os._exit(0)
         """,
-        where["coordinator"][0], where["physics_worker"][0], where["learner"][0],
-    )  # fmt: skip
+        where["coordinator"][0],
+        where["physics_worker"][0],
+        where["learner"][0],
+    )
     lines = out.splitlines()
     assert lines[0].startswith("malformed: ") and "another config, this run's is" in lines[1]
     assert "install the same version" in lines[2] and lines[3].startswith("malformed request")

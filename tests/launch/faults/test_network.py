@@ -41,9 +41,14 @@ def run(hosts: network.Hosts, tmp_path_factory: pytest.TempPathFactory) -> Itera
         for name in ("http_proxy", "https_proxy"):
             patch.setenv(name, "http://192.0.2.1:3128")  # TEST-NET-1: nobody is there
         started = faults.Run(
-            tmp_path_factory.mktemp("network"), faults.config(layout=LAYOUT),
-            "--advertise", network.HEAD, "--port", str(PORT), prefix=hosts.head,
-        )  # fmt: skip
+            tmp_path_factory.mktemp("network"),
+            faults.config(layout=LAYOUT),
+            "--advertise",
+            network.HEAD,
+            "--port",
+            str(PORT),
+            prefix=hosts.head,
+        )
         try:
             started.progress(4, 180.0)
             yield started

@@ -14,8 +14,13 @@ from pathlib import Path
 
 from tests.launch.network_tools import Unavailable
 
-_TOOLS = {"munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "srun": "slurm-client",
-          "unshare": "util-linux"}  # fmt: skip
+_TOOLS = {
+    "munged": "munge",
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "srun": "slurm-client",
+    "unshare": "util-linux",
+}
 _CONF = """\
 ClusterName=optimus
 SlurmctldHost={here}(127.0.0.1)
@@ -63,25 +68,47 @@ class Slurm:
         here = socket.gethostname().partition(".")[0]
         ports = _free_ports(1 + nodes)
         conf = folder / "slurm.conf"
-        conf.write_text(_CONF.format(
-            here=here, folder=folder, port=ports[0], names=f"n[1-{nodes}]",
-            ports=f"[{ports[1]}-{ports[-1]}]",
-        ))  # fmt: skip
+        conf.write_text(
+            _CONF.format(
+                here=here,
+                folder=folder,
+                port=ports[0],
+                names=f"n[1-{nodes}]",
+                ports=f"[{ports[1]}-{ports[-1]}]",
+            )
+        )
         (folder / "state").mkdir()
         key = folder / "munge.key"
         key.write_bytes(os.urandom(1024))
         key.chmod(0o600)
         self.environment = {**os.environ, "SLURM_CONF": str(conf), "PATH": path}
         try:
-            self._start("munged", ["munged", "--foreground", "--force", "--key-file", str(key),
-                        "--socket", f"{folder}/munge.socket", "--pid-file", f"{folder}/munged.pid",
-                        "--seed-file", f"{folder}/seed", "--log-file", f"{folder}/munged.log"])
+            self._start(
+                "munged",
+                [
+                    "munged",
+                    "--foreground",
+                    "--force",
+                    "--key-file",
+                    str(key),
+                    "--socket",
+                    f"{folder}/munge.socket",
+                    "--pid-file",
+                    f"{folder}/munged.pid",
+                    "--seed-file",
+                    f"{folder}/seed",
+                    "--log-file",
+                    f"{folder}/munged.log",
+                ],
+            )
             self._wait(lambda: (folder / "munge.socket").exists(), "munged")
             self._start("slurmctld", ["slurmctld", "-D", "-f", str(conf)])
             for k in range(nodes):
                 self.boot(f"n{k + 1}")
-            self._wait(lambda: self.tell("sinfo", "-h", "-t", "idle", "-o", "%D") == str(nodes),
-                       "idle nodes")  # fmt: skip
+            self._wait(
+                lambda: self.tell("sinfo", "-h", "-t", "idle", "-o", "%D") == str(nodes),
+                "idle nodes",
+            )
         except BaseException:
             self.close()
             raise
@@ -89,9 +116,13 @@ class Slurm:
     def _start(self, name: str, command: list[str]) -> None:
         with open(self.folder / f"{name}.out", "ab") as out:
             self._processes[name] = subprocess.Popen(
-                command, env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                command,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
                 start_new_session=True,
-            )  # fmt: skip
+            )
 
     def _wait(self, condition, what: str) -> None:  # type: ignore[no-untyped-def]
         deadline = time.monotonic() + 40
@@ -104,8 +135,21 @@ class Slurm:
     def boot(self, node: str) -> None:
         """Switches a node on."""
         (self.folder / f"spool-{node}").mkdir(exist_ok=True)
-        self._start(node, ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc",
-                           "slurmd", "-D", "-N", node])  # fmt: skip
+        self._start(
+            node,
+            [
+                "unshare",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount",
+                "--mount-proc",
+                "slurmd",
+                "-D",
+                "-N",
+                node,
+            ],
+        )
 
     def kill(self, node: str) -> None:
         """Pulls a node's plug."""
@@ -116,8 +160,9 @@ class Slurm:
 
     def tell(self, *command: str) -> str:
         """What a command of Slurm's prints; empty when it fails."""
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True,
-                              timeout=60, check=False)  # fmt: skip
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+        )
         return done.stdout.strip() if done.returncode == 0 else ""
 
     def job(self, number: str) -> dict[str, str]:

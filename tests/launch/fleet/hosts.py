@@ -22,8 +22,12 @@ DISK = "/var/tmp"  # on each host, its own
 FLEET = f"{DISK}/fleet"
 _NAMES = Path("/run/netns")
 _BRIDGE = "bridge"
-_TOOLS = {"ip": "iproute2", "unshare": "util-linux", "ssh": "openssh-client",
-          "/usr/sbin/sshd": "openssh-server"}  # fmt: skip
+_TOOLS = {
+    "ip": "iproute2",
+    "unshare": "util-linux",
+    "ssh": "openssh-client",
+    "/usr/sbin/sshd": "openssh-server",
+}
 
 # Runs as the first process of a host: its own disk over the shared one, then its sshd.
 _BOOT = """
@@ -53,8 +57,20 @@ class Host:
         self._boot: subprocess.Popen[bytes] | None = None
         ip("netns", "add", self.namespace)
         ip("-n", self.namespace, "link", "set", "lo", "up")
-        ip("-n", self.namespace, "link", "add", "eth", "type", "veth", "peer", "name", self._cable,
-           "netns", hosts.controller)  # fmt: skip
+        ip(
+            "-n",
+            self.namespace,
+            "link",
+            "add",
+            "eth",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            self._cable,
+            "netns",
+            hosts.controller,
+        )
         ip("-n", hosts.controller, "link", "set", self._cable, "master", _BRIDGE, "up")
         ip("-n", self.namespace, "address", "add", f"{self.address}/24", "dev", "eth")
         ip("-n", self.namespace, "link", "set", "eth", "up")
@@ -71,8 +87,9 @@ class Host:
         else:
             disk = "true"
         if not (sshd / "key").exists():
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(sshd / "key")],
-                           check=True)  # fmt: skip
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(sshd / "key")], check=True
+            )
         shutil.copy(self._hosts.folder / "key.pub", sshd / "authorized_keys")
         (sshd / "config").write_text(
             f"Port 22\nListenAddress {self.address}\nHostKey {DISK}/sshd/key\n"
@@ -82,10 +99,27 @@ class Host:
         script = _BOOT.format(name=self.name, disk=disk, private=self.private, DISK=DISK, ROOT=ROOT)
         with open(self._hosts.folder / f"{self.name}.log", "ab") as log:
             self._boot = subprocess.Popen(
-                ["ip", "netns", "exec", self.namespace, "unshare", "--pid", "--fork",
-                 "--kill-child", "--mount", "--mount-proc", "--uts", "sh", "-c", script],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+                [
+                    "ip",
+                    "netns",
+                    "exec",
+                    self.namespace,
+                    "unshare",
+                    "--pid",
+                    "--fork",
+                    "--kill-child",
+                    "--mount",
+                    "--mount-proc",
+                    "--uts",
+                    "sh",
+                    "-c",
+                    script,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         deadline = time.monotonic() + 20
         probe = ["bash", "-c", f"exec 3<>/dev/tcp/{self.address}/22"]
         while subprocess.run([*self._hosts.here, *probe], capture_output=True).returncode:
@@ -116,8 +150,9 @@ class Host:
     def processes(self) -> list[str]:
         """Command lines on the host's network, sshd and what it runs for us apart."""
         found = []
-        done = subprocess.run(["ip", "netns", "pids", self.namespace], capture_output=True,
-                              text=True)  # fmt: skip
+        done = subprocess.run(
+            ["ip", "netns", "pids", self.namespace], capture_output=True, text=True
+        )
         for pid in done.stdout.split():
             with contextlib.suppress(OSError):
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().replace("\0", " ")
@@ -150,8 +185,10 @@ class Hosts:
             ip("-n", self.controller, "link", "add", _BRIDGE, "type", "bridge")
             ip("-n", self.controller, "address", "add", f"{NETWORK}.254/24", "dev", _BRIDGE)
             ip("-n", self.controller, "link", "set", _BRIDGE, "up")
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f",
-                            str(folder / "key")], check=True)  # fmt: skip
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")],
+                check=True,
+            )
         except Unavailable:
             self.close()
             raise
@@ -173,29 +210,50 @@ class Hosts:
         def entry(name: str) -> dict[str, Any]:
             host = self.all.get(name)
             python = str(Path(sys.base_prefix).resolve() / "bin/python3.10")
-            known = {"ansible_host": host.address if host else f"{NETWORK}.99",
-                     "optimus_python": python, "optimus_workers": 2}  # fmt: skip
+            known = {
+                "ansible_host": host.address if host else f"{NETWORK}.99",
+                "optimus_python": python,
+                "optimus_workers": 2,
+            }
             return {**known, **changes.get(name, {})}
 
         head, *others = names
         common = {
-            "ansible_user": "root", "optimus_root": FLEET, "ansible_remote_tmp": f"{DISK}/ansible",
+            "ansible_user": "root",
+            "optimus_root": FLEET,
+            "ansible_remote_tmp": f"{DISK}/ansible",
             "ansible_ssh_private_key_file": str(self.folder / "key"),
-            "ansible_ssh_common_args":
-                "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
-        }  # fmt: skip
+            "ansible_ssh_common_args": " ".join(
+                f"-o {each}"
+                for each in (
+                    "StrictHostKeyChecking=no",
+                    "UserKnownHostsFile=/dev/null",
+                    "LogLevel=ERROR",
+                )
+            ),
+        }
         path = self.folder / file  # YAML, of which JSON is a part
-        path.write_text(json.dumps({"all": {"vars": common, "children": {
-            "head": {"hosts": {head: {**entry(head), "optimus_workers": 0}}},
-            "workers": {"hosts": {name: entry(name) for name in others}},
-        }}}))  # fmt: skip
+        path.write_text(
+            json.dumps(
+                {
+                    "all": {
+                        "vars": common,
+                        "children": {
+                            "head": {"hosts": {head: {**entry(head), "optimus_workers": 0}}},
+                            "workers": {"hosts": {name: entry(name) for name in others}},
+                        },
+                    }
+                }
+            )
+        )
         return path
 
     def optimus(self, *words: str, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
         """`optimus WORDS` on the controller."""
         command = [*self.here, sys.executable, "-m", "launch.cli.main", *words]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout,
-                              check=False)  # fmt: skip
+        return subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False
+        )
 
     def close(self) -> None:
         """Switches everything off and removes it."""

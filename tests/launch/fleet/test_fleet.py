@@ -108,10 +108,16 @@ def test_bad_hosts_are_named_in_one_line_each_and_left_alone(fleet: Fleet) -> No
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(wrong)], check=True)
     one, two = hosts.all["w1"].address, hosts.all["w2"].address
     inventory = hosts.inventory(
-        "h1", "locked", "snakeless", "full", "gone", "w1", file="bad.yaml",
+        "h1",
+        "locked",
+        "snakeless",
+        "full",
+        "gone",
+        "w1",
+        file="bad.yaml",
         locked={"ansible_host": one, "ansible_ssh_private_key_file": str(wrong)},
         snakeless={"ansible_host": two, "optimus_python": "/nowhere/python"},
-    )  # fmt: skip
+    )
     text = fleet.deploy(code=1, inventory=inventory)
     lines = {line.split(":")[0]: line for line in text.splitlines()}
     assert "Permission denied" in lines["locked"]

@@ -34,18 +34,32 @@ def test_spread_places_all_evenly_and_only_adds(total: int, cores: dict[str, int
 
 
 def _instance(name: str, **changes: object) -> dict[str, object]:
-    known = {"name": name, "status": "RUNNING", "labels": {}, "networkInterfaces": [
-        {"networkIP": f"10.128.0.{len(name)}", "accessConfigs": [{"natIP": f"34.1.2.{len(name)}"}]}
-    ]}  # fmt: skip
+    known = {
+        "name": name,
+        "status": "RUNNING",
+        "labels": {},
+        "networkInterfaces": [
+            {
+                "networkIP": f"10.128.0.{len(name)}",
+                "accessConfigs": [{"natIP": f"34.1.2.{len(name)}"}],
+            }
+        ],
+    }
     return {**known, **changes}
 
 
 def test_instances_of_a_cloud(tmp_path: Path) -> None:
     path = tmp_path / "instances.json"
-    path.write_text(json.dumps([
-        _instance("run-head"), _instance("run-w-a1b2", labels={"optimus-workers": "4"}),
-        _instance("run-w-gone", status="TERMINATED"), _instance("run-w-c3"),
-    ]))  # fmt: skip
+    path.write_text(
+        json.dumps(
+            [
+                _instance("run-head"),
+                _instance("run-w-a1b2", labels={"optimus-workers": "4"}),
+                _instance("run-w-gone", status="TERMINATED"),
+                _instance("run-w-c3"),
+            ]
+        )
+    )
     head, *others = inventory.load(path)
     assert head.head and head.name == "run-head" and head.workers == 0
     assert [(h.name, h.workers) for h in others] == [("run-w-a1b2", 4), ("run-w-c3", None)]
@@ -88,9 +102,17 @@ def test_any_ansible_inventory(tmp_path: Path) -> None:
 
 
 def test_supervisord_is_told_of_every_worker(tmp_path: Path) -> None:
-    run = {"run": "r", "id": "0" * 12, "role": "worker", "workers": 7, "per_process": 3,
-           "address": "h%1", "port": 20100, "worker_port": 21000,
-           "coordinator": "c:20100"}  # fmt: skip
+    run = {
+        "run": "r",
+        "id": "0" * 12,
+        "role": "worker",
+        "workers": 7,
+        "per_process": 3,
+        "address": "h%1",
+        "port": 20100,
+        "worker_port": 21000,
+        "coordinator": "c:20100",
+    }
     parser = configparser.RawConfigParser()
     parser.read_file(io.StringIO(host_side._conf(tmp_path, run)))
     programs = {s: parser[s]["command"].split() for s in parser.sections() if s.startswith("prog")}

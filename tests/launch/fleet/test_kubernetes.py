@@ -14,9 +14,7 @@ from typing import Any
 import pytest
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
-schemas = pytest.importorskip(
-    "kubernetes_validate", reason="kubernetes-validate is not installed"
-)
+schemas = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
 
 from launch.configs import find  # noqa: E402
 from launch.fleet import manifests  # noqa: E402
@@ -89,9 +87,7 @@ def test_files_are_written(tmp_path: Path) -> None:
         ({"config": "classical"}, "runs fused"),
     ],
 )
-def test_what_cannot_be_is_refused(
-    tmp_path: Path, changes: dict[str, Any], message: str
-) -> None:
+def test_what_cannot_be_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     values = {"config": "physics-small", "image": "i", "out": tmp_path / "k", **changes}
     with pytest.raises(ConfigError) as caught:
         Kubernetes(**values, wheelhouse=False).run(print)
@@ -112,16 +108,23 @@ def test_the_containers_commands_make_a_run(tmp_path: Path) -> None:
     folder.mkdir()
     data.mkdir()
     (folder / "config.json").write_text(found["ConfigMap"]["data"]["config.json"])
-    environment = {**os.environ, "POD_IP": "127.0.0.1",
-                   "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}"}  # fmt: skip
+    environment = {
+        **os.environ,
+        "POD_IP": "127.0.0.1",
+        "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}",
+    }
 
     def start(kind: str) -> subprocess.Popen[str]:
         command = found[kind]["spec"]["template"]["spec"]["containers"][0]["command"]
-        for there, here in ((small.head, "localhost"), (manifests.CONFIG_DIR, str(folder)),
-                            (manifests.DATA_DIR, str(data))):  # fmt: skip
+        for there, here in (
+            (small.head, "localhost"),
+            (manifests.CONFIG_DIR, str(folder)),
+            (manifests.DATA_DIR, str(data)),
+        ):
             command = [word.replace(there, here) for word in command]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, text=True)  # fmt: skip
+        return subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
     worker, head = start("Deployment"), start("StatefulSet")
     try:

@@ -43,14 +43,25 @@ def test_what_cannot_be_is_refused(
 
 
 def test_the_script_is_bash_and_holds_what_was_asked(tmp_path: Path) -> None:
-    wanted = Slurm("physics-small", tmp_path, nodes=5, cpus=3, time="2-00",
-                   sbatch=("--partition=spot", "--account=a"))  # fmt: skip
+    wanted = Slurm(
+        "physics-small",
+        tmp_path,
+        nodes=5,
+        cpus=3,
+        time="2-00",
+        sbatch=("--partition=spot", "--account=a"),
+    )
     assert wanted.run(print) == 0
     script = tmp_path / "run.sbatch"
     assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
     text = script.read_text()
-    for line in ("#SBATCH --nodes=5", "#SBATCH --time=2-00", "#SBATCH --partition=spot",
-                 "#SBATCH --account=a", f"#SBATCH --output={tmp_path}/slurm-%j.log"):  # fmt: skip
+    for line in (
+        "#SBATCH --nodes=5",
+        "#SBATCH --time=2-00",
+        "#SBATCH --partition=spot",
+        "#SBATCH --account=a",
+        f"#SBATCH --output={tmp_path}/slurm-%j.log",
+    ):
         assert line in text.splitlines()
     for known in ("${nodes[@]", "${#nodes[@]", "${steps[@]", "B:USR1@"):
         text = text.replace(known, "")
@@ -77,8 +88,15 @@ def test_a_job_outlives_a_node_and_resumes_from_the_queue(tmp_path: Path) -> Non
     request.write_text(json.dumps(to_dict(configuration)))
 
     def script(updates: int) -> Path:
-        wanted = Slurm(str(request), run_dir, (f"updates={updates}",), nodes=3, cpus=2,
-                       address="localhost", port=20700)  # fmt: skip
+        wanted = Slurm(
+            str(request),
+            run_dir,
+            (f"updates={updates}",),
+            nodes=3,
+            cpus=2,
+            address="localhost",
+            port=20700,
+        )
         assert wanted.run(note) == 0
         return run_dir / "run.sbatch"
 
@@ -111,8 +129,11 @@ def test_a_job_outlives_a_node_and_resumes_from_the_queue(tmp_path: Path) -> Non
         more(10)
         kept = workers()
         assert len(kept) == 1 and kept < before
-        tools.wait_until(lambda: "down" in slurm.tell("sinfo", "-h", "-n", "n3", "-o", "%T"), 60.0,
-                         "n3 counts as down")  # fmt: skip
+        tools.wait_until(
+            lambda: "down" in slurm.tell("sinfo", "-h", "-n", "n3", "-o", "%T"),
+            60.0,
+            "n3 counts as down",
+        )
         note("Slurm knows that n3 is down")
         time.sleep(7)  # longer than KillWait: a job that were to end would have ended
         more(10)
@@ -142,4 +163,3 @@ def test_a_job_outlives_a_node_and_resumes_from_the_queue(tmp_path: Path) -> Non
         for line in log().splitlines():
             note(f"    {line}")
         slurm.close()
-

@@ -24,8 +24,12 @@ from optimus.rundir.histogram import BOUNDS, Histogram, quantile, total
 from optimus.rundir.metrics import MetricsWriter
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-CONFIG = {"name": 'a "quoted"\nname', "updates": 100, "task": {"kind": "physics"},
-          "layout": {"actors": 1, "workers": 2}}  # fmt: skip
+CONFIG = {
+    "name": 'a "quoted"\nname',
+    "updates": 100,
+    "task": {"kind": "physics"},
+    "layout": {"actors": 1, "workers": 2},
+}
 
 
 @pytest.fixture
@@ -34,15 +38,27 @@ def run_dir(tmp_path: pathlib.Path) -> pathlib.Path:
     learner = MetricsWriter(tmp_path, "learner")
     learner.write("learner_started", version=[1, 0])
     for step in range(1, 6):
-        learner.write("update", step=step, meta_loss=-0.1 * step, refused={"stale": step},
-                      evaluations=10 * step, gradient_norm=float("nan"))  # fmt: skip
+        learner.write(
+            "update",
+            step=step,
+            meta_loss=-0.1 * step,
+            refused={"stale": step},
+            evaluations=10 * step,
+            gradient_norm=float("nan"),
+        )
     learner.close()
     latency = Histogram()
     for seconds in (0.002, 0.02, 0.02, 500.0, float("nan"), -1.0):
         latency.observe(seconds)
     actor = MetricsWriter(tmp_path, "actor")
-    actor.write("alive", version=[1, 5], evaluations=3, latency=latency.record(),
-                pool={"tries": 6, "ok": 5, "timeout": 1}, time_in={"network": 0.5})  # fmt: skip
+    actor.write(
+        "alive",
+        version=[1, 5],
+        evaluations=3,
+        latency=latency.record(),
+        pool={"tries": 6, "ok": 5, "timeout": 1},
+        time_in={"network": 0.5},
+    )
     actor.close()
     return tmp_path
 
@@ -106,19 +122,30 @@ def promtool() -> str:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["check", "config", "prometheus.yml"], ["check", "rules", "alerts.yml"],
-                  ["test", "rules", "alerts_test.yml"]], ids=" ".join,
-)  # fmt: skip
+    "arguments",
+    [
+        ["check", "config", "prometheus.yml"],
+        ["check", "rules", "alerts.yml"],
+        ["test", "rules", "alerts_test.yml"],
+    ],
+    ids=" ".join,
+)
 def test_promtool_accepts_the_examples(arguments: list[str]) -> None:
-    done = subprocess.run([promtool(), *arguments], cwd=ROOT / "monitoring", capture_output=True,
-                          text=True, timeout=60)  # fmt: skip
+    done = subprocess.run(
+        [promtool(), *arguments],
+        cwd=ROOT / "monitoring",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_promtool_accepts_what_is_served(run_dir: pathlib.Path) -> None:
     text = exposition(read_status(run_dir), run_dir)
-    done = subprocess.run([promtool(), "check", "metrics"], input=text, capture_output=True,
-                          timeout=60)  # fmt: skip
+    done = subprocess.run(
+        [promtool(), "check", "metrics"], input=text, capture_output=True, timeout=60
+    )
     assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
 
 
@@ -236,7 +263,12 @@ tensorboard.follow(run_dir, stop)
 
 
 def test_neither_needs_tensorflow_or_jax(run_dir: pathlib.Path) -> None:
-    done = subprocess.run([sys.executable, "-c", SCRIPT, str(run_dir)], cwd=ROOT,
-                          capture_output=True, text=True, timeout=120)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(run_dir)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert events(run_dir / "tensorboard")

@@ -20,8 +20,13 @@ from optimus.rundir import checkpoint
 from optimus.rundir.metrics import MetricsWriter
 from tests.launch.run_dirs import make
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
-            "chrome-headless-shell")  # fmt: skip
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome-headless-shell",
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +46,15 @@ def full(template: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pa
     with open(run_dir / "eval.jsonl", "w") as file:
         for step in (0, 10):
             functions = {"sphere": {"2": -0.1 * step}}
-            record = {"kind": "evaluation", "format": 1, "step": step, "score": -0.1 * step,
-                      "score_of": "tasks", "protocol": "p",
-                      "suites": {"classical": {"functions": functions}}}  # fmt: skip
+            record = {
+                "kind": "evaluation",
+                "format": 1,
+                "step": step,
+                "score": -0.1 * step,
+                "score_of": "tasks",
+                "protocol": "p",
+                "suites": {"classical": {"functions": functions}},
+            }
             file.write(json.dumps(record) + "\n")
         final = {"start": 0.5, "end": -0.5, "difference": -1.0, "low": -1.2, "high": -0.8}
         file.write(json.dumps({"step": 10, "tasks": 4, **final}) + "\n")
@@ -88,9 +99,19 @@ def test_the_page_is_whole_and_needs_nothing_from_outside(full: pathlib.Path) ->
             value = attributes.get(name)
             assert value is None or value.startswith("data:"), (tag, value)
     assert not re.search(r"url\(|@import", full.read_text())
-    for words in ("Learning", "Held-out evaluation", "Against rivals", "Resume and use",
-                  "Training made it better", "this checkpoint", "optimus export", "stale",
-                  "environment of the newest checkpoint", '"config_hash"', "l_bfgs_b"):  # fmt: skip
+    for words in (
+        "Learning",
+        "Held-out evaluation",
+        "Against rivals",
+        "Resume and use",
+        "Training made it better",
+        "this checkpoint",
+        "optimus export",
+        "stale",
+        "environment of the newest checkpoint",
+        '"config_hash"',
+        "l_bfgs_b",
+    ):
         assert words in page.text, words
     pictures = [a for tag, a in page.tags if tag == "img"]
     assert len(pictures) == 2 and all(a["alt"] for a in pictures)
@@ -129,11 +150,19 @@ def look(page: pathlib.Path, folder: pathlib.Path, width: int) -> dict[str, obje
     """Loads the page in a browser without a network; what it measured."""
     probed = folder / "probed.html"
     probed.write_text(page.read_text().replace("</body>", f"{PROBE}</body>"))
-    command = [browser(), "--headless=new", "--no-sandbox", "--disable-gpu",
-               "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND",
-               f"--user-data-dir={folder / 'profile'}",
-               f"--window-size={width},900", "--virtual-time-budget=5000",
-               "--dump-dom", probed.as_uri()]  # fmt: skip
+    command = [
+        browser(),
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--user-data-dir={folder / 'profile'}",
+        f"--window-size={width},900",
+        "--virtual-time-budget=5000",
+        "--dump-dom",
+        probed.as_uri(),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     found = re.search(r'data-probe="([^"]*)"', done.stdout)
     assert found, done.stderr[-2000:]
@@ -178,8 +207,14 @@ def test_text_out_of_files_is_escaped(run_dir: pathlib.Path) -> None:
     launcher.write("ended", state=evil, cause=evil)
     launcher.close()
     with open(run_dir / "eval.jsonl", "w") as file:
-        record = {"kind": "evaluation", "format": 1, "step": 10, "score": "inf", "error": evil,
-                  "suites": {"classical": {"functions": {evil: {evil: -1.0}, "x": 3}}}}  # fmt: skip
+        record = {
+            "kind": "evaluation",
+            "format": 1,
+            "step": 10,
+            "score": "inf",
+            "error": evil,
+            "suites": {"classical": {"functions": {evil: {evil: -1.0}, "x": 3}}},
+        }
         file.write(json.dumps(record) + "\n")
     assert "<script" not in quick(run_dir)
 
@@ -207,9 +242,15 @@ def test_a_step_made_again_counts_as_it_was_made_last(run_dir: pathlib.Path) -> 
 
 
 @pytest.mark.parametrize(
-    "points", [[(1.0, 2.0)], [(1.0, 2.0), (1.0, 2.0)], [(0.0, 0.0), (1.0, 0.0)],
-               [(0.0, 1e-300), (1e9, 1e300)], [(0.0, math.nan), (1.0, 3.0), (2.0, math.inf)]],
-)  # fmt: skip
+    "points",
+    [
+        [(1.0, 2.0)],
+        [(1.0, 2.0), (1.0, 2.0)],
+        [(0.0, 0.0), (1.0, 0.0)],
+        [(0.0, 1e-300), (1e9, 1e300)],
+        [(0.0, math.nan), (1.0, 3.0), (2.0, math.inf)],
+    ],
+)
 @pytest.mark.parametrize("log", [False, True])
 def test_charts_take_any_numbers(points: list[tuple[float, float]], log: bool) -> None:
     drawing = charts.lines({"a": points}, "x", "y", log)

@@ -29,10 +29,18 @@ def write(run_dir: pathlib.Path, role: str, *records: dict[str, Any]) -> None:
 
 def updates(first: int, count: int, time: float, uptime: float = 0.0) -> list[dict[str, Any]]:
     return [
-        {"event": "update", "step": first + k, "time": time + k, "uptime": uptime + k,
-         "evaluations": 10 * (first + k), "seconds": 1.0, "waiting": 0.4, "meta_loss": 0.1}
+        {
+            "event": "update",
+            "step": first + k,
+            "time": time + k,
+            "uptime": uptime + k,
+            "evaluations": 10 * (first + k),
+            "seconds": 1.0,
+            "waiting": 0.4,
+            "meta_loss": 0.1,
+        }
         for k in range(count)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.fixture
@@ -81,14 +89,22 @@ def test_a_restart_that_left_no_record_gives_no_negative_rate() -> None:
 
 def test_where_time_goes_and_who_works(run_dir: pathlib.Path) -> None:
     write(run_dir, "learner", *updates(1, 11, NOW - 10))
-    write(run_dir, "physics_worker", {"uptime": 10.0, "loss_seconds": 5.0},
-          {"uptime": 20.0, "loss_seconds": 13.0})  # fmt: skip
     write(
-        run_dir, "actor",
+        run_dir,
+        "physics_worker",
+        {"uptime": 10.0, "loss_seconds": 5.0},
+        {"uptime": 20.0, "loss_seconds": 13.0},
+    )
+    write(
+        run_dir,
+        "actor",
         {"uptime": 10.0, "time_in": {"network": 1.0}, "pool": {"tries": 8, "ok": 8}},
-        {"uptime": 20.0, "time_in": {"network": 3.0, "x": "y"},
-         "pool": {"tries": 9, "ok": 8, "lost": 1, "quarantined": 2, "open": 5, "workers": 3}},
-    )  # fmt: skip
+        {
+            "uptime": 20.0,
+            "time_in": {"network": 3.0, "x": "y"},
+            "pool": {"tries": 9, "ok": 8, "lost": 1, "quarantined": 2, "open": 5, "workers": 3},
+        },
+    )
     status = read_status(run_dir, now=NOW)
     assert status.work["physics_worker"] == {"busy": 1, "share": pytest.approx(0.8)}
     expected = {"learner": 0.6, "samples": 0.4, "loss": 0.8, "actor: network": 0.2}
@@ -103,12 +119,21 @@ def test_what_calls_spend_outside_of_the_simulator_is_network(run_dir: pathlib.P
     counts = [0] * 12
     write(run_dir, "learner", *updates(1, 3, NOW - 3))
     write(
-        run_dir, "actor",
-        {"uptime": 10.0, "time_in": {"losses": 4.0, "optimizer": 1.0}, "loss_seconds": 2.0,
-         "latency": {"counts": counts, "sum": 3.0}},
-        {"uptime": 20.0, "time_in": {"losses": 9.0, "optimizer": 3.0, "stream": 1.0},
-         "loss_seconds": 5.0, "latency": {"counts": counts, "sum": 7.0}},
-    )  # fmt: skip
+        run_dir,
+        "actor",
+        {
+            "uptime": 10.0,
+            "time_in": {"losses": 4.0, "optimizer": 1.0},
+            "loss_seconds": 2.0,
+            "latency": {"counts": counts, "sum": 3.0},
+        },
+        {
+            "uptime": 20.0,
+            "time_in": {"losses": 9.0, "optimizer": 3.0, "stream": 1.0},
+            "loss_seconds": 5.0,
+            "latency": {"counts": counts, "sum": 7.0},
+        },
+    )
     shares = read_status(run_dir, now=NOW).time_shares
     expected = {"losses": 0.375, "network": 0.125, "optimizer": 0.2, "stream": 0.1}
     found = {name: share for name, share in shares.items() if name.startswith("actor")}
@@ -172,10 +197,17 @@ def test_records_of_another_version(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[" * 100_000, "null", '{"task": 3, "layout": "x", "updates": "y"}',
-             '{"layout": {"actors": "many"}, "name": ["a"], "format": 99}', "\0\0"],
+    "text",
+    [
+        "",
+        "[" * 100_000,
+        "null",
+        '{"task": 3, "layout": "x", "updates": "y"}',
+        '{"layout": {"actors": "many"}, "name": ["a"], "format": 99}',
+        "\0\0",
+    ],
     ids=["empty", "deep", "null", "types", "future", "zeros"],
-)  # fmt: skip
+)
 def test_configurations_of_another_version(tmp_path: pathlib.Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
     (tmp_path / "checkpoints").write_text("a file where a folder should be")
@@ -203,7 +235,12 @@ def test_any_width(run_dir: pathlib.Path, width: int) -> None:
 
 def test_durations_and_sparklines() -> None:
     assert [duration(s) for s in (0.0, 119, 120, 7300, 200_000, None)] == [
-        "0 s", "119 s", "2 min", "2.0 h", "2.3 days", "?"
-    ]  # fmt: skip
+        "0 s",
+        "119 s",
+        "2 min",
+        "2.0 h",
+        "2.3 days",
+        "?",
+    ]
     assert sparkline([]) == "" and sparkline([1.0]) == "▁"
     assert sparkline([0.0, 1.0]) == "▁█" and len(sparkline([float(k) for k in range(999)])) == 40

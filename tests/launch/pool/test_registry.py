@@ -26,8 +26,11 @@ def make(actors: int = 1, elastic: bool = True) -> tuple[Registry, Clock]:
 
 
 def beat(registry: Registry, *members: Member, **changes: object) -> View:
-    values = {"protocol": PROTOCOL, "config_hash": "config",
-              "members": [asdict(m) for m in members]}  # fmt: skip
+    values = {
+        "protocol": PROTOCOL,
+        "config_hash": "config",
+        "members": [asdict(m) for m in members],
+    }
     return registry.beat(Beat(**{**values, **changes}))
 
 

@@ -71,8 +71,11 @@ def test_a_run_from_start_to_result(tmp_path):
 
     status = read_status(tmp_path / "whole")
     assert (status.state, status.step, status.updates, status.launch) == (
-        "finished", 6, 6, "fused",
-    )  # fmt: skip
+        "finished",
+        6,
+        6,
+        "fused",
+    )
     assert np.isfinite(status.meta_loss) and status.evaluations == 6 * 4 * 2
     assert optimus.load(tmp_path / "whole").config == TINY.optimizer
 
@@ -91,9 +94,7 @@ def test_a_run_from_start_to_result(tmp_path):
     }
 
 
-def test_the_best_checkpoint_is_what_load_gives_and_watch_shows_validation(
-    tmp_path, capsys
-):
+def test_the_best_checkpoint_is_what_load_gives_and_watch_shows_validation(tmp_path, capsys):
     run_dir = tmp_path / "run"
     train.train(TINY, run_dir, "fused", lambda line: None)
     status = read_status(run_dir)

@@ -14,10 +14,26 @@ from tests.launch import run_tools as tools
 
 pytestmark = tools.distributed
 
-LONG = ("train", "physics-small", "--launch", "local_mp", "--set", "updates=10000",
-        "--set", "optimizer.dim=8", "--set", "optimizer.heads=2", "--set", "optimizer.encoders=1",
-        "--set", "meta.batch=4", "--set", "layout.lanes=2",
-        "--set", "checkpoint_every=5")  # fmt: skip
+LONG = (
+    "train",
+    "physics-small",
+    "--launch",
+    "local_mp",
+    "--set",
+    "updates=10000",
+    "--set",
+    "optimizer.dim=8",
+    "--set",
+    "optimizer.heads=2",
+    "--set",
+    "optimizer.encoders=1",
+    "--set",
+    "meta.batch=4",
+    "--set",
+    "layout.lanes=2",
+    "--set",
+    "checkpoint_every=5",
+)
 
 
 def test_interrupt_stops_everything_and_the_run_resumes(tmp_path: Path) -> None:
@@ -41,9 +57,16 @@ def test_interrupt_stops_everything_and_the_run_resumes(tmp_path: Path) -> None:
     saved = tools.checkpoint.load_latest(run_dir / "checkpoints")[0]
     assert saved is not None and saved.step == stopped["step"] >= 2  # a final checkpoint
     result = tools.optimus(
-        *LONG, "--run-dir", str(run_dir), "--set", f"updates={saved.step + 2}",
-        "--set", "evaluation.tasks=2", "--set", "evaluation.steps=2",
-    )  # fmt: skip
+        *LONG,
+        "--run-dir",
+        str(run_dir),
+        "--set",
+        f"updates={saved.step + 2}",
+        "--set",
+        "evaluation.tasks=2",
+        "--set",
+        "evaluation.steps=2",
+    )
     # `evaluation` belongs to the run's identity, so that attempt is refused ...
     assert result.returncode == 1 and "another configuration" in result.stderr
     result = tools.optimus(*LONG, "--run-dir", str(run_dir), "--set", f"updates={saved.step + 2}")
@@ -108,10 +131,25 @@ def test_a_run_dir_is_run_once_at_a_time(tmp_path: Path) -> None:
 def test_asynchronous_actors_are_bounded_in_staleness(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     result = tools.optimus(
-        "train", "smoke", "--launch", "local_mp", "--run-dir", str(run_dir),
-        "--set", "synchronous=false", "--set", "updates=40", "--set", "layout.actors=2",
-        "--set", "layout.groups=2", "--set", "layout.lanes=3", "--set", "meta.batch=5",
-    )  # fmt: skip
+        "train",
+        "smoke",
+        "--launch",
+        "local_mp",
+        "--run-dir",
+        str(run_dir),
+        "--set",
+        "synchronous=false",
+        "--set",
+        "updates=40",
+        "--set",
+        "layout.actors=2",
+        "--set",
+        "layout.groups=2",
+        "--set",
+        "layout.lanes=3",
+        "--set",
+        "meta.batch=5",
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     updates = tools.events(run_dir, "learner-0", "update")
     assert [u["step"] for u in updates] == list(range(1, 41))

@@ -13,10 +13,24 @@ from tests.launch import run_tools as tools
 TEN = ("--set", "updates=10", "--set", "evaluation.tasks=4")
 SMOKE = ("train", "smoke", *TEN)
 PHYSICS = (
-    "train", "physics-small", *TEN, "--set", "optimizer.dim=8", "--set", "optimizer.heads=2",
-    "--set", "optimizer.encoders=1", "--set", "meta.batch=4", "--set", "layout.lanes=2",
-    "--set", "estimator.horizon=20", "--set", "evaluation.steps=5",
-)  # fmt: skip
+    "train",
+    "physics-small",
+    *TEN,
+    "--set",
+    "optimizer.dim=8",
+    "--set",
+    "optimizer.heads=2",
+    "--set",
+    "optimizer.encoders=1",
+    "--set",
+    "meta.batch=4",
+    "--set",
+    "layout.lanes=2",
+    "--set",
+    "estimator.horizon=20",
+    "--set",
+    "evaluation.steps=5",
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +38,7 @@ def in_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Finished in-process runs to compare with."""
     folder = tmp_path_factory.mktemp("in_process")
     for name, arguments in (("smoke", SMOKE), ("physics", PHYSICS)):
-        result = tools.optimus(
-            *arguments, "--launch", "inprocess", "--run-dir", str(folder / name)
-        )
+        result = tools.optimus(*arguments, "--launch", "inprocess", "--run-dir", str(folder / name))
         assert result.returncode == 0, result.stderr
     return {"smoke": folder / "smoke", "physics": folder / "physics"}
 
@@ -74,9 +86,7 @@ def test_resuming_in_process_equals_never_having_stopped(
     assert manifest["epoch"] == 3  # one learner epoch per start
 
 
-def test_interrupting_in_process_loses_nothing(
-    in_process: dict[str, Path], tmp_path: Path
-) -> None:
+def test_interrupting_in_process_loses_nothing(in_process: dict[str, Path], tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     arguments = [*SMOKE, "--launch", "inprocess", "--run-dir", str(run_dir)]
     process = tools.start(*arguments, "--set", "updates=100000")

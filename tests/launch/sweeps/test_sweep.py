@@ -70,8 +70,10 @@ def test_one_at_a_time_leaves_out_what_the_base_has():
     rates, decays = Axis("meta.learning_rate", (3e-3, 0.1)), Axis("optimizer.b_decay", (1, 0.9))
     arms = one_at_a_time(TINY, rates, decays)
     assert [(arm.name, arm.study) for arm in arms] == [
-        (BASE, ""), ("learning_rate=0.1", "learning_rate"), ("b_decay=1", "b_decay"),
-    ]  # fmt: skip
+        (BASE, ""),
+        ("learning_rate=0.1", "learning_rate"),
+        ("b_decay=1", "b_decay"),
+    ]
 
 
 def test_every_cell_has_the_same_budget():
@@ -133,8 +135,10 @@ def test_the_shipped_sweeps(name, tmp_path):
 def test_a_sweep_stopped_and_resumed_is_the_runs_it_is_made_of(tmp_path):
     cells, said = sweep().cells(tmp_path), []
     assert [cell.label for cell in cells[:3]] == [
-        "base, seed 0", "rate=0.01, seed 0", "base, seed 1",
-    ]  # fmt: skip
+        "base, seed 0",
+        "rate=0.01, seed 0",
+        "base, seed 1",
+    ]
 
     def stopping(line):
         said.append(line)
@@ -237,8 +241,14 @@ def test_a_table_keeps_divergence_and_missing_seeds_apart():
         values = dict(study=study, arm=arm, seed=seed, state=state, weights=5, updates=6)
         return values | dict(inner_steps=48, core_seconds=1.0, start=0.0, last=best, best=best)
 
-    rows = [row(BASE, 0, -1.0, study=""), row(BASE, 1, -2.0, study=""), row("a", 0, -1.5),
-            row("a", 1, -3.5), row("b", 1, np.inf), row("c", 0, -9.0, "unfinished")]  # fmt: skip
+    rows = [
+        row(BASE, 0, -1.0, study=""),
+        row(BASE, 1, -2.0, study=""),
+        row("a", 0, -1.5),
+        row("a", 1, -3.5),
+        row("b", 1, np.inf),
+        row("c", 0, -9.0, "unfinished"),
+    ]
     text = sweep_table.markdown(rows, ()).splitlines()
     assert "| base | 2 | 5 | 6 | 48 | 1 | -1.50 (-2.00..-1.00) |  | -1.50 |" in text
     a = "| a | 2 | 5 | 6 | 48 | 1 | -2.50 (-3.50..-1.50) | -1.00 (-1.50..-0.50) | -2.50 |"

@@ -172,8 +172,10 @@ def test_fair_presets_cap_evaluations_and_substitute_dimensions(tmp_path):
         tmp_path, preset="fair-shift", functions=("powell", "perm"), dims=(2, 20), methods=("bfgs",)
     )
     assert {(row["function"], row["dim"]) for row in result.rows} == {
-        ("powell", 4), ("powell", 20), ("perm", 2)
-    }  # fmt: skip
+        ("powell", 4),
+        ("powell", 20),
+        ("perm", 2),
+    }
     assert all(row["n_f"] <= 20 and row["precision"] == "float64" for row in result.rows)
     assert len(result.left_out) == 1 and "perm in dimensions 2 and 10" in result.left_out[0]
 

@@ -62,8 +62,11 @@ def test_main_writes_table_and_picture(tmp_path):
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == runtime.COLUMNS
     assert [(row["N"], row["method"]) for row in rows] == [
-        ("2", REFERENCE), ("2", "double"), ("10", REFERENCE), ("10", "double")
-    ]  # fmt: skip
+        ("2", REFERENCE),
+        ("2", "double"),
+        ("10", REFERENCE),
+        ("10", "double"),
+    ]
     row = rows[1]
     assert float(row["median_ms"]) == float(row["q90_ms"]) == 20.0 and row["samples"] == "3"
     assert float(row["times_scipy_bfgs"]) == 2.0 and float(row["compile_s"]) == 0.25
@@ -148,8 +151,11 @@ def test_every_builder_builds():
         if not name.startswith("optimus"):
             timed = build(3)
             assert timed.sample(2) > 0 and timed.flops > 0, name
-    names = {f"{name}_{form}" for name in ("optimus", "optimus_small", "optimus_tiny")
-             for form in ("call", "scan", "vmap")}  # fmt: skip
+    names = {
+        f"{name}_{form}"
+        for name in ("optimus", "optimus_small", "optimus_tiny")
+        for form in ("call", "scan", "vmap")
+    }
     assert names < set(runtime_methods.BUILDERS)
     assert isinstance(runtime_methods.BUILDERS["optimus_call"], functools.partial)
 

@@ -63,8 +63,11 @@ def test_seeds_of_one_name_become_a_median():
     found = verdicts(rows_of(values), {"optimus:x-s0": "arm B (weights 0)"})
     chosen = [row for row in found if (row["functions"], row["dims"]) == ("all", "10-250")]
     assert [(row["seed"], row["no_worse"]) for row in chosen] == [
-        (0, 1), (1, 3), (2, 2), ("median of 3", 2)
-    ]  # fmt: skip
+        (0, 1),
+        (1, 3),
+        (2, 2),
+        ("median of 3", 2),
+    ]
     assert {row["method"] for row in chosen} == {"optimus:x"}
     text = verdict_table.markdown(found)
     assert "* optimus:x-s0: arm B (weights 0)" in text and "| median of 3 |" in text

@@ -253,14 +253,17 @@ def test_override_can_exchange_the_task():
     [
         ("updates", "--set updates: want key=JSON, for example updates=50"),
         ("update=5", "--set update=5: unknown key 'update'; did you mean 'updates'?"),
-        ("meta.rate=5", "--set meta.rate=5: unknown key 'meta.rate'; known: learning_rate, "
-                        "clip_norm, batch, clip, warmup, cosine"),
+        (
+            "meta.rate=5",
+            "--set meta.rate=5: unknown key 'meta.rate'; known: learning_rate, "
+            "clip_norm, batch, clip, warmup, cosine",
+        ),
         ("updates.x=5", "--set updates.x=5: 'updates' is no group"),
         ("mta.batch=5", "--set mta.batch=5: 'mta' is no group"),
         ("updates=many", "updates: got 'many', want int"),
         ("updates=", "updates: got '', want int"),
     ],
-)  # fmt: skip
+)
 def test_override_says_what_is_wrong(assignment, message):
     assert refusal(override, SMOKE, [assignment]) == message
 

@@ -180,11 +180,13 @@ def test_order_of_arrival_does_not_matter_once_sorted():
 
     def estimated(order):
         ordered = sorted((samples[k] for k in order), key=lambda s: s[0])
-        return np.asarray(evolution.estimate(
-            np.stack([s[1] for s in ordered]),
-            np.asarray([s[2] for s in ordered], np.float32),
-            np.float32(0.01),
-        )).tobytes()  # fmt: skip
+        return np.asarray(
+            evolution.estimate(
+                np.stack([s[1] for s in ordered]),
+                np.asarray([s[2] for s in ordered], np.float32),
+                np.float32(0.01),
+            )
+        ).tobytes()
 
     reference = estimated(range(20))
     for _ in range(5):

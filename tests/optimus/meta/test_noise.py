@@ -123,9 +123,7 @@ def test_the_checksum_does_not_depend_on_memory_layout():
     assert checksum(np.stack([values, values], axis=1)[:, 0]) == checksum(values)
 
 
-@pytest.mark.parametrize(
-    ("kind", "golden"), [("rademacher", 1183878939), ("gaussian", 895417582)]
-)
+@pytest.mark.parametrize(("kind", "golden"), [("rademacher", 1183878939), ("gaussian", 895417582)])
 def test_golden_checksum(kind, golden):
     """Catches a change of the key derivation, which would break the resume of old runs.
 

@@ -188,9 +188,15 @@ def test_no_budget_is_overdrawn(maxfev, maxiter, guard):
         return wells(x)
 
     result = minimize(
-        fun, WRONG[:2], maxfev=maxfev, maxiter=maxiter, hops=None, safeguard=guard,
-        stop_history=3, callback=called.append,
-    )  # fmt: skip
+        fun,
+        WRONG[:2],
+        maxfev=maxfev,
+        maxiter=maxiter,
+        hops=None,
+        safeguard=guard,
+        stop_history=3,
+        callback=called.append,
+    )
     assert result.nfev == len(seen) <= maxfev and result.nit <= maxiter
     assert result.status == 1 and not result.success
     assert result.fun == np.min(seen) and result.fun == wells(result.x)[0]

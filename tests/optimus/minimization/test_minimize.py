@@ -128,9 +128,15 @@ def test_the_bare_method_takes_exactly_the_steps_of_the_optimizer(name):
         points.append(z)
     seen = []
     result = minimize(
-        sphere, x, jac=double, safeguard="none", maxiter=5, callback=seen.append,
-        stop_history=None, model=model,
-    )  # fmt: skip
+        sphere,
+        x,
+        jac=double,
+        safeguard="none",
+        maxiter=5,
+        callback=seen.append,
+        stop_history=None,
+        model=model,
+    )
     # With pairs, inner products of steps that shrink make more of a rounding.
     np.testing.assert_allclose(seen, points, rtol=1e-6, atol=1e-6 if model.config.secant else 0)
     assert (result.nit, result.nfev, result.njev, result.accepted_share) == (5, 6, 6, 1.0)
@@ -151,9 +157,15 @@ def test_a_model_that_does_not_see_x_runs_from_far_off_as_from_near():
 
         seen = []
         minimize(
-            fun, start + shift, jac=True, model=model, safeguard="none", maxiter=8,
-            callback=seen.append, stop_history=None,
-        )  # fmt: skip
+            fun,
+            start + shift,
+            jac=True,
+            model=model,
+            safeguard="none",
+            maxiter=8,
+            callback=seen.append,
+            stop_history=None,
+        )
         runs.append(np.asarray(seen) - shift)
     np.testing.assert_allclose(runs[1], runs[0], rtol=1e-4, atol=1e-5)
     # By hand, in coordinates of its own.
@@ -179,9 +191,14 @@ def test_three_forms_of_gradient_agree():
         minimize(lambda x: np.sum(x**2 + x**4), x0, jac=lambda x: 2 * x + 4 * x**3, maxiter=5),
         minimize(lambda x: (np.sum(x**2 + x**4), 2 * x + 4 * x**3), x0, jac=True, maxiter=5),
         minimize(lambda x, p: jnp.sum(x**2 + x**p), x0, args=(4,), maxiter=5),
-        minimize(lambda x, p: np.sum(x**2 + x**p), x0, args=4, jac=lambda x, p: 2 * x + p * x**3,
-                 maxiter=5),
-    ]  # fmt: skip
+        minimize(
+            lambda x, p: np.sum(x**2 + x**p),
+            x0,
+            args=4,
+            jac=lambda x, p: 2 * x + p * x**3,
+            maxiter=5,
+        ),
+    ]
     for other in results[1:]:
         np.testing.assert_allclose(other.x, results[0].x, rtol=1e-4, atol=1e-6)
         assert other.nit == 5
@@ -200,9 +217,14 @@ def test_what_every_result_promises(seed, guard, maxfev):
         return seen[-1][1]
 
     result = minimize(
-        fun, centre + random.normal(size=3), maxfev=maxfev, maxiter=30, safeguard=guard,
-        jac=lambda x: root.T @ root @ (x - centre), model=untrained(seed % 3),
-    )  # fmt: skip
+        fun,
+        centre + random.normal(size=3),
+        maxfev=maxfev,
+        maxiter=30,
+        safeguard=guard,
+        jac=lambda x: root.T @ root @ (x - centre),
+        model=untrained(seed % 3),
+    )
     best = min(seen, key=lambda pair: pair[1])
     assert result.fun == best[1] and result.nfev == len(seen) <= maxfev
     np.testing.assert_array_equal(result.x, best[0])

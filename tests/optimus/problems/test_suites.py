@@ -104,8 +104,9 @@ def read(path):
 def test_problems_are_those_of_the_library(libraries):
     small, large = suites.cases("sif2jax", ("QUARTIC", "ROSENBR"))
     assert [(each.name, each.dim, each.related) for each in (small, large)] == [
-        ("ROSENBR", 2, True), ("QUARTIC", 3, False)
-    ]  # fmt: skip
+        ("ROSENBR", 2, True),
+        ("QUARTIC", 3, False),
+    ]
     first, second = large.problems(2, 0)
     with arithmetic("float64"):
         value, gradient = jax.value_and_grad(first.objective, argnums=1)(first.data, first.x0)
@@ -147,8 +148,11 @@ def test_a_suite_runs_resumes_and_is_tabled(tmp_path, libraries):
     assert all(float(row["f_least"]) <= float(row["f_best"]) for row in rows)
     lines = read(tmp_path / "table.csv")
     assert [(line["problems"], line["runs"]) for line in lines] == [
-        ("all", "4"), ("all", "4"), ("unrelated", "2"), ("unrelated", "2")
-    ]  # fmt: skip
+        ("all", "4"),
+        ("all", "4"),
+        ("unrelated", "2"),
+        ("unrelated", "2"),
+    ]
     assert "| ROSENBR* | 2 |" in (tmp_path / "table.md").read_text()
     assert {row["profile"] for row in read(tmp_path / "profiles.csv")} == {"data"}
     (line,) = (json.loads(each) for each in (tmp_path / reads.LOG).read_text().splitlines())

@@ -134,9 +134,12 @@ class Fuse:
         self.calls, self.blows_at, self.killed = 0, blows_at, killed
         self.monkeypatch = monkeypatch
         for owner, name in (
-            (Path, "write_bytes"), (Path, "write_text"), (Path, "mkdir"),
-            (os, "fsync"), (os, "replace"),
-        ):  # fmt: skip
+            (Path, "write_bytes"),
+            (Path, "write_text"),
+            (Path, "mkdir"),
+            (os, "fsync"),
+            (os, "replace"),
+        ):
             monkeypatch.setattr(owner, name, self.wrap(name, getattr(owner, name)))
 
     def wrap(self, name, real):
@@ -247,18 +250,21 @@ DAMAGES = {
     "no state": (lambda path: (path / checkpoint.STATE).unlink(), "is incomplete"),
     "no manifest": (lambda path: (path / checkpoint.MANIFEST).unlink(), "is incomplete"),
     "half a manifest": (
-        lambda path: (path / checkpoint.MANIFEST).write_text('{"step": 2'), "is incomplete"
+        lambda path: (path / checkpoint.MANIFEST).write_text('{"step": 2'),
+        "is incomplete",
     ),
     "binary manifest": (
-        lambda path: (path / checkpoint.MANIFEST).write_bytes(b"\xff\xfe\x00"), "is incomplete"
+        lambda path: (path / checkpoint.MANIFEST).write_bytes(b"\xff\xfe\x00"),
+        "is incomplete",
     ),
     "manifest of another kind": (
-        lambda path: (path / checkpoint.MANIFEST).write_text("[1]"), "names no step"
+        lambda path: (path / checkpoint.MANIFEST).write_text("[1]"),
+        "names no step",
     ),
     "manifest without step": (edit_manifest(step=None), "names no step"),
     "manifest with another hash": (edit_manifest(sha256="0" * 64), "is damaged"),
     "empty folder": (lambda path: [file.unlink() for file in path.iterdir()], "is incomplete"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", DAMAGES)

@@ -43,8 +43,9 @@ def test_a_record_is_one_line_and_readable_at_once(writer, path):
     assert list(read(path)) == tail(path) == strict(path)
 
 
-@pytest.mark.parametrize(("value", "text"), [(math.nan, "nan"), (math.inf, "inf"),
-                                             (-math.inf, "-inf")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "text"), [(math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf")]
+)
 def test_what_is_not_finite_stays_valid_json(writer, path, value, text):
     writer.write("update", a=value, b=[1.0, value], c={"d": (value,)})
     (record,) = strict(path)

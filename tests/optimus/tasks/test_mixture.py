@@ -110,8 +110,9 @@ def test_what_is_drawn_is_within_its_bounds(size):
             atol=1e-5,
         )
     assert {slot.name for slot in dealt.slots} == {
-        "generated", *(name for name in FUNCTIONS if name != "perm" or size == 10)
-    }  # fmt: skip
+        "generated",
+        *(name for name in FUNCTIONS if name != "perm" or size == 10),
+    }
 
 
 def test_values_and_gradients_come_lane_by_lane():

@@ -45,10 +45,17 @@ def simulate() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     def run(model, q0, qd0, seconds, dt, torque=None):
         simulator = Simulator(model_text(model), dt, "torque")
         steps, n = round(seconds / dt), max(1, simulator.n_actuated)
-        window = simulator.window(WindowSpec(
-            n_controls=n, control_index=np.tile(np.arange(simulator.n_actuated), (steps, 1)),
-            targets=None, frame_steps=np.array([steps]),
-            reference=np.zeros((1, simulator.n_sites, 3)), q0=q0, qd0=qd0))
+        window = simulator.window(
+            WindowSpec(
+                n_controls=n,
+                control_index=np.tile(np.arange(simulator.n_actuated), (steps, 1)),
+                targets=None,
+                frame_steps=np.array([steps]),
+                reference=np.zeros((1, simulator.n_sites, 3)),
+                q0=q0,
+                qd0=qd0,
+            )
+        )
         status, q, qd = window.rollout(np.zeros(n) if torque is None else torque)
         assert status is Status.OK
         return q, qd

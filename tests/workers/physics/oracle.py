@@ -16,9 +16,18 @@ WIDTHS = {"free": (7, 6), "spherical": (4, 3), "revolute": (1, 1)}
 def bare(model: PhysicsModel) -> PhysicsModel:
     """The mechanism without ground, limits, springs, damping, armature."""
     bodies = tuple(
-        dataclasses.replace(b, damping=0.0, stiffness=0.0, armature=0.0, cone=0.0, lower=-np.inf,
-                            upper=np.inf, torque_max=1.0)
-        for b in model.bodies)
+        dataclasses.replace(
+            b,
+            damping=0.0,
+            stiffness=0.0,
+            armature=0.0,
+            cone=0.0,
+            lower=-np.inf,
+            upper=np.inf,
+            torque_max=1.0,
+        )
+        for b in model.bodies
+    )
     return dataclasses.replace(model, bodies=bodies, spheres=())
 
 
@@ -42,20 +51,25 @@ def mjcf(model: PhysicsModel, option: str = "", pair: str = "") -> str:
         geoms = "".join(
             f'<geom name="sphere{k}" type="sphere" pos="{words(s.center)}" size="{s.radius!r}" '
             'contype="0" conaffinity="0"/>'
-            for k, s in enumerate(model.spheres) if s.body == i)
+            for k, s in enumerate(model.spheres)
+            if s.body == i
+        )
         children = "".join(element(k) for k, c in enumerate(model.bodies) if c.parent == i)
         return (
             f'<body name="{b.name}" pos="{words(b.offset)}"><joint name="{b.name}" type="{kind}"'
-            f'{axis}/><inertial pos="{words(b.com)}" {inertial}/>{geoms}{children}</body>')
+            f'{axis}/><inertial pos="{words(b.com)}" {inertial}/>{geoms}{children}</body>'
+        )
 
     roots = "".join(element(i) for i, b in enumerate(model.bodies) if b.parent == -1)
-    pairs = "".join(f'<pair geom1="floor" geom2="sphere{k}" {pair}/>'
-                    for k in range(len(model.spheres)) if pair)
+    pairs = "".join(
+        f'<pair geom1="floor" geom2="sphere{k}" {pair}/>' for k in range(len(model.spheres)) if pair
+    )
     return (
         '<mujoco><compiler balanceinertia="false" autolimits="false"/>'
         f'<option gravity="{words(model.gravity)}" {option}/><worldbody>'
         '<geom name="floor" type="plane" size="9 9 1" contype="0" conaffinity="0"/>'
-        f"{roots}</worldbody><contact>{pairs}</contact></mujoco>")
+        f"{roots}</worldbody><contact>{pairs}</contact></mujoco>"
+    )
 
 
 def joint_addresses(oracle: Any, model: PhysicsModel) -> tuple[list[int], list[int]]:
@@ -75,7 +89,7 @@ def _entries(model: PhysicsModel, q: np.ndarray, *rates: np.ndarray):
     at_q = at_v = 0
     for i, body in enumerate(model.bodies):
         nq, nv = WIDTHS[body.joint]
-        yield i, body, q[at_q:at_q + nq], [rate[at_v:at_v + nv] for rate in rates]
+        yield i, body, q[at_q : at_q + nq], [rate[at_v : at_v + nv] for rate in rates]
         at_q, at_v = at_q + nq, at_v + nv
 
 

@@ -27,8 +27,9 @@ def test_missing_compiler(monkeypatch):
 
 
 def test_missing_headers(monkeypatch, tmp_path):
-    monkeypatch.setattr(build.sysconfig, "get_paths", lambda: {"purelib": str(tmp_path),
-                                                               "platlib": str(tmp_path)})
+    monkeypatch.setattr(
+        build.sysconfig, "get_paths", lambda: {"purelib": str(tmp_path), "platlib": str(tmp_path)}
+    )
     with pytest.raises(BuildError, match="pip install cmeel-cppad cmeel-eigen"):
         build.build_library(force=True)
 
@@ -50,8 +51,9 @@ def test_broken_source_leaves_the_old_output(tmp_path):
 
 
 def test_only_the_interface_is_exported():
-    done = subprocess.run(["nm", "-D", "--defined-only", str(LIBRARY)], capture_output=True,
-                          text=True, check=True)
+    done = subprocess.run(
+        ["nm", "-D", "--defined-only", str(LIBRARY)], capture_output=True, text=True, check=True
+    )
     names = [line.split()[-1] for line in done.stdout.splitlines()]
     assert names and all(name.startswith("physics_") for name in names)
 
@@ -78,6 +80,7 @@ def test_generated_code_is_named_after_the_structure():
 
 def test_scripts_run_without_warnings():
     for module in ("workers.physics.build", "workers.physics.assets"):
-        done = subprocess.run([sys.executable, "-W", "error", "-m", module, "--help"],
-                              capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", module, "--help"], capture_output=True, text=True
+        )
         assert done.returncode == 0 and not done.stderr, done.stderr

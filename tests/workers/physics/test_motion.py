@@ -23,9 +23,21 @@ from workers.physics.motion import (
 from workers.physics.simulation import Simulator
 
 SECONDS = {
-    "backflip": 1.75, "cartwheel": 2.72, "crawl": 2.93, "dance_a": 1.62, "dance_b": 2.53,
-    "getup_facedown": 3.03, "getup_faceup": 3.77, "jump": 1.77, "kick": 1.53, "punch": 2.13,
-    "roll": 2.02, "run": 0.80, "spin": 4.42, "spinkick": 1.28, "walk": 1.27,
+    "backflip": 1.75,
+    "cartwheel": 2.72,
+    "crawl": 2.93,
+    "dance_a": 1.62,
+    "dance_b": 2.53,
+    "getup_facedown": 3.03,
+    "getup_faceup": 3.77,
+    "jump": 1.77,
+    "kick": 1.53,
+    "punch": 2.13,
+    "roll": 2.02,
+    "run": 0.80,
+    "spin": 4.42,
+    "spinkick": 1.28,
+    "walk": 1.27,
 }
 QUATERNIONS = (3, 7, 11, 15, 20, 24, 29, 34, 38)
 
@@ -36,7 +48,7 @@ def test_clip(name, assets, humanoid):
     assert clip.seconds == pytest.approx(SECONDS[name], abs=0.006)
     assert clip.q.shape == (len(clip.times), 43) and (np.diff(clip.times) > 0).all()
     for at in QUATERNIONS:
-        part = clip.q[:, at:at + 4]
+        part = clip.q[:, at : at + 4]
         np.testing.assert_allclose(np.linalg.norm(part, axis=1), 1, atol=1e-12)
         assert (np.sum(part[1:] * part[:-1], axis=1) > 0).all()  # no sign jumps
     assert 0.05 < clip.q[:, 2].min() < clip.q[:, 2].max() < 1.3  # z is up
@@ -65,7 +77,7 @@ def test_poses_pass_through_the_frames_and_lie_between_them(assets, humanoid):
     q = pose_at(clip, np.array([middle]), humanoid)[0]
     np.testing.assert_allclose(q[:3], (clip.q[3, :3] + clip.q[4, :3]) / 2)
     for at in QUATERNIONS:
-        a, b, c = clip.q[3, at:at + 4], q[at:at + 4], clip.q[4, at:at + 4]
+        a, b, c = clip.q[3, at : at + 4], q[at : at + 4], clip.q[4, at : at + 4]
         assert a @ b == pytest.approx(b @ c, abs=1e-12)
 
 
@@ -76,9 +88,9 @@ def test_velocities_carry_one_pose_to_the_next(time, assets, humanoid):
     here = pose_at(clip, np.array([time]), humanoid)[0]
     there = pose_at(clip, np.array([min(time + h, clip.seconds)]), humanoid)[0]
     for q_at, v_at in zip(QUATERNIONS, (3, 6, 9, 12, 16, 19, 23, 26, 30)):
-        turn = exp_map(h * qd[v_at:v_at + 3])
-        moved = multiply(here[q_at:q_at + 4], turn)
-        assert abs(moved @ there[q_at:q_at + 4]) > np.cos(0.1)
+        turn = exp_map(h * qd[v_at : v_at + 3])
+        moved = multiply(here[q_at : q_at + 4], turn)
+        assert abs(moved @ there[q_at : q_at + 4]) > np.cos(0.1)
 
 
 def test_frame_mapping_and_velocity_of_a_steady_spin(humanoid, tmp_path):
@@ -115,20 +127,29 @@ def test_splits_share_no_clip_and_keep_siblings_together():
     every = [clip for clips in SPLITS.values() for clip in clips]
     assert sorted(every) == sorted(SECONDS) and set(SPLITS) == {"train", "validation", "test"}
     home = {clip: split for split, clips in SPLITS.items() for clip in clips}
-    for siblings in (("dance_a", "dance_b"), ("getup_facedown", "getup_faceup"),
-                     ("kick", "spinkick", "punch"), ("walk", "run")):
+    for siblings in (
+        ("dance_a", "dance_b"),
+        ("getup_facedown", "getup_faceup"),
+        ("kick", "spinkick", "punch"),
+        ("walk", "run"),
+    ):
         assert len({home[clip] for clip in siblings}) == 1
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda rows: rows[2].pop(), "line 7: frame 2 must hold 44 finite numbers"),
-    (lambda rows: rows[1].__setitem__(5, "x"), "line 6: frame 1 must hold 44 finite numbers"),
-    (lambda rows: rows[3].__setitem__(9, float("nan")), "line 8: frame 3 must hold 44"),
-    (lambda rows: rows[1].__setitem__(0, 0.0), "line 6: frame 1 has no duration"),
-    (lambda rows: rows[2].__setitem__(slice(8, 12), [0, 0, 0, 0]),
-     "line 7: frame 2, chest: quaternion of length 0.000"),
-    (lambda rows: rows.__delitem__(slice(1, None)), '"Frames" needs two frames or more'),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows[2].pop(), "line 7: frame 2 must hold 44 finite numbers"),
+        (lambda rows: rows[1].__setitem__(5, "x"), "line 6: frame 1 must hold 44 finite numbers"),
+        (lambda rows: rows[3].__setitem__(9, float("nan")), "line 8: frame 3 must hold 44"),
+        (lambda rows: rows[1].__setitem__(0, 0.0), "line 6: frame 1 has no duration"),
+        (
+            lambda rows: rows[2].__setitem__(slice(8, 12), [0, 0, 0, 0]),
+            "line 7: frame 2, chest: quaternion of length 0.000",
+        ),
+        (lambda rows: rows.__delitem__(slice(1, None)), '"Frames" needs two frames or more'),
+    ],
+)
 def test_malformed_clips(change, message, assets, humanoid, tmp_path):
     rows = json.loads((assets / "humanoid3d_walk.txt").read_text())["Frames"][:5]
     change(rows)
@@ -150,7 +171,8 @@ def test_broken_json_names_its_line(humanoid, tmp_path):
 def test_the_split_is_pinned():
     """Trained weights were made on this split: a clip that moves voids comparisons."""
     assert hashlib.sha256(json.dumps(SPLITS).encode()).hexdigest() == (
-        "06b9fc6f9fd2f9125bc9d612368fb6a8c8acd9c53e41395aac452c2ef762f01a")
+        "06b9fc6f9fd2f9125bc9d612368fb6a8c8acd9c53e41395aac452c2ef762f01a"
+    )
 
 
 def test_the_files_are_pinned(assets):
@@ -160,7 +182,8 @@ def test_the_files_are_pinned(assets):
     verify_assets(assets)
     every = "".join(SHA256[name] for name in sorted(names))
     assert hashlib.sha256(every.encode()).hexdigest() == (
-        "3b9d7f0387f0bde33b7c03cf9f91d6a0d0eb0dab03909d54e4d7aa666621858c")
+        "3b9d7f0387f0bde33b7c03cf9f91d6a0d0eb0dab03909d54e4d7aa666621858c"
+    )
 
 
 def test_a_clip_is_its_own_name(assets, humanoid):
@@ -172,6 +195,6 @@ def test_signs_follow_the_frame_before(assets, humanoid):
     clip = load_clip("spin", assets, humanoid)
     flipped = clip.q.copy()
     for at in QUATERNIONS:
-        flipped[5:9, at:at + 4] *= -1
-        flipped[20:, at:at + 4] *= -1
+        flipped[5:9, at : at + 4] *= -1
+        flipped[20:, at : at + 4] *= -1
     np.testing.assert_array_equal(without_sign_jumps(flipped, humanoid), clip.q)

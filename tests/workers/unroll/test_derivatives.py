@@ -76,8 +76,9 @@ def test_it_is_the_derivative_of_the_window(rule: Any, order: int) -> None:
     # The start of an episode, and for exact derivatives each step but the first once more.
     extra = (STEPS - 1) * (order - 1)
     assert [list(each.evaluations) for each in (first, second)] == [
-        [STEPS + 1 + extra] * 2, [STEPS + extra] * 2
-    ]  # fmt: skip
+        [STEPS + 1 + extra] * 2,
+        [STEPS + extra] * 2,
+    ]
     for found, windows in ((first, 1), (second, 2)):
         assert found.gradients is not None and found.gradients.dtype == np.float32
         for lane, shift in enumerate((4.0, 1.0)):

@@ -22,8 +22,7 @@ from workers.physics.loss.reconstruction import Reconstruction
 
 SCHEMA = 1  # raise when methods, metrics or counting change what they compute
 LIBRARIES = ("jax", "numpy", "optax", "scipy")
-ARRAYS = ("best", "elapsed", "evaluating", "at", "metrics", "x", "states",
-          "reference", "seconds")
+ARRAYS = ("best", "elapsed", "evaluating", "at", "metrics", "x", "states", "reference", "seconds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +54,11 @@ class Cell:
 def name(settings: Settings, case: Case, method: str, models: Models) -> str:
     """File name without suffix."""
     decides: dict[str, Any] = {
-        "schema": SCHEMA, "window": [case.name, case.start, case.seconds, case.digest],
-        "options": options_hash(settings.options), "budget": settings.budget, "method": method,
+        "schema": SCHEMA,
+        "window": [case.name, case.start, case.seconds, case.digest],
+        "options": options_hash(settings.options),
+        "budget": settings.budget,
+        "method": method,
         "start": [settings.start, settings.seed],
         "libraries": {lib: importlib.metadata.version(lib) for lib in LIBRARIES},
     }
@@ -100,10 +102,21 @@ def compute(settings: Settings, case: Case, method: str, models: Models) -> Cell
     rows = [list(task.metrics(x).values()) for x in run.points]
     x = run.points[-1] if len(run.points) else x0
     states = task.states(x)
-    return Cell(method, case.name, run.status, run.lr, run.best, run.elapsed, run.evaluating,
-                run.improved, np.array(rows).reshape(-1, len(metrics.COLUMNS)), x,
-                np.zeros((0, 0)) if states is None else states, task.reference,
-                np.array(case.seconds))
+    return Cell(
+        method,
+        case.name,
+        run.status,
+        run.lr,
+        run.best,
+        run.elapsed,
+        run.evaluating,
+        run.improved,
+        np.array(rows).reshape(-1, len(metrics.COLUMNS)),
+        x,
+        np.zeros((0, 0)) if states is None else states,
+        task.reference,
+        np.array(case.seconds),
+    )
 
 
 def _baseline(settings: Settings, case: Case, method: str) -> Cell:
@@ -133,12 +146,24 @@ def _baseline(settings: Settings, case: Case, method: str) -> Cell:
         else:
             states = policies.follow(given, task, options)
             loss = np.inf if states is None else _position_loss(task, states, options)
-        values = (dict.fromkeys(metrics.COLUMNS, np.nan) if states is None
-                  else task.metrics_of(states))
-    return Cell(method, case.name, "baseline", np.nan, np.array([loss]), np.zeros(1), np.zeros(1),
-                np.zeros(1, int), np.array([list(values.values())]), x,
-                np.zeros((0, 0)) if states is None else states, task.reference,
-                np.array(case.seconds))
+        values = (
+            dict.fromkeys(metrics.COLUMNS, np.nan) if states is None else task.metrics_of(states)
+        )
+    return Cell(
+        method,
+        case.name,
+        "baseline",
+        np.nan,
+        np.array([loss]),
+        np.zeros(1),
+        np.zeros(1),
+        np.zeros(1, int),
+        np.array([list(values.values())]),
+        x,
+        np.zeros((0, 0)) if states is None else states,
+        task.reference,
+        np.array(case.seconds),
+    )
 
 
 def _position_loss(task: Reconstruction, states: np.ndarray, options: PhysicsOptions) -> float:

@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 
 PANELS = {
-    "loss_median": "loss, median", "mpjpe_g": "MPJPE-G, mm", "mpjpe": "MPJPE, mm",
-    "mpjpe_pa": "MPJPE-PA, mm", "foot_skate": "foot skate, %", "total_variation": "TV, mm/frame²",
+    "loss_median": "loss, median",
+    "mpjpe_g": "MPJPE-G, mm",
+    "mpjpe": "MPJPE, mm",
+    "mpjpe_pa": "MPJPE-PA, mm",
+    "foot_skate": "foot skate, %",
+    "total_variation": "TV, mm/frame²",
 }
 AGAINST = {
-    "evaluation": "evaluations", "seconds": "seconds, as measured",
+    "evaluation": "evaluations",
+    "seconds": "seconds, as measured",
     "seconds_at_4s": "seconds, 4 s an evaluation",
 }
 
@@ -41,8 +46,9 @@ def draw_curves(curves: Mapping[str, Mapping[str, np.ndarray]], folder: Path) ->
                 axis.set_ylim(bottom=0)
             axis.grid(alpha=0.25, linewidth=0.5)
         lines = {line.get_label(): line for axis in axes for line in axis.get_lines()}
-        figure.legend(lines.values(), lines.keys(), loc="upper left",
-                      bbox_to_anchor=(0.84, 0.96), fontsize=8)
+        figure.legend(
+            lines.values(), lines.keys(), loc="upper left", bbox_to_anchor=(0.84, 0.96), fontsize=8
+        )
         path = folder / f"curves_{against}.png"
         figure.savefig(path, dpi=120)
         written.append(path)

@@ -48,8 +48,9 @@ class Models:
 Method = Callable[[Reconstruction, np.ndarray, int, Models], Run]
 
 
-def scipy_method(name: str, task: Reconstruction, x0: np.ndarray, budget: int, models: Models
-                 ) -> Run:
+def scipy_method(
+    name: str, task: Reconstruction, x0: np.ndarray, budget: int, models: Models
+) -> Run:
     """SciPy's BFGS or L-BFGS-B (memory 20) until the budget is spent.
 
     Where it stops before, at a line search that fails say, it begins again at the best point with
@@ -94,8 +95,9 @@ def adam(task: Reconstruction, x0: np.ndarray, budget: int, models: Models) -> R
     return recorder.run("evaluations", models.adam_rate)
 
 
-def learned(which: str, safeguard: str, task: Reconstruction, x0: np.ndarray, budget: int,
-            models: Models) -> Run:
+def learned(
+    which: str, safeguard: str, task: Reconstruction, x0: np.ndarray, budget: int, models: Models
+) -> Run:
     """`optimus.minimize`, bare (its paper's method) or safeguarded, with no early stop."""
     import optimus
 
@@ -105,8 +107,16 @@ def learned(which: str, safeguard: str, task: Reconstruction, x0: np.ndarray, bu
     except (optimus.WeightsError, ImportError) as error:
         raise Unavailable(str(error)) from None
     recorder = Recorder(task, budget)
-    result = optimus.minimize(recorder, x0, jac=True, model=model, maxiter=budget, maxfev=budget,
-                              safeguard=safeguard, stop_history=None)
+    result = optimus.minimize(
+        recorder,
+        x0,
+        jac=True,
+        model=model,
+        maxiter=budget,
+        maxfev=budget,
+        safeguard=safeguard,
+        stop_history=None,
+    )
     names = {0: "converged", 1: "evaluations", 2: "stalled", 3: "non_finite"}
     return recorder.run(names.get(result.status, "stalled"))
 
@@ -124,8 +134,14 @@ def _warm_up(model: Any, dim: int) -> None:
     import optimus
 
     try:
-        optimus.minimize(lambda x: (float(x @ x), 2.0 * x), np.ones(dim), jac=True, model=model,
-                         maxiter=2, safeguard="none")
+        optimus.minimize(
+            lambda x: (float(x @ x), 2.0 * x),
+            np.ones(dim),
+            jac=True,
+            model=model,
+            maxiter=2,
+            safeguard="none",
+        )
     except (TypeError, ValueError) as error:
         raise Unavailable(str(error).splitlines()[0]) from None
 
@@ -148,7 +164,9 @@ def tune_adam(tasks: list[Reconstruction], budget: int, progress: Callable[[str]
     scores = []
     for rate in RATES:
         progress(f"choosing Adam's rate: {rate:g}")
-        bests = [adam(task, np.zeros(task.dim), budget, Models("", "", adam_rate=rate)).best[-1]
-                 for task in tasks]
+        bests = [
+            adam(task, np.zeros(task.dim), budget, Models("", "", adam_rate=rate)).best[-1]
+            for task in tasks
+        ]
         scores.append(float(np.mean(np.log(np.maximum(bests, 1e-12)))))
     return RATES[int(np.argmin(scores))]

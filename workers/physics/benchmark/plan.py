@@ -71,8 +71,11 @@ class Settings:
     @property
     def budget(self) -> int:
         """Evaluations of loss and gradient."""
-        return self.evaluations if self.evaluations is not None else (
-            300 if self.split == "clips" else 200)
+        return (
+            self.evaluations
+            if self.evaluations is not None
+            else (300 if self.split == "clips" else 200)
+        )
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -127,8 +130,10 @@ def cases(settings: Settings) -> list[Case]:
     folder, model = ensure_assets(), humanoid()
     if settings.split == "synthetic":
         seeds = range(settings.seed, settings.seed + settings.windows)
-        return [Case(i, settings.windows, f"synthetic-{seed}", None, 0.0, settings.length, seed)
-                for i, seed in enumerate(seeds)]
+        return [
+            Case(i, settings.windows, f"synthetic-{seed}", None, 0.0, settings.length, seed)
+            for i, seed in enumerate(seeds)
+        ]
     found: list[tuple[Clip, float, float]] = []
     if settings.split in SPLITS:
         for window in fixed_windows(settings.split, settings.length, settings.windows):
@@ -139,14 +144,16 @@ def cases(settings: Settings) -> list[Case]:
             whole = [load_clip(name, folder, model) for name in CLIPS]
         else:
             assert settings.data is not None
-            rows = sequences.table(settings.split)[:settings.windows]
+            rows = sequences.table(settings.split)[: settings.windows]
             whole = [sequences.load(row, settings.data, model) for row in rows]
         dt = settings.options.dt
         for clip in whole:
             steps = math.floor(min(settings.length, clip.seconds) / dt + 1e-6)
             found.append((clip, 0.0, steps * dt))
-    return [Case(i, len(found), f"{clip.name}@{start:.3f}", clip, start, seconds)
-            for i, (clip, start, seconds) in enumerate(found)]
+    return [
+        Case(i, len(found), f"{clip.name}@{start:.3f}", clip, start, seconds)
+        for i, (clip, start, seconds) in enumerate(found)
+    ]
 
 
 def tuning_cases(settings: Settings) -> list[Case]:

@@ -74,11 +74,17 @@ def follow(act: Act, task: Reconstruction, options: PhysicsOptions) -> np.ndarra
     for begin, end in itertools.pairwise(bounds):
         targets = _targets(act(q.copy(), qd.copy(), begin * simulator.dt), simulator)
         axes = simulator.n_actuated
-        window = simulator.window(WindowSpec(
-            n_controls=axes, control_index=np.tile(np.arange(axes, dtype=np.int32),
-                                                   (end - begin, 1)),
-            targets=np.tile(targets, (end - begin, 1)), frame_steps=np.array([end - begin]),
-            reference=np.zeros((1, simulator.n_sites, 3)), q0=q, qd0=qd))
+        window = simulator.window(
+            WindowSpec(
+                n_controls=axes,
+                control_index=np.tile(np.arange(axes, dtype=np.int32), (end - begin, 1)),
+                targets=np.tile(targets, (end - begin, 1)),
+                frame_steps=np.array([end - begin]),
+                reference=np.zeros((1, simulator.n_sites, 3)),
+                q0=q,
+                qd0=qd,
+            )
+        )
         status, qs, qds = window.rollout(np.zeros(axes))
         if status is not Status.OK:
             return None
@@ -91,10 +97,11 @@ def _targets(answer: Any, simulator: Simulator) -> np.ndarray:
     targets = np.array(answer, np.float64).ravel()
     if targets.shape != (simulator.n_target,) or not np.isfinite(targets).all():
         raise ValueError(
-            f"policy: act must return {simulator.n_target} finite numbers, got {targets.shape}")
+            f"policy: act must return {simulator.n_target} finite numbers, got {targets.shape}"
+        )
     for begin, end in rotation_spans(humanoid())[1:]:
         if end - begin == 4:
-            part = targets[begin - 7:end - 7]
+            part = targets[begin - 7 : end - 7]
             length = np.linalg.norm(part)
             if length < 1e-6:
                 raise ValueError("policy: act returned a quaternion of length 0")

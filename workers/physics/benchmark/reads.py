@@ -29,16 +29,29 @@ def note(settings: Settings, windows: Sequence[Case], models: Models, out: Path)
         chosen = models.used_by(method)
         if chosen is None:
             continue
-        new = [case for case in windows
-               if cells.load(out / "cells", cells.name(settings, case, method, models)) is None]
+        new = [
+            case
+            for case in windows
+            if cells.load(out / "cells", cells.name(settings, case, method, models)) is None
+        ]
         try:
             source = source_of(weights.load(chosen), chosen)
         except (weights.WeightsError, ImportError):
             continue
         if not new:
             continue
-        found = [(case.clip.name if case.clip else case.name, case.build(settings.options).dim)
-                 for case in new]
-        reads.note(out, method, source.fingerprint, {"": source}, found,
-                   set=f"physics {settings.split}, {settings.length:g} s", starts=len(new),
-                   steps=settings.budget, seed=settings.seed)
+        found = [
+            (case.clip.name if case.clip else case.name, case.build(settings.options).dim)
+            for case in new
+        ]
+        reads.note(
+            out,
+            method,
+            source.fingerprint,
+            {"": source},
+            found,
+            set=f"physics {settings.split}, {settings.length:g} s",
+            starts=len(new),
+            steps=settings.budget,
+            seed=settings.seed,
+        )

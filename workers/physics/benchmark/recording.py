@@ -87,5 +87,12 @@ class Recorder:
     def run(self, status: str, lr: float = float("nan")) -> Run:
         """What was recorded."""
         points = np.array(self._points) if self._points else np.zeros((0, self._task.dim))
-        return Run(np.array(self._losses), np.array(self._elapsed), np.array(self._evaluating),
-                   np.array(self._improved, int), points, status, lr)
+        return Run(
+            np.array(self._losses),
+            np.array(self._elapsed),
+            np.array(self._evaluating),
+            np.array(self._improved, int),
+            points,
+            status,
+            lr,
+        )

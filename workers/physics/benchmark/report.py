@@ -26,23 +26,48 @@ from workers.physics.loss.metrics import COLUMNS
 Say = Callable[[str], None]
 PAPER_SECONDS = 4.0  # of one evaluation
 CLOSE, NEAR = 30.0, 50.0  # mm: root-aligned and global error of a clip that was reached
-RESULTS = ("method", "window", "status", "evaluations", "loss", *COLUMNS, "lr", "seconds",
-           "seconds_evaluating", "seconds_at_4s")
-CURVES = ("method", "evaluation", "loss_median", "loss_mean", *COLUMNS, "seconds",
-          "seconds_at_4s")
-HEADS = ("method", "windows", "loss, median", "MPJPE-G mm", "MPJPE mm", "MPJPE-PA mm",
-         "2-D px", "foot skate %", "TV mm/f²", "acc. error mm/f²", "evaluations", "loss ms",
-         "optimizer ms")
+RESULTS = (
+    "method",
+    "window",
+    "status",
+    "evaluations",
+    "loss",
+    *COLUMNS,
+    "lr",
+    "seconds",
+    "seconds_evaluating",
+    "seconds_at_4s",
+)
+CURVES = ("method", "evaluation", "loss_median", "loss_mean", *COLUMNS, "seconds", "seconds_at_4s")
+HEADS = (
+    "method",
+    "windows",
+    "loss, median",
+    "MPJPE-G mm",
+    "MPJPE mm",
+    "MPJPE-PA mm",
+    "2-D px",
+    "foot skate %",
+    "TV mm/f²",
+    "acc. error mm/f²",
+    "evaluations",
+    "loss ms",
+    "optimizer ms",
+)
 
 
-def write(settings: Settings, cells: Sequence[Cell], out: Path, figures: bool = True
-          ) -> list[Path]:
+def write(settings: Settings, cells: Sequence[Cell], out: Path, figures: bool = True) -> list[Path]:
     """Writes everything into `out`; pictures only where matplotlib is installed."""
-    curves = {method: curve([cell for cell in cells if cell.method == method], settings.budget)
-              for method in dict.fromkeys(cell.method for cell in cells)}
+    curves = {
+        method: curve([cell for cell in cells if cell.method == method], settings.budget)
+        for method in dict.fromkeys(cell.method for cell in cells)
+    }
     write_atomically(out / "results.csv", _csv(RESULTS, map(_row, cells)))
-    rows = [{"method": method, **{key: values[key][e] for key in CURVES[1:]}}
-            for method, values in curves.items() for e in range(len(values["evaluation"]))]
+    rows = [
+        {"method": method, **{key: values[key][e] for key in CURVES[1:]}}
+        for method, values in curves.items()
+        for e in range(len(values["evaluation"]))
+    ]
     write_atomically(out / "curves.csv", _csv(CURVES, rows))
     reached = targets.table(cells, settings.budget)
     whole = table(settings, cells) + (f"\n{reached}" if reached else "")
@@ -66,7 +91,8 @@ def curve(cells: Sequence[Cell], budget: int) -> dict[str, np.ndarray]:
     made = np.stack([np.minimum(np.arange(1, count + 1), len(cell.best)) for cell in cells])
     with np.errstate(invalid="ignore"):
         return {
-            "evaluation": np.arange(1, count + 1), "loss_median": np.median(best, axis=0),
+            "evaluation": np.arange(1, count + 1),
+            "loss_median": np.median(best, axis=0),
             "loss_mean": np.mean(best, axis=0),
             **{key: np.mean(looks[..., i], axis=0) for i, key in enumerate(COLUMNS)},
             "seconds": np.mean(elapsed, axis=0),
@@ -92,9 +118,14 @@ def _row(cell: Cell) -> dict[str, Any]:
     outside = cell.elapsed[-1] - cell.evaluating[-1]
     evaluations = len(cell.best) if optimises else 0
     return {
-        "method": cell.method, "window": cell.window, "status": cell.status,
-        "evaluations": evaluations, "loss": cell.best[-1], **dict(zip(COLUMNS, last)),
-        "lr": "" if np.isnan(cell.lr) else cell.lr, "seconds": cell.elapsed[-1],
+        "method": cell.method,
+        "window": cell.window,
+        "status": cell.status,
+        "evaluations": evaluations,
+        "loss": cell.best[-1],
+        **dict(zip(COLUMNS, last)),
+        "lr": "" if np.isnan(cell.lr) else cell.lr,
+        "seconds": cell.elapsed[-1],
         "seconds_evaluating": cell.evaluating[-1],
         "seconds_at_4s": PAPER_SECONDS * evaluations + outside,
     }
@@ -105,8 +136,12 @@ def _csv(columns: Sequence[str], rows: Any) -> str:
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value
-                         for key, value in row.items()})
+        writer.writerow(
+            {
+                key: f"{value:.6g}" if isinstance(value, float) else value
+                for key, value in row.items()
+            }
+        )
     return text.getvalue()
 
 
@@ -118,7 +153,8 @@ def table(settings: Settings, cells: Sequence[Cell]) -> str:
         f"{options.control} around the {options.target_base} pose, start {settings.start}, "
         f"{settings.budget} evaluations, dt {options.dt:.5f} s, "
         f"frames at {options.frame_rate:g} Hz.",
-        "", "| " + " | ".join((*HEADS, f"MPJPE < {CLOSE:g}", f"MPJPE-G < {NEAR:g}")) + " |",
+        "",
+        "| " + " | ".join((*HEADS, f"MPJPE < {CLOSE:g}", f"MPJPE-G < {NEAR:g}")) + " |",
         "|---" * (len(HEADS) + 2) + "|",
     ]
     for method in dict.fromkeys(cell.method for cell in cells):
@@ -129,13 +165,26 @@ def table(settings: Settings, cells: Sequence[Cell]) -> str:
         with np.errstate(invalid="ignore"):
             means = [f"{np.mean([row[key] for row in rows]):.1f}" for key in COLUMNS]
             loss = float(np.median([row["loss"] for row in rows]))
-        timed = ["–", "–"] if not count else [f"{1e3 * part / count:.2f}" for part in
-                                              (inside, outside)]
-        reached = [sum(row[key] < limit for row in rows)
-                   for key, limit in (("mpjpe", CLOSE), ("mpjpe_g", NEAR))]
-        words = [method, len(rows), "–" if np.isnan(loss) else f"{loss:.4g}", *means,
-                 f"{count / len(rows):.0f}", *timed, *(f"{n} of {len(rows)}" for n in reached)]
+        timed = (
+            ["–", "–"] if not count else [f"{1e3 * part / count:.2f}" for part in (inside, outside)]
+        )
+        reached = [
+            sum(row[key] < limit for row in rows)
+            for key, limit in (("mpjpe", CLOSE), ("mpjpe_g", NEAR))
+        ]
+        words = [
+            method,
+            len(rows),
+            "–" if np.isnan(loss) else f"{loss:.4g}",
+            *means,
+            f"{count / len(rows):.0f}",
+            *timed,
+            *(f"{n} of {len(rows)}" for n in reached),
+        ]
         lines.append("| " + " | ".join(map(str, words)) + " |")
-    lines += ["", "Metrics are means over windows, of each window's best point by loss; "
-              "milliseconds are per evaluation, as measured on this machine."]
+    lines += [
+        "",
+        "Metrics are means over windows, of each window's best point by loss; "
+        "milliseconds are per evaluation, as measured on this machine.",
+    ]
     return "\n".join(lines) + "\n"

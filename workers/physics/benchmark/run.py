@@ -1,10 +1,10 @@
 """`optimus bench physics`: every method on every window, resumable, then tables and pictures.
 
-    OUT/cells/          a file per method and window; what is there is not computed again
-    OUT/test_reads.jsonl   a line whenever weights are about to see held-out clips (see `reads`)
-    OUT/results.csv     a row per method and window at the end of the budget
-    OUT/curves.csv      a row per method and evaluation: medians and means over the windows
-    OUT/table.md        a row per method; OUT/curves_*.png against evaluations and time
+OUT/cells/          a file per method and window; what is there is not computed again
+OUT/test_reads.jsonl   a line whenever weights are about to see held-out clips (see `reads`)
+OUT/results.csv     a row per method and window at the end of the budget
+OUT/curves.csv      a row per method and evaluation: medians and means over the windows
+OUT/table.md        a row per method; OUT/curves_*.png against evaluations and time
 """
 
 from __future__ import annotations
@@ -42,8 +42,13 @@ class Result:
 def run(settings: Settings, out: Path, console: Console) -> Result:
     """Computes what is not there yet. A cell that fails is reported; the others go on."""
     windows = cases(settings)
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                   TimeRemainingColumn(), console=console)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
     done: list[Cell] = []
     left_out: dict[str, None] = {}
     failed: list[str] = []
@@ -83,8 +88,11 @@ def run(settings: Settings, out: Path, console: Console) -> Result:
 def _adam_rate(settings: Settings, out: Path, say: report.Say) -> float:
     """Adam's learning rate, chosen once on windows of the train split and kept in a file."""
     chosen = tuning_cases(settings)
-    key = [options_hash(settings.options), settings.budget,
-           *([case.name, case.seconds] for case in chosen)]
+    key = [
+        options_hash(settings.options),
+        settings.budget,
+        *([case.name, case.seconds] for case in chosen),
+    ]
     path = out / "adam.json"
     try:
         stored = json.loads(path.read_text())
@@ -99,8 +107,9 @@ def _adam_rate(settings: Settings, out: Path, say: report.Say) -> float:
     return rate
 
 
-def main(settings: Settings, out: Path, console: Console | None = None, figures: bool = True
-         ) -> int:
+def main(
+    settings: Settings, out: Path, console: Console | None = None, figures: bool = True
+) -> int:
     """Runs the benchmark and writes the report; 0, or 1 where a cell failed.
 
     ValueError, one line, for a mistake in the arguments.
@@ -129,6 +138,3 @@ def main(settings: Settings, out: Path, console: Console | None = None, figures:
     print_table = (out / "table.md").read_text().rstrip()
     console.print(print_table, highlight=False, markup=False, soft_wrap=True)
     return 1 if result.failed else 0
-
-
-

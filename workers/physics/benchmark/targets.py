@@ -29,7 +29,8 @@ class Interval:
     high: float
 
     def text(self, digits: int = 2) -> str:
-        """"value [low, high]"."""
+        """ "value [low, high]"."""
+
         def one(number: float) -> str:
             return "∞" if np.isinf(number) else f"{number:.{digits}f}"
 
@@ -89,10 +90,13 @@ def table(cells: Sequence[Cell], budget: int) -> str:
     windows = list(curves[RIVAL])
     targets = np.array([curves[RIVAL][window][-1] for window in windows])
     after = [count for count in AFTER if count <= budget]
-    heads = ["method", *(f"loss after {count}" for count in after),
-             *(f"at or below {RIVAL} ({budget}) after {count}" for count in after),
-             "expected running time, evaluations",
-             *(f"better than {EQUAL} after {count}" for count in after if EQUAL in curves)]
+    heads = [
+        "method",
+        *(f"loss after {count}" for count in after),
+        *(f"at or below {RIVAL} ({budget}) after {count}" for count in after),
+        "expected running time, evaluations",
+        *(f"better than {EQUAL} after {count}" for count in after if EQUAL in curves),
+    ]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for method, found in curves.items():
         if list(found) != windows:
@@ -104,10 +108,16 @@ def table(cells: Sequence[Cell], budget: int) -> str:
         words.append(running.text(0))
         if EQUAL in curves and list(curves[EQUAL]) == windows:
             equal = np.stack([curves[EQUAL][window] for window in windows])
-            words += ["–" if method == EQUAL else
-                      bootstrap(_share, best[:, count - 1] < equal[:, count - 1]).text()
-                      for count in after]
+            words += [
+                "–"
+                if method == EQUAL
+                else bootstrap(_share, best[:, count - 1] < equal[:, count - 1]).text()
+                for count in after
+            ]
         lines.append("| " + " | ".join(words) + " |")
-    lines += ["", f"Losses are medians over {len(windows)} windows; shares and expected running "
-              "time with 95 % bootstrap intervals over windows."]
+    lines += [
+        "",
+        f"Losses are medians over {len(windows)} windows; shares and expected running "
+        "time with 95 % bootstrap intervals over windows.",
+    ]
     return "\n".join(lines) + "\n"

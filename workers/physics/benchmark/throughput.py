@@ -35,8 +35,13 @@ TIME_STEPS = (1 / 120, 1 / 240)  # s
 WARM_ROUNDS = 2
 CAMERA = Camera.looking_at((4.0, 1.0, 1.2), (0.0, 0.0, 1.0), 1000.0, (500.0, 500.0))
 EVERY_TERM = {
-    "weight_root": 10.0, "weight_com": 10.0, "weight_velocity": 0.1, "weight_reprojection": 1e-4,
-    "weight_limit": 1.0, "weight_smoothness": 0.1, "camera": CAMERA,
+    "weight_root": 10.0,
+    "weight_com": 10.0,
+    "weight_velocity": 0.1,
+    "weight_reprojection": 1e-4,
+    "weight_limit": 1.0,
+    "weight_smoothness": 0.1,
+    "camera": CAMERA,
 }
 
 Evaluate = Callable[[np.ndarray], object]
@@ -76,7 +81,8 @@ def build(seconds: float, dt: float, batch: int) -> Bench:
         rows[f"{name}, all terms"] = full.loss_and_grad
     if importlib.util.find_spec("tensorflow"):
         rows["tensorflow door"] = PhysicsLoss(
-            CLIP, 0.0, seconds, options, door="tensorflow").evaluate
+            CLIP, 0.0, seconds, options, door="tensorflow"
+        ).evaluate
     else:
         left_out.append("tensorflow door: tensorflow is not installed")
     return Bench(windows["tape"][0].dim, rows, windows, tuple(left_out))
@@ -88,8 +94,9 @@ def one_thread(bench: Bench, repeats: int) -> Iterator[dict[str, float]]:
         yield {name: _seconds(evaluate, x) for name, evaluate in bench.rows.items()}
 
 
-def batches(bench: Bench, counts: Sequence[int], repeats: int
-            ) -> Iterator[dict[tuple[str, int], float]]:
+def batches(
+    bench: Bench, counts: Sequence[int], repeats: int
+) -> Iterator[dict[tuple[str, int], float]]:
     """Seconds of a batch call, by (gradient, threads), round after round; the order alternates."""
     random = np.random.default_rng(1)
     for number in range(repeats):
@@ -107,8 +114,9 @@ def _seconds(function: Callable[..., object], *arguments: object) -> float:
     return time.perf_counter() - began
 
 
-def measure(seconds: float, dt: float, counts: Sequence[int], repeats: int,
-            advance: Callable[[], None]) -> tuple[list[Row], list[Row], tuple[str, ...]]:
+def measure(
+    seconds: float, dt: float, counts: Sequence[int], repeats: int, advance: Callable[[], None]
+) -> tuple[list[Row], list[Row], tuple[str, ...]]:
     """(rows of one thread, rows of threads, what is left out) at one time step."""
     bench = build(seconds, dt, 4 * max(counts))
     single, threaded = [], []
@@ -119,18 +127,32 @@ def measure(seconds: float, dt: float, counts: Sequence[int], repeats: int,
         threaded.append(batch)
         advance()
     fixed = {"steps_per_s": round(1 / dt), "motion_s": seconds, "N": bench.size}
-    times = {name: np.array([taken[name] for taken in single[WARM_ROUNDS:]])
-             for name in bench.rows}
-    alone = [{**fixed, "row": name, **report.spread("ms", 1e3 * values),
-              "times_forward": float(np.median(values / times["forward"])), "rounds": repeats}
-             for name, values in times.items()]
+    times = {name: np.array([taken[name] for taken in single[WARM_ROUNDS:]]) for name in bench.rows}
+    alone = [
+        {
+            **fixed,
+            "row": name,
+            **report.spread("ms", 1e3 * values),
+            "times_forward": float(np.median(values / times["forward"])),
+            "rounds": repeats,
+        }
+        for name, values in times.items()
+    ]
     calls = {key: np.array([taken[key] for taken in threaded[WARM_ROUNDS:]]) for key in threaded[0]}
     size = 4 * max(counts)
-    together = [{**fixed, "gradient": name, "threads": count, "batch": size,
-                 **report.spread("per_s", size / calls[name, count]),
-                 **report.spread("times_first", calls[name, counts[0]] / calls[name, count]),
-                 "rounds": repeats}
-                for name in bench.windows for count in counts]
+    together = [
+        {
+            **fixed,
+            "gradient": name,
+            "threads": count,
+            "batch": size,
+            **report.spread("per_s", size / calls[name, count]),
+            **report.spread("times_first", calls[name, counts[0]] / calls[name, count]),
+            "rounds": repeats,
+        }
+        for name in bench.windows
+        for count in counts
+    ]
     return alone, together, bench.left_out
 
 
@@ -145,16 +167,27 @@ def thread_counts(text: str) -> tuple[int, ...]:
     return counts
 
 
-def main(seconds: float, repeats: int, threads: str, out: Path, console: Console | None = None,
-         time_steps: Sequence[float] = TIME_STEPS) -> int:
+def main(
+    seconds: float,
+    repeats: int,
+    threads: str,
+    out: Path,
+    console: Console | None = None,
+    time_steps: Sequence[float] = TIME_STEPS,
+) -> int:
     """Measures and writes the tables; 0. ValueError, one line, for a mistake in the arguments."""
     console = console or Console(stderr=True)
     counts = thread_counts(threads)
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1: {repeats}")
     load = os.getloadavg()[0]
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                   TimeElapsedColumn(), console=console)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )
     alone: list[Row] = []
     together: list[Row] = []
     left_out: dict[str, None] = {}
@@ -162,16 +195,21 @@ def main(seconds: float, repeats: int, threads: str, out: Path, console: Console
         task = bar.add_task("", total=2 * len(time_steps) * (repeats + WARM_ROUNDS))
         for dt in time_steps:
             bar.update(task, description=f"dt 1/{1 / dt:.0f} s")
-            rows, more, missing = measure(
-                seconds, dt, counts, repeats, lambda: bar.advance(task))
+            rows, more, missing = measure(seconds, dt, counts, repeats, lambda: bar.advance(task))
             alone, together = alone + rows, together + more
             left_out |= dict.fromkeys(missing)
-    machine = (f"{platform.machine()}, {_cores()} visible cores, Python "
-               f"{platform.python_version()}; load average {load:.1f} at the start, "
-               f"{os.getloadavg()[0]:.1f} at the end")
+    machine = (
+        f"{platform.machine()}, {_cores()} visible cores, Python "
+        f"{platform.python_version()}; load average {load:.1f} at the start, "
+        f"{os.getloadavg()[0]:.1f} at the end"
+    )
     written = report.write(alone, together, tuple(left_out), machine, out)
-    for line in (*(f"left out: {reason}" for reason in left_out),
-                 *(f"wrote {path}" for path in written), "", (out / "physics.md").read_text()):
+    for line in (
+        *(f"left out: {reason}" for reason in left_out),
+        *(f"wrote {path}" for path in written),
+        "",
+        (out / "physics.md").read_text(),
+    ):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return 0
 

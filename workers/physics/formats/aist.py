@@ -16,8 +16,9 @@ from workers.physics.formats.keypoints import Keypoints, checked
 from workers.physics.formats.smpl import SmplMotion
 
 
-def read_keypoints3d(path: str | Path, field: str = "keypoints3d_optim",
-                     mapping: site_map.SiteMap | None = None) -> Keypoints:
+def read_keypoints3d(
+    path: str | Path, field: str = "keypoints3d_optim", mapping: site_map.SiteMap | None = None
+) -> Keypoints:
     """COCO joints in m, z up.
 
     field: "keypoints3d_optim" (smoothed) or "keypoints3d" (triangulated; may hold NaN, which is
@@ -27,8 +28,13 @@ def read_keypoints3d(path: str | Path, field: str = "keypoints3d_optim",
     values = _field(safe_pickle.load(path), field, path)
     positions = checked(values, len(mapping.joints), 3, f"{path}: {field}")
     assert mapping.frame_rate is not None
-    return Keypoints(Path(path).stem, mapping.joints, mapping.world(positions),
-                     np.ones(positions.shape[:2]), mapping.frame_rate)
+    return Keypoints(
+        Path(path).stem,
+        mapping.joints,
+        mapping.world(positions),
+        np.ones(positions.shape[:2]),
+        mapping.frame_rate,
+    )
 
 
 def read_motion(path: str | Path, rate: float = 60.0) -> SmplMotion:
@@ -36,14 +42,14 @@ def read_motion(path: str | Path, rate: float = 60.0) -> SmplMotion:
     in m)."""
     data = safe_pickle.load(path)
     poses = checked(_field(data, "smpl_poses", path), 24, 3, f"{path}: smpl_poses")
-    trans = checked(np.asarray(_field(data, "smpl_trans", path))[:, None], 1, 3,
-                    f"{path}: smpl_trans")[:, 0]
+    trans = checked(
+        np.asarray(_field(data, "smpl_trans", path))[:, None], 1, 3, f"{path}: smpl_trans"
+    )[:, 0]
     scaling = np.asarray(_field(data, "smpl_scaling", path), np.float64).ravel()
     if scaling.size != 1 or not np.isfinite(scaling[0]) or scaling[0] <= 0:
         raise FormatError(f"{path}: smpl_scaling must be one positive number, got {scaling}")
     if len(trans) != len(poses):
-        raise FormatError(
-            f"{path}: smpl_trans has {len(trans)} frames and smpl_poses {len(poses)}")
+        raise FormatError(f"{path}: smpl_trans has {len(trans)} frames and smpl_poses {len(poses)}")
     return SmplMotion(Path(path).stem, poses, trans / scaling[0], rate)
 
 

@@ -21,8 +21,12 @@ from workers.physics.formats.errors import FormatError
 from workers.physics.formats.keypoints import Keypoints
 
 
-def read(path: str | Path, frame_rate: float, track_id: int | None = None,
-         mapping: site_map.SiteMap | None = None) -> Keypoints:
+def read(
+    path: str | Path,
+    frame_rate: float,
+    track_id: int | None = None,
+    mapping: site_map.SiteMap | None = None,
+) -> Keypoints:
     """One person's keypoints in pixels [F, 17, 2].
 
     frame_rate: the video's; COCO does not hold it. track_id: whose, where the file has several
@@ -59,8 +63,9 @@ def read(path: str | Path, frame_rate: float, track_id: int | None = None,
     for frame in range(1, len(frames)):
         unseen = confidence[frame] == 0
         positions[frame, unseen] = positions[frame - 1, unseen]
-    return Keypoints(Path(path).stem, mapping.joints, mapping.world(positions), confidence,
-                     frame_rate)
+    return Keypoints(
+        Path(path).stem, mapping.joints, mapping.world(positions), confidence, frame_rate
+    )
 
 
 def _entries(path: str | Path) -> tuple[list[Any], list[Any] | None, bool]:

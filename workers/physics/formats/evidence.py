@@ -10,9 +10,16 @@ from workers.physics.model import PhysicsModel
 from workers.physics.simulation.window_spec import Camera, WindowSpec
 
 
-def with_keypoints(spec: WindowSpec, track: Keypoints, site_map: SiteMap, model: PhysicsModel,
-                   start: float, dt: float, weight: float, camera: Camera | None = None
-                   ) -> WindowSpec:
+def with_keypoints(
+    spec: WindowSpec,
+    track: Keypoints,
+    site_map: SiteMap,
+    model: PhysicsModel,
+    start: float,
+    dt: float,
+    weight: float,
+    camera: Camera | None = None,
+) -> WindowSpec:
     """The window with a track as what its motion is compared with.
 
     A 2-D track becomes the reprojection term, in 1/pixels^2 and seen by `camera`; a 3-D one takes
@@ -29,9 +36,9 @@ def with_keypoints(spec: WindowSpec, track: Keypoints, site_map: SiteMap, model:
     seen = dataclasses.replace(track, positions=positions, confidence=confidence)
     values, trust = to_sites(seen, site_map, [site.name for site in model.sites])
     if values.shape[2] == 3:
-        return dataclasses.replace(spec, reference=values, confidence=trust,
-                                   weight_position=weight)
+        return dataclasses.replace(spec, reference=values, confidence=trust, weight_position=weight)
     if camera is None:
         raise ValueError(f"{track.name}: keypoints in pixels need a camera")
-    return dataclasses.replace(spec, keypoints=values, keypoint_confidence=trust, camera=camera,
-                               weight_reprojection=weight)
+    return dataclasses.replace(
+        spec, keypoints=values, keypoint_confidence=trust, camera=camera, weight_reprojection=weight
+    )

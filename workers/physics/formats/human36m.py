@@ -37,8 +37,13 @@ def read_positions_2d(path: str | Path, subject: str, action: str, camera: str) 
     if len(values) != len(CAMERAS):
         raise FormatError(f"{where}: must hold {len(CAMERAS)} cameras, got {len(values)}")
     at = CAMERAS.index(camera)
-    return _track(values[at], f"{subject} {action} {camera}", site_map.load("human36m-2d"),
-                  f"{where}, camera {camera}", 2)
+    return _track(
+        values[at],
+        f"{subject} {action} {camera}",
+        site_map.load("human36m-2d"),
+        f"{where}, camera {camera}",
+        2,
+    )
 
 
 def read_subject_folder(folder: str | Path, subject: str, action: str) -> Keypoints:
@@ -66,15 +71,21 @@ def subject_file(folder: str | Path, subject: str, action: str) -> Path:
     return next((path for path in paths if path.is_file()), paths[0])
 
 
-def _track(values: Any, name: str, mapping: site_map.SiteMap, where: str, width: int = 3
-           ) -> Keypoints:
+def _track(
+    values: Any, name: str, mapping: site_map.SiteMap, where: str, width: int = 3
+) -> Keypoints:
     positions = checked(values, len(mapping.joints), width, where)
-    return Keypoints(name, mapping.joints, mapping.world(positions),
-                     np.ones(positions.shape[:2]), mapping.frame_rate or RATE)
+    return Keypoints(
+        name,
+        mapping.joints,
+        mapping.world(positions),
+        np.ones(positions.shape[:2]),
+        mapping.frame_rate or RATE,
+    )
 
 
 def _spellings(action: str) -> tuple[str, ...]:
-    """"Walking_1" as files and VideoPose3D's canonical names spell it."""
+    """An action such as "Walking_1" as files and VideoPose3D's canonical names spell it."""
     name = action.replace("_", " ")
     other = name.replace("TakingPhoto", "Photo").replace("WalkingDog", "WalkDog")
     third = name.replace("Photo", "TakingPhoto") if "Taking" not in name else name

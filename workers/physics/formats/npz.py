@@ -25,8 +25,11 @@ def read_member(path: str | Path, name: str) -> Any:
                 raise FormatError(f"{path}: no array {name!r}; there are: {there or 'none'}")
             with archive.open(f"{name}.npy") as file:
                 version = np.lib.format.read_magic(file)
-                read = (np.lib.format.read_array_header_1_0 if version == (1, 0)
-                        else np.lib.format.read_array_header_2_0)
+                read = (
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0
+                )
                 shape, fortran, dtype = read(file)
                 data = file.read()
     except OSError as error:

@@ -136,7 +136,8 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _NAMES:
             raise FormatError(
-                f"names {module}.{name}, which is no part of a NumPy array; nothing was run")
+                f"names {module}.{name}, which is no part of a NumPy array; nothing was run"
+            )
         return _Named(_NAMES[module, name])
 
     def persistent_load(self, pid: Any) -> Any:

@@ -63,7 +63,8 @@ def load(name_or_path: str | Path) -> SiteMap:
     except OSError as error:
         raise FormatError(
             f"no site map {str(name_or_path)!r} ({error.strerror}); there are: "
-            f"{', '.join(names())}, or give a file") from None
+            f"{', '.join(names())}, or give a file"
+        ) from None
     except ValueError as error:
         raise FormatError(f"{path}: {error}") from None
     return _from_json(data, path)
@@ -74,8 +75,9 @@ def _from_json(data: Any, path: Path) -> SiteMap:
     if not isinstance(data, dict) or not keys <= set(data) <= keys | {"about"}:
         got = set(data) if isinstance(data, dict) else set()
         wrong = sorted(keys - got) or sorted(got - keys - {"about"})
-        raise FormatError(f"{path}: a site map needs exactly {', '.join(sorted(keys))}; wrong: "
-                          f"{', '.join(wrong)}")
+        raise FormatError(
+            f"{path}: a site map needs exactly {', '.join(sorted(keys))}; wrong: {', '.join(wrong)}"
+        )
     joints, rate = tuple(data["joints"]), data["frame_rate"]
     for key, known in (("units", UNITS), ("up", AXES)):
         if data[key] not in known:
@@ -95,8 +97,9 @@ def _from_json(data: Any, path: Path) -> SiteMap:
     return SiteMap(data["format"], joints, data["units"], data["up"], rate, sites)
 
 
-def to_sites(track: Keypoints, site_map: SiteMap, sites: Sequence[str]
-             ) -> tuple[np.ndarray, np.ndarray]:
+def to_sites(
+    track: Keypoints, site_map: SiteMap, sites: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
     """The track on the model's sites: positions [F, n_sites, D] and weights [F, n_sites].
 
     A weight is the map's times the least confidence of the joints; 0 at sites that the map does

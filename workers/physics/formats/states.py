@@ -40,8 +40,9 @@ class Fit:
     lift: float
 
 
-def clip_from_keypoints(track: Keypoints, site_map: SiteMap, model: PhysicsModel
-                        ) -> tuple[Clip, Fit]:
+def clip_from_keypoints(
+    track: Keypoints, site_map: SiteMap, model: PhysicsModel
+) -> tuple[Clip, Fit]:
     """The model's motion that comes closest to a 3-D track, at the track's rate, on the ground.
 
     FormatError when the hips and a point above them are not in the map, which leaves no way to
@@ -79,7 +80,7 @@ def move(q: np.ndarray, step: np.ndarray, model: PhysicsModel) -> np.ndarray:
     moved[:3] += step[:3]
     for body, (begin, end) in zip(model.bodies, rotation_spans(model)):
         if end - begin == 4:
-            moved[begin:end] = multiply(q[begin:end], exp_map(step[at:at + 3]))
+            moved[begin:end] = multiply(q[begin:end], exp_map(step[at : at + 3]))
             moved[begin:end] /= np.linalg.norm(moved[begin:end])
             at += 3
         else:
@@ -107,8 +108,14 @@ def _rest(model: PhysicsModel) -> np.ndarray:
     return q
 
 
-def _fit(simulator: Simulator, model: PhysicsModel, before: np.ndarray, positions: np.ndarray,
-         weights: np.ndarray, iterations: int) -> np.ndarray:
+def _fit(
+    simulator: Simulator,
+    model: PhysicsModel,
+    before: np.ndarray,
+    positions: np.ndarray,
+    weights: np.ndarray,
+    iterations: int,
+) -> np.ndarray:
     q, rest, nv = before, _rest(model), simulator.nv
     root = np.sqrt(np.repeat(weights, 3))
     joints = (np.arange(nv) >= 6).astype(float)
@@ -118,8 +125,14 @@ def _fit(simulator: Simulator, model: PhysicsModel, before: np.ndarray, position
     for _ in range(iterations):
         here = simulator.sites(q)
         residual = root * (here - positions).ravel()
-        jacobian = np.stack([(simulator.sites(_nudged(q, STEP * e, model)) - here).ravel()
-                             for e in unit], axis=1) * root[:, None] / STEP
+        jacobian = (
+            np.stack(
+                [(simulator.sites(_nudged(q, STEP * e, model)) - here).ravel() for e in unit],
+                axis=1,
+            )
+            * root[:, None]
+            / STEP
+        )
         back, bent = _between(before, q, model), joints * _between(rest, q, model)
         cost = residual @ residual + CLOSE * back @ back + REST * bent @ bent
         gradient = jacobian.T @ residual + CLOSE * back + REST * bent
@@ -153,16 +166,21 @@ def _nudged(q: np.ndarray, step: np.ndarray, model: PhysicsModel) -> np.ndarray:
         width = 3 if end - begin == 4 else 1
         if at <= i < at + width:
             moved = q.copy()
-            moved[begin:end] = (multiply(q[begin:end], exp_map(step[at:at + 3])) if width == 3
-                                else q[begin:end] + step[i])
+            moved[begin:end] = (
+                multiply(q[begin:end], exp_map(step[at : at + 3]))
+                if width == 3
+                else q[begin:end] + step[i]
+            )
             return moved
         at += width
     raise AssertionError("coordinate beyond the model")
 
 
-def _first(positions: np.ndarray, weights: np.ndarray, names: list[str], model: PhysicsModel
-           ) -> np.ndarray:
+def _first(
+    positions: np.ndarray, weights: np.ndarray, names: list[str], model: PhysicsModel
+) -> np.ndarray:
     """The rest pose turned and moved to the observed hips and trunk, limbs slightly bent."""
+
     def seen(name: str) -> bool:
         return name in names and weights[names.index(name)] > 0
 
@@ -172,7 +190,8 @@ def _first(positions: np.ndarray, weights: np.ndarray, names: list[str], model: 
     above = [name for name in ("left_shoulder", "right_shoulder", "neck", "head") if seen(name)]
     if not (seen("left_hip") and seen("right_hip") and above):
         raise FormatError(
-            "the first frame needs left_hip, right_hip and a shoulder, neck or head to start from")
+            "the first frame needs left_hip, right_hip and a shoulder, neck or head to start from"
+        )
     hips = (at("left_hip") + at("right_hip")) / 2
     up = np.mean([at(name) for name in above], axis=0) - hips
     right = at("right_hip") - at("left_hip")

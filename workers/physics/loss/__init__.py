@@ -37,8 +37,14 @@ class PhysicsLoss:
     ValueError, one line, when the clip is unknown, the window does not fit, or an option is wrong.
     """
 
-    def __init__(self, clip: str | Clip, start: float, seconds: float,
-                 options: PhysicsOptions = DEFAULT, door: str = "direct"):
+    def __init__(
+        self,
+        clip: str | Clip,
+        start: float,
+        seconds: float,
+        options: PhysicsOptions = DEFAULT,
+        door: str = "direct",
+    ):
         _check_door(door)
         simulator = _simulator(options.dt, options.control)
         spec = window_spec(clip, float(start), float(seconds), options, simulator)
@@ -46,9 +52,14 @@ class PhysicsLoss:
         self._set(simulator.window(spec), name, float(start), float(seconds), options, door)
 
     @classmethod
-    def from_spec(cls, spec: WindowSpec, simulator: Simulator, name: str = "spec",
-                  options: PhysicsOptions = DEFAULT, door: str = "direct"
-                  ) -> PhysicsLoss:
+    def from_spec(
+        cls,
+        spec: WindowSpec,
+        simulator: Simulator,
+        name: str = "spec",
+        options: PhysicsOptions = DEFAULT,
+        door: str = "direct",
+    ) -> PhysicsLoss:
         """The loss of any motion: users' data, users' bodies.
 
         spec: schedule, start, references and weights (all taken from it, none from `options`).
@@ -61,8 +72,15 @@ class PhysicsLoss:
         loss._set(simulator.window(spec), name, 0.0, seconds, options, door)
         return loss
 
-    def _set(self, window: Window, clip: str, start: float, seconds: float,
-             options: PhysicsOptions, door: str) -> None:
+    def _set(
+        self,
+        window: Window,
+        clip: str,
+        start: float,
+        seconds: float,
+        options: PhysicsOptions,
+        door: str,
+    ) -> None:
         self.clip, self.start, self.seconds = clip, start, seconds
         self.options, self.door = options, door
         self._window = window
@@ -116,8 +134,9 @@ def _check_door(door: str) -> None:
         raise ValueError(f"door must be 'direct' or 'tensorflow', got {door!r}")
 
 
-def random_window(seed: int, split: str, seconds: float, grid_rate: float = 30.0
-                  ) -> tuple[str, float]:
+def random_window(
+    seed: int, split: str, seconds: float, grid_rate: float = 30.0
+) -> tuple[str, float]:
     """(clip, start in s) drawn by the seed alone: a clip of the split, then a start k / grid_rate.
 
     Clips shorter than `seconds` are left out. ValueError when none is long enough.
@@ -129,7 +148,8 @@ def random_window(seed: int, split: str, seconds: float, grid_rate: float = 30.0
     if not fitting or not seconds > 0:
         longest = max(clip.seconds for clip in clips)
         raise ValueError(
-            f"no clip of split {split!r} holds {seconds:g} s; the longest is {longest:.2f} s")
+            f"no clip of split {split!r} holds {seconds:g} s; the longest is {longest:.2f} s"
+        )
     rng = np.random.Generator(np.random.Philox(key=seed))
     clip = fitting[int(rng.integers(len(fitting)))]
     last = int(np.floor((clip.seconds - seconds) * grid_rate + 1e-6))
@@ -152,8 +172,9 @@ def _clip(name: str | Clip) -> Clip:
     return load_clip(name, ensure_assets(), humanoid())
 
 
-def window_spec(clip: str | Clip, start: float, seconds: float, options: PhysicsOptions,
-                simulator: Simulator) -> WindowSpec:
+def window_spec(
+    clip: str | Clip, start: float, seconds: float, options: PhysicsOptions, simulator: Simulator
+) -> WindowSpec:
     """What PhysicsLoss simulates: schedule, targets, reference and initial state of a window.
 
     `simulator` must hold the humanoid. Errors as PhysicsLoss.
@@ -177,23 +198,44 @@ def window_spec(clip: str | Clip, start: float, seconds: float, options: Physics
     weights = {f"weight_{term}": getattr(options, f"weight_{term}") for term in TERMS}
     trust = _confidence(options, frames, simulator.n_sites)
     spec = WindowSpec(
-        n_controls=n, control_index=index, targets=targets, frame_steps=frames,
-        reference=reference, q0=q[0], qd0=velocity_at(motion, start, model),
-        control_scale=options.control_scale, initial_velocity=options.initial_velocity,
-        velocity_scale=options.velocity_scale, confidence=trust, **weights,
+        n_controls=n,
+        control_index=index,
+        targets=targets,
+        frame_steps=frames,
+        reference=reference,
+        q0=q[0],
+        qd0=velocity_at(motion, start, model),
+        control_scale=options.control_scale,
+        initial_velocity=options.initial_velocity,
+        velocity_scale=options.velocity_scale,
+        confidence=trust,
+        **weights,
     )
     if options.weight_root:
         spec = dataclasses.replace(spec, root=q[frames, :3])
     if options.weight_com:
         spec = dataclasses.replace(
-            spec, com=np.stack([simulator.center_of_mass(q[s]) for s in frames]))
+            spec, com=np.stack([simulator.center_of_mass(q[s]) for s in frames])
+        )
     if options.weight_velocity:
-        spec = dataclasses.replace(spec, velocities=np.stack([
-            simulator.site_velocities(q[s], velocity_at(motion, start + s * options.dt, model))
-            for s in frames]))
+        spec = dataclasses.replace(
+            spec,
+            velocities=np.stack(
+                [
+                    simulator.site_velocities(
+                        q[s], velocity_at(motion, start + s * options.dt, model)
+                    )
+                    for s in frames
+                ]
+            ),
+        )
     if options.weight_reprojection and options.camera is not None:
-        spec = dataclasses.replace(spec, camera=options.camera, keypoint_confidence=trust,
-                                   keypoints=options.camera.project(reference))
+        spec = dataclasses.replace(
+            spec,
+            camera=options.camera,
+            keypoint_confidence=trust,
+            keypoints=options.camera.project(reference),
+        )
     return spec
 
 
@@ -203,5 +245,6 @@ def _confidence(options: PhysicsOptions, frames: np.ndarray, n_sites: int) -> np
         return None
     if len(options.site_weight) != n_sites:
         raise ValueError(
-            f"site_weight has {len(options.site_weight)} numbers, the model has {n_sites} sites")
+            f"site_weight has {len(options.site_weight)} numbers, the model has {n_sites} sites"
+        )
     return np.tile(np.array(options.site_weight, float), (len(frames), 1))

@@ -27,14 +27,17 @@ def control_index(n_steps: int, n_controls: int, n_actuated: int) -> np.ndarray:
     if counts.min() < 1:
         raise ValueError(
             f"{n_controls} controls are too few for {n_actuated} joint axes: lengthen the window "
-            "or raise control_rate")
+            "or raise control_rate"
+        )
     if counts.max() > n_steps:
         raise ValueError(
             f"{counts.max()} controls of an axis do not fit into {n_steps} steps: lower "
-            "control_rate or dt")
+            "control_rate or dt"
+        )
     period = np.arange(n_steps)[:, None] * counts[None, :] // n_steps
-    first_step = [(-(-j * n_steps // counts[i]), i, j)
-                  for i in range(n_actuated) for j in range(counts[i])]
+    first_step = [
+        (-(-j * n_steps // counts[i]), i, j) for i in range(n_actuated) for j in range(counts[i])
+    ]
     position = {(i, j): at for at, (_, i, j) in enumerate(sorted(first_step))}
     index = [[position[i, period[s, i]] for i in range(n_actuated)] for s in range(n_steps)]
     table = np.array(index, dtype=np.int32)

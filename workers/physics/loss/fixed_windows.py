@@ -45,7 +45,8 @@ def fixed_windows(split: str, seconds: float, count: int) -> tuple[MotionWindow,
     if not fitting:
         longest = max(clip.seconds for clip in clips)
         raise ValueError(
-            f"no clip of split {split!r} holds {seconds:g} s; the longest is {longest:.2f} s")
+            f"no clip of split {split!r} holds {seconds:g} s; the longest is {longest:.2f} s"
+        )
     windows = []
     for i in range(count):
         clip = fitting[i % len(fitting)]
@@ -80,5 +81,6 @@ def noise_start(dim: int, seed: int) -> np.ndarray:
 
 # x0 float64 [N] of (N, seed); a rule sees nothing of the motion that is to be found.
 START_RULES: dict[str, Callable[[int, int], np.ndarray]] = {
-    "zero": zero_start, "noise": noise_start,
+    "zero": zero_start,
+    "noise": noise_start,
 }

@@ -17,8 +17,15 @@ from workers.physics.simulation.window_spec import Camera
 MM = 1000.0
 CONTACT_HEIGHT = 0.01  # m: a sole this near the ground, or in it, is in contact
 SKATE_DISTANCE = 0.02  # m a frame
-COLUMNS = ("mpjpe_g", "mpjpe", "mpjpe_pa", "mpjpe_2d", "foot_skate", "total_variation",
-           "acceleration_error")
+COLUMNS = (
+    "mpjpe_g",
+    "mpjpe",
+    "mpjpe_pa",
+    "mpjpe_2d",
+    "foot_skate",
+    "total_variation",
+    "acceleration_error",
+)
 
 
 def mpjpe_global(p: np.ndarray, r: np.ndarray) -> float:
@@ -30,7 +37,7 @@ def mpjpe_global(p: np.ndarray, r: np.ndarray) -> float:
 def mpjpe(p: np.ndarray, r: np.ndarray, root: int = 0) -> float:
     """MPJPE, mm: mean |(p - p_root) - (r - r_root)|, with point `root` moved onto the origin in
     every frame."""
-    return mpjpe_global(p - p[:, root:root + 1], r - r[:, root:root + 1])
+    return mpjpe_global(p - p[:, root : root + 1], r - r[:, root : root + 1])
 
 
 def mpjpe_pa(p: np.ndarray, r: np.ndarray) -> float:
@@ -113,13 +120,22 @@ def side_camera(root: np.ndarray) -> Camera:
     return Camera.looking_at((x, y - 4.5, z + 0.5), (x, y, z), 1145.0, (512.0, 512.0))
 
 
-def every(p: np.ndarray, r: np.ndarray, centers: np.ndarray, radii: np.ndarray, feet: np.ndarray,
-          camera: Camera) -> dict[str, float]:
+def every(
+    p: np.ndarray,
+    r: np.ndarray,
+    centers: np.ndarray,
+    radii: np.ndarray,
+    feet: np.ndarray,
+    camera: Camera,
+) -> dict[str, float]:
     """All of COLUMNS; point 0 is the root, `camera` that of the 2-D error."""
     return {
-        "mpjpe_g": mpjpe_global(p, r), "mpjpe": mpjpe(p, r), "mpjpe_pa": mpjpe_pa(p, r),
+        "mpjpe_g": mpjpe_global(p, r),
+        "mpjpe": mpjpe(p, r),
+        "mpjpe_pa": mpjpe_pa(p, r),
         "mpjpe_2d": mpjpe_2d(project(p, camera), project(r, camera)),
-        "foot_skate": foot_skate(centers, radii, feet), "total_variation": total_variation(p),
+        "foot_skate": foot_skate(centers, radii, feet),
+        "total_variation": total_variation(p),
         "acceleration_error": acceleration_error(p, r),
     }
 

@@ -64,7 +64,8 @@ class PhysicsOptions:
             raise ValueError(f"control must be 'pd' or 'torque', got {self.control!r}")
         if self.target_base not in ("initial", "reference"):
             raise ValueError(
-                f"target_base must be 'initial' or 'reference', got {self.target_base!r}")
+                f"target_base must be 'initial' or 'reference', got {self.target_base!r}"
+            )
         for name in ("control_rate", "frame_rate", "dt", "control_scale", "velocity_scale"):
             value = getattr(self, name)
             if not (np.isfinite(value) and value > 0):
@@ -84,15 +85,27 @@ class PhysicsOptions:
 _DATA_TERMS = ("position", "root", "com", "velocity", "reprojection")
 # Options of the first version. Later ones enter the hash where they differ from their default, so
 # that losses that did not change keep theirs.
-_FIRST = ("control", "control_rate", "frame_rate", "dt", "target_base", "control_scale",
-          "weight_position", "weight_control", "initial_noise")
+_FIRST = (
+    "control",
+    "control_rate",
+    "frame_rate",
+    "dt",
+    "target_base",
+    "control_scale",
+    "weight_position",
+    "weight_control",
+    "initial_noise",
+)
 
 
 def options_hash(options: PhysicsOptions) -> str:
     """16 hexadecimal digits that stand for the options and the version of the loss."""
     default = dataclasses.asdict(DEFAULT)
-    named = {key: value for key, value in dataclasses.asdict(options).items()
-             if key in _FIRST or value != default[key]}
+    named = {
+        key: value
+        for key, value in dataclasses.asdict(options).items()
+        if key in _FIRST or value != default[key]
+    }
     text = json.dumps([VERSION, named], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

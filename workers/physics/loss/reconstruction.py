@@ -85,8 +85,9 @@ class Reconstruction:
         return centers, radii, np.array([name.endswith("ankle") for name in bodies])
 
 
-def reference_states(clip: Clip | str, start: float, spec: WindowSpec, simulator: Simulator
-                     ) -> np.ndarray:
+def reference_states(
+    clip: Clip | str, start: float, spec: WindowSpec, simulator: Simulator
+) -> np.ndarray:
     """States [F, nq] of the data at the frames that `spec` compares, lifted as it lifts them."""
     model = humanoid()
     motion = load_clip(clip, ensure_assets(), model)
@@ -96,8 +97,9 @@ def reference_states(clip: Clip | str, start: float, spec: WindowSpec, simulator
     return q
 
 
-def of_clip(clip: Clip | str, start: float, seconds: float, options: PhysicsOptions
-            ) -> Reconstruction:
+def of_clip(
+    clip: Clip | str, start: float, seconds: float, options: PhysicsOptions
+) -> Reconstruction:
     """A window of a clip: one of `motion.CLIPS` by name, or a user's motion.
 
     ValueError, one line, as `PhysicsLoss`.

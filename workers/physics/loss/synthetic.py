@@ -17,8 +17,9 @@ CONTROL_KNOTS = 5.0  # Hz, of the smooth controls
 CONTROL_SIZE = 0.15  # their standard deviation at the knots
 
 
-def synthetic_window(seed: int, seconds: float, options: PhysicsOptions, split: str = "train"
-              ) -> Reconstruction:
+def synthetic_window(
+    seed: int, seconds: float, options: PhysicsOptions, split: str = "train"
+) -> Reconstruction:
     """A motion that the simulator made, so that the least loss is known: 0 at `optimum`.
 
     The seed draws a window of the split (its initial state and first pose are used, the rest of the
@@ -33,7 +34,7 @@ def synthetic_window(seed: int, seconds: float, options: PhysicsOptions, split: 
     simulator = loss.window.simulator
     spec = window_spec(clip, start, seconds, options, simulator)
     optimum = np.zeros(loss.dim)
-    optimum[:spec.n_controls] = smooth_controls(seed, seconds, spec)
+    optimum[: spec.n_controls] = smooth_controls(seed, seconds, spec)
     status, q, _ = loss.window.rollout(optimum)
     if status is not Status.OK:
         raise ValueError(f"synthetic window {seed} of {clip} overflows; take another seed")

@@ -136,13 +136,20 @@ class PhysicsModel:
 
         def body(b: Body) -> Body:
             xx, yy, zz, xy, xz, yz = (mass * length**2 * entry for entry in b.inertia)
-            return replace(b, offset=grown(b.offset), com=grown(b.com), mass=mass * b.mass,
-                           inertia=(xx, yy, zz, xy, xz, yz))
+            return replace(
+                b,
+                offset=grown(b.offset),
+                com=grown(b.com),
+                mass=mass * b.mass,
+                inertia=(xx, yy, zz, xy, xz, yz),
+            )
 
         return replace(
-            self, bodies=tuple(map(body, self.bodies)),
-            spheres=tuple(replace(s, center=grown(s.center), radius=length * s.radius)
-                          for s in self.spheres),
+            self,
+            bodies=tuple(map(body, self.bodies)),
+            spheres=tuple(
+                replace(s, center=grown(s.center), radius=length * s.radius) for s in self.spheres
+            ),
             sites=tuple(replace(s, position=grown(s.position)) for s in self.sites),
         )
 
@@ -187,8 +194,16 @@ def _body(link: Link, index: dict[str, int], path: Path) -> Body:
         raise ValueError(f"{path}: no gains are known for joint {link.name}")
     kp, kd, torque_max = GAINS[kind]
     return replace(
-        body, parent=index[link.parent], joint=link.joint, axis=link.axis, kp=kp, kd=kd,
-        torque_max=torque_max, damping=torque_max / FREE_SPEED, lower=link.lower, upper=link.upper,
+        body,
+        parent=index[link.parent],
+        joint=link.joint,
+        axis=link.axis,
+        kp=kp,
+        kd=kd,
+        torque_max=torque_max,
+        damping=torque_max / FREE_SPEED,
+        lower=link.lower,
+        upper=link.upper,
     )
 
 

@@ -34,22 +34,78 @@ from workers.physics.model.mjcf_xml import (
 from workers.physics.model.rotations import multiply
 from workers.physics.model.shapes import vector
 
-_SKIPPED = {"visual", "statistic", "size", "asset", "sensor", "contact", "custom", "keyframe",
-            "default", "compiler", "option", "worldbody", "actuator"}
+_SKIPPED = {
+    "visual",
+    "statistic",
+    "size",
+    "asset",
+    "sensor",
+    "contact",
+    "custom",
+    "keyframe",
+    "default",
+    "compiler",
+    "option",
+    "worldbody",
+    "actuator",
+}
 # Attributes that are read, or that only concern pictures and MuJoCo's own solver.
 _SOLVER = {"name", "class", "group", "user"}
 _KNOWN = {
-    "body": _SOLVER | {"childclass", "pos", "quat", "axisangle", "euler", "xyaxes", "zaxis",
-                       "mocap", "gravcomp"},
-    "joint": _SOLVER | {"type", "pos", "axis", "range", "limited", "damping", "armature",
-                        "stiffness", "frictionloss", "ref", "springref", "springdamper",
-                        "actuatorgravcomp",
-                        "margin", "solreflimit", "solimplimit", "solreffriction", "solimpfriction",
-                        "actuatorfrcrange", "actuatorfrclimited", "align"},
-    "geom": _SOLVER | {"type", "size", "fromto", "pos", "quat", "axisangle", "euler", "xyaxes",
-                       "zaxis", "mass", "density", "contype", "conaffinity", "condim", "friction",
-                       "margin", "gap", "solref", "solimp", "solmix", "priority", "material",
-                       "rgba", "shellinertia", "mesh"},
+    "body": _SOLVER
+    | {"childclass", "pos", "quat", "axisangle", "euler", "xyaxes", "zaxis", "mocap", "gravcomp"},
+    "joint": _SOLVER
+    | {
+        "type",
+        "pos",
+        "axis",
+        "range",
+        "limited",
+        "damping",
+        "armature",
+        "stiffness",
+        "frictionloss",
+        "ref",
+        "springref",
+        "springdamper",
+        "actuatorgravcomp",
+        "margin",
+        "solreflimit",
+        "solimplimit",
+        "solreffriction",
+        "solimpfriction",
+        "actuatorfrcrange",
+        "actuatorfrclimited",
+        "align",
+    },
+    "geom": _SOLVER
+    | {
+        "type",
+        "size",
+        "fromto",
+        "pos",
+        "quat",
+        "axisangle",
+        "euler",
+        "xyaxes",
+        "zaxis",
+        "mass",
+        "density",
+        "contype",
+        "conaffinity",
+        "condim",
+        "friction",
+        "margin",
+        "gap",
+        "solref",
+        "solimp",
+        "solmix",
+        "priority",
+        "material",
+        "rgba",
+        "shellinertia",
+        "mesh",
+    },
 }
 _INSIDE = {"body", "joint", "freejoint", "geom", "site", "inertial", "camera", "light"}
 _INVERSE = np.array([1.0, -1.0, -1.0, -1.0])
@@ -74,8 +130,8 @@ class Mjcf:
         at_q = at_v = 0
         for body, turn in zip(self.model.bodies, self.turns):
             if body.joint == "spherical":
-                q[at_q:at_q + 4] = multiply(multiply(turn, q[at_q:at_q + 4]), turn * _INVERSE)
-                qd[at_v:at_v + 3] = matrix(turn) @ qd[at_v:at_v + 3]
+                q[at_q : at_q + 4] = multiply(multiply(turn, q[at_q : at_q + 4]), turn * _INVERSE)
+                qd[at_v : at_v + 3] = matrix(turn) @ qd[at_v : at_v + 3]
             at_q += {"free": 7, "spherical": 4, "revolute": 1}[body.joint]
             at_v += {"free": 6, "spherical": 3, "revolute": 1}[body.joint]
         return q, qd
@@ -96,8 +152,11 @@ class _Link:
     pose: tuple[float, ...] = ()  # of a free body in the file
 
 
-def read_mjcf(path: str | Path, gains: Mapping[str, tuple[float, float, float]] | None = None,
-              ignore: Collection[str] = ()) -> Mjcf:
+def read_mjcf(
+    path: str | Path,
+    gains: Mapping[str, tuple[float, float, float]] | None = None,
+    ignore: Collection[str] = (),
+) -> Mjcf:
     """Reads an MJCF file.
 
     ignore: tags below <mujoco> to leave out although they change the motion ("tendon", "include").
@@ -110,8 +169,9 @@ def read_mjcf(path: str | Path, gains: Mapping[str, tuple[float, float, float]] 
 
 
 class _Reader:
-    def __init__(self, root: Element, gains: dict[str, tuple[float, float, float]],
-                 ignore: Collection[str]):
+    def __init__(
+        self, root: Element, gains: dict[str, tuple[float, float, float]], ignore: Collection[str]
+    ):
         self._root, self._gains = root, gains
         for element in root.children:
             if element.tag not in _SKIPPED and element.tag not in ignore:
@@ -173,8 +233,9 @@ class _Reader:
             self._root.fail(f"no joint {sorted(unknown)[0]!r} for a motor or gain")
         return self._finish(gravity)
 
-    def _body(self, element: Element, host: int, origin: np.ndarray, turn: np.ndarray,
-              childclass: str) -> None:
+    def _body(
+        self, element: Element, host: int, origin: np.ndarray, turn: np.ndarray, childclass: str
+    ) -> None:
         """Adds a body whose parent's frame lies in link `host` at `origin`, turned by `turn`."""
         childclass = element.get("childclass", childclass)
         element.known(_KNOWN["body"])
@@ -184,15 +245,25 @@ class _Reader:
         own = orientation(element, self._angles)
         origin = origin + matrix(turn) @ start
         turn = multiply(turn, own)
-        joints = [self._defaults.resolve(j, childclass) for j in element.children
-                  if j.tag in ("joint", "freejoint")]
+        joints = [
+            self._defaults.resolve(j, childclass)
+            for j in element.children
+            if j.tag in ("joint", "freejoint")
+        ]
         for joint in joints:
             joint.known(_KNOWN["joint"])
             kind = self._kind(joint, element, len(joints), host)
             if kind == "free":
                 turn = np.array([1.0, 0, 0, 0])
-                body = Body(joint.get("name") or element.get("name", "root"), -1, "free",
-                            (0.0, 0.0, 0.0), 0.0, (0.0, 0.0, 0.0), (0.0,) * 6)
+                body = Body(
+                    joint.get("name") or element.get("name", "root"),
+                    -1,
+                    "free",
+                    (0.0, 0.0, 0.0),
+                    0.0,
+                    (0.0, 0.0, 0.0),
+                    (0.0,) * 6,
+                )
                 self._links.append(_Link(body, turn, pose=(*start, *own)))
                 origin = np.zeros(3)
             else:
@@ -229,8 +300,15 @@ class _Reader:
                 joint.refuse("damping", "armature", "stiffness")
         return kind
 
-    def _joint(self, joint: Element, element: Element, kind: str, host: int, anchor: np.ndarray,
-               turn: np.ndarray) -> Body:
+    def _joint(
+        self,
+        joint: Element,
+        element: Element,
+        kind: str,
+        host: int,
+        anchor: np.ndarray,
+        turn: np.ndarray,
+    ) -> Body:
         name = joint.get("name") or element.get("name", f"body{len(self._links)}")
         lower, upper, cone = -np.inf, np.inf, 0.0
         limited = joint.choice("limited", "auto", ("true", "false", "auto"))
@@ -257,12 +335,29 @@ class _Reader:
         kp, kd, torque = self._gains.get(name, (0.0, 0.0, self._motors.get(name, 0.0)))
         if kind == "spherical":
             lower = upper = 0.0
-        return Body(name, host, kind, vector(anchor), 0.0, (0.0, 0.0, 0.0), (0.0,) * 6,
-                    vector(axis), kp, kd, torque, joint.number("damping", 0.0), lower, upper,
-                    stiffness, joint.number("armature", 0.0), cone)
+        return Body(
+            name,
+            host,
+            kind,
+            vector(anchor),
+            0.0,
+            (0.0, 0.0, 0.0),
+            (0.0,) * 6,
+            vector(axis),
+            kp,
+            kd,
+            torque,
+            joint.number("damping", 0.0),
+            lower,
+            upper,
+            stiffness,
+            joint.number("armature", 0.0),
+            cone,
+        )
 
-    def _contents(self, element: Element, host: int, origin: np.ndarray, turn: np.ndarray,
-                  childclass: str) -> None:
+    def _contents(
+        self, element: Element, host: int, origin: np.ndarray, turn: np.ndarray, childclass: str
+    ) -> None:
         """Masses, contact spheres and sites of a body whose frame lies at origin in its link."""
         link = self._links[host]
         place = (origin, turn)
@@ -294,8 +389,9 @@ class _Reader:
                 q0 += list(link.pose)
             else:
                 q0 += [1.0, 0.0, 0.0, 0.0] if link.body.joint == "spherical" else [0.0]
-        model = PhysicsModel(tuple(bodies), tuple(self._spheres), tuple(self._sites),
-                             gravity=gravity)
+        model = PhysicsModel(
+            tuple(bodies), tuple(self._spheres), tuple(self._sites), gravity=gravity
+        )
         turns = np.stack([link.turn for link in self._links])
         return Mjcf(model, turns, np.array(q0, float))
 

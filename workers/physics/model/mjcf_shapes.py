@@ -98,8 +98,11 @@ def geom_shape(geom: Element, place: Place, angles: Angles) -> Shape:
     else:
         whole = tuple(2 * float(edge) for edge in size[:3])  # type: ignore[assignment]
         volume = float(np.prod(whole))
-    mass = geom.number("mass") if "mass" in geom.attributes else (
-        geom.number("density", 1000.0) * volume)
+    mass = (
+        geom.number("mass")
+        if "mass" in geom.attributes
+        else (geom.number("density", 1000.0) * volume)
+    )
     if mass < 0:
         geom.fail("mass must not be negative")
     return Shape(kind, whole, float(mass), vector(center), rotation)

@@ -138,11 +138,13 @@ class Angles:
 def matrix(q: np.ndarray) -> np.ndarray:
     """Rotation matrix [3, 3] of a unit quaternion."""
     w, x, y, z = q
-    return np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ])
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
 
 
 def about(axis: np.ndarray, angle: float) -> np.ndarray:
@@ -171,8 +173,7 @@ def z_to(direction: np.ndarray) -> np.ndarray:
 
 def orientation(element: Element, angles: Angles) -> np.ndarray:
     """Unit quaternion of quat, axisangle, euler, xyaxes or zaxis; identity without any."""
-    keys = [k for k in ("quat", "axisangle", "euler", "xyaxes", "zaxis")
-            if k in element.attributes]
+    keys = [k for k in ("quat", "axisangle", "euler", "xyaxes", "zaxis") if k in element.attributes]
     if len(keys) > 1:
         element.fail(f"has more than one orientation: {', '.join(keys)}")
     if not keys:
@@ -199,12 +200,14 @@ def orientation(element: Element, angles: Angles) -> np.ndarray:
 
 def from_matrix(r: np.ndarray) -> np.ndarray:
     """Unit quaternion of a rotation matrix, by the best conditioned of the four formulas."""
-    four = np.array([
-        [r[0, 0] + r[1, 1] + r[2, 2], r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],
-        [r[2, 1] - r[1, 2], r[0, 0] - r[1, 1] - r[2, 2], r[0, 1] + r[1, 0], r[0, 2] + r[2, 0]],
-        [r[0, 2] - r[2, 0], r[0, 1] + r[1, 0], r[1, 1] - r[0, 0] - r[2, 2], r[1, 2] + r[2, 1]],
-        [r[1, 0] - r[0, 1], r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], r[2, 2] - r[0, 0] - r[1, 1]],
-    ])
+    four = np.array(
+        [
+            [r[0, 0] + r[1, 1] + r[2, 2], r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],
+            [r[2, 1] - r[1, 2], r[0, 0] - r[1, 1] - r[2, 2], r[0, 1] + r[1, 0], r[0, 2] + r[2, 0]],
+            [r[0, 2] - r[2, 0], r[0, 1] + r[1, 0], r[1, 1] - r[0, 0] - r[2, 2], r[1, 2] + r[2, 1]],
+            [r[1, 0] - r[0, 1], r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], r[2, 2] - r[0, 0] - r[1, 1]],
+        ]
+    )
     row = four[int(np.argmax(np.diag(four)))].copy()
     at = int(np.argmax(np.diag(four)))
     row[at] += 1

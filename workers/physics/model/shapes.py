@@ -48,7 +48,9 @@ class Shape:
             reach = edges - radius  # zero along the thinnest edge
             corners = {
                 tuple(reach * np.array([a, b, c]) + 0.0)
-                for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)
+                for a in (-1, 1)
+                for b in (-1, 1)
+                for c in (-1, 1)
             }
             return [(self._at(np.array(corner)), radius) for corner in sorted(corners)]
         return []

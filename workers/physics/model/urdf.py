@@ -68,8 +68,10 @@ def read_urdf(path: Path, scale: float) -> list[Link]:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{path}: there are two links {name}")
-    unread = [_link(element, joints.get(element.get("name", "")), scale, path)
-              for element in robot.findall("link")]
+    unread = [
+        _link(element, joints.get(element.get("name", "")), scale, path)
+        for element in robot.findall("link")
+    ]
     for link in unread:
         if link.parent is not None and link.parent not in names:
             raise ValueError(f"{path}: link {link.name} has no parent link {link.parent}")
@@ -119,8 +121,9 @@ def merge_fixed(links: list[Link], path: Path) -> list[Link]:
     ]
 
 
-def _link(element: ElementTree.Element, joint: ElementTree.Element | None, scale: float,
-          path: Path) -> Link:
+def _link(
+    element: ElementTree.Element, joint: ElementTree.Element | None, scale: float, path: Path
+) -> Link:
     name = element.get("name", "")
     mass = _numbers(_need(element, "inertial/mass", path), "value", 1, path)[0]
     if mass < 0:
@@ -167,11 +170,13 @@ def _origin(element: ElementTree.Element, scale: float, path: Path) -> tuple[Vec
     roll, pitch, yaw = _numbers(origin, "rpy", 3, path)
     cr, sr, cp, sp = math.cos(roll), math.sin(roll), math.cos(pitch), math.sin(pitch)
     cy, sy = math.cos(yaw), math.sin(yaw)
-    rotation = np.array([
-        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-        [-sp, cp * sr, cp * cr],
-    ])
+    rotation = np.array(
+        [
+            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+            [-sp, cp * sr, cp * cr],
+        ]
+    )
     # The file writes a quarter turn as 1.570796: snap, so that exact zeros leave the tape.
     snapped = np.round(rotation)
     return vector(xyz), snapped if np.abs(rotation - snapped).max() < 1e-5 else rotation

@@ -11,9 +11,20 @@ OP_LIBRARY = SOURCE_DIR / "lib" / "physics_op.so"
 
 
 # What generated code depends on.
-_GENERATED_FROM = ("contact.hpp", "dynamics.hpp", "generate/generate.cc", "joint_forces.hpp",
-                   "kinematics.hpp", "model.cc", "model.hpp", "parameters.hpp", "record.hpp",
-                   "smooth.hpp", "spatial.hpp", "step.hpp")
+_GENERATED_FROM = (
+    "contact.hpp",
+    "dynamics.hpp",
+    "generate/generate.cc",
+    "joint_forces.hpp",
+    "kinematics.hpp",
+    "model.cc",
+    "model.hpp",
+    "parameters.hpp",
+    "record.hpp",
+    "smooth.hpp",
+    "spatial.hpp",
+    "step.hpp",
+)
 
 
 def generated_library(structure: str) -> Path:

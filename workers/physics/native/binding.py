@@ -28,8 +28,19 @@ class PhysicsError(RuntimeError):
 class ModelInfo(ctypes.Structure):
     """PhysicsModelInfo."""
 
-    _fields_ = [(name, ctypes.c_int32) for name in (
-        "nq", "nv", "n_actuated", "n_target", "n_sites", "n_spheres", "n_bodies", "n_limited")]
+    _fields_ = [
+        (name, ctypes.c_int32)
+        for name in (
+            "nq",
+            "nv",
+            "n_actuated",
+            "n_target",
+            "n_sites",
+            "n_spheres",
+            "n_bodies",
+            "n_limited",
+        )
+    ]
 
 
 # PhysicsTerm, in order.
@@ -41,7 +52,8 @@ class CameraRecord(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_double) for name in ("fx", "fy", "cx", "cy")),
-        ("rotation", ctypes.c_double * 9), ("translation", ctypes.c_double * 3),
+        ("rotation", ctypes.c_double * 9),
+        ("translation", ctypes.c_double * 3),
         ("near", ctypes.c_double),
     ]
 
@@ -50,12 +62,30 @@ class WindowRecord(ctypes.Structure):
     """PhysicsWindow."""
 
     _fields_ = [
-        *((name, ctypes.c_int32) for name in (
-            "n_steps", "n_controls", "n_frames", "initial_velocity")),
-        *((name, ctypes.c_void_p) for name in (
-            "control_index", "targets", "frame_steps", "q0", "qd0", "reference", "confidence",
-            "root", "com", "velocities", "keypoints", "keypoint_confidence", "camera")),
-        ("control_scale", ctypes.c_double), ("velocity_scale", ctypes.c_double),
+        *(
+            (name, ctypes.c_int32)
+            for name in ("n_steps", "n_controls", "n_frames", "initial_velocity")
+        ),
+        *(
+            (name, ctypes.c_void_p)
+            for name in (
+                "control_index",
+                "targets",
+                "frame_steps",
+                "q0",
+                "qd0",
+                "reference",
+                "confidence",
+                "root",
+                "com",
+                "velocities",
+                "keypoints",
+                "keypoint_confidence",
+                "camera",
+            )
+        ),
+        ("control_scale", ctypes.c_double),
+        ("velocity_scale", ctypes.c_double),
         ("weight", ctypes.c_double * len(TERMS)),
     ]
 
@@ -89,8 +119,9 @@ def check(status: int) -> Status:
     raise PhysicsError(message)
 
 
-def as_array(value: np.ndarray, shape: tuple[int, ...], what: str,
-           dtype: DTypeLike = np.float64) -> np.ndarray:
+def as_array(
+    value: np.ndarray, shape: tuple[int, ...], what: str, dtype: DTypeLike = np.float64
+) -> np.ndarray:
     """A contiguous array of this shape and dtype; ValueError naming it when the shape differs."""
     array: np.ndarray = np.ascontiguousarray(value, dtype=dtype)
     if array.shape != shape:

@@ -44,8 +44,13 @@ def camera_for(points: np.ndarray) -> View:
     along = np.linalg.svd(spread, full_matrices=False)[2][0]  # the main direction of travel
     azimuth = np.arctan2(along[1], along[0]) - np.radians(AZIMUTH)
     elevation = np.radians(ELEVATION)
-    forward = -np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation),
-                         np.sin(elevation)])
+    forward = -np.array(
+        [
+            np.cos(azimuth) * np.cos(elevation),
+            np.sin(azimuth) * np.cos(elevation),
+            np.sin(elevation),
+        ]
+    )
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)
     axes = np.stack([right, np.cross(right, forward), forward])
@@ -70,8 +75,14 @@ def segments(model: PhysicsModel) -> list[tuple[int, int, str, float]]:
     return found
 
 
-def picture(camera: View, bodies: Sequence[tuple[np.ndarray, bool]], model: PhysicsModel,
-            ground: np.ndarray, caption: str, corner: str) -> Any:
+def picture(
+    camera: View,
+    bodies: Sequence[tuple[np.ndarray, bool]],
+    model: PhysicsModel,
+    ground: np.ndarray,
+    caption: str,
+    corner: str,
+) -> Any:
     """One panel, an RGB image.
 
     bodies: (sites [n_sites, 3], whether it is only a ghost), the first drawn first. ground: [2, 2],
@@ -103,8 +114,9 @@ def _font(size: int) -> Any:
 
 def _draw_ground(pen: Any, camera: View, ground: np.ndarray) -> None:
     low, high = ground
-    corners = np.array([[low[0], low[1], 0], [high[0], low[1], 0], [high[0], high[1], 0],
-                        [low[0], high[1], 0]])
+    corners = np.array(
+        [[low[0], low[1], 0], [high[0], low[1], 0], [high[0], high[1], 0], [low[0], high[1], 0]]
+    )
     pen.polygon([tuple(p) for p in camera.project(corners)[0]], fill=GROUND)
     for axis in (0, 1):
         for at in np.arange(low[axis], high[axis] + 1e-6, 0.5):
@@ -115,8 +127,7 @@ def _draw_ground(pen: Any, camera: View, ground: np.ndarray) -> None:
             pen.line([tuple(p) for p in line], fill=GRID, width=OVERSAMPLING)
 
 
-def _draw_body(pen: Any, camera: View, sites: np.ndarray, model: PhysicsModel, ghost: bool
-               ) -> None:
+def _draw_body(pen: Any, camera: View, sites: np.ndarray, model: PhysicsModel, ghost: bool) -> None:
     shadow = sites * np.array([1.0, 1.0, 0.0])
     limbs = segments(model)
     at, depth = camera.project(sites)
@@ -142,8 +153,12 @@ def _limb(pen: Any, ends: np.ndarray, radii: np.ndarray, color: tuple[int, int, 
     length = float(np.linalg.norm(along))
     if length > 1e-6:
         normal = np.array([-along[1], along[0]]) / length
-        corners = [ends[0] + radii[0] * normal, ends[1] + radii[1] * normal,
-                   ends[1] - radii[1] * normal, ends[0] - radii[0] * normal]
+        corners = [
+            ends[0] + radii[0] * normal,
+            ends[1] + radii[1] * normal,
+            ends[1] - radii[1] * normal,
+            ends[0] - radii[0] * normal,
+        ]
         pen.polygon([tuple(p) for p in corners], fill=color)
     for end, radius in zip(ends, radii):
         _disc(pen, end, float(radius), color)

@@ -42,8 +42,14 @@ def of_cell(path: Path) -> Shown:
     return Shown(cell.reference, motion, count / float(cell.seconds), cell.method)
 
 
-def of_clip(clip: str, start: float, seconds: float, options: PhysicsOptions, evaluations: int,
-            controls: np.ndarray | None = None) -> Shown:
+def of_clip(
+    clip: str,
+    start: float,
+    seconds: float,
+    options: PhysicsOptions,
+    evaluations: int,
+    controls: np.ndarray | None = None,
+) -> Shown:
     """A window of a clip under the given controls [N], else those that L-BFGS finds from 0.
 
     ValueError when the window does not fit, sizes do not match, or the motion overflows.
@@ -62,8 +68,16 @@ def of_clip(clip: str, start: float, seconds: float, options: PhysicsOptions, ev
     return Shown(task.reference, motion, len(motion) / seconds, title)
 
 
-def main(source: str, out: Path, start: float, seconds: float, controls: Path | None,
-         options: PhysicsOptions, evaluations: int, say: Callable[[str], None]) -> int:
+def main(
+    source: str,
+    out: Path,
+    start: float,
+    seconds: float,
+    controls: Path | None,
+    options: PhysicsOptions,
+    evaluations: int,
+    say: Callable[[str], None],
+) -> int:
     """Draws `source`, a clip's name or a cell's path, into `out`; ValueError for mistakes."""
     render.check_path(out)
     if source in CLIPS:

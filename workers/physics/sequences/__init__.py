@@ -77,10 +77,22 @@ def table(dataset: str) -> tuple[Sequence, ...]:
             camera = re.search(r"_(c\d\d)_", clip)
             assert camera is not None
             clip = {"action": clip, "subject": clip.split("_")[3], "camera": camera.group(1)}
-        rows.append(Sequence(
-            dataset, clip["action"], clip["subject"], clip["camera"], data["first_frame"],
-            data["last_frame"], float(data["frame_rate"]), data["index_origin"], None,
-            tuple(data["inferred"]), data["licence"], data["where"]))
+        rows.append(
+            Sequence(
+                dataset,
+                clip["action"],
+                clip["subject"],
+                clip["camera"],
+                data["first_frame"],
+                data["last_frame"],
+                float(data["frame_rate"]),
+                data["index_origin"],
+                None,
+                tuple(data["inferred"]),
+                data["licence"],
+                data["where"],
+            )
+        )
     return tuple(rows)
 
 
@@ -91,10 +103,24 @@ def comparison() -> tuple[Sequence, ...]:
     """
     data = _read("human36m_comparison")
     return tuple(
-        Sequence("human36m", action + take, subject, data["camera"], None, None,
-                 float(data["frame_rate"]), 0, float(data["resampled_to"]),
-                 tuple(data["inferred"]), data["licence"], data["where"])
-        for subject in data["subjects"] for action in data["actions"] for take in data["takes"])
+        Sequence(
+            "human36m",
+            action + take,
+            subject,
+            data["camera"],
+            None,
+            None,
+            float(data["frame_rate"]),
+            0,
+            float(data["resampled_to"]),
+            tuple(data["inferred"]),
+            data["licence"],
+            data["where"],
+        )
+        for subject in data["subjects"]
+        for action in data["actions"]
+        for take in data["takes"]
+    )
 
 
 def load(sequence: Sequence, folder: str | Path, model: PhysicsModel) -> Clip:
@@ -120,8 +146,7 @@ def _aist(sequence: Sequence, folder: Path, model: PhysicsModel) -> Clip:
         whole = smpl.to_clip(aist.read_motion(poses, sequence.frame_rate), model)
         first, last = _span(sequence, len(whole.q))
         if last >= len(whole.q):
-            raise FormatError(
-                f"{poses}: frames {first}..{last} asked for, it has {len(whole.q)}")
+            raise FormatError(f"{poses}: frames {first}..{last} asked for, it has {len(whole.q)}")
         part = slice(first, last + 1)
         clip = Clip(sequence.label, whole.times[part] - whole.times[first], whole.q[part])
         return states.on_ground(clip, model, Simulator(model_text(model), 1 / 120, "pd"))[0]
@@ -142,8 +167,9 @@ def _human36m(sequence: Sequence, folder: Path, model: PhysicsModel) -> Clip:
     return _fitted(sequence, track, f"human36m-{len(track.joints)}", model)
 
 
-def _fitted(sequence: Sequence, track: keypoints.Keypoints, mapping: str, model: PhysicsModel
-            ) -> Clip:
+def _fitted(
+    sequence: Sequence, track: keypoints.Keypoints, mapping: str, model: PhysicsModel
+) -> Clip:
     track = keypoints.cut(track, *_span(sequence, len(track.positions)))
     if sequence.resampled_to is not None:
         track = keypoints.resample(track, sequence.resampled_to)
@@ -154,4 +180,5 @@ def _fitted(sequence: Sequence, track: keypoints.Keypoints, mapping: str, model:
 def _missing(sequence: Sequence, *paths: Path) -> MissingData:
     wanted = " or ".join(map(str, paths))
     return MissingData(
-        f"{sequence.label}: no {wanted} (licence: {sequence.licence}; from {sequence.where})")
+        f"{sequence.label}: no {wanted} (licence: {sequence.licence}; from {sequence.where})"
+    )

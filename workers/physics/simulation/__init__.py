@@ -40,8 +40,11 @@ class Simulator:
             raise ValueError(f"control must be 'pd' or 'torque', got {control!r}")
         lib = library()
         handle = ctypes.c_int64()
-        check(lib.physics_model_create(text.encode(), ctypes.c_double(dt), _CONTROLS[control],
-                                        ctypes.byref(handle)))
+        check(
+            lib.physics_model_create(
+                text.encode(), ctypes.c_double(dt), _CONTROLS[control], ctypes.byref(handle)
+            )
+        )
         self._handle = handle
         weakref.finalize(self, lib.physics_model_destroy, handle)
         self.structure = self._read_structure()
@@ -85,8 +88,12 @@ class Simulator:
 
     def site_velocities(self, q: np.ndarray, qd: np.ndarray) -> np.ndarray:
         """Velocities of the compared points [n_sites, 3], m/s, at (q [nq], qd [nv])."""
-        return self._look("physics_site_velocities", (self.n_sites, 3),
-                          as_array(q, (self.nq,), "q"), as_array(qd, (self.nv,), "qd"))
+        return self._look(
+            "physics_site_velocities",
+            (self.n_sites, 3),
+            as_array(q, (self.nq,), "q"),
+            as_array(qd, (self.nv,), "qd"),
+        )
 
     def spheres(self, q: np.ndarray) -> np.ndarray:
         """Centers of the contact spheres [n_spheres, 3], m."""
@@ -94,14 +101,22 @@ class Simulator:
 
     def accelerations(self, q: np.ndarray, qd: np.ndarray, torque: np.ndarray) -> np.ndarray:
         """Joint accelerations [nv] without contact, PD control, damping, springs and limits."""
-        return self._look("physics_accelerations", (self.nv,), as_array(q, (self.nq,), "q"),
-                          as_array(qd, (self.nv,), "qd"),
-                          as_array(torque, (self.n_actuated,), "torque"))
+        return self._look(
+            "physics_accelerations",
+            (self.nv,),
+            as_array(q, (self.nq,), "q"),
+            as_array(qd, (self.nv,), "qd"),
+            as_array(torque, (self.n_actuated,), "torque"),
+        )
 
     def contacts(self, q: np.ndarray, qd: np.ndarray) -> np.ndarray:
         """Ground force on each contact sphere [n_spheres, 3], N, at this state and velocity."""
-        return self._look("physics_contacts", (self.n_spheres, 3), as_array(q, (self.nq,), "q"),
-                          as_array(qd, (self.nv,), "qd"))
+        return self._look(
+            "physics_contacts",
+            (self.n_spheres, 3),
+            as_array(q, (self.nq,), "q"),
+            as_array(qd, (self.nv,), "qd"),
+        )
 
     def _look(self, function: str, shape: tuple[int, ...], *arrays: np.ndarray) -> np.ndarray:
         out = np.empty(shape)
@@ -119,8 +134,11 @@ class Window:
     def __init__(self, simulator: Simulator, spec: WindowSpec):
         record, kept = window_record(spec, simulator)
         handle = ctypes.c_int64()
-        check(library().physics_window_create(simulator._handle, ctypes.byref(record),
-                                               ctypes.byref(handle)))
+        check(
+            library().physics_window_create(
+                simulator._handle, ctypes.byref(record), ctypes.byref(handle)
+            )
+        )
         del kept  # the library has copied everything
         self.simulator = simulator
         self.handle: int = handle.value
@@ -132,23 +150,32 @@ class Window:
         """Status, loss and gradient [dim] at x float64 [dim]."""
         x = as_array(x, (self.dim,), "x")
         loss, grad = ctypes.c_double(), np.empty(self.dim)
-        status = check(library().physics_loss_and_grad(
-            ctypes.c_int64(self.handle), pointer(x), self.dim, ctypes.byref(loss), pointer(grad)))
+        status = check(
+            library().physics_loss_and_grad(
+                ctypes.c_int64(self.handle), pointer(x), self.dim, ctypes.byref(loss), pointer(grad)
+            )
+        )
         return status, loss.value, grad
 
     def loss(self, x: np.ndarray) -> tuple[Status, float]:
         """Status and loss without the gradient (three to forty times cheaper)."""
         x = as_array(x, (self.dim,), "x")
         loss = ctypes.c_double()
-        status = check(library().physics_loss_and_grad(
-            ctypes.c_int64(self.handle), pointer(x), self.dim, ctypes.byref(loss), None))
+        status = check(
+            library().physics_loss_and_grad(
+                ctypes.c_int64(self.handle), pointer(x), self.dim, ctypes.byref(loss), None
+            )
+        )
         return status, loss.value
 
     def terms(self, x: np.ndarray) -> dict[str, float]:
         """The weighted terms of the loss by name; their sum is the loss. All inf on overflow."""
         x, terms = as_array(x, (self.dim,), "x"), np.empty(len(TERMS))
-        check(library().physics_loss_terms(ctypes.c_int64(self.handle), pointer(x), self.dim,
-                                           pointer(terms)))
+        check(
+            library().physics_loss_terms(
+                ctypes.c_int64(self.handle), pointer(x), self.dim, pointer(terms)
+            )
+        )
         return dict(zip(TERMS, terms.tolist()))
 
     def derivative(self, x: np.ndarray, direction: np.ndarray) -> tuple[Status, float, float]:
@@ -159,9 +186,16 @@ class Window:
         x = as_array(x, (self.dim,), "x")
         along = as_array(direction, (self.dim,), "direction")
         loss, slope = ctypes.c_double(), ctypes.c_double()
-        status = check(library().physics_loss_derivative(
-            ctypes.c_int64(self.handle), pointer(x), pointer(along), self.dim,
-            ctypes.byref(loss), ctypes.byref(slope)))
+        status = check(
+            library().physics_loss_derivative(
+                ctypes.c_int64(self.handle),
+                pointer(x),
+                pointer(along),
+                self.dim,
+                ctypes.byref(loss),
+                ctypes.byref(slope),
+            )
+        )
         return status, loss.value, slope.value
 
     def rollout(self, x: np.ndarray) -> tuple[Status, np.ndarray, np.ndarray]:
@@ -169,13 +203,17 @@ class Window:
         x = as_array(x, (self.dim,), "x")
         q = np.empty((self.n_steps + 1, self.simulator.nq))
         qd = np.empty((self.n_steps + 1, self.simulator.nv))
-        status = check(library().physics_rollout(
-            ctypes.c_int64(self.handle), pointer(x), self.dim, pointer(q), pointer(qd)))
+        status = check(
+            library().physics_rollout(
+                ctypes.c_int64(self.handle), pointer(x), self.dim, pointer(q), pointer(qd)
+            )
+        )
         return status, q, qd
 
 
-def loss_and_grad_batch(windows: Sequence[Window], x: np.ndarray, threads: int = 0
-                        ) -> tuple[list[Status], np.ndarray, np.ndarray]:
+def loss_and_grad_batch(
+    windows: Sequence[Window], x: np.ndarray, threads: int = 0
+) -> tuple[list[Status], np.ndarray, np.ndarray]:
     """Statuses, losses [B] and gradients [B, N] of B windows at x float64 [B, N], in one call.
 
     The windows must have the same dim N. One thread works on a window; at most `threads` of them
@@ -187,7 +225,16 @@ def loss_and_grad_batch(windows: Sequence[Window], x: np.ndarray, threads: int =
     handles = np.array([window.handle for window in windows], np.int64)
     status = np.zeros(len(windows), np.int32)
     loss, grad = np.empty(len(windows)), np.empty(x.shape)
-    check(library().physics_loss_and_grad_batch(
-        pointer(handles), pointer(x), len(windows), n, int(threads), pointer(loss), pointer(grad),
-        pointer(status)))
+    check(
+        library().physics_loss_and_grad_batch(
+            pointer(handles),
+            pointer(x),
+            len(windows),
+            n,
+            int(threads),
+            pointer(loss),
+            pointer(grad),
+            pointer(status),
+        )
+    )
     return [Status(s) for s in status], loss, grad

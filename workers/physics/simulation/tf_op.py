@@ -27,7 +27,8 @@ def op_library() -> Any:
         return tf.load_op_library(str(OP_LIBRARY))
     except tf.errors.NotFoundError as error:
         raise PhysicsError(
-            f"{OP_LIBRARY} does not load ({error.message}); {remedy} --force") from error
+            f"{OP_LIBRARY} does not load ({error.message}); {remedy} --force"
+        ) from error
 
 
 _ONCE = "the physics loss is differentiable once: its gradient has no derivative"
@@ -40,8 +41,9 @@ def _loss_and_grad_gradient(op: Any, upstream: tf.Tensor, _: tf.Tensor) -> list[
     return [tf.expand_dims(upstream, -1) * grad, None]
 
 
-def loss_and_grad(x: tf.Tensor, window: int | Sequence[int], threads: int = 0
-                  ) -> tuple[tf.Tensor, tf.Tensor]:
+def loss_and_grad(
+    x: tf.Tensor, window: int | Sequence[int], threads: int = 0
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Loss and gradient, float64, of controls x; one evaluation yields both.
 
     x float64 [N] with one window (`Window.handle`): loss scalar, gradient [N]. x [B, N] with B
@@ -52,7 +54,8 @@ def loss_and_grad(x: tf.Tensor, window: int | Sequence[int], threads: int = 0
     InvalidArgumentError, a destroyed window NotFoundError.
     """
     result = op_library().physics_loss_and_grad(
-        x=x, window=tf.constant(window, tf.int64), threads=threads)
+        x=x, window=tf.constant(window, tf.int64), threads=threads
+    )
     return result.loss, tf.raw_ops.PreventGradient(input=result.grad, message=_ONCE)
 
 

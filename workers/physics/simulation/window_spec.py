@@ -43,8 +43,9 @@ class Camera:
     near: float = 0.1
 
     @staticmethod
-    def looking_at(eye: Vector, target: Vector, focal: float, center: tuple[float, float]
-                   ) -> Camera:
+    def looking_at(
+        eye: Vector, target: Vector, focal: float, center: tuple[float, float]
+    ) -> Camera:
         """An upright camera at `eye` (m) that sees `target` at pixel `center`; focal in pixels."""
         forward = np.subtract(target, eye)
         right = np.cross(forward, (0.0, 0.0, 1.0))
@@ -62,7 +63,8 @@ class Camera:
         if at.size and at[..., 2].min() < 1.5 * self.near:
             raise ValueError(
                 f"a point lies {at[..., 2].min():.3g} m before the camera, want at least "
-                f"{1.5 * self.near:.3g} m (1.5 near)")
+                f"{1.5 * self.near:.3g} m (1.5 near)"
+            )
         return at[..., :2] / at[..., 2:] * [self.fx, self.fy] + [self.cx, self.cy]
 
 
@@ -129,10 +131,17 @@ def window_record(spec: WindowSpec, simulator: Sizes) -> tuple[WindowRecord, lis
     steps, frames = len(spec.control_index), len(spec.frame_steps)
     sites = simulator.n_sites
     shapes: dict[str, tuple[int, ...]] = {
-        "control_index": (steps, simulator.n_actuated), "targets": (steps, simulator.n_target),
-        "frame_steps": (frames,), "q0": (simulator.nq,), "qd0": (simulator.nv,),
-        "reference": (frames, sites, 3), "confidence": (frames, sites), "root": (frames, 3),
-        "com": (frames, 3), "velocities": (frames, sites, 3), "keypoints": (frames, sites, 2),
+        "control_index": (steps, simulator.n_actuated),
+        "targets": (steps, simulator.n_target),
+        "frame_steps": (frames,),
+        "q0": (simulator.nq,),
+        "qd0": (simulator.nv,),
+        "reference": (frames, sites, 3),
+        "confidence": (frames, sites),
+        "root": (frames, 3),
+        "com": (frames, 3),
+        "velocities": (frames, sites, 3),
+        "keypoints": (frames, sites, 2),
         "keypoint_confidence": (frames, sites),
     }
     arrays: dict[str, np.ndarray] = {}
@@ -141,8 +150,10 @@ def window_record(spec: WindowSpec, simulator: Sizes) -> tuple[WindowRecord, lis
         if value is not None:
             whole = name in ("control_index", "frame_steps")
             arrays[name] = as_array(value, shape, name, np.int32 if whole else np.float64)
-    for trust, names in (("confidence", ("reference", "velocities")),
-                         ("keypoint_confidence", ("keypoints",))):
+    for trust, names in (
+        ("confidence", ("reference", "velocities")),
+        ("keypoint_confidence", ("keypoints",)),
+    ):
         for name in names:
             if trust in arrays and name in arrays:
                 known = (arrays[trust] != 0)[..., None]
@@ -154,11 +165,18 @@ def window_record(spec: WindowSpec, simulator: Sizes) -> tuple[WindowRecord, lis
     if spec.camera is not None:
         c = spec.camera
         camera = CameraRecord(
-            c.fx, c.fy, c.cx, c.cy, (ctypes.c_double * 9)(*np.ravel(c.rotation)),
-            (ctypes.c_double * 3)(*c.translation), c.near)
+            c.fx,
+            c.fy,
+            c.cx,
+            c.cy,
+            (ctypes.c_double * 9)(*np.ravel(c.rotation)),
+            (ctypes.c_double * 3)(*c.translation),
+            c.near,
+        )
         record.camera = ctypes.addressof(camera)
         kept.append(camera)
     record.control_scale, record.velocity_scale = spec.control_scale, spec.velocity_scale
     record.weight = (ctypes.c_double * len(TERMS))(
-        *(getattr(spec, f"weight_{term}") for term in TERMS))
+        *(getattr(spec, f"weight_{term}") for term in TERMS)
+    )
     return record, kept

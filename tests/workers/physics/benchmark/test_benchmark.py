@@ -27,9 +27,14 @@ def _assets(assets):
     """Every test here needs the clips."""
 
 
-@pytest.mark.parametrize(("split", "digest"), [
-    ("validation", "87ce6d5859df2d32"), ("test", "b5ae4f8285eb88c4"), ("train", "18f1e116931653c3"),
-])
+@pytest.mark.parametrize(
+    ("split", "digest"),
+    [
+        ("validation", "87ce6d5859df2d32"),
+        ("test", "b5ae4f8285eb88c4"),
+        ("train", "18f1e116931653c3"),
+    ],
+)
 def test_fixed_windows_are_pinned(split, digest):
     """Published numbers refer to these lists."""
     windows = fixed_windows(split, 0.5, 8)
@@ -56,10 +61,15 @@ def test_starts_see_their_inputs_alone():
     np.testing.assert_array_equal(one, START_RULES["noise"](210, 5))
 
 
-@pytest.mark.parametrize("options", [
-    PhysicsOptions(), PhysicsOptions(control="torque"), PhysicsOptions(initial_velocity=True),
-    PhysicsOptions(weight_velocity=0.1, weight_smoothness=1.0),
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        PhysicsOptions(),
+        PhysicsOptions(control="torque"),
+        PhysicsOptions(initial_velocity=True),
+        PhysicsOptions(weight_velocity=0.1, weight_smoothness=1.0),
+    ],
+)
 def test_synthetic_windows_have_their_optimum(options):
     for seed in range(3):
         task = synthetic_window(seed, 0.25, options)
@@ -141,9 +151,20 @@ def rows_of(path):
 
 def test_benchmark_from_end_to_end(tmp_path, monkeypatch):
     monkeypatch.setattr("workers.physics.benchmark.methods.RATES", (0.01, 0.1))
-    chosen = dict(split="validation", windows=2, evaluations=8, adafactor_model="nobody",
-                  methods=("kinematic", "pd_tracking", "optimus_safeguarded", "adafactor_mlp",
-                           "l_bfgs_b", "adam"))
+    chosen = dict(
+        split="validation",
+        windows=2,
+        evaluations=8,
+        adafactor_model="nobody",
+        methods=(
+            "kinematic",
+            "pd_tracking",
+            "optimus_safeguarded",
+            "adafactor_mlp",
+            "l_bfgs_b",
+            "adam",
+        ),
+    )
     code, text = bench(tmp_path, figures=True, **chosen)
     assert code == 0, text
     assert "left out: adafactor_mlp: no weights named 'nobody'" in text
@@ -160,7 +181,10 @@ def test_benchmark_from_end_to_end(tmp_path, monkeypatch):
     lbfgs = [float(row["loss_median"]) for row in curves if row["method"] == "l_bfgs_b"]
     assert len(lbfgs) == 8 and (np.diff(lbfgs) <= 0).all()
     assert {path.name for path in tmp_path.glob("*.png")} <= {
-        "curves_evaluation.png", "curves_seconds.png", "curves_seconds_at_4s.png"}
+        "curves_evaluation.png",
+        "curves_seconds.png",
+        "curves_seconds_at_4s.png",
+    }
 
     next((tmp_path / "cells").glob("l_bfgs_b-roll*")).write_bytes(b"half a file")
     before = (tmp_path / "table.md").read_text().split("| l_bfgs_b |")[0]
@@ -170,11 +194,19 @@ def test_benchmark_from_end_to_end(tmp_path, monkeypatch):
 
 
 def test_test_clips_are_read_only_when_asked(tmp_path):
-    assert "reads the held-out clips: cartwheel, dance_a, dance_b" in bench(
-        tmp_path, split="test", windows=1, methods=("kinematic",))[1]
-    asked = {case.clip.name for split in ("train", "validation")
-             for case in (*cases(Settings(split=split, windows=20)),
-                          *plan.tuning_cases(Settings(split=split))) if case.clip}
+    assert (
+        "reads the held-out clips: cartwheel, dance_a, dance_b"
+        in bench(tmp_path, split="test", windows=1, methods=("kinematic",))[1]
+    )
+    asked = {
+        case.clip.name
+        for split in ("train", "validation")
+        for case in (
+            *cases(Settings(split=split, windows=20)),
+            *plan.tuning_cases(Settings(split=split)),
+        )
+        if case.clip
+    }
     assert not asked & set(SPLITS["test"])
 
 
@@ -214,10 +246,16 @@ def test_policies(tmp_path):
         "def act(q, qd, time):\n"
         "    global first\n"
         "    first = q[7:].copy() if time == 0 else first\n"
-        "    return first\n")
+        "    return first\n"
+    )
     for policy, controls in (("controls.npz", x), ("hold.py", 0 * x)):
-        code, _ = bench(tmp_path / policy[:4], split="validation", windows=2, methods=("policy",),
-                        policy=tmp_path / policy)
+        code, _ = bench(
+            tmp_path / policy[:4],
+            split="validation",
+            windows=2,
+            methods=("policy",),
+            policy=tmp_path / policy,
+        )
         rows = rows_of(tmp_path / policy[:4] / "results.csv")
         assert code == 0 and [row["method"] for row in rows] == ["policy", "policy"]
         for row, task, each in zip(rows, tasks, controls):
@@ -225,13 +263,16 @@ def test_policies(tmp_path):
             assert float(row["loss"]) == pytest.approx(task.value_and_grad(each)[0], rel=1e-4)
 
 
-@pytest.mark.parametrize(("name", "text", "message"), [
-    ("a.py", "x = 1", "defines no function act"),
-    ("a.py", "def act(q, qd, time): return [1.0]", "act must return 36 finite numbers, got"),
-    ("a.py", "def act(q, qd, time): return 0 * q[7:]", "act returned a quaternion of length 0"),
-    ("a.txt", "", "want a .npz with controls or a .py"),
-    ("a.npz", "no zip", "no array 'controls' of numbers"),
-])
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.py", "x = 1", "defines no function act"),
+        ("a.py", "def act(q, qd, time): return [1.0]", "act must return 36 finite numbers, got"),
+        ("a.py", "def act(q, qd, time): return 0 * q[7:]", "act returned a quaternion of length 0"),
+        ("a.txt", "", "want a .npz with controls or a .py"),
+        ("a.npz", "no zip", "no array 'controls' of numbers"),
+    ],
+)
 def test_wrong_policies(name, text, message, tmp_path):
     (tmp_path / name).write_text(text)
     code, said = bench(tmp_path / "out", windows=1, methods=("policy",), policy=tmp_path / name)
@@ -241,15 +282,19 @@ def test_wrong_policies(name, text, message, tmp_path):
     assert "policy: controls has 3 rows for 1 windows" in said
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    (dict(split="dev"), "--split dev: want one of train, validation, test, synthetic, clips"),
-    (dict(windows=0), "want --windows >= 1"), (dict(evaluations=0), "--evaluations >= 1"),
-    (dict(methods=("sgd",)), "unknown method 'sgd'; known: optimus, "),
-    (dict(methods=("policy",)), "method policy needs --policy FILE"),
-    (dict(split="aist"), "--split aist needs --data DIR"),
-    (dict(start="warm"), "--start warm: want one of zero, noise"),
-    (dict(control="muscle"), "control must be 'pd' or 'torque'"),
-])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(split="dev"), "--split dev: want one of train, validation, test, synthetic, clips"),
+        (dict(windows=0), "want --windows >= 1"),
+        (dict(evaluations=0), "--evaluations >= 1"),
+        (dict(methods=("sgd",)), "unknown method 'sgd'; known: optimus, "),
+        (dict(methods=("policy",)), "method policy needs --policy FILE"),
+        (dict(split="aist"), "--split aist needs --data DIR"),
+        (dict(start="warm"), "--start warm: want one of zero, noise"),
+        (dict(control="muscle"), "control must be 'pd' or 'torque'"),
+    ],
+)
 def test_settings_messages(settings, message):
     with pytest.raises(ValueError, match=message):
         Settings(**settings)

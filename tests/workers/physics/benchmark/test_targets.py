@@ -12,8 +12,21 @@ from workers.physics.benchmark.cells import Cell
 def cell(method, window, best, status="evaluations"):
     best = np.asarray(best, float)
     empty = np.zeros(0)
-    return Cell(method, window, status, float("nan"), best, best, best, empty, empty, empty, empty,
-                empty, np.array(0.25))
+    return Cell(
+        method,
+        window,
+        status,
+        float("nan"),
+        best,
+        best,
+        best,
+        empty,
+        empty,
+        empty,
+        empty,
+        empty,
+        np.array(0.25),
+    )
 
 
 def test_hits_count_from_one_and_are_censored():
@@ -38,10 +51,14 @@ def test_the_interval_holds_the_value_and_narrows():
 def test_the_table_compares_with_the_rival_at_the_end_of_its_budget(monkeypatch):
     monkeypatch.setattr(targets, "AFTER", (2, 4))
     cells = [
-        cell("kinematic", "a", [0.0], "baseline"), cell("kinematic", "b", [0.0], "baseline"),
-        cell("optimus", "a", [9, 1, 1, 1]), cell("optimus", "b", [9, 8]),  # ended early: stays at 8
-        cell("adafactor_mlp", "a", [9, 9, 9, 9]), cell("adafactor_mlp", "b", [9, 8, 7, 6]),
-        cell("l_bfgs_b", "a", [9, 5, 4, 2]), cell("l_bfgs_b", "b", [9, 5, 4, 2]),
+        cell("kinematic", "a", [0.0], "baseline"),
+        cell("kinematic", "b", [0.0], "baseline"),
+        cell("optimus", "a", [9, 1, 1, 1]),
+        cell("optimus", "b", [9, 8]),  # ended early: stays at 8
+        cell("adafactor_mlp", "a", [9, 9, 9, 9]),
+        cell("adafactor_mlp", "b", [9, 8, 7, 6]),
+        cell("l_bfgs_b", "a", [9, 5, 4, 2]),
+        cell("l_bfgs_b", "b", [9, 5, 4, 2]),
         cell("adam", "a", [9, 5, 4, 3]),  # another window failed: not compared
     ]
     text = targets.table(cells, 4)

@@ -39,8 +39,11 @@ def test_tables_of_a_tiny_run(assets, tmp_path):
             assert 0 < float(row["ms_q10"]) <= float(row["ms"]) <= float(row["ms_q90"])
     gradients = {name for name in ("generated", "tape") if name in wanted}
     assert {(row["steps_per_s"], row["gradient"], row["threads"]) for row in threads} == {
-        (steps, name, count) for steps in ("120", "240") for name in gradients
-        for count in ("1", "2")}
+        (steps, name, count)
+        for steps in ("120", "240")
+        for name in gradients
+        for count in ("1", "2")
+    }
     assert all(float(row["times_first"]) == 1.0 for row in threads if row["threads"] == "1")
     table = (tmp_path / "physics.md").read_text()
     assert "visible cores" in table and "load average" in table and "| 1/240 | forward |" in table
@@ -65,14 +68,21 @@ def test_rows_are_the_same_function(assets):
 
 def test_a_ratio_is_the_median_of_ratios_within_rounds(monkeypatch):
     """A machine that slows down by a half in one round does not change the ratio."""
-    bench = throughput.Bench(3, dict.fromkeys(("forward", "tape"), lambda x: None),
-                             {"tape": [None] * 8}, ())
+    bench = throughput.Bench(
+        3, dict.fromkeys(("forward", "tape"), lambda x: None), {"tape": [None] * 8}, ()
+    )
     slow = (1.0, 1.0, 1.0, 1.5, 1.0)
     monkeypatch.setattr(throughput, "build", lambda *_: bench)
-    monkeypatch.setattr(throughput, "one_thread", lambda *_: iter(
-        [{"forward": 1e-3 * s, "tape": 7e-3 * s} for s in slow]))
-    monkeypatch.setattr(throughput, "batches", lambda *_: iter(
-        [{("tape", 1): 0.2 * s, ("tape", 2): 0.1 * s} for s in slow]))
+    monkeypatch.setattr(
+        throughput,
+        "one_thread",
+        lambda *_: iter([{"forward": 1e-3 * s, "tape": 7e-3 * s} for s in slow]),
+    )
+    monkeypatch.setattr(
+        throughput,
+        "batches",
+        lambda *_: iter([{("tape", 1): 0.2 * s, ("tape", 2): 0.1 * s} for s in slow]),
+    )
     steps = []
     alone, together, _ = throughput.measure(1.0, 1 / 240, (1, 2), 3, lambda: steps.append(1))
     tape = next(row for row in alone if row["row"] == "tape")
@@ -85,12 +95,15 @@ def test_a_ratio_is_the_median_of_ratios_within_rounds(monkeypatch):
     assert [line.rsplit(", ")[-1] for line in lines[3:]] == ["met", "missed", "met"]
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({}, "want --loss physics, --meta or --fleet"),
-    ({"loss": "physics", "threads": "1,0"}, "threads must be whole numbers of at least 1"),
-    ({"loss": "physics", "threads": "two"}, "threads must be whole numbers of at least 1"),
-    ({"loss": "physics", "repeats": 0}, "repeats must be at least 1: 0"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "want --loss physics, --meta or --fleet"),
+        ({"loss": "physics", "threads": "1,0"}, "threads must be whole numbers of at least 1"),
+        ({"loss": "physics", "threads": "two"}, "threads must be whole numbers of at least 1"),
+        ({"loss": "physics", "repeats": 0}, "repeats must be at least 1: 0"),
+    ],
+)
 def test_mistakes_are_named(arguments, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         Throughput(out=tmp_path, **arguments).run()

@@ -60,8 +60,10 @@ def test_aist_keypoints_become_a_clip(assets, humanoid, simulator, tmp_path):
     clip = load_clip("dance_b", assets, humanoid)
     mapping = site_map.load("aist-keypoints3d")
     points, sites = observed(clip, mapping, simulator, humanoid, 60, 0.25)
-    path = dump(tmp_path / "gBR_sBM_cAll_d04_mBR0_ch01.pkl",
-                {"keypoints3d": points, "keypoints3d_optim": 1.1 * points})
+    path = dump(
+        tmp_path / "gBR_sBM_cAll_d04_mBR0_ch01.pkl",
+        {"keypoints3d": points, "keypoints3d_optim": 1.1 * points},
+    )
     track = aist.read_keypoints3d(path)
     assert track.positions.shape == (16, 17, 3) and track.rate == 60
     found, fit = states.clip_from_keypoints(track, mapping, humanoid)
@@ -82,9 +84,15 @@ def test_smpl_rest_pose_and_bends(humanoid, simulator, tmp_path):
     poses = np.zeros((3, 24, 3))
     poses[1, 18], poses[1, 19], poses[1, 4] = (0, -1, 0), (0, 1, 0), (1.2, 0, 0)
     poses[2, 0] = (0, np.pi / 2, 0)  # z (forward) turns to x
-    path = dump(tmp_path / "a.pkl", {
-        "smpl_poses": poses.reshape(3, 72), "smpl_trans": np.full((3, 3), 94.0),
-        "smpl_scaling": np.array([94.0]), "smpl_loss": 0.1})
+    path = dump(
+        tmp_path / "a.pkl",
+        {
+            "smpl_poses": poses.reshape(3, 72),
+            "smpl_trans": np.full((3, 3), 94.0),
+            "smpl_scaling": np.array([94.0]),
+            "smpl_loss": 0.1,
+        },
+    )
     clip = smpl.to_clip(aist.read_motion(path), humanoid)
     names = [site.name for site in humanoid.sites]
     at = [dict(zip(names, simulator.sites(q))) for q in clip.q]
@@ -117,10 +125,12 @@ def test_smpl_limbs_follow_forward_kinematics(humanoid, simulator):
             own = Rotation.from_rotvec(pose[joint])
             world.append(own if parent < 0 else world[parent] * own)
         sites = dict(zip(names, simulator.sites(q)))
-        for joint, ends, rest in ((1, ("left_hip", "left_knee"), (0, -1, 0)),
-                                  (2, ("right_hip", "right_knee"), (0, -1, 0)),
-                                  (16, ("left_shoulder", "left_elbow"), (1, 0, 0)),
-                                  (17, ("right_shoulder", "right_elbow"), (-1, 0, 0))):
+        for joint, ends, rest in (
+            (1, ("left_hip", "left_knee"), (0, -1, 0)),
+            (2, ("right_hip", "right_knee"), (0, -1, 0)),
+            (16, ("left_shoulder", "left_elbow"), (1, 0, 0)),
+            (17, ("right_shoulder", "right_elbow"), (-1, 0, 0)),
+        ):
             expected = site_map.AXES["y"] @ world[joint].apply(rest)
             limb = sites[ends[1]] - sites[ends[0]]
             np.testing.assert_allclose(limb / np.linalg.norm(limb), expected, atol=1e-9)
@@ -132,8 +142,12 @@ def test_human36m_npz(joints, assets, humanoid, simulator, tmp_path):
     clip = load_clip("walk", assets, humanoid)
     points, _ = observed(clip, mapping, simulator, humanoid, 50, 0.2)
     path = tmp_path / "data_3d_h36m.npz"
-    np.savez_compressed(path, positions_3d=np.array(
-        {"S9": {"Walking 1": points.astype(np.float32), "Photo": points}}, object))
+    np.savez_compressed(
+        path,
+        positions_3d=np.array(
+            {"S9": {"Walking 1": points.astype(np.float32), "Photo": points}}, object
+        ),
+    )
     track = human36m.read_positions_3d(path, "S9", "Walking_1")
     np.testing.assert_allclose(track.positions, points, atol=1e-6)
     assert human36m.read_positions_3d(path, "S9", "TakingPhoto").rate == 50
@@ -148,8 +162,11 @@ def test_human36m_npz(joints, assets, humanoid, simulator, tmp_path):
 def test_human36m_2d_and_cameras(tmp_path):
     path = tmp_path / "data_2d_h36m_gt.npz"
     views = [np.full((3, 17, 2), float(i)) for i in range(4)]
-    np.savez_compressed(path, positions_2d=np.array({"S11": {"Walking": views}}, object),
-                        metadata=np.array({"num_joints": 17}, object))
+    np.savez_compressed(
+        path,
+        positions_2d=np.array({"S11": {"Walking": views}}, object),
+        metadata=np.array({"num_joints": 17}, object),
+    )
     track = human36m.read_positions_2d(path, "S11", "Walking", "60457274")
     assert (track.positions == 3).all() and track.positions.shape == (3, 17, 2)
     with pytest.raises(FormatError, match="no camera '1'; there are: 54138969"):
@@ -178,13 +195,26 @@ def person(image, x=1.0, v=2, **more):
 
 def test_coco_annotations_and_results(tmp_path):
     path = tmp_path / "dance.json"
-    path.write_text(json.dumps({"images": [{"id": 3}, {"id": 1}, {"id": 2}],
-                                "annotations": [person(3, 7.0, 1), person(1, 5.0)]}))
+    path.write_text(
+        json.dumps(
+            {
+                "images": [{"id": 3}, {"id": 1}, {"id": 2}],
+                "annotations": [person(3, 7.0, 1), person(1, 5.0)],
+            }
+        )
+    )
     track = coco.read(path, 30.0)
     assert track.positions[:, 0, 0].tolist() == [5, 5, 7]  # image 2 keeps the last position seen
     assert track.confidence[:, 4].tolist() == [1, 0, 0.5]
-    path.write_text(json.dumps([person(1, 5.0, 0.7, track_id=4), person(1, 1.0, 1, track_id=2),
-                                person(2, 6.0, 0.2, track_id=4)]))
+    path.write_text(
+        json.dumps(
+            [
+                person(1, 5.0, 0.7, track_id=4),
+                person(1, 1.0, 1, track_id=2),
+                person(2, 6.0, 0.2, track_id=4),
+            ]
+        )
+    )
     track = coco.read(path, 30.0, track_id=4)
     assert track.positions[:, 0, 0].tolist() == [5, 6]
     np.testing.assert_allclose(track.confidence[:, 0], [0.7, 0.2])
@@ -192,14 +222,23 @@ def test_coco_annotations_and_results(tmp_path):
         coco.read(path, 30.0)
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ('{\n"annotations": [\n}', "line 3: "),
-    ('{"images": []}', "wants a list of results, or an object with annotations"),
-    ('[{"image_id": 1}]', "annotation 0: needs image_id and keypoints"),
-    ('[{"image_id": 1, "keypoints": [1, 2]}]', "annotation 0: keypoints must be 51 finite numbers"),
-    (json.dumps([person(1), person(2, float("nan"))]), "annotation 1: keypoints must be 51 finite"),
-    (json.dumps([person(1)]), "keypoints in 1 images, two or more are needed"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{\n"annotations": [\n}', "line 3: "),
+        ('{"images": []}', "wants a list of results, or an object with annotations"),
+        ('[{"image_id": 1}]', "annotation 0: needs image_id and keypoints"),
+        (
+            '[{"image_id": 1, "keypoints": [1, 2]}]',
+            "annotation 0: keypoints must be 51 finite numbers",
+        ),
+        (
+            json.dumps([person(1), person(2, float("nan"))]),
+            "annotation 1: keypoints must be 51 finite",
+        ),
+        (json.dumps([person(1)]), "keypoints in 1 images, two or more are needed"),
+    ],
+)
 def test_malformed_coco(text, message, tmp_path):
     path = tmp_path / "bad.json"
     path.write_text(text)
@@ -208,16 +247,31 @@ def test_malformed_coco(text, message, tmp_path):
     assert str(caught.value).startswith(str(path))
 
 
-@pytest.mark.parametrize(("data", "message"), [
-    ({"keypoints3d": np.zeros((4, 17, 3))}, "no field 'keypoints3d_optim'; there are: keypoints3d"),
-    ({"keypoints3d_optim": np.zeros((4, 16, 3))}, r"must have shape \[F, 17, 3\], got \(4, 16, 3"),
-    ({"keypoints3d_optim": np.zeros((1, 17, 3))}, "needs two frames or more, got 1"),
-    ({"keypoints3d_optim": np.where(np.arange(4)[:, None, None] == 2, np.nan,
-                                    np.zeros((4, 17, 3)))}, "frame 2, joint 0 is not finite"),
-    ({"keypoints3d_optim": np.full((4, 17, 3), "x")}, "must hold numbers"),
-    ({"keypoints3d_optim": 3}, "must be an array, got 3"),
-    ([1, 2], "no field 'keypoints3d_optim'; there are: list"),
-])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            {"keypoints3d": np.zeros((4, 17, 3))},
+            "no field 'keypoints3d_optim'; there are: keypoints3d",
+        ),
+        (
+            {"keypoints3d_optim": np.zeros((4, 16, 3))},
+            r"must have shape \[F, 17, 3\], got \(4, 16, 3",
+        ),
+        ({"keypoints3d_optim": np.zeros((1, 17, 3))}, "needs two frames or more, got 1"),
+        (
+            {
+                "keypoints3d_optim": np.where(
+                    np.arange(4)[:, None, None] == 2, np.nan, np.zeros((4, 17, 3))
+                )
+            },
+            "frame 2, joint 0 is not finite",
+        ),
+        ({"keypoints3d_optim": np.full((4, 17, 3), "x")}, "must hold numbers"),
+        ({"keypoints3d_optim": 3}, "must be an array, got 3"),
+        ([1, 2], "no field 'keypoints3d_optim'; there are: list"),
+    ],
+)
 def test_malformed_aist_keypoints(data, message, tmp_path):
     path = dump(tmp_path / "bad.pkl", data)
     with pytest.raises(FormatError, match=message) as caught:
@@ -225,15 +279,24 @@ def test_malformed_aist_keypoints(data, message, tmp_path):
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"smpl_poses": np.zeros((4, 71))}, r"smpl_poses: must have shape \[F, 24, 3\], got \(4, 71\)"),
-    ({"smpl_trans": np.zeros((3, 3))}, "smpl_trans has 3 frames and smpl_poses 4"),
-    ({"smpl_trans": np.full((4, 3), np.inf)}, "smpl_trans: frame 0, joint 0 is not finite"),
-    ({"smpl_scaling": np.zeros(1)}, "smpl_scaling must be one positive number"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"smpl_poses": np.zeros((4, 71))},
+            r"smpl_poses: must have shape \[F, 24, 3\], got \(4, 71\)",
+        ),
+        ({"smpl_trans": np.zeros((3, 3))}, "smpl_trans has 3 frames and smpl_poses 4"),
+        ({"smpl_trans": np.full((4, 3), np.inf)}, "smpl_trans: frame 0, joint 0 is not finite"),
+        ({"smpl_scaling": np.zeros(1)}, "smpl_scaling must be one positive number"),
+    ],
+)
 def test_malformed_smpl(change, message, tmp_path):
-    good = {"smpl_poses": np.zeros((4, 72)), "smpl_trans": np.zeros((4, 3)),
-            "smpl_scaling": np.ones(1)}
+    good = {
+        "smpl_poses": np.zeros((4, 72)),
+        "smpl_trans": np.zeros((4, 3)),
+        "smpl_scaling": np.ones(1),
+    }
     path = dump(tmp_path / "bad.pkl", good | change)
     with pytest.raises(FormatError, match=message):
         aist.read_motion(path)
@@ -250,16 +313,25 @@ def test_every_map_that_ships_names_sites_of_the_humanoid(humanoid):
         assert ((weights > 0).sum(axis=1) == len(mapping.sites)).all()
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"units": "inch"}, "units is 'inch', want one of m, cm, mm, px"),
-    ({"sites": {"root": {"joint": "hp"}}}, "site root: unknown joint 'hp'; did you mean 'hip'"),
-    ({"sites": {"root": {"joint": "hip", "weight": -1}}}, "weight must be 0 or more, got -1"),
-    ({"frame_rate": 0}, "frame_rate must be positive or null"),
-    ({"extra": 1}, "needs exactly .* wrong: extra"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"units": "inch"}, "units is 'inch', want one of m, cm, mm, px"),
+        ({"sites": {"root": {"joint": "hp"}}}, "site root: unknown joint 'hp'; did you mean 'hip'"),
+        ({"sites": {"root": {"joint": "hip", "weight": -1}}}, "weight must be 0 or more, got -1"),
+        ({"frame_rate": 0}, "frame_rate must be positive or null"),
+        ({"extra": 1}, "needs exactly .* wrong: extra"),
+    ],
+)
 def test_malformed_site_maps(change, message, tmp_path):
-    good = {"format": "mine", "joints": ["hip"], "units": "m", "up": "z", "frame_rate": 50,
-            "sites": {"root": {"joint": "hip"}}}
+    good = {
+        "format": "mine",
+        "joints": ["hip"],
+        "units": "m",
+        "up": "z",
+        "frame_rate": 50,
+        "sites": {"root": {"joint": "hip"}},
+    }
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(good))
     assert site_map.load(path).sites == {"root": (("hip",), 1.0)}
@@ -308,7 +380,8 @@ def test_keypoints_become_a_loss(dimensions, humanoid):
     for site, (joints, _) in mapping.sites.items():
         seen = sites[:, names.index(site)]
         points[:, mapping.joints.index(joints[0])] = (
-            camera.project(seen) if dimensions == 2 else seen)
+            camera.project(seen) if dimensions == 2 else seen
+        )
     confidence = np.ones((len(points), 17))
     hidden = mapping.joints.index("left_wrist")
     confidence[:, hidden], points[:, hidden] = 0, 999.0

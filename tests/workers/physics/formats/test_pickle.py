@@ -14,10 +14,16 @@ from workers.physics.formats import npz, safe_pickle
 from workers.physics.formats.errors import FormatError
 
 VALUES = {
-    "floats": np.arange(12.0).reshape(3, 4), "single": np.float32([[1, 2]]),
-    "fortran": np.asfortranarray(np.arange(6).reshape(2, 3)), "big": np.arange(3, dtype=">f8"),
-    "empty": np.zeros((0, 3)), "flags": np.array([True, False]), "texts": np.array(["a", "bc"]),
-    "scalar": np.float64(2.5), "list": [1, "x", (2.0, None)], "nested": {"S9": {"a": np.ones(2)}},
+    "floats": np.arange(12.0).reshape(3, 4),
+    "single": np.float32([[1, 2]]),
+    "fortran": np.asfortranarray(np.arange(6).reshape(2, 3)),
+    "big": np.arange(3, dtype=">f8"),
+    "empty": np.zeros((0, 3)),
+    "flags": np.array([True, False]),
+    "texts": np.array(["a", "bc"]),
+    "scalar": np.float64(2.5),
+    "list": [1, "x", (2.0, None)],
+    "nested": {"S9": {"a": np.ones(2)}},
     "view": np.arange(10)[::3],
 }
 
@@ -56,17 +62,26 @@ class Call:
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-@pytest.mark.parametrize("wrap", [lambda evil: evil, lambda evil: {"keypoints3d": [evil]},
-                                  lambda evil: np.array([evil, 1], object)])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda evil: evil,
+        lambda evil: {"keypoints3d": [evil]},
+        lambda evil: np.array([evil, 1], object),
+    ],
+)
 def test_code_does_not_run(wrap, protocol, tmp_path):
     trace = tmp_path / "was-here"
-    for evil, named in ((Call(os.system, f"touch {trace}"), "posix.system"),
-                        (Call(eval, f"open({str(trace)!r}, 'w')"), "builtins"),
-                        (Call(np.savez, str(trace)), "numpy")):
+    for evil, named in (
+        (Call(os.system, f"touch {trace}"), "posix.system"),
+        (Call(eval, f"open({str(trace)!r}, 'w')"), "builtins"),
+        (Call(np.savez, str(trace)), "numpy"),
+    ):
         path = tmp_path / "bad.pkl"
         path.write_bytes(pickle.dumps(wrap(evil), protocol))
-        with pytest.raises(FormatError, match="which is no part of a NumPy array; nothing was run"
-                           ) as caught:
+        with pytest.raises(
+            FormatError, match="which is no part of a NumPy array; nothing was run"
+        ) as caught:
             safe_pickle.load(path)
         message = str(caught.value)
         assert str(path) in message and "\n" not in message
@@ -82,16 +97,22 @@ def test_code_inside_npz_does_not_run(tmp_path):
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("program", [
-    b"cnumpy\nndarray\n(tR.",  # call ndarray
-    b"cnumpy.core.multiarray\n_reconstruct\n}(S'__call__'\nNdb.",  # change a function
-    b"cnumpy.core.multiarray\n_reconstruct\n(N}S'x'\nNsdtb.",  # ... through slots
-    b"cnumpy.core.multiarray\n_reconstruct\n.",  # a function as the result
-    b"cnumpy\ndtype\n(S'V8'\ntR.",
-    b"cnumpy\ndtype\n(S'O8'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI63\ntb.",
-    b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR.",  # no contents
-    b"Pother\n.", b"", b"garbage", pickle.dumps(np.arange(9.0))[:-20],
-])
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"cnumpy\nndarray\n(tR.",  # call ndarray
+        b"cnumpy.core.multiarray\n_reconstruct\n}(S'__call__'\nNdb.",  # change a function
+        b"cnumpy.core.multiarray\n_reconstruct\n(N}S'x'\nNsdtb.",  # ... through slots
+        b"cnumpy.core.multiarray\n_reconstruct\n.",  # a function as the result
+        b"cnumpy\ndtype\n(S'V8'\ntR.",
+        b"cnumpy\ndtype\n(S'O8'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI63\ntb.",
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR.",  # no contents
+        b"Pother\n.",
+        b"",
+        b"garbage",
+        pickle.dumps(np.arange(9.0))[:-20],
+    ],
+)
 def test_damaged_pickles(program):
     with pytest.raises(FormatError, match=r"^file\.pkl: ") as caught:
         safe_pickle.loads(program, "file.pkl")
@@ -106,9 +127,12 @@ def test_shape_that_does_not_fit():
 
 def test_npz_members(tmp_path):
     path = tmp_path / "data.npz"
-    np.savez_compressed(path, plain=np.arange(6).reshape(2, 3),
-                        fortran=np.asfortranarray(np.eye(2)),
-                        packed=np.array(VALUES["nested"], object))
+    np.savez_compressed(
+        path,
+        plain=np.arange(6).reshape(2, 3),
+        fortran=np.asfortranarray(np.eye(2)),
+        packed=np.array(VALUES["nested"], object),
+    )
     np.testing.assert_array_equal(npz.read_member(path, "plain"), np.arange(6).reshape(2, 3))
     np.testing.assert_array_equal(npz.read_member(path, "fortran"), np.eye(2))
     assert_same(npz.read_member(path, "packed"), VALUES["nested"])

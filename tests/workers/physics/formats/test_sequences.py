@@ -32,7 +32,11 @@ def test_table_2():
     assert {(row.first, row.last) for row in rows} == {(400, 599)}
     cameras = [row.camera for row in rows]
     assert {camera: cameras.count(camera) for camera in set(cameras)} == {
-        "54138969": 6, "55011271": 5, "58860488": 4, "60457274": 5}
+        "54138969": 6,
+        "55011271": 5,
+        "58860488": 4,
+        "60457274": 5,
+    }
     assert rows[0].label == "S11 Phoning 55011271"
 
 
@@ -85,8 +89,10 @@ def test_aist_motions_and_keypoints(assets, humanoid, tmp_path):
     mapping, names = site_map.load("aist-keypoints3d"), [site.name for site in humanoid.sites]
     q = pose_at(walk, np.arange(121) / 240, humanoid)
     sites = np.stack([simulator.sites(state) for state in q])
-    points = np.stack([sites[:, names.index(joint if joint in names else "head")]
-                       for joint in mapping.joints], axis=1)
+    points = np.stack(
+        [sites[:, names.index(joint if joint in names else "head")] for joint in mapping.joints],
+        axis=1,
+    )
     folder = tmp_path / "aist" / "keypoints3d"
     folder.mkdir()
     seen = 100 * points @ site_map.AXES["y"]  # cm, y up
@@ -108,8 +114,10 @@ def test_human36m_comparison_is_resampled(assets, humanoid, tmp_path):
         points[:, mapping.joints.index(joints[0])] = sites[:, names.index(site)]
     folder = tmp_path / "human36m"
     folder.mkdir()
-    np.savez(folder / "data_3d_h36m.npz",
-             positions_3d=np.array({"S9": {"Walking 1": points, "Walking": points}}, object))
+    np.savez(
+        folder / "data_3d_h36m.npz",
+        positions_3d=np.array({"S9": {"Walking 1": points, "Walking": points}}, object),
+    )
     row = next(row for row in sequences.comparison() if row.name == "Walking_1")
     clip = sequences.load(row, tmp_path, humanoid)
     np.testing.assert_allclose(np.diff(clip.times), 1 / 25)

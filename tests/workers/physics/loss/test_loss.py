@@ -61,7 +61,8 @@ def test_control_weight_is_the_mean_square():
 def test_following_the_clip_beats_holding_still():
     held, followed = (
         PhysicsLoss("walk", 0.1, 0.25, PhysicsOptions(target_base=base))
-        for base in ("initial", "reference"))
+        for base in ("initial", "reference")
+    )
     x = np.zeros(held.dim)
     assert followed.value_and_grad(x)[0] < 0.5 * held.value_and_grad(x)[0]
 
@@ -70,8 +71,13 @@ def test_gradient_descent_finds_the_motion():
     optimize = pytest.importorskip("scipy.optimize")
     loss = PhysicsLoss("walk", 0.1, 0.25)
     start = loss.value_and_grad(np.zeros(loss.dim))[0]
-    found = optimize.minimize(loss.value_and_grad, np.zeros(loss.dim), jac=True,
-                              method="L-BFGS-B", options={"maxiter": 40})
+    found = optimize.minimize(
+        loss.value_and_grad,
+        np.zeros(loss.dim),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": 40},
+    )
     assert found.fun < 0.05 * start
 
 
@@ -111,40 +117,49 @@ def test_overflow_is_a_status():
     assert loss.evaluate(np.zeros(loss.dim))[0] is Status.OK  # nothing is left over
 
 
-@pytest.mark.parametrize(("x", "message"), [
-    (np.zeros(209), r"x must have shape \(210,\), got \(209,\)"),
-    (np.zeros((1, 210)), r"x must have shape \(210,\), got \(1, 210\)"),
-    (np.zeros(210, np.float32), r"x must be a float64 array \[210\], got float32"),
-    ([0.0] * 210, r"x must be a float64 array \[210\], got list"),
-    (np.where(np.arange(210) == 7, np.nan, 0.0), r"x must be finite, x\[7\] is nan"),
-])
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros(209), r"x must have shape \(210,\), got \(209,\)"),
+        (np.zeros((1, 210)), r"x must have shape \(210,\), got \(1, 210\)"),
+        (np.zeros(210, np.float32), r"x must be a float64 array \[210\], got float32"),
+        ([0.0] * 210, r"x must be a float64 array \[210\], got list"),
+        (np.where(np.arange(210) == 7, np.nan, 0.0), r"x must be finite, x\[7\] is nan"),
+    ],
+)
 def test_wrong_x(x, message):
     loss = PhysicsLoss("walk", 0.1, 0.25)
     with pytest.raises(ValueError, match=f"^{message}$"):
         loss.value_and_grad(x)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (("moonwalk", 0.0, 0.25), "no clip 'moonwalk'; there are: backflip, cartwheel, crawl"),
-    (("run", 0.5, 0.5), "a window of 0.5 s from 0.5 s does not fit: clip 'run' is 0.80 s long"),
-    (("run", -1.0, 0.5), "a window needs start >= 0 and seconds > 0, got -1.0 and 0.5"),
-    (("run", 0.0, float("nan")), "a window needs start >= 0 and seconds > 0"),
-    (("run", 0.0, 0.251), "seconds=0.251 is not a whole number of steps dt=0.00833333"),
-    (("run", 0.0, 1 / 60), "14 controls are too few for 28 joint axes"),
-    (("run", 0.0, 0.25, PhysicsOptions(control_rate=240.0)), "do not fit into 30 steps"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("moonwalk", 0.0, 0.25), "no clip 'moonwalk'; there are: backflip, cartwheel, crawl"),
+        (("run", 0.5, 0.5), "a window of 0.5 s from 0.5 s does not fit: clip 'run' is 0.80 s long"),
+        (("run", -1.0, 0.5), "a window needs start >= 0 and seconds > 0, got -1.0 and 0.5"),
+        (("run", 0.0, float("nan")), "a window needs start >= 0 and seconds > 0"),
+        (("run", 0.0, 0.251), "seconds=0.251 is not a whole number of steps dt=0.00833333"),
+        (("run", 0.0, 1 / 60), "14 controls are too few for 28 joint axes"),
+        (("run", 0.0, 0.25, PhysicsOptions(control_rate=240.0)), "do not fit into 30 steps"),
+    ],
+)
 def test_wrong_windows(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         PhysicsLoss(*arguments)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"control": "velocity"}, "control must be 'pd' or 'torque', got 'velocity'"),
-    ({"target_base": "zero"}, "target_base must be 'initial' or 'reference', got 'zero'"),
-    ({"dt": 0.0}, "dt must be positive, got 0.0"),
-    ({"weight_control": -1.0}, "weight_control must not be negative, got -1.0"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"control": "velocity"}, "control must be 'pd' or 'torque', got 'velocity'"),
+        ({"target_base": "zero"}, "target_base must be 'initial' or 'reference', got 'zero'"),
+        ({"dt": 0.0}, "dt must be positive, got 0.0"),
+        ({"weight_control": -1.0}, "weight_control must not be negative, got -1.0"),
+    ],
+)
 def test_wrong_options(options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         PhysicsOptions(**options)

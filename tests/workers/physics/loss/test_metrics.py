@@ -127,8 +127,9 @@ def test_total_variation_and_acceleration_error():
     assert np.isnan(metrics.total_variation(falling[:2]))
 
 
-@pytest.mark.parametrize("function", [metrics.mpjpe_global, metrics.mpjpe, metrics.mpjpe_pa,
-                                      metrics.acceleration_error])
+@pytest.mark.parametrize(
+    "function", [metrics.mpjpe_global, metrics.mpjpe, metrics.mpjpe_pa, metrics.acceleration_error]
+)
 def test_shapes_must_match(function):
     with pytest.raises(ValueError, match=r"two arrays \[F, J, 3\], got \(12, 7, 3\) and \(12, 6"):
         function(walk(), walk()[:, :6])

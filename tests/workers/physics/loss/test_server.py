@@ -30,8 +30,13 @@ def server() -> PhysicsLossServer:
 
 def ask(server: PhysicsLossServer, windows: PhysicsWindows, **changes: object) -> LossReply:
     window, start = windows.draw(5)
-    values = {"request_id": 7, "budget": 10.0, "window": window,
-              "options_hash": windows.options_hash, "x": start.astype(np.float64)}  # fmt: skip
+    values = {
+        "request_id": 7,
+        "budget": 10.0,
+        "window": window,
+        "options_hash": windows.options_hash,
+        "x": start.astype(np.float64),
+    }
     return decode(LossReply, server.evaluate(encode(LossRequest(**{**values, **changes}))))
 
 
@@ -99,9 +104,7 @@ def test_a_diverging_simulation_is_a_status(
     assert reply.status == "nonfinite" and reply.gradient.size == 0
 
 
-def test_spent_budget_and_second_caller(
-    server: PhysicsLossServer, windows: PhysicsWindows
-) -> None:
+def test_spent_budget_and_second_caller(server: PhysicsLossServer, windows: PhysicsWindows) -> None:
     assert ask(server, windows, budget=-1.0).status == "expired"
     with server._busy:
         answers = []

@@ -31,8 +31,10 @@ def oracle_of(text: str):
 def test_masses_poses_and_accelerations_are_mujocos(text, tmp_path):
     mujoco, oracle = oracle_of(text)
     oracle.opt.disableflags |= (
-        mujoco.mjtDisableBit.mjDSBL_CONSTRAINT | mujoco.mjtDisableBit.mjDSBL_SPRING
-        | mujoco.mjtDisableBit.mjDSBL_DAMPER)
+        mujoco.mjtDisableBit.mjDSBL_CONSTRAINT
+        | mujoco.mjtDisableBit.mjDSBL_SPRING
+        | mujoco.mjtDisableBit.mjDSBL_DAMPER
+    )
     data = mujoco.MjData(oracle)
     path = tmp_path / "model.xml"
     path.write_text(text)
@@ -60,7 +62,7 @@ def test_masses_poses_and_accelerations_are_mujocos(text, tmp_path):
             np.testing.assert_allclose(sites["nose"], data.site("nose").xpos, atol=1e-12)
         mujoco.mj_subtreeVel(oracle, data)
         np.testing.assert_allclose(simulator.center_of_mass(q), data.subtree_com[0], atol=1e-12)
-        found = simulator.accelerations(q, qd, ours.velocity(torque)[-simulator.n_actuated:])
+        found = simulator.accelerations(q, qd, ours.velocity(torque)[-simulator.n_actuated :])
         expected = ours.velocity(data.qacc)
         error = np.abs(found - expected).max() / max(1.0, np.abs(expected).max())
         worst = max(worst, error)
@@ -89,9 +91,17 @@ def test_the_humanoid_falls_and_lies_still():
 
     simulator = Simulator(model_text(ours.model), 1 / 240, "torque")
     steps, n = 720, simulator.n_actuated
-    window = simulator.window(WindowSpec(
-        n, np.tile(np.arange(n), (steps, 1)), None, np.array([steps]),
-        np.zeros((1, simulator.n_sites, 3)), ours.q0, np.zeros(simulator.nv)))
+    window = simulator.window(
+        WindowSpec(
+            n,
+            np.tile(np.arange(n), (steps, 1)),
+            None,
+            np.array([steps]),
+            np.zeros((1, simulator.n_sites, 3)),
+            ours.q0,
+            np.zeros(simulator.nv),
+        )
+    )
     status, q, qd = window.rollout(np.zeros(n))
     assert status is Status.OK and q[-1, 2] < 0.4 and np.abs(qd[-1]).max() < 3.0
     assert simulator.spheres(q[-1])[:, 2].min() > 0.0
@@ -99,29 +109,32 @@ def test_the_humanoid_falls_and_lies_still():
     assert status is Status.OK and grad.any()
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    ('name="knee" axis', 'name="knee" type="slide" axis', "type 'slide' is not supported"),
-    ('type="sphere" pos', 'type="ellipsoid" pos', "type 'ellipsoid' is not supported"),
-    ('name="sole"', 'name="sole" mesh="m"', "type 'mesh' is not supported"),
-    ('mass="3.5"', 'mass="-3.5"', "mass must not be negative"),
-    ('mass="3.5"', 'mass="nan"', r"mass needs 1 finite number\(s\), got 'nan'"),
-    ('axis="0 -1 0"', 'axis="0 0 0"', "axis has length zero"),
-    ('quat="0.99 0.01 -0.04 0"', 'quat="0 0 0 0"', "quat has length zero"),
-    ('range="-160 -2"', 'range="-2 -160"', "range needs a lower and a higher angle"),
-    ('range="0 100"', 'range="10 100"', "range of a ball needs 0 and an angle of at most 3.1"),
-    ('class="ball" pos', 'class="bowl" pos', "no default class 'bowl'"),
-    ('axis="1 0 0" range', 'axis="1 0 0" rnage', "has no attribute 'rnage'"),
-    ("<actuator>", "<equality/><actuator>", "<equality>: is not supported"),
-    ("<actuator>", "<tendon/><actuator>", "<tendon>: is not supported"),
-    ('joint="knee"', 'joint="kneecap"', "no joint 'kneecap' for a motor or gain"),
-    ('angle="degree"', 'angle="turns"', "angle is 'turns', want one of degree, radian"),
-    ('angle="degree"', 'coordinate="global"', "coordinate is 'global', want one of local"),
-    ('name="hip_y"', 'name="hip_y" frictionloss="1"', "frictionloss is not supported"),
-    ('<freejoint name="root"/>', "", "body needs a joint"),
-    ("</worldbody>", "", "not well-formed XML"),
-    ('damping="0.3"', 'damping="-0.3"', "damping must not be negative"),
-    ('size="0.049"', 'size="0"', r"size needs 1 positive number\(s\)"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name="knee" axis', 'name="knee" type="slide" axis', "type 'slide' is not supported"),
+        ('type="sphere" pos', 'type="ellipsoid" pos', "type 'ellipsoid' is not supported"),
+        ('name="sole"', 'name="sole" mesh="m"', "type 'mesh' is not supported"),
+        ('mass="3.5"', 'mass="-3.5"', "mass must not be negative"),
+        ('mass="3.5"', 'mass="nan"', r"mass needs 1 finite number\(s\), got 'nan'"),
+        ('axis="0 -1 0"', 'axis="0 0 0"', "axis has length zero"),
+        ('quat="0.99 0.01 -0.04 0"', 'quat="0 0 0 0"', "quat has length zero"),
+        ('range="-160 -2"', 'range="-2 -160"', "range needs a lower and a higher angle"),
+        ('range="0 100"', 'range="10 100"', "range of a ball needs 0 and an angle of at most 3.1"),
+        ('class="ball" pos', 'class="bowl" pos', "no default class 'bowl'"),
+        ('axis="1 0 0" range', 'axis="1 0 0" rnage', "has no attribute 'rnage'"),
+        ("<actuator>", "<equality/><actuator>", "<equality>: is not supported"),
+        ("<actuator>", "<tendon/><actuator>", "<tendon>: is not supported"),
+        ('joint="knee"', 'joint="kneecap"', "no joint 'kneecap' for a motor or gain"),
+        ('angle="degree"', 'angle="turns"', "angle is 'turns', want one of degree, radian"),
+        ('angle="degree"', 'coordinate="global"', "coordinate is 'global', want one of local"),
+        ('name="hip_y"', 'name="hip_y" frictionloss="1"', "frictionloss is not supported"),
+        ('<freejoint name="root"/>', "", "body needs a joint"),
+        ("</worldbody>", "", "not well-formed XML"),
+        ('damping="0.3"', 'damping="-0.3"', "damping must not be negative"),
+        ('size="0.049"', 'size="0"', r"size needs 1 positive number\(s\)"),
+    ],
+)
 def test_messages_name_file_line_and_element(old, new, message, tmp_path):
     text = FILE.read_text()
     assert old in text

@@ -14,8 +14,20 @@ from workers.physics.simulation import Camera, PhysicsError, Simulator, WindowSp
 
 def test_humanoid(humanoid):
     assert [body.name for body in humanoid.bodies] == [
-        "root", "chest", "neck", "right_hip", "right_knee", "right_ankle", "right_shoulder",
-        "right_elbow", "left_hip", "left_knee", "left_ankle", "left_shoulder", "left_elbow"]
+        "root",
+        "chest",
+        "neck",
+        "right_hip",
+        "right_knee",
+        "right_ankle",
+        "right_shoulder",
+        "right_elbow",
+        "left_hip",
+        "left_knee",
+        "left_ankle",
+        "left_shoulder",
+        "left_elbow",
+    ]
     assert humanoid.n_actuated == 28
     assert sum(body.mass for body in humanoid.bodies) == pytest.approx(45.0, abs=1e-3)
     knee = humanoid.bodies[4]
@@ -43,9 +55,13 @@ def test_capsule_inertia_against_sampling():
     p = rng.uniform(-0.7, 0.7, size=(400_000, 3))
     inside = np.hypot(np.hypot(p[:, 0], p[:, 1]), np.maximum(np.abs(p[:, 2]) - 0.4, 0)) < 0.3
     p = p[inside]
-    sampled = 2.0 * np.array([np.mean(p[:, 1] ** 2 + p[:, 2] ** 2),
-                              np.mean(p[:, 0] ** 2 + p[:, 2] ** 2),
-                              np.mean(p[:, 0] ** 2 + p[:, 1] ** 2)])
+    sampled = 2.0 * np.array(
+        [
+            np.mean(p[:, 1] ** 2 + p[:, 2] ** 2),
+            np.mean(p[:, 0] ** 2 + p[:, 2] ** 2),
+            np.mean(p[:, 0] ** 2 + p[:, 1] ** 2),
+        ]
+    )
     np.testing.assert_allclose(np.diag(capsule.inertia()), sampled, rtol=0.01)
 
 
@@ -57,18 +73,41 @@ def test_box_contacts_touch_all_its_faces():
         assert max(reach) == pytest.approx(half)
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    ('type="revolute"', 'type="prismatic"', "joint right_knee is 'prismatic'"),
-    ('<parent link="chest" />', '<parent link="torso" />', "link neck has no parent link torso"),
-    ('radius = "0.360000"', 'radius = "wide"', "needs radius with 1 finite number"),
-    ("</link>", "</lnk>", "not well-formed XML"),
-    ('name="chest" type="spherical"', 'name="spine" type="spherical"', None),
-    ('<mass value = "14.000000" />', "", "<link name='chest'> lacks <inertial/mass>"),
-    ('<mass value = "14.000000" />', '<mass value = "-14" />', "chest has a negative mass, -14"),
-    ('<mass value = "14.000000" />', '<mass value = "nan" />', "needs value with 1 finite number"),
-    ('<parent link="chest" />', '<parent link="neck" />', "links neck hang on each other in a c"),
-    ('<axis xyz = "0.000000 0.000000 1.000000" />', '<axis xyz = "0 0 2" />', "an axis that is"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('type="revolute"', 'type="prismatic"', "joint right_knee is 'prismatic'"),
+        (
+            '<parent link="chest" />',
+            '<parent link="torso" />',
+            "link neck has no parent link torso",
+        ),
+        ('radius = "0.360000"', 'radius = "wide"', "needs radius with 1 finite number"),
+        ("</link>", "</lnk>", "not well-formed XML"),
+        ('name="chest" type="spherical"', 'name="spine" type="spherical"', None),
+        ('<mass value = "14.000000" />', "", "<link name='chest'> lacks <inertial/mass>"),
+        (
+            '<mass value = "14.000000" />',
+            '<mass value = "-14" />',
+            "chest has a negative mass, -14",
+        ),
+        (
+            '<mass value = "14.000000" />',
+            '<mass value = "nan" />',
+            "needs value with 1 finite number",
+        ),
+        (
+            '<parent link="chest" />',
+            '<parent link="neck" />',
+            "links neck hang on each other in a c",
+        ),
+        (
+            '<axis xyz = "0.000000 0.000000 1.000000" />',
+            '<axis xyz = "0 0 2" />',
+            "an axis that is",
+        ),
+    ],
+)
 def test_malformed_urdf(old, new, message, assets, tmp_path):
     path = tmp_path / "humanoid.urdf"
     text = (assets / "humanoid.urdf").read_text()
@@ -99,26 +138,38 @@ FREE = "body a -1 free 0 0 0 0 0 1 {} 0 0 0 {} 0 0 0 0 0 0 0 0 0"
 HINGE = "body a -1 revolute 0 0 0 {} 1 0 0 0 1 1 1 0 0 0 {}"
 
 
-@pytest.mark.parametrize(("line", "message"), [
-    ("body a 0 free", "line 5: parent must be -1 or an earlier body"),
-    ("body a -1 sliding", "line 5: joint type 'sliding' is not free, spherical or revolute"),
-    ("sphere 3 0 0 0 1", "line 5: sphere body names no earlier body"),
-    ("gravity 0 0 down", "line 5: gravity is not a finite number: 'down'"),
-    ("gravity 0 0 -9.81 1", "line 5: unexpected '1' at the end"),
-    ("colour red", "line 5: unknown keyword 'colour'"),
-    ("site", "line 5: missing site body"),
-    (FREE.format("-1", "1 1 1 0 0 0"), "line 5: mass must not be negative"),
-    (FREE.format("nan", "1 1 1 0 0 0"), "line 5: mass is not a finite number: 'nan'"),
-    (FREE.format("0", "0 0 0 0 0 0"), "line 5: mass must be positive for the outermost body"),
-    (FREE.format("0", "1 1 1 0 0 0"), "line 5: mass must be positive where there is inertia"),
-    (FREE.format("1", "1 1 -1 0 0 0"), "line 5: inertia must be positive definite"),
-    (FREE.format("1", "1 1 3 0 0 0"), "line 5: no body has such an inertia: a principal moment .*"),
-    (HINGE.format("0 0 2", "0 0 0 0 0 0 -1 1 0"), "line 5: axis must have length 1"),
-    (HINGE.format("0 0 1", "0 0 0 0 0 0 1 -1 0"), "line 5: lower limit must be below upper limit"),
-    (HINGE.format("0 0 1", "0 0 0 0 0 0 -1 inf 0"), "line 5: a revolute joint has two limits.*"),
-    (HINGE.format("0 0 1", "0 0 0 0 0 0 -1 1 1"), "line 5: only spherical joints have a cone"),
-    (HINGE.format("0 0 1", "0 0 0 0 0 -1 -1 1 0"), "line 5: gains, torque_max, damping, .*"),
-])
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("body a 0 free", "line 5: parent must be -1 or an earlier body"),
+        ("body a -1 sliding", "line 5: joint type 'sliding' is not free, spherical or revolute"),
+        ("sphere 3 0 0 0 1", "line 5: sphere body names no earlier body"),
+        ("gravity 0 0 down", "line 5: gravity is not a finite number: 'down'"),
+        ("gravity 0 0 -9.81 1", "line 5: unexpected '1' at the end"),
+        ("colour red", "line 5: unknown keyword 'colour'"),
+        ("site", "line 5: missing site body"),
+        (FREE.format("-1", "1 1 1 0 0 0"), "line 5: mass must not be negative"),
+        (FREE.format("nan", "1 1 1 0 0 0"), "line 5: mass is not a finite number: 'nan'"),
+        (FREE.format("0", "0 0 0 0 0 0"), "line 5: mass must be positive for the outermost body"),
+        (FREE.format("0", "1 1 1 0 0 0"), "line 5: mass must be positive where there is inertia"),
+        (FREE.format("1", "1 1 -1 0 0 0"), "line 5: inertia must be positive definite"),
+        (
+            FREE.format("1", "1 1 3 0 0 0"),
+            "line 5: no body has such an inertia: a principal moment .*",
+        ),
+        (HINGE.format("0 0 2", "0 0 0 0 0 0 -1 1 0"), "line 5: axis must have length 1"),
+        (
+            HINGE.format("0 0 1", "0 0 0 0 0 0 1 -1 0"),
+            "line 5: lower limit must be below upper limit",
+        ),
+        (
+            HINGE.format("0 0 1", "0 0 0 0 0 0 -1 inf 0"),
+            "line 5: a revolute joint has two limits.*",
+        ),
+        (HINGE.format("0 0 1", "0 0 0 0 0 0 -1 1 1"), "line 5: only spherical joints have a cone"),
+        (HINGE.format("0 0 1", "0 0 0 0 0 -1 -1 1 0"), "line 5: gains, torque_max, damping, .*"),
+    ],
+)
 def test_malformed_model_text(line, message):
     head = model_text(PhysicsModel(())).rstrip("\n")
     with pytest.raises(ValueError, match=f"^model text {message}$"):
@@ -135,8 +186,15 @@ def test_model_text_that_lacks_something():
 def test_wrong_window_specs(humanoid, stand):
     simulator = Simulator(model_text(humanoid), 1 / 120, "pd")
     q0 = stand(simulator, humanoid)
-    spec = WindowSpec(28, np.tile(np.arange(28), (5, 1)), np.tile(q0[7:], (5, 1)), np.array([5]),
-                      np.zeros((1, simulator.n_sites, 3)), q0, np.zeros(34))
+    spec = WindowSpec(
+        28,
+        np.tile(np.arange(28), (5, 1)),
+        np.tile(q0[7:], (5, 1)),
+        np.array([5]),
+        np.zeros((1, simulator.n_sites, 3)),
+        q0,
+        np.zeros(34),
+    )
     simulator.window(spec)
     nan = np.full((1, simulator.n_sites, 3), np.nan)
     no_site = np.zeros((1, simulator.n_sites))

@@ -52,7 +52,7 @@ def test_both_halves_show_a_body_and_the_ghost_differs(shown, humanoid):
     """Side colours appear in both panels, the reference's grey only in the right one."""
     moved = shown.motion + np.array([0.3, 0.3, 0.0])
     sheet = np.asarray(render.frames(shown.reference, moved, humanoid, 30.0)[3]).astype(int)
-    left, right = sheet[:, :drawing.WIDTH], sheet[:, drawing.WIDTH + 2:]
+    left, right = sheet[:, : drawing.WIDTH], sheet[:, drawing.WIDTH + 2 :]
 
     def count(panel, color):
         return int((np.abs(panel - np.array(color)).max(axis=-1) < 12).sum())
@@ -100,8 +100,9 @@ def test_clips_cells_and_controls(tmp_path):
     out = tmp_path / "a.png"
     np.savez(tmp_path / "x.npz", controls=np.zeros(210))
     assert draw("run", out, tmp_path / "x.npz") == (0, [f"wrote {out}"])
-    settings = Settings(split="synthetic", windows=1, seconds=0.25, methods=("l_bfgs_b",),
-                        evaluations=3)
+    settings = Settings(
+        split="synthetic", windows=1, seconds=0.25, methods=("l_bfgs_b",), evaluations=3
+    )
     case, models = cases(settings)[0], cells.Models("", "")
     cell = cells.compute(settings, case, "l_bfgs_b", models)
     cells.store(tmp_path, "cell", cell)

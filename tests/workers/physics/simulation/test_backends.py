@@ -9,7 +9,8 @@ import sys
 import pytest
 
 needs_tensorflow = pytest.mark.skipif(
-    importlib.util.find_spec("tensorflow") is None, reason="tensorflow is not installed")
+    importlib.util.find_spec("tensorflow") is None, reason="tensorflow is not installed"
+)
 
 EVALUATE = """
 import sys
@@ -120,7 +121,8 @@ def test_op_gradients_graphs_and_errors(op):
     lines = run(TENSORFLOW)
     assert lines[0].startswith("InvalidArgumentError: x has 5 entries, the window has 210 var")
     assert lines[1].startswith(
-        "InvalidArgumentError: x of shape [1,210] needs one window for each row, got shape []")
+        "InvalidArgumentError: x of shape [1,210] needs one window for each row, got shape []"
+    )
     assert lines[2].startswith("NotFoundError: no window has handle 12345")
     assert lines[3:5] == ["no second derivative", "inf True"]
     assert lines[5].startswith("InvalidArgumentError: x of shape [3,210] needs one window for each")

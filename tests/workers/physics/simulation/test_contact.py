@@ -64,10 +64,17 @@ def test_humanoid_stands_under_pd_control(humanoid, stand):
     simulator = Simulator(model_text(humanoid), dt, "pd")
     q0 = stand(simulator, humanoid)
     steps = 120
-    window = simulator.window(WindowSpec(
-        n_controls=28, control_index=np.tile(np.arange(28), (steps, 1)),
-        targets=np.tile(q0[7:], (steps, 1)), frame_steps=np.array([steps]),
-        reference=np.zeros((1, simulator.n_sites, 3)), q0=q0, qd0=np.zeros(34)))
+    window = simulator.window(
+        WindowSpec(
+            n_controls=28,
+            control_index=np.tile(np.arange(28), (steps, 1)),
+            targets=np.tile(q0[7:], (steps, 1)),
+            frame_steps=np.array([steps]),
+            reference=np.zeros((1, simulator.n_sites, 3)),
+            q0=q0,
+            qd0=np.zeros(34),
+        )
+    )
     _, q, qd = window.rollout(np.zeros(28))
     assert abs(q[-1, 2] - q0[2]) < 0.02
     weight = 9.81 * sum(b.mass for b in humanoid.bodies)

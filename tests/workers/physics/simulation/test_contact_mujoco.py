@@ -38,8 +38,10 @@ def oracle_of(model):
     """MuJoCo's model with every contact as stiff as ours."""
     d = IMPEDANCE
     option = f'timestep="{DT}" cone="elliptic" impratio="50" integrator="implicitfast"'
-    pair = (f'solref="-1 -1" solimp="{d} {d} 0.001" solreffriction="-1 {-0.2 / DT}" condim="3" '
-            f'friction="{model.contact.friction} {model.contact.friction} 0 0 0"')
+    pair = (
+        f'solref="-1 -1" solimp="{d} {d} 0.001" solreffriction="-1 {-0.2 / DT}" condim="3" '
+        f'friction="{model.contact.friction} {model.contact.friction} 0 0 0"'
+    )
     oracle = mujoco.MjModel.from_xml_string(mjcf(model, option, pair))
     for k, sphere in enumerate(model.spheres):
         body = oracle.body(model.bodies[sphere.body].name).id
@@ -51,7 +53,7 @@ def oracle_of(model):
 def ground_force(oracle, data) -> np.ndarray:
     """Sum of all contact forces, world axes, N."""
     total, wrench = np.zeros(3), np.zeros(6)
-    for i, contact in enumerate(data.contact[:data.ncon]):
+    for i, contact in enumerate(data.contact[: data.ncon]):
         mujoco.mj_contactForce(oracle, data, i, wrench)
         total += contact.frame.reshape(3, 3).T @ wrench[:3]
     return total
@@ -82,8 +84,10 @@ def test_box_against_mujoco(speed, simulate):
     oracle, data = oracle_of(model)
     data.qpos[:], data.qvel[:] = q0, qd0
     theirs, z = run_oracle(oracle, data, seconds)
-    print(f"impulse {ours} and {theirs} N s; stops at {q[-1, 0]:.4f} and {data.qpos[0]:.4f} m; "
-          f"rests at {q[-1, 2] - 0.1:.5f} and {z[-1] - 0.1:.5f} m")
+    print(
+        f"impulse {ours} and {theirs} N s; stops at {q[-1, 0]:.4f} and {data.qpos[0]:.4f} m; "
+        f"rests at {q[-1, 2] - 0.1:.5f} and {z[-1] - 0.1:.5f} m"
+    )
     assert np.abs(ours - theirs).max() < 0.01 * np.linalg.norm(theirs)
     assert q[-1, 0] == pytest.approx(data.qpos[0], rel=0.03, abs=1e-6)
     assert abs(q[-1, 2] - z[-1]) < 0.0005
@@ -96,9 +100,17 @@ def test_standing_humanoid_against_mujoco(humanoid, stand):
     simulator = Simulator(model_text(humanoid), dt, "pd")
     q0 = stand(simulator, humanoid)
     steps = round(seconds / dt)
-    window = simulator.window(WindowSpec(
-        28, np.tile(np.arange(28), (steps, 1)), np.tile(q0[7:], (steps, 1)), np.array([steps]),
-        np.zeros((1, simulator.n_sites, 3)), q0, np.zeros(34)))
+    window = simulator.window(
+        WindowSpec(
+            28,
+            np.tile(np.arange(28), (steps, 1)),
+            np.tile(q0[7:], (steps, 1)),
+            np.array([steps]),
+            np.zeros((1, simulator.n_sites, 3)),
+            q0,
+            np.zeros(34),
+        )
+    )
     _, q, _ = window.rollout(np.zeros(28))
     centers = np.array([simulator.center_of_mass(state) for state in q])
     mass = humanoid.mass
@@ -125,11 +137,12 @@ def test_standing_humanoid_against_mujoco(humanoid, stand):
 
     theirs, z = run_oracle(oracle, data, seconds, control)
     before, after = (
-        (centers[i + 1] - centers[i]) / dt for i in (0, -2))  # of the centre of mass, m/s
+        (centers[i + 1] - centers[i]) / dt for i in (0, -2)
+    )  # of the centre of mass, m/s
     ours = mass * (after - before + [0, 0, 9.81 * (seconds - dt)])
     print(f"impulse {ours} and {theirs} N s; root {q[-1, 2]:.4f} and {z[-1]:.4f} m")
     assert ours[2] == pytest.approx(theirs[2], rel=0.01)
     assert q[-1, 2] == pytest.approx(z[-1], abs=0.008)
     assert np.abs(ours[:2] - theirs[:2]).max() < 0.02 * theirs[2]
     lowest = (simulator.spheres(q[-1])[:, 2] - [s.radius for s in humanoid.spheres]).min()
-    assert abs(lowest - min(contact.dist for contact in data.contact[:data.ncon])) < 0.008
+    assert abs(lowest - min(contact.dist for contact in data.contact[: data.ncon])) < 0.008

@@ -73,8 +73,10 @@ def test_armature_agrees_with_mujoco():
     oracle = mujoco.MjModel.from_xml_string(mjcf(model))
     data = mujoco.MjData(oracle)
     to_q, to_v = joint_addresses(oracle, model)
-    at = np.repeat([b.armature for b in model.bodies],
-                   [{"free": 6, "spherical": 3, "revolute": 1}[b.joint] for b in model.bodies])
+    at = np.repeat(
+        [b.armature for b in model.bodies],
+        [{"free": 6, "spherical": 3, "revolute": 1}[b.joint] for b in model.bodies],
+    )
     assert at.any()
     oracle.dof_armature[to_v] = at
     simulator = Simulator(model_text(model), 1 / 120, "torque")
@@ -171,8 +173,16 @@ def rotate(q, v):
 
 
 def test_pendulum_energy_drift_is_bounded(simulate):
-    rod = Body("rod", -1, "revolute", (0, 0, 0), 1.0, (0, 0, -0.5), (1 / 12, 1 / 12, 1e-4, 0, 0, 0),
-               axis=(0.0, 1.0, 0.0))
+    rod = Body(
+        "rod",
+        -1,
+        "revolute",
+        (0, 0, 0),
+        1.0,
+        (0, 0, -0.5),
+        (1 / 12, 1 / 12, 1e-4, 0, 0, 0),
+        axis=(0.0, 1.0, 0.0),
+    )
     model = PhysicsModel((rod,), sites=SITE)
     q, qd = simulate(model, np.array([1.0]), np.array([0.0]), 10.0, 1 / 240)
     energy = 0.5 / 3 * qd[:, 0] ** 2 - 9.81 * 0.5 * np.cos(q[:, 0])

@@ -43,10 +43,15 @@ def test_gradient_agrees_with_central_differences(clip, start, control, humanoid
     assert error < 1e-6
 
 
-@pytest.mark.parametrize("options", [
-    PhysicsOptions(dt=1 / 240), PhysicsOptions(target_base="reference", control_scale=0.3),
-    PhysicsOptions(control_rate=25.0), PhysicsOptions(frame_rate=60.0, weight_control=1.0),
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        PhysicsOptions(dt=1 / 240),
+        PhysicsOptions(target_base="reference", control_scale=0.3),
+        PhysicsOptions(control_rate=25.0),
+        PhysicsOptions(frame_rate=60.0, weight_control=1.0),
+    ],
+)
 def test_directional_derivative(options):
     loss = PhysicsLoss("run", 0.2, 0.3 if options.control_rate == 25 else 0.5, options)
     rng = np.random.default_rng(1)

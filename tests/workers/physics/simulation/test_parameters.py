@@ -24,19 +24,30 @@ def changed(model: PhysicsModel, rng: np.random.Generator) -> PhysicsModel:
         return value * rng.uniform(0.9, 1.1) if isinstance(value, float) else value
 
     def part(item, *kept):
-        return dataclasses.replace(item, **{
-            f.name: other(getattr(item, f.name)) for f in dataclasses.fields(item)
-            if f.name not in (*kept, "axis")})
+        return dataclasses.replace(
+            item,
+            **{
+                f.name: other(getattr(item, f.name))
+                for f in dataclasses.fields(item)
+                if f.name not in (*kept, "axis")
+            },
+        )
 
     def body(b):
         xx, yy, zz, *rest = b.inertia
         factor = rng.uniform(0.9, 1.1)  # one factor: the round stay round
         return dataclasses.replace(
-            part(b, "inertia"), inertia=tuple(factor * v for v in (xx, yy, zz, *rest)))
+            part(b, "inertia"), inertia=tuple(factor * v for v in (xx, yy, zz, *rest))
+        )
 
     return dataclasses.replace(
-        model, bodies=tuple(map(body, model.bodies)), spheres=tuple(map(part, model.spheres)),
-        sites=tuple(map(part, model.sites)), contact=part(model.contact), limit=part(model.limit))
+        model,
+        bodies=tuple(map(body, model.bodies)),
+        spheres=tuple(map(part, model.spheres)),
+        sites=tuple(map(part, model.sites)),
+        contact=part(model.contact),
+        limit=part(model.limit),
+    )
 
 
 @pytest.mark.parametrize("control", ["pd", "torque"])
@@ -55,8 +66,9 @@ def test_models_of_one_structure_share_a_tape_and_keep_their_numbers(control):
         _, _, slope = window.derivative(x, direction)
         assert grad @ direction == pytest.approx(slope, rel=1e-11)
     with ThreadPoolExecutor(6) as pool:
-        for k, (_, loss, grad) in enumerate(pool.map(
-                lambda k: windows[k % len(windows)].loss_and_grad(x), range(60))):
+        for k, (_, loss, grad) in enumerate(
+            pool.map(lambda k: windows[k % len(windows)].loss_and_grad(x), range(60))
+        ):
             assert loss == first[k % len(people)][1]
             np.testing.assert_array_equal(grad, first[k % len(people)][2])
 
@@ -107,10 +119,15 @@ def test_spherical_limit_holds_and_is_conservative(simulate):
 
     turns = []
     for cone in (0.0, 0.8):
-        ball = Body("ball", -1, "spherical", (0, 0, 0), 1.0, (0, 0, 0),
-                    (0.1, 0.1, 0.1, 0, 0, 0), cone=cone)
-        model = PhysicsModel((ball,), sites=(Site("a", 0, (0.0, 0.0, 0.0)),), gravity=(0, 0, 0),
-                             limit=Limit(damping=0.0))
+        ball = Body(
+            "ball", -1, "spherical", (0, 0, 0), 1.0, (0, 0, 0), (0.1, 0.1, 0.1, 0, 0, 0), cone=cone
+        )
+        model = PhysicsModel(
+            (ball,),
+            sites=(Site("a", 0, (0.0, 0.0, 0.0)),),
+            gravity=(0, 0, 0),
+            limit=Limit(damping=0.0),
+        )
         q, qd = simulate(model, np.array([1.0, 0, 0, 0]), np.array([1.0, 2.0, -1.0]), 0.8, 1 / 7680)
         turns.append(2 * np.arccos(np.clip(q[:, 0], -1, 1)))
         speed = np.linalg.norm(qd, axis=1)

@@ -33,13 +33,15 @@ def random_rollouts(humanoid, count: int, gradients: int, seconds: float) -> dic
     of 10 kN m), limbs at hundreds of rad/s.
     """
     rng, counts = np.random.default_rng(0), {True: [0, 0], False: [0, 0]}
-    simulators = {control: Simulator(model_text(humanoid), 1 / 120, control)
-                  for control in ("pd", "torque")}
+    simulators = {
+        control: Simulator(model_text(humanoid), 1 / 120, control) for control in ("pd", "torque")
+    }
     for i in range(count):
         control = ("pd", "torque")[i % 2]
         clip, start = random_window(i, list(SPLITS)[i % 3], seconds)
-        options = PhysicsOptions(control=control, weight_velocity=0.1, initial_velocity=True,
-                                 weight_limit=1.0)
+        options = PhysicsOptions(
+            control=control, weight_velocity=0.1, initial_velocity=True, weight_limit=1.0
+        )
         simulator = simulators[control]
         spec = window_spec(clip, start, seconds, options, simulator)
         if i % 5 == 1:  # upside down or lying, somewhere above the ground
@@ -56,7 +58,7 @@ def random_rollouts(humanoid, count: int, gradients: int, seconds: float) -> dic
         scale = 10.0 ** rng.uniform(-2, 3)
         x = scale * rng.standard_normal(window.dim)
         tame = tame and (scale < 3 or control == "torque")
-        x[window.n_controls:] *= 0.01  # at most some 10 m/s and rad/s
+        x[window.n_controls :] *= 0.01  # at most some 10 m/s and rad/s
         if i % 50 == 49:
             x *= 10.0 ** rng.uniform(50, 300)
             tame = False

@@ -77,8 +77,16 @@ def test_gradient_of_each_term_alone(term):
 def test_humanoid_gradient_agrees_with_forward_mode(clip, start, control, humanoid):
     camera = Camera.looking_at((4.0, 0.0, 1.0), (0.0, 0.0, 1.0), 1000.0, (500.0, 500.0))
     options = PhysicsOptions(
-        control=control, weight_root=10.0, weight_com=10.0, weight_velocity=0.1, camera=camera,
-        weight_reprojection=1e-4, weight_limit=1.0, weight_smoothness=0.1, initial_velocity=True)
+        control=control,
+        weight_root=10.0,
+        weight_com=10.0,
+        weight_velocity=0.1,
+        camera=camera,
+        weight_reprojection=1e-4,
+        weight_limit=1.0,
+        weight_smoothness=0.1,
+        initial_velocity=True,
+    )
     for fast in (False, True):
         simulator = Simulator(model_text(humanoid), options.dt, control, fast=fast)
         window = simulator.window(window_spec(clip, start, 0.1, options, simulator))
@@ -110,8 +118,10 @@ def test_terms_are_what_they_say(humanoid):
 
     changes = x[:n].reshape(3, -1)
     limited = [(7, -0.3, 0.2), (13, -3.14, 3.14)]  # hip_x and elbow in q
-    excess = sum(np.sum(np.maximum(lo - q[:, i], 0) ** 2 + np.maximum(q[:, i] - hi, 0) ** 2)
-                 for i, lo, hi in limited)
+    excess = sum(
+        np.sum(np.maximum(lo - q[:, i], 0) ** 2 + np.maximum(q[:, i] - hi, 0) ** 2)
+        for i, lo, hi in limited
+    )
     assert excess < 1 / 20  # the limits hold, up to their smoothing
     expected = {
         "position": weighted(sites - spec.reference, spec.confidence),
@@ -131,8 +141,9 @@ def test_limit_term_counts_excesses():
     model = walker()
     simulator = simulator_of(model, "torque", dt=1e-6)
     none = dict.fromkeys(WEIGHTS, 0.0)
-    spec = full_spec(model, simulator, 0, steps=4, **{**none, "weight_limit": 1.0},
-                     initial_velocity=False)
+    spec = full_spec(
+        model, simulator, 0, steps=4, **{**none, "weight_limit": 1.0}, initial_velocity=False
+    )
     q0 = np.zeros(simulator.nq)
     q0[[2, 3, 9, 14]] = 1.0
     q0[7] = 0.2 + 0.1
@@ -154,7 +165,8 @@ def test_reprojection_is_smooth_through_the_camera():
     losses = []
     for shift in np.linspace(-0.6, 0.6, 121):
         camera = dataclasses.replace(
-            CAMERA, translation=(0.1, -0.2, CAMERA.translation[2] - 3.0 + shift))
+            CAMERA, translation=(0.1, -0.2, CAMERA.translation[2] - 3.0 + shift)
+        )
         window = simulator.window(dataclasses.replace(spec, camera=camera))
         x = np.zeros(window.dim)
         status, loss, grad = window.loss_and_grad(x)
@@ -167,8 +179,10 @@ def test_reprojection_is_smooth_through_the_camera():
 
 
 def test_zero_weight_needs_no_data_and_changes_nothing():
-    plain, explicit = (PhysicsLoss("walk", 0.1, 0.25, options) for options in (
-        PhysicsOptions(), PhysicsOptions(site_weight=(1.0,) * 18)))
+    plain, explicit = (
+        PhysicsLoss("walk", 0.1, 0.25, options)
+        for options in (PhysicsOptions(), PhysicsOptions(site_weight=(1.0,) * 18))
+    )
     x = 0.1 * np.random.default_rng(0).standard_normal(210)
     assert plain.value_and_grad(x)[0] == explicit.value_and_grad(x)[0]
 
@@ -190,9 +204,15 @@ def test_optimising_the_initial_velocity_helps():
     found = []
     for free in (False, True):
         loss = PhysicsLoss("jump", 0.4, 0.25, PhysicsOptions(initial_velocity=free))
-        found.append(optimize.minimize(
-            loss.value_and_grad, np.zeros(loss.dim), jac=True, method="L-BFGS-B",
-            options={"maxiter": 60}).fun)
+        found.append(
+            optimize.minimize(
+                loss.value_and_grad,
+                np.zeros(loss.dim),
+                jac=True,
+                method="L-BFGS-B",
+                options={"maxiter": 60},
+            ).fun
+        )
     assert found[1] < found[0]
 
 

@@ -19,8 +19,10 @@ def _assets(assets):
 
 def test_threads_are_bit_equal_and_windows_may_come_and_go(humanoid):
     # Without generated code: the tapes and their slots are what is tested.
-    simulators = {control: Simulator(model_text(humanoid), 1 / 120, control, fast=False)
-                  for control in ("pd", "torque")}
+    simulators = {
+        control: Simulator(model_text(humanoid), 1 / 120, control, fast=False)
+        for control in ("pd", "torque")
+    }
     cases = [(clip, control) for clip in ("walk", "roll", "kick") for control in simulators]
 
     def evaluate(case, seed):
@@ -47,10 +49,17 @@ def test_models_are_made_and_destroyed_by_threads(humanoid):
 
     def run(i):
         simulator = Simulator(text, 1 / 120, "torque")
-        window = simulator.window(WindowSpec(
-            n_controls=28, control_index=np.tile(np.arange(28), (5, 1)), targets=None,
-            frame_steps=np.array([2, 5]), reference=np.zeros((2, simulator.n_sites, 3)),
-            q0=q0, qd0=np.zeros(34)))
+        window = simulator.window(
+            WindowSpec(
+                n_controls=28,
+                control_index=np.tile(np.arange(28), (5, 1)),
+                targets=None,
+                frame_steps=np.array([2, 5]),
+                reference=np.zeros((2, simulator.n_sites, 3)),
+                q0=q0,
+                qd0=np.zeros(34),
+            )
+        )
         del simulator
         _, loss, grad = window.loss_and_grad(np.full(28, 0.1))
         return loss, grad.tobytes()
