@@ -23,6 +23,7 @@ import optax
 from learner.identity import Identity
 from learner.intake import Contribution, Intake
 from optimus.config import PATHWISE, TrainConfig, config_hash
+from optimus.errors import UserError
 from optimus.meta import update as meta_update
 from optimus.meta.estimators import evolution, pathwise
 from optimus.meta.noise import ParameterLayout
@@ -36,8 +37,10 @@ _EMPTY_BATCHES = 20  # in a row without one scored step: no loss works, and the 
 LEDGER = "ledger.jsonl"
 
 
-class LearnerError(RuntimeError):
+class LearnerError(UserError, RuntimeError):
     """The run cannot go on; the message is one line with the cause."""
+
+    final = True
 
 
 class Learner:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from optimus.config import TrainConfig
+from optimus.errors import UserError
 from optimus.meta import noise
 from optimus.meta import update as meta_update
 from optimus.meta.estimators import STRATEGIES
@@ -23,7 +24,7 @@ from optimus.meta.estimators.evolution import estimate
 from optimus.rundir.metrics import read
 
 
-class LedgerError(RuntimeError):
+class LedgerError(UserError, RuntimeError):
     """The ledger does not agree with the run; the message is one line."""
 
 

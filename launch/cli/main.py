@@ -25,6 +25,7 @@ from launch.cli.report import Report
 from launch.cli.sweep import Sweep
 from launch.cli.worker import Actor, Worker
 from launch.program import environment
+from optimus.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -168,38 +169,9 @@ def _dispatch(
     return doctor(quick=arguments.quick)
 
 
-def _clear_errors() -> tuple[type[Exception], ...]:
-    """Errors that are messages for the user: shown as one line, without a traceback."""
-    from launch.program.addresses import PortInUse
-    from launch.runners.train import RunFailed
-    from optimus.rundir import RunDirError
-    from optimus.rundir.checkpoint import CheckpointError
-
-    errors: list[type[Exception]] = [PortInUse, RunFailed, CheckpointError, RunDirError]
-    for module, name in (
-        ("workers.physics.assets", "AssetError"),
-        ("workers.physics.simulation", "PhysicsError"),
-        ("workers.physics.build", "BuildError"),
-        ("learner.learner", "LearnerError"),
-        ("launch.pool.member", "Refused"),
-        ("launch.pool.member", "HeadLost"),
-        ("launch.program.members", "MemberFailed"),
-        ("launch.fleet.ansible", "FleetError"),
-        ("optimus.weights", "WeightsError"),
-        ("launch.monitoring.status", "NotARun"),
-        ("launch.monitoring.prometheus", "MonitoringError"),
-        ("optimus.wire.protocols", "LossUnavailable"),
-    ):
-        if module in sys.modules:
-            errors.append(getattr(sys.modules[module], name))
-    return tuple(errors)
-
-
 def main(argv: list[str] | None = None) -> None:
     """Entry point of the console script."""
     environment.apply()  # JAX reads these when it is imported
-    from optimus.config import ConfigError
-
     arguments = tyro.cli(
         Annotated[Train, tyro.conf.subcommand("train")]
         | Annotated[Sweep, tyro.conf.subcommand("sweep")]
@@ -220,16 +192,11 @@ def main(argv: list[str] | None = None) -> None:
     )
     try:
         code = _dispatch(arguments)  # type: ignore[arg-type]
-    except ConfigError as error:
+    except UserError as error:
         print(f"optimus: {error}", file=sys.stderr)
-        code = 2
+        code = error.exit_code
     except KeyboardInterrupt:
         print("optimus: interrupted", file=sys.stderr)
-        code = 1
-    except Exception as error:
-        if not isinstance(error, _clear_errors()):
-            raise
-        print(f"optimus: {error}", file=sys.stderr)
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from optimus.errors import UserError
+
 _HERE = Path(__file__).resolve().parent
 # A host that vanished is noticed after 10 s of trying or 15 s of silence.
 _SSH = (
@@ -25,7 +27,7 @@ _SSH = (
 FORKS = 50  # hosts spoken to at once
 
 
-class FleetError(RuntimeError):
+class FleetError(UserError, RuntimeError):
     """A fleet command cannot do what it was asked; the message is one line for each cause."""
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from launch.monitoring import status_evaluations as evaluated
 from launch.monitoring import status_parts as parts
 from launch.monitoring.status_parts import Record, number
+from optimus.errors import UserError
 from optimus.rundir import metrics
 
 MAX_AGE = 120.0  # s, age from which the newest checkpoint of a running run is too old
@@ -26,7 +27,7 @@ ACTIVE = ("running", "lost")
 _NOW = ("quarantined", "workers", "open")  # in a pool's counts: how many now, not since the start
 
 
-class NotARun(ValueError):
+class NotARun(UserError, ValueError):
     """The path is no run directory; the message is one line."""
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from launch.pool.registry import TIME_TO_LIVE
 from launch.pool.share import share
+from optimus.errors import UserError
 from optimus.wire import Beat, Member, Stopped, View
 from optimus.wire.membership import PROTOCOL
 
@@ -25,11 +26,13 @@ class Coordinator(Protocol):
         """See `Registry.beat`; may raise whatever its carrier raises."""
 
 
-class Refused(RuntimeError):
+class Refused(UserError, RuntimeError):
     """The coordinator does not take this member; the message is its one line."""
 
+    final = True
 
-class HeadLost(RuntimeError):
+
+class HeadLost(UserError, RuntimeError):
     """The coordinator has not answered for long; the message is one line."""
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from optimus.config import TrainConfig
+from optimus.errors import UserError
 from optimus.rundir.checkpoint import write_atomically
 
 FILE = "roster.json"
@@ -18,7 +19,7 @@ LOCALHOST = "localhost"
 _RANGE = (20000, 32000)  # below the local port range, so no client socket takes one meanwhile
 
 
-class PortInUse(RuntimeError):
+class PortInUse(UserError, RuntimeError):
     """A port the user asked for is taken; the message names it."""
 
 

@@ -12,6 +12,7 @@ from launch.pool import Rules, WorkerPool
 from launch.pool.member import HeadLost, Membership, Refused, in_background, new_incarnation
 from launch.program import latency
 from optimus.config import ServedTask, TrainConfig, config_hash
+from optimus.errors import UserError
 from optimus.rundir.histogram import Histogram
 from optimus.rundir.metrics import MetricsWriter, Reporter, heartbeat
 from optimus.wire import Member, Stopped
@@ -19,7 +20,7 @@ from optimus.wire import Member, Stopped
 _PATIENCE = 120.0  # s that an actor waits for a coordinator that is starting
 
 
-class MemberFailed(RuntimeError):
+class MemberFailed(UserError, RuntimeError):
     """A member cannot go on; the message is one line."""
 
 

@@ -17,9 +17,7 @@ import traceback
 from pathlib import Path
 
 from launch.program.supervisor import FINAL
-
-# Errors that another start would meet again. Names, since their modules may not even be imported.
-_FINAL_ERRORS = ("ConfigError", "LearnerError", "CheckpointError", "Refused", "RunDirError")
+from optimus.errors import UserError
 
 
 def main() -> None:
@@ -53,7 +51,7 @@ def main() -> None:
         message = str(error).splitlines()
         cause = f"{type(error).__name__}: {message[0] if message else ''}"
         print(f"failed: {arguments.role} {arguments.index}: {cause}", file=sys.stderr)
-        code = FINAL if type(error).__name__ in _FINAL_ERRORS else 1
+        code = FINAL if isinstance(error, UserError) and error.final else 1
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

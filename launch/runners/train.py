@@ -16,6 +16,7 @@ from typing import TextIO
 from launch.runners.progress import Progress
 from optimus import rundir
 from optimus.config import ConfigError, PhysicsTask, TrainConfig
+from optimus.errors import UserError
 from optimus.rundir import checkpoint
 from optimus.rundir.metrics import MetricsWriter, read
 
@@ -97,7 +98,7 @@ def train(
         _summarise(config, run_dir, launch, say)
 
 
-class RunFailed(RuntimeError):
+class RunFailed(UserError, RuntimeError):
     """A node failed; the message is one line with the cause and the log to read."""
 
 

@@ -19,10 +19,8 @@ from typing import Any
 from optimus.config.serialization import KINDS, build
 from optimus.config.tasks import AnalyticTask as AnalyticTask
 from optimus.config.tasks import ClassicalTask as ClassicalTask
-from optimus.config.tasks import ConfigError as ConfigError
 from optimus.config.tasks import PhysicsTask as PhysicsTask
 from optimus.config.tasks import ServedTask as ServedTask
-from optimus.config.tasks import require, require_positive
 from optimus.config.training import ESTIMATORS as ESTIMATORS
 from optimus.config.training import EVOLUTION as EVOLUTION
 from optimus.config.training import PATHWISE as PATHWISE
@@ -33,6 +31,8 @@ from optimus.config.training import MetaLoss as MetaLoss
 from optimus.config.training import MetaOptimizer as MetaOptimizer
 from optimus.config.training import Phase as Phase
 from optimus.config.training import require_one_sample_per_lane
+from optimus.errors import ConfigError as ConfigError
+from optimus.errors import require, require_positive
 from optimus.model.adafactor_mlp import AdafactorMlpConfig
 from optimus.model.config import OptimizerConfig
 

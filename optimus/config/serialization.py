@@ -9,7 +9,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Union
 
-from optimus.config.tasks import ConfigError
+from optimus.errors import ConfigError
 
 
 def convert(value: Any, annotation: Any, where: str) -> Any:

@@ -1,32 +1,13 @@
-"""What a `TrainConfig` trains on; and the checks that all its parts use."""
+"""What a `TrainConfig` trains on."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from optimus.errors import require, require_known, require_positive
 from optimus.problems.groups import FUNCTION_NAMES, NETWORK, TAGS, allowed, allowed_generated
 from optimus.tasks import FAMILIES
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used; the message is one line for the user."""
-
-
-def require(condition: bool, message: str) -> None:
-    """Raises `ConfigError` unless the condition holds."""
-    if not condition:
-        raise ConfigError(message)
-
-
-def require_positive(value: float, where: str) -> None:
-    """Raises `ConfigError` unless the value is positive and finite."""
-    require(0 < value < math.inf, f"{where}: got {value}, want > 0 and finite")
-
-
-def require_known(value: str, known: tuple[str, ...], where: str) -> None:
-    """Raises `ConfigError` unless the value is one of those known."""
-    require(value in known, f"{where}: got {value!r}, want one of {', '.join(known)}")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from optimus.config.tasks import ClassicalTask, require, require_known, require_positive
+from optimus.config.tasks import ClassicalTask
+from optimus.errors import require, require_known, require_positive
 
 EVOLUTION = ("pes", "nres", "full_es", "truncated_es")  # every runner has these
 PATHWISE = ("bptt", "pes_pathwise", "nres_pathwise")  # derivatives through the window

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from optimus.config import ConfigError, TrainConfig, from_dict, to_dict
+from optimus.errors import UserError
 from optimus.rundir import checkpoint
 
 CONFIG = "config.json"
@@ -20,8 +21,10 @@ RESUMABLE = (
 )
 
 
-class RunDirError(RuntimeError):
+class RunDirError(UserError, RuntimeError):
     """A run directory that cannot be used; the message is one line."""
+
+    final = True
 
 
 def load_config(path: Path) -> TrainConfig:

@@ -6,13 +6,17 @@ import os
 import uuid
 from pathlib import Path
 
+from optimus.errors import UserError
+
 STATE, MANIFEST, LATEST = "state.safetensors", "manifest.json", "LATEST"
 BEST = "BEST"
 HELD = "HELD"
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint that cannot be written or used; the message is one line."""
+
+    final = True
 
 
 def sync(path: Path) -> None:

@@ -34,6 +34,7 @@ import safetensors.numpy
 
 from optimus import rundir
 from optimus.config import ConfigError
+from optimus.errors import UserError
 from optimus.meta.noise import layout_of
 from optimus.model import registry
 from optimus.model.registry import Config
@@ -47,7 +48,7 @@ _SUFFIX, _FOLDER_NAME = ".safetensors", "weights.safetensors"
 _OWN_KEYS = ("format", "kind", "architecture", "sha256", "parameters", "libraries")
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError, ValueError):
     """Weights that cannot be written, found or used; the message is one line."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import Protocol
 
+from optimus.errors import UserError
 from optimus.wire.messages import LossReply, LossRequest, Version
 
 
@@ -20,11 +21,11 @@ class LossPool(Protocol):
         """Releases threads and connections; pending futures end with `LossUnavailable`."""
 
 
-class LossUnavailable(RuntimeError):
+class LossUnavailable(UserError, RuntimeError):
     """The request was given up; the message names it, its window and the last cause."""
 
 
-class NoWorkers(RuntimeError):
+class NoWorkers(UserError, RuntimeError):
     """No worker has answered anything for long; the message says how long and the last cause."""
 
 

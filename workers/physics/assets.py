@@ -19,6 +19,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from optimus.errors import UserError
+
 VERSION = "1"
 WHEEL = "pybullet==3.2.7"
 
@@ -50,7 +52,7 @@ SHA256 = {
 }
 
 
-class AssetError(RuntimeError):
+class AssetError(UserError, RuntimeError):
     """The assets cannot be had; the message says why and what to do."""
 
 

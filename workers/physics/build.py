@@ -21,11 +21,12 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
+from optimus.errors import UserError
 from workers.physics.assets import AssetError
 from workers.physics.native import LIBRARY, OP_LIBRARY, SOURCE_DIR, generated_library
 
 
-class BuildError(RuntimeError):
+class BuildError(UserError, RuntimeError):
     """The native part cannot be built; the message says what is missing and how to get it."""
 
 

@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from optimus.errors import UserError
 from optimus.problems.presets import Problem
 
 PACKAGES = {"sif2jax": "sif2jax", "coco": "cocoex"}  # suite -> module that it needs
 MOST_DIM = 100
 
 
-class SuiteMissing(ValueError):
+class SuiteMissing(UserError, ValueError):
     """The library of a suite is not installed; the message is one line."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from optimus.errors import UserError
 
-class FormatError(ValueError):
+
+class FormatError(UserError, ValueError):
     """A file is not what its reader expects; one line naming file, field or line, and remedy."""

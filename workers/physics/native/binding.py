@@ -9,6 +9,7 @@ import functools
 import numpy as np
 from numpy.typing import DTypeLike
 
+from optimus.errors import UserError
 from workers.physics.native import LIBRARY
 
 INTERFACE = 3  # PHYSICS_INTERFACE in physics.h
@@ -21,7 +22,7 @@ class Status(enum.IntEnum):
     NONFINITE = 1  # the motion, its loss or gradient overflowed: loss +inf, gradient nan
 
 
-class PhysicsError(RuntimeError):
+class PhysicsError(UserError, RuntimeError):
     """The simulator library is missing, stale, or was handed a stale handle."""
 
 

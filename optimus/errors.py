@@ -1,0 +1,44 @@
+"""Errors that are messages for the user, and the checks that raise them.
+
+Every error with one clear line (what, where, what would be right) is a `UserError`. Commands show
+its message without a traceback and end with its exit code.
+"""
+
+from __future__ import annotations
+
+import math
+
+
+class UserError(Exception):
+    """An error whose message is one clear line for the user.
+
+    Attributes:
+      exit_code: of the command that it ends. 1: work that failed; 2: a wrong name or value.
+      final: another start would meet it again, so a node of a program is not restarted.
+    """
+
+    exit_code = 1
+    final = False
+
+
+class ConfigError(UserError, ValueError):
+    """A name, value or configuration that cannot be used."""
+
+    exit_code = 2
+    final = True
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises `ConfigError` unless the condition holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def require_positive(value: float, where: str) -> None:
+    """Raises `ConfigError` unless the value is positive and finite."""
+    require(0 < value < math.inf, f"{where}: got {value}, want > 0 and finite")
+
+
+def require_known(value: str, known: tuple[str, ...], where: str) -> None:
+    """Raises `ConfigError` unless the value is one of those known."""
+    require(value in known, f"{where}: got {value!r}, want one of {', '.join(known)}")
