@@ -10,7 +10,7 @@ import dataclasses
 
 from launch.configs import classical_first
 from optimus.config import TrainConfig
-from optimus.model.adafactor_mlp import AdafactorMlpConfig
+from optimus.model.config import AdafactorMlpConfig
 
 
 def get_config() -> TrainConfig:

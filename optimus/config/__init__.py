@@ -33,8 +33,7 @@ from optimus.config.training import Phase as Phase
 from optimus.config.training import require_one_sample_per_lane
 from optimus.errors import ConfigError as ConfigError
 from optimus.errors import require, require_positive
-from optimus.model.adafactor_mlp import AdafactorMlpConfig
-from optimus.model.config import OptimizerConfig
+from optimus.model.config import AdafactorMlpConfig, OptimizerConfig
 
 Task = AnalyticTask | PhysicsTask | ServedTask | ClassicalTask
 LearnedRule = OptimizerConfig | AdafactorMlpConfig

@@ -15,7 +15,6 @@ multipliers, 0.001 each, 200 steps go about 0.2 far; the benchmark's starts are 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import haiku as hk
@@ -23,33 +22,9 @@ import jax
 import jax.numpy as jnp
 
 from optimus.model import features as features_lib
+from optimus.model.config import AdafactorMlpConfig as AdafactorMlpConfig
 
 Params = Any  # {"network": Haiku's nested dict, "decays": {...}}, all leaves float32
-
-
-@dataclass(frozen=True)
-class AdafactorMlpConfig:
-    """Sizes and multipliers; the defaults are the published ones: 197 meta-parameters."""
-
-    hidden: int = 4  # width of the hidden layers
-    layers: int = 2  # hidden layers, ReLU
-    step_mult: float = 1e-3
-    exp_mult: float = 1e-3
-
-    def __post_init__(self) -> None:
-        for field in ("hidden", "layers"):
-            value = getattr(self, field)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(
-                    f"AdafactorMlpConfig.{field} is {value!r}, must be an integer of at least 1"
-                )
-        for field in ("step_mult", "exp_mult"):
-            value = getattr(self, field)
-            # Written so that NaN fails too.
-            if not 0.0 < value < float("inf"):
-                raise ValueError(
-                    f"AdafactorMlpConfig.{field} is {value!r}, must be positive and finite"
-                )
 
 
 class AdafactorMlpState(NamedTuple):

@@ -190,3 +190,28 @@ PLUS = OptimizerConfig(
     step_scale="relative",
 )
 CONFIGURATIONS = MappingProxyType({"paper": PAPER, "plus": PLUS})
+
+
+@dataclass(frozen=True)
+class AdafactorMlpConfig:
+    """Sizes and multipliers; the defaults are the published ones: 197 meta-parameters."""
+
+    hidden: int = 4  # width of the hidden layers
+    layers: int = 2  # hidden layers, ReLU
+    step_mult: float = 1e-3
+    exp_mult: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for field in ("hidden", "layers"):
+            value = getattr(self, field)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(
+                    f"AdafactorMlpConfig.{field} is {value!r}, must be an integer of at least 1"
+                )
+        for field in ("step_mult", "exp_mult"):
+            value = getattr(self, field)
+            # Written so that NaN fails too.
+            if not 0.0 < value < float("inf"):
+                raise ValueError(
+                    f"AdafactorMlpConfig.{field} is {value!r}, must be positive and finite"
+                )
