@@ -73,7 +73,7 @@ def resolve(name: str) -> Target:
     from optimus.rundir import checkpoint
 
     path = Path(name)
-    if name in weights.shipped():
+    if name in weights.available():
         return Target(name)
     if (path / "checkpoints").is_dir():
         folder = path / "checkpoints"
