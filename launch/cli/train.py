@@ -31,7 +31,7 @@ class Train:
     """
 
     config: tyro.conf.Positional[str]
-    """A name (smoke, physics-small, classical-small, ...) or the path of a resolved config.json."""
+    """A name (smoke, physics-small, classical, ...) or the path of a resolved config.json."""
     run_dir: Path | None = None
     """Where the run lives; default runs/<config>."""
     launch: str | None = None

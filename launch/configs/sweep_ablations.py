@@ -2,7 +2,7 @@
 
     optimus sweep ablations
 
-The base is `classical-small`'s first phase, small: PLUS with D 32 and 2 encoders, derivatives
+The base is small: PLUS with D 32 and 2 encoders, derivatives
 through windows of 10 steps, episodes of 20 to 200 steps, 2 to 10 variables. Every arm changes that
 in one respect; nothing is tuned anew for an arm, the estimators' rates included. An inner step of
 "pathwise" costs more than one of PES or NRES, which runs two signs and no way back: the column of

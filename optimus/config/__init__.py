@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from optimus.config import compatibility
 from optimus.config.serialization import KINDS, build
 from optimus.config.tasks import AnalyticTask as AnalyticTask
 from optimus.config.tasks import ClassicalTask as ClassicalTask
@@ -112,12 +113,6 @@ class TrainConfig:
             "estimator.guide: got a weight, want 0 but with task.kind 'classical', whose "
             "minimisers are known",
         )
-        tail = any(phase.estimator.tail for phase in self.schedule)
-        require(
-            not tail or self.meta_loss.kind in ("log_gap", "log_ratio"),
-            f"estimator.tail: got a share with meta_loss.kind {self.meta_loss.kind!r}, want 0: a "
-            "mean without a logarithm follows its largest gaps anyway",
-        )
 
     @property
     def served(self) -> bool:
@@ -149,8 +144,6 @@ class TrainConfig:
             (bool(self.phases), "phases"),
             (pathwise and not self.served, f"estimator.kind {self.estimator.kind!r}"),
             (self.estimator.shortest != default.shortest, "estimator.shortest"),
-            (self.estimator.difference_clip > 0, "estimator.difference_clip"),
-            (self.estimator.tail > 0, "estimator.tail"),
             (self.meta_loss != MetaLoss(), "meta_loss"),
             (self.weight_average > 0, "weight_average"),
         ):
@@ -177,7 +170,7 @@ def config_hash(config: TrainConfig) -> str:
 
 def from_dict(values: Mapping[str, Any]) -> TrainConfig:
     """Builds a `TrainConfig`; raises `ConfigError` on unknown keys, wrong types, bad values."""
-    return typing.cast(TrainConfig, build(TrainConfig, values))
+    return typing.cast(TrainConfig, build(TrainConfig, compatibility.upgraded(values)))
 
 
 def override(config: TrainConfig, assignments: typing.Sequence[str]) -> TrainConfig:

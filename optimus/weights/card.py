@@ -1,6 +1,6 @@
 """What a card says of trained weights, and the arm that follows from it.
 
-    card = weights_card.card_of_run("runs/classical-small")      # of the checkpoint `load` takes
+    card = weights_card.card_of_run("runs/classical")      # of the checkpoint `load` takes
     weights.save("NAME.safetensors", model.config, model.params, card)
 
 Keys beside those that `weights.save` fills in:

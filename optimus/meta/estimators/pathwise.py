@@ -29,16 +29,11 @@ from optimus.meta.estimators.pes import STRATEGY as PES
 STRATEGIES: dict[str, EvolutionStrategy] = {"pes_pathwise": PES, "nres_pathwise": NRES}
 
 
-def clip_each(gradients: jax.Array, most: float | jax.Array) -> jax.Array:
-    """Gradients `[L, P]`, each at most of norm `most` (one number, 0: as they are; or `[L]`); not
-    finite ones are 0."""
+def clip_each(gradients: jax.Array, most: float) -> jax.Array:
+    """Gradients `[L, P]`, each at most of norm `most` (0: as they are); not finite ones are 0."""
     norms = jnp.linalg.norm(gradients, axis=1, keepdims=True)
     finite = jnp.isfinite(norms)
-    if isinstance(most, jax.Array):
-        bounds = most[:, None]
-        factors = bounds / jnp.maximum(norms, jnp.maximum(bounds, 1e-30))
-    else:
-        factors = most / jnp.maximum(norms, most) if most else jnp.ones_like(norms)
+    factors = most / jnp.maximum(norms, most) if most else jnp.ones_like(norms)
     return jnp.where(finite, jnp.where(finite, gradients, 0.0) * factors, 0.0)
 
 

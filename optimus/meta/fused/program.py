@@ -15,7 +15,7 @@ from optimus.meta import loss as meta_loss
 from optimus.meta import update as meta_update
 from optimus.meta.estimators import STRATEGIES, pathwise
 from optimus.meta.fused import lanes as lanes_lib
-from optimus.meta.fused import perturbation, tail
+from optimus.meta.fused import perturbation
 from optimus.meta.fused.lanes import Lanes
 from optimus.meta.fused.unroll import Rule, unroll
 from optimus.tasks import distribution
@@ -101,10 +101,10 @@ def _sane(values: jax.Array, x: jax.Array) -> jax.Array:
 
 def _window(
     program: Program, theta: jax.Array, lanes: Lanes, guide: Guide | None = None
-) -> tuple[jax.Array, jax.Array, tuple[jax.Array, jax.Array | None, Lanes]]:
+) -> tuple[jax.Array, jax.Array, jax.Array, Lanes]:
     """One window at weights `[L, S, P]`: derivative of the mean meta-loss `[L, S, P]` (empty
-    without a pathwise term), values of f - f* `[L, S, W]`, and (scores `[L, S, W]`, their weights
-    `[L, 1, W]` or None without a tail, lanes after). `guide` None: as the program has it.
+    without a pathwise term), values of f - f* and scores, `[L, S, W]` both, and lanes after.
+    `guide` None: as the program has it.
     """
     weight, radius = guide or _guide_of(program)
     estimator, score = program.phase.estimator, program.score
@@ -132,24 +132,18 @@ def _window(
         first = lanes.first[:, None, None]
         scores = meta_loss.score(score.kind, values, first, score.floor, score.cap, jnp)
         after = lanes._replace(x=x, state=state, left=lanes.left - estimator.truncation)
-        weights, weighted = None, scores
-        if lanes.age is not None:
-            good, share = _sane(values, x), estimator.tail
-            weights = tail.weights(scores, good, lanes.age, program.deal, share)
-            weighted, after = weights * scores, after._replace(age=lanes.age + 1)
-        total = jnp.sum(jnp.mean(weighted, axis=2))
+        total = jnp.sum(jnp.mean(scores, axis=2))
         if estimator.guide:
             far = jnp.mean(pathwise.log_distance(distances, radius), axis=2)
             total += jnp.sum(_guides(program, weight)[:, None] * far)
-        return total, (values, scores, weights, after)
+        return total, (values, scores, after)
 
     if pathwise_too:
         (_, found), gradient = jax.value_and_grad(run, has_aux=True)(theta)
     else:
         _, found = run(theta)
         gradient = theta[..., :0]
-    values, *rest = found
-    return gradient, values, tuple(rest)
+    return gradient, *found
 
 
 def _group(
@@ -165,28 +159,18 @@ def _group(
     else:
         noise, after_noise = perturbation.of_window(estimator, lanes, pairs[:, 0], size)
         weights = theta + jnp.stack([noise, -noise], axis=1)
-    gradient, values, (scores, parts, after) = _window(program, weights, lanes, guide)
+    gradient, values, scores, after = _window(program, weights, lanes, guide)
 
     good = _sane(values, after.x)
-
-    def bound(most: float) -> Any:
-        """Of a task in proportion to what it counts, so that clipping does not undo the tail."""
-        return most if parts is None or not most else most * jnp.mean(parts, axis=(1, 2))
 
     total = jnp.zeros(size, jnp.float32)
     mean_gradient = jnp.zeros((count, size), jnp.float32)
     if gradient.shape[-1]:
         mean_gradient = jnp.where(good[:, None], jnp.mean(gradient, axis=1), 0.0)
-        mean_gradient = pathwise.clip_each(mean_gradient, bound(estimator.task_clip))
+        mean_gradient = pathwise.clip_each(mean_gradient, estimator.task_clip)
         total += jnp.sum(mean_gradient, axis=0)
     if estimator.kind != "bptt":
-        differences = scores[:, 0] - scores[:, 1]
-        if parts is not None:
-            differences = parts[:, 0] * differences
-        difference = jnp.mean(differences, axis=1)
-        if estimator.difference_clip:
-            most = bound(estimator.difference_clip)
-            difference = jnp.clip(difference, -most, most)
+        difference = jnp.mean(scores[:, 0] - scores[:, 1], axis=1)
         factors = pathwise.evolution_weights(
             estimator.kind, difference, noise, mean_gradient, estimator.sigma
         )
@@ -196,8 +180,6 @@ def _group(
         total += jnp.einsum("l,lp->p", factors, credit, precision="highest")
 
     capped = good & jnp.any(jnp.all(scores >= program.score.cap, axis=2), axis=1)
-    if program.score.kind == "raw":
-        capped = jnp.zeros_like(good)
     ended = good & ~capped & (after.left <= 0)
     over = ~good | capped | ended
     after = after._replace(fresh=jnp.zeros_like(over), credit=after_noise)
@@ -235,8 +217,8 @@ def meta_step(
       lanes: with a leading axis of G groups. key: of this update; lane i folds in i.
 
     Returns:
-      The new state, lanes and counts; "meta_loss" (mean over tasks that did not fail, of
-      logarithms whatever the tail) and "norm" (of the estimate before clipping), float32 [].
+      The new state, lanes and counts; "meta_loss" (mean over tasks that did not fail) and
+      "norm" (of the estimate before clipping), float32 [].
     """
     gradient, lanes, counts, found = _estimate(
         _whatever_the_numbers(program), _guide_of(program), state.theta, lanes, counts, key
@@ -283,8 +265,7 @@ def _moved(
 def first_lanes(program: Program, key: jax.Array) -> Lanes:
     """Lanes at a phase's start, leading axis of G groups.
 
-    First episodes are of different lengths, so that updates see early and late windows at once;
-    of one length in a slot with a tail.
+    First episodes are of different lengths, so that updates see early and late windows at once.
     """
     return _first_lanes(_whatever_the_numbers(program), key)
 
@@ -300,8 +281,5 @@ def _first_lanes(program: Program, key: jax.Array) -> Lanes:
 
     lanes = jax.lax.map(one, jnp.arange(groups))
     indices = jnp.arange(groups * layout.lanes, dtype=jnp.int32).reshape(lanes.left.shape)
-    if estimator.tail:
-        slots = jnp.arange(groups)[:, None] * len(program.deal.slots)
-        indices = slots + tail.slot_numbers(program.deal).astype(np.int32)
     most = estimator.truncation * (1 + indices % estimator.windows)
     return lanes._replace(left=jnp.minimum(lanes.left, most))

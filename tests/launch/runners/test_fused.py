@@ -165,7 +165,7 @@ def test_flags_that_the_user_gave_win(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["classical-small", "rosenbrock", "paper-classical", "adafactor-mlp-classical"]
+    "name", ["classical", "rosenbrock", "paper-classical", "adafactor-mlp-classical"]
 )
 def test_the_shipped_configurations_are_for_this_runner(name):
     config = configs.find(name)

@@ -95,7 +95,7 @@ def test_a_pathwise_run_on_workers_resumes_bit_for_bit(tmp_path, optimizer, kind
     "name",
     [
         *("physics-flagship", "physics-flagship-late", "physics-flagship-scratch"),
-        *("physics-flagship-gpu", "physics-paper", "adafactor-mlp-physics"),
+        *("physics-paper", "adafactor-mlp-physics"),
         *("adafactor-mlp-physics-late", "physics-flagship-exact-first"),
         *("physics-flagship-exact-second", "adafactor-mlp-physics-exact-second"),
     ],

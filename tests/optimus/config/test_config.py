@@ -302,7 +302,7 @@ OTHERS = {  # where twice the value, or true for false, would not do
     "estimator.order": {1: 2, 2: 1},
     "estimator.shortest": 20,
     "meta.clip": "value",
-    "meta_loss.kind": "ratio",
+    "meta_loss.kind": {"log_gap": "log_ratio", "log_ratio": "log_gap"},
     "phases": [{"updates": 10**6}],
     "evaluation.split": "test",
     "weight_average": 0.5,
@@ -361,3 +361,26 @@ def test_a_configuration_is_found_by_path(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(to_dict(SMOKE)))
     assert configs.find(str(path)) == SMOKE
+
+
+# --------------------------------------------------------------------------- of earlier versions
+
+
+@pytest.mark.parametrize(
+    "assignments", [{"estimator.tail": 0.0}, {"estimator.difference_clip": 0}, {}]
+)
+def test_a_removed_key_that_did_nothing_is_dropped(assignments):
+    assert from_dict(changed(assignments)) == SMOKE
+
+
+@pytest.mark.parametrize(
+    ("assignments", "message"),
+    [
+        ({"estimator.tail": 0.5}, "estimator.tail: got 0.5, which this version no longer has"),
+        ({"meta_loss.kind": "raw"}, "meta_loss.kind: got 'raw', which this version no longer has"),
+    ],
+)
+def test_what_was_removed_is_refused_with_the_commit_that_can(assignments, message):
+    assert refusal(from_dict, changed(assignments)) == (
+        f"{message}; commit 7acff6f is the last that can run it"
+    )

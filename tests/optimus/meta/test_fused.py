@@ -255,7 +255,7 @@ def two_phases():
         Phase(3, Estimator(kind="bptt", truncation=2, horizon=4), MetaOptimizer(batch=4), layout),
         Phase(
             5,
-            Estimator(kind="pes", truncation=2, horizon=8, shortest=4, difference_clip=1.0),
+            Estimator(kind="pes", truncation=2, horizon=8, shortest=4),
             MetaOptimizer(batch=4, cosine=5, warmup=2, clip="value"),
             layout,
             dataclasses.replace(CLASSICAL, sizes=(6,), shift=0.25),
