@@ -16,15 +16,12 @@ from concurrent.futures import Future
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from optimus.config import ConfigError, TrainConfig, config_hash
-from optimus.meta import noise
-from optimus.meta.estimators import PERTURBED
+from optimus.config import ConfigError, Phase, TrainConfig, config_hash
+from optimus.meta import estimators, noise
 from optimus.rundir.histogram import Histogram
-from optimus.rundir.metrics import MetricsWriter
-from optimus.rundir.metrics_time import TimeIn
+from optimus.rundir.metrics import MetricsWriter, TimeIn
 from optimus.wire import (
     ParameterSource,
     Sample,
@@ -44,10 +41,7 @@ _POLL = 0.005  # s between looks for new weights; a look costs about 0.3 ms over
 _RESEND = 10.0  # s without new weights after which a synchronous actor sends its samples again
 
 
-@jax.jit
-def _perturb(theta: jax.Array, perturbations: jax.Array) -> jax.Array:
-    """theta `[P]`, noise `[G, P]` -> `[G, 2, P]`: plus, minus."""
-    return jnp.stack([theta + perturbations, theta - perturbations], axis=1)
+_perturb = jax.jit(estimators.GradientEstimator.perturb, static_argnums=0)
 
 
 class _Group:
@@ -64,7 +58,7 @@ class Actor:
     Args:
       config: the run's configuration.
       index: which actor this is; it owns lanes index * groups * lanes onwards.
-      unroll: how a window is computed.
+      unroll_of: phase -> how a window is computed in it.
       parameters: source of weights, session and episode ids.
       stream: where samples go.
       metrics: where counters go, or None.
@@ -79,7 +73,7 @@ class Actor:
         self,
         config: TrainConfig,
         index: int,
-        unroll: unrolls.Unroll,
+        unroll_of: Callable[[Phase], unrolls.Unroll],
         parameters: ParameterSource,
         stream: SampleWriter,
         metrics: MetricsWriter | None = None,
@@ -87,7 +81,8 @@ class Actor:
         latency: Histogram | None = None,
     ) -> None:
         self._config, self._index = config, index
-        self._unroll, self._parameters, self._stream = unroll, parameters, stream
+        self._unroll_of, self._parameters, self._stream = unroll_of, parameters, stream
+        self._phase: Phase | None = None
         self._metrics, self._pool_counts, self._latency = metrics, pool_counts, latency
         self._time_in = TimeIn("weights")  # of the thread that calls refresh, collect or run
         self._incarnation = uuid.uuid4().hex[:12]
@@ -103,7 +98,7 @@ class Actor:
     def _join(self, epoch: int | None) -> bool:
         """Begins a session: fresh lanes, ids that no earlier life used. False when the learner is
         not in `epoch` (any more)."""
-        config, layout = self._config, self._config.layout
+        config = self._config
         session = decode(Session, self._parameters.session(self._index, self._incarnation))
         if session.config_hash != config_hash(config):
             raise ConfigError(
@@ -113,6 +108,10 @@ class Actor:
         if epoch is not None and session.version[0] != epoch:
             return False
         self._run_id, self._epoch = session.run_id, session.version[0]
+        phase = config.phase_at(session.version[1])
+        if phase is not self._phase:
+            self._phase, self._unroll = phase, self._unroll_of(phase)
+        layout = phase.layout
         if config.synchronous:
             self._next_episode = lane_rules.scheduled_episodes(
                 session.first_episode, layout.total_lanes
@@ -168,8 +167,8 @@ class Actor:
     # -- windows -------------------------------------------------------------------------------
 
     def _start_window(self, group: _Group) -> tuple[unrolls.Waiting, list[np.ndarray]]:
-        estimator = self._config.estimator
-        strategy = PERTURBED.get(estimator.kind)
+        assert self._phase is not None
+        estimator = self._phase.estimator
         assert self._version is not None and self._theta is not None
         fresh: list[int | None] = []
         for lane in group.lanes:
@@ -180,22 +179,19 @@ class Actor:
             lane.versions.append(list(self._version))
             fresh.append(lane.episode if begins else None)
         steps = estimator.truncation
-        if strategy is None:  # nothing is perturbed
-            weights = jnp.broadcast_to(self._theta, (len(group.lanes), 1, self._size))
-            none = [np.zeros(0, np.float32) for _ in group.lanes]
-            return self._unroll.window(weights, group.arrays, fresh, steps), none
+        chosen = estimators.of(estimator)
         draws = [
-            noise.draw(
+            chosen.draw(
                 self._config.seed,
                 lane.episode,
-                strategy.noise_window(lane.window),
+                lane.window,
                 self._size,
                 estimator.sigma,
                 estimator.noise,
             )
             for lane in group.lanes
         ]
-        weights = _perturb(self._theta, np.stack(draws))
+        weights = _perturb(chosen, self._theta, np.stack(draws))
         return self._unroll.window(weights, group.arrays, fresh, steps), draws
 
     def _finish_window(
@@ -334,8 +330,9 @@ class Actor:
     def save_state(self) -> dict[str, np.ndarray]:
         """All lanes as named arrays."""
         saved: dict[str, np.ndarray] = {"evaluations": np.asarray(self.evaluations)}
+        assert self._phase is not None
         for g, group in enumerate(self._groups):
-            lanes, windows = group.lanes, self._config.estimator.windows
+            lanes, windows = group.lanes, self._phase.estimator.windows
             versions = np.full((len(lanes), windows, 2), -1, np.int64)
             for k, lane in enumerate(lanes):
                 if lane.versions:

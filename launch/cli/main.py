@@ -95,27 +95,24 @@ def _say(line: str) -> None:
 
 
 def _train(arguments: Train) -> int:
+    from launch import runners
     from launch.configs import find
     from launch.runners import train as trains
     from optimus.config import override
 
     config = override(find(arguments.config), arguments.set)
-    launch = arguments.launch
-    if launch is None and config.fused_only:
-        launch = "fused"
-    if launch is None:
-        missing = trains.distributed_missing()
-        launch = "inprocess" if missing else "local_mp"
-        if missing:
-            _say(f"running in process; {missing}")
-    if launch not in trains.LAUNCH_TYPES:
+    launch = arguments.launch or runners.default(config)
+    missing = runners.distributed_missing()
+    if arguments.launch is None and launch == "inprocess" and missing:
+        _say(f"running in process; {missing}")
+    if launch not in runners.LAUNCH_TYPES:
         print(
-            f"optimus: --launch {launch}: want one of {', '.join(trains.LAUNCH_TYPES)}",
+            f"optimus: --launch {launch}: want one of {', '.join(runners.LAUNCH_TYPES)}",
             file=sys.stderr,
         )
         return 2
     if launch == "fused":
-        layouts = [phase.layout for phase in config.schedule]
+        layouts = [phase.layout for phase in config.phases]
         environment.deal_to(max(layout.actors * layout.groups for layout in layouts))
     run_dir = (arguments.run_dir or Path("runs") / config.name).resolve()
     endpoint = None
@@ -125,7 +122,7 @@ def _train(arguments: Train) -> int:
         host, port = prometheus.place(arguments.prometheus)
         endpoint = prometheus.open_server(run_dir, port, host, max_age=600.0)
     sealed = arguments.isolate and arguments.advertise is None
-    if launch == "local_mp" and sealed and trains.distributed_missing() is None:
+    if launch == "local_mp" and sealed and missing is None:
         from launch.program.network_namespace import enter_network_namespace
 
         reason = enter_network_namespace()

@@ -69,7 +69,7 @@ def choose(config: TrainConfig, base_port: int | None = None, host: str = LOCALH
     Raises:
       PortInUse: a port of the asked range is taken, or none is free.
     """
-    workers = config.layout.workers if config.served else 0
+    workers = config.processes.workers if config.served else 0
     addresses = [f"{host}:{port}" for port in ports(3 + workers, base_port)]
     return Roster(addresses[:1], addresses[1:2], addresses[2:3], addresses[3:])
 

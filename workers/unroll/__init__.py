@@ -266,9 +266,9 @@ def _window_total(
 class PooledUnroll:
     """Losses from a pool of workers: one compiled optimizer step, W rounds of requests.
 
-    derivatives: each window also differentiates its meta-loss by the weights, `Window.gradients`,
-    with the inner gradients held constant, or exactly (`workers.unroll.derivatives`) if the
-    estimator's order is 2.
+    order: 1 or 2: each window also differentiates its meta-loss by the weights, `Window.gradients`,
+    with the inner gradients held constant, or exactly (`workers.unroll.derivatives`); 0: it does
+    not.
     """
 
     def __init__(
@@ -277,7 +277,7 @@ class PooledUnroll:
         source: WindowSource,
         pool: LossPool,
         signs: int = 2,
-        derivatives: bool = False,
+        order: int = 0,
     ) -> None:
         layout = parameter_layout(config)
         self._source, self._pool, self._signs = source, pool, signs
@@ -286,9 +286,9 @@ class PooledUnroll:
         propose = functools.partial(_propose, config, layout)
         self._propose = jax.jit(_over_lanes(propose, source.dim))
         self._differentiate = self._pull = None
-        if derivatives and config.estimator.order == 2:
+        if order == 2:
             self._pull = jax.jit(_over_lanes(adjoint.pull_back(propose), source.dim))
-        elif derivatives:
+        elif order == 1:
             differentiate = jax.grad(functools.partial(_window_total, propose))
             self._differentiate = jax.jit(_over_lanes(differentiate, source.dim))
         self._fresh_state = jax.jit(functools.partial(_batched_state, config))
