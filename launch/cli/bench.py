@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from launch import Say
+
 
 @dataclass(frozen=True)
 class Classical:
@@ -280,12 +282,11 @@ class Bench:
         | Annotated[Throughput, tyro.conf.subcommand("throughput")]
     ]
 
+    def run(self, say: Say) -> int:
+        """Runs the chosen benchmark; a mistake in its arguments is a `ConfigError`."""
+        from optimus.config import ConfigError
 
-def run(arguments: Bench) -> int:
-    """Runs the chosen benchmark; a mistake in its arguments is a `ConfigError`."""
-    from optimus.config import ConfigError
-
-    try:
-        return arguments.which.run()
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+        try:
+            return self.which.run()
+        except ValueError as error:
+            raise ConfigError(str(error)) from None

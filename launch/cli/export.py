@@ -6,12 +6,13 @@ sha256, its code), and how it was judged.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
+
+from launch import Say
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Export:
     force: bool = False
     """Replace what is there."""
 
-    def run(self, say: Callable[[str], None]) -> int:
+    def run(self, say: Say) -> int:
         """Exit code; `WeightsError`, `CheckpointError`, `ConfigError`: one clear line."""
         from launch.cli.evaluate import resolve
         from optimus import weights

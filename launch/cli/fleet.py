@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from launch import Say
 from launch.fleet.kubernetes import Kubernetes
 from launch.fleet.slurm import Slurm
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -126,12 +124,12 @@ class Logs(_Hosts):
     def run(self, say: Say) -> int:
         """Changes nothing."""
         from launch.fleet import actions
-        from launch.fleet.ansible import FleetError
+        from optimus.errors import ConfigError
 
         hosts = self._load()
         chosen = [host for host in hosts if self.host in (None, host.name)]
         if not chosen:
-            raise FleetError(f"--host {self.host}: not in {self.inventory}")
+            raise ConfigError(f"--host {self.host}: not in {self.inventory}")
         return 0 if actions.logs(chosen, self.run_name, max(1, self.lines), say) else 1
 
 
@@ -148,10 +146,10 @@ class Scale(_Hosts):
     def run(self, say: Say) -> int:
         """Starts and stops processes; those with as many workers as before go on."""
         from launch.fleet import starting
-        from launch.fleet.ansible import FleetError
+        from optimus.errors import ConfigError
 
         if not 0 <= self.total <= 100_000:
-            raise FleetError(f"scale {self.total}: want 0 ... 100000 workers")
+            raise ConfigError(f"scale {self.total}: want 0 ... 100000 workers")
         return 0 if starting.scale(self._load(), self.total, say) else 1
 
 

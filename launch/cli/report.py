@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
+
+from launch import Say
 
 if TYPE_CHECKING:
     from launch.monitoring.report.page import Extras
@@ -41,7 +42,7 @@ class Report:
     steps: int = 100
     """Evaluations per start, and of the motion."""
 
-    def run(self, say: Callable[[str], None]) -> int:
+    def run(self, say: Say) -> int:
         """Exit code; clear errors are raised as for the other commands."""
         from launch.monitoring.report.data import collect
         from launch.monitoring.report.page import Extras, page
@@ -59,7 +60,7 @@ class Report:
         say(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
         return 0
 
-    def _compute(self, say: Callable[[str], None]) -> Extras:
+    def _compute(self, say: Say) -> Extras:
         from launch.cli.evaluate import resolve
         from launch.monitoring.report.baselines import Plan, compare
         from launch.monitoring.report.motion import NoMotion, reconstruct

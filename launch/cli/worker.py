@@ -6,9 +6,10 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from launch import Say
 
 if TYPE_CHECKING:
     from optimus.config import TrainConfig
@@ -37,7 +38,7 @@ class Worker:
     port: int | None = None
     """First of consecutive ports; default: free ones."""
 
-    def run(self, say: Callable[[str], None]) -> int:
+    def run(self, say: Say) -> int:
         """Serves until the run is over or Ctrl-C."""
         from launch.program import addresses as roster
 
@@ -71,7 +72,7 @@ class Actor:
     coordinator: str
     """host:port of the run's coordinator."""
 
-    def run(self, say: Callable[[str], None]) -> int:
+    def run(self, say: Say) -> int:
         """Acts until the run is over or Ctrl-C."""
         config, head = _joined(self.coordinator)
         from launch.program import addresses as roster

@@ -51,6 +51,16 @@ def sweep_names() -> list[str]:
     return [name.removeprefix(_SWEEP) for name in _files() if name.startswith(_SWEEP)]
 
 
+def summaries() -> tuple[dict[str, str], dict[str, str]]:
+    """(configurations, sweeps): name -> first line of its file's docstring."""
+
+    def first_line(file: str) -> str:
+        return (_module(file).__doc__ or "").partition("\n")[0]
+
+    runs = {name: first_line(file) for name, (file, _) in _runs().items()}
+    return runs, {name: first_line(_SWEEP + name) for name in sweep_names()}
+
+
 def find(name: str) -> TrainConfig:
     """A configuration by name, or from the path of a resolved `config.json`.
 

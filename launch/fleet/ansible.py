@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from optimus.errors import UserError
+from optimus.errors import ConfigError, UserError
 
 _HERE = Path(__file__).resolve().parent
 # A host that vanished is noticed after 10 s of trying or 15 s of silence.
@@ -117,7 +117,7 @@ def inventory_of(path: Path) -> dict[str, Any]:
         environment = {"ANSIBLE_INVENTORY_UNPARSED_FAILED": "true"}
         code, text = _run("inventory", words, Path(name), environment, 60.0)
         if code:
-            raise FleetError(f"--inventory {path}: {_last_line(text)}")
+            raise ConfigError(f"--inventory {path}: {_last_line(text)}")
         return dict(json.loads((Path(name) / "out.json").read_text()))
 
 

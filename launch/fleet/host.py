@@ -250,7 +250,7 @@ def install(root: Path, request: dict[str, Any]) -> dict[str, Any]:
             ]
             _shell([*install, *wheels], "installing the wheels")
             probe = "import launchpad, reverb, workers.physics.simulation, launch.cli.main"
-            script = f"from launch import environment; environment.apply(); {probe}"
+            script = f"from launch.program import environment; environment.apply(); {probe}"
             _shell([str(env / "bin/python"), "-c", script], "loading what was installed")
             shutil.copytree(unpacked / "cache", root / "cache", dirs_exist_ok=True)
             (env / ".complete").touch()

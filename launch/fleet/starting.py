@@ -13,7 +13,7 @@ from launch.fleet.actions import ask, head_of, look, need_head
 from launch.fleet.ansible import Answer, FleetError
 from launch.fleet.inventory import Host
 from launch.fleet.placement import spread
-from optimus.config import TrainConfig, to_dict
+from optimus.config import ConfigError, TrainConfig, to_dict
 
 Say = Callable[[str], None]
 
@@ -33,7 +33,7 @@ def start(
         raise FleetError(f"no worker serves the loss of {config.name!r}: optimus_workers must be 0")
     for flag, first, count in (("--port", port, 3 + own), ("--worker-port", worker_port, 1)):
         if not 1024 <= first <= 65535 - count:
-            raise FleetError(f"{flag} {first}: want 1024 ... {65535 - count}")
+            raise ConfigError(f"{flag} {first}: want 1024 ... {65535 - count}")
     found, well = look(hosts, say)
     need_head(hosts, found)
     present, head = [host for host in hosts if host.name in found], head_of(hosts)

@@ -16,16 +16,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from launch.monitoring.families import families
-from launch.monitoring.status import MAX_AGE, NotARun, Status, read_status
+from launch.monitoring.status import MAX_AGE, MonitoringError, NotARun, Status, read_status
 from launch.monitoring.watch_view import rows
-from optimus.errors import UserError
 
 PORT = 9464
 _CACHE = 1.0  # s that a status is served again: many scrapers cost no more than one
-
-
-class MonitoringError(UserError, RuntimeError):
-    """The endpoint cannot be opened; the message is one line."""
 
 
 def serve(

@@ -30,6 +30,12 @@ _NOW = ("quarantined", "workers", "open")  # in a pool's counts: how many now, n
 class NotARun(UserError, ValueError):
     """The path is no run directory; the message is one line."""
 
+    exit_code = 2
+
+
+class MonitoringError(UserError, RuntimeError):
+    """A run cannot be watched or served; the message is one line."""
+
 
 @dataclass(frozen=True)
 class Status:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from launch.monitoring.status import MAX_AGE, NotARun, Status, read_status
+from launch.monitoring.status import MAX_AGE, MonitoringError, Status, read_status
 from launch.monitoring.watch_view import line, panel
 
 
@@ -28,8 +27,12 @@ def watch(
       max_age: s, see `Status.stale`; None: 120.
 
     Returns:
-      Exit code: 0; 1 when `run_dir` is no run directory; 3 when the run is stale and this was the
-      only look, or nobody has written a record for 30 s, so that waiting longer is useless.
+      Exit code: 0; 3 when the run is stale and this was the only look, or nobody has written a
+      record for 30 s, so that waiting longer is useless.
+
+    Raises:
+      NotARun: `run_dir` is no run directory.
+      MonitoringError: it cannot be read.
     """
     limit = MAX_AGE if max_age is None else max_age
     console = Console(highlight=False)
@@ -42,9 +45,8 @@ def watch(
             console.print(panel(status))
         else:
             status = _follow(run_dir, limit, console)
-    except (NotARun, OSError) as error:
-        print(f"optimus watch: {error}", file=sys.stderr)
-        return 1
+    except OSError as error:
+        raise MonitoringError(f"cannot read {run_dir}: {error.strerror or error}") from None
     except KeyboardInterrupt:
         return 0
     return 3 if status.stale else 0

@@ -73,7 +73,7 @@ def build(config: TrainConfig, run_dir: Path, roster: Roster) -> lp.Program:
 
     if config.evaluator:
         with program.group("evaluator"):
-            program.add_node(Runner(run_dir, limit, run_evaluator, config, run_dir, spare=True))
+            program.add_node(Runner(run_dir, limit, run_evaluator, config, run_dir, optional=True))
 
     return program
 

@@ -119,6 +119,7 @@ def _run_program(
     advertise: str | None,
 ) -> bool:
     from launch.program import addresses as rosters
+    from launch.program import exit_record
 
     roster = rosters.choose(config, base_port, advertise or "localhost")
     roster.write(run_dir)
@@ -132,7 +133,7 @@ def _run_program(
     with open(logs / "launcher.log", "a") as log, _both_redirected(log):
         failure = programs.launch_and_wait(programs.build(config, run_dir, roster), launch)
     if failure:
-        raise RunFailed(_cause(logs, began) or failure)
+        raise RunFailed(exit_record.cause_of_failure(str(run_dir), began) or failure)
     found, _ = checkpoint.load_latest(run_dir / "checkpoints")
     return found is not None and found.step >= config.updates
 
@@ -150,26 +151,6 @@ def _both_redirected(log: TextIO) -> Iterator[None]:
         sys.stderr.flush()
         os.dup2(saved, 2)
         os.close(saved)
-
-
-def _cause(logs: Path, since: float) -> str | None:
-    """Why the first role that its parent gave up ("fatal:") last failed ("failed:"): one line."""
-    for path in sorted(logs.glob("*/*.log"), key=lambda p: p.stat().st_mtime):
-        if path.stat().st_mtime < since:
-            continue
-        failed = ""
-        for line in path.read_text(errors="replace").splitlines():
-            if line.startswith("failed: "):
-                failed = line.removeprefix("failed: ")
-            elif line.startswith("supervisor: ") and "; restart " in line:
-                failed = ""
-            elif line.startswith("fatal: "):
-                cause = line.removeprefix("fatal: ")
-                if failed and "killed by" not in cause:
-                    tries = cause.partition(" after ")[2]
-                    cause = failed + (f"; given up after {tries}" if tries else "")
-                return f"{cause} (log: {path})"
-    return None
 
 
 def _summarise(config: TrainConfig, run_dir: Path, launch: str, say: Callable[[str], None]) -> None:

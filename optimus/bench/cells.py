@@ -26,7 +26,7 @@ from optimus.bench.storage import Row
 from optimus.problems import presets
 from optimus.problems.presets import Problem
 
-SCHEMA = 1  # raise when functions, presets, counting or a rival change what they compute
+SCHEMA = 2  # raise when functions, presets, counting or a method change what they compute
 LIBRARIES = ("jax", "optax", "scipy", "numpy")
 TOLERANCES = ("1e-1", "1e-3", "1e-6")
 COLUMNS = (
@@ -86,12 +86,10 @@ class Cell:
 
     def decides(self) -> dict[str, Any]:
         """All that decides the numbers, the method's own options and weights apart; JSON values."""
-        revision = presets.revision(self.preset, self.function)
         return asdict(self) | {
             "schema": SCHEMA,
             "preset": asdict(presets.preset(self.preset)),
             "libraries": dict(versions()),
-            **({"revision": revision} if revision else {}),
         }
 
     def name(self, method: Method) -> str:

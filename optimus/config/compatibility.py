@@ -19,9 +19,15 @@ LAST = "7acff6f"  # the last commit that can run what is refused here
 REMOVED: dict[str, Any] = {
     "estimator.tail": 0.0,
     "estimator.difference_clip": 0.0,
+    "optimizer.axes": 0,
+    "optimizer.coord_pos": "none",
+    "optimizer.branch": "encoder",
 }
 # Dotted path of a key -> values of it that were removed.
-REMOVED_VALUES: dict[str, tuple[str, ...]] = {"meta_loss.kind": ("ratio", "raw")}
+REMOVED_VALUES: dict[str, tuple[str, ...]] = {
+    "meta_loss.kind": ("ratio", "raw"),
+    "optimizer.time_features": ("paper",),
+}
 
 
 def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -173,12 +173,9 @@ class OptimizerConfig:
 
 
 PAPER = OptimizerConfig()
-# Tried at dim 32, 2 encoders, with 600 updates of `benchmarks/train_standin.py`; the figures are
-# the mean log10 of what 200 steps leave of f(x0), for n <= 10 and n <= 50, less is better. Two
-# seeds: PLUS -8.5, -7.7 and -9.0, -8.2; PAPER with b_decay 0.9: -7.2, -6.1 and -7.0, -6.0. One
-# seed: PAPER -7.1, -6.1; PLUS with step_scale "fixed" -7.0, -6.0; without curvature and progress
-# -7.7, -6.7; with position "x" -8.8, -7.9, which we do not want: where minima lie relative to the
-# origin is a habit of the training tasks.
+# Chosen by trials of 600 updates (docs/experiments/forms.md): the relative step length gains most.
+# Seeing x itself scores better, and is not wanted: where minima lie relative to the origin is a
+# habit of the training tasks.
 PLUS = OptimizerConfig(
     dim=64,
     encoders=3,

@@ -76,8 +76,7 @@ def _look(
     else:
         decides = stored.decides
         now = json.loads(json.dumps(cell.decides()))
-        revised = decides.get("revision") == now.get("revision")
-        if not revised or any(decides.get(what) != value for what, value in now.items()):
+        if any(decides.get(what) != value for what, value in now.items()):
             return None
     return _Found(key, name, _variant(decides), storage.written_at(out, name), stored.rows)
 

@@ -129,7 +129,7 @@ def methods_of(entry: str) -> list[Method]:
     name, folds, model = parsed
     if folds:
         return [held_out_method(name, model, _label(name, f"{HELD_OUT}:{short_name(model)}"))]
-    models = sorted(fnmatch.filter(weights.shipped(), model)) or sorted(glob.glob(model))
+    models = sorted(fnmatch.filter(weights.available(), model)) or sorted(glob.glob(model))
     if not any(sign in model for sign in "*?["):
         models = [model]
     if not models:

@@ -120,7 +120,7 @@ def test_a_run_stands_for_its_best_else_latest_checkpoint(run_dir: pathlib.Path)
     assert resolve(str(run_dir)).step == 10
     checkpoint.mark_best(run_dir / "checkpoints", 0)
     assert resolve(str(run_dir)).step == 0
-    assert resolve("optimus-standin").run_dir is None
+    assert resolve("optimus-noposition").run_dir is None
 
 
 # ------------------------------------------------------------------------------------------ export
@@ -158,7 +158,7 @@ def test_export_refuses_what_would_be_lost_or_is_no_checkpoint(run_dir: pathlib.
     assert not (run_dir.parent / "y").exists()
 
 
-SHIPPED = [name for name in weights.shipped() if "config" in weights.load(name).card]
+SHIPPED = [name for name in weights.available() if "config" in weights.load(name).card]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -131,10 +131,10 @@ def test_bad_hosts_are_named_in_one_line_each_and_left_alone(fleet: Fleet) -> No
     assert "a fleet needs its head" in fleet.deploy(code=1, inventory=headless)
     nobody = hosts.folder / "nobody.yaml"
     nobody.write_text("all: {hosts: {w1: }}")
-    text = fleet.run("status", code=1, inventory=nobody)
+    text = fleet.run("status", code=2, inventory=nobody)
     assert "want one host in the group head, got none" in text
     missing = hosts.folder / "absent.yaml"
-    assert "no such file" in fleet.run("status", code=1, inventory=missing)
+    assert "no such file" in fleet.run("status", code=2, inventory=missing)
     hosts.all.pop("full").kill()
 
 

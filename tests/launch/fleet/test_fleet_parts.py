@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from launch.fleet import host as host_side
 from launch.fleet import inventory, wheelhouse
-from launch.fleet.ansible import FleetError
 from launch.fleet.collect import unpack
 from launch.fleet.placement import spread
+from optimus.errors import ConfigError
 
 
 @given(
@@ -81,7 +81,7 @@ def test_instances_of_a_cloud(tmp_path: Path) -> None:
 def test_wrong_instance_lists_are_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "instances.json"
     path.write_text(text)
-    with pytest.raises(FleetError, match="--inventory") as caught:
+    with pytest.raises(ConfigError, match="--inventory") as caught:
         inventory.load(path)
     assert message in str(caught.value)
 
@@ -97,7 +97,7 @@ def test_any_ansible_inventory(tmp_path: Path) -> None:
     assert (head.name, head.head, head.address) == ("a", True, "10.0.0.1")
     assert (other.name, other.workers, other.address) == ("b", 3, "b")
     path.write_text("[head\n")
-    with pytest.raises(FleetError, match="--inventory"):
+    with pytest.raises(ConfigError, match="--inventory"):
         inventory.load(path)
 
 
@@ -142,12 +142,12 @@ def test_an_archive_cannot_write_outside_its_place(tmp_path: Path) -> None:
 
 def test_what_is_no_wheelhouse_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "wheelhouse.tar"
-    with pytest.raises(FleetError, match="No such file"):
+    with pytest.raises(ConfigError, match="No such file"):
         wheelhouse.read(path)
     path.write_text("nothing of the kind")
-    with pytest.raises(FleetError, match="wheelhouse"):
+    with pytest.raises(ConfigError, match="wheelhouse"):
         wheelhouse.read(path)
     with tarfile.open(path, "w") as tar:
         tar.add(__file__, "else.py")
-    with pytest.raises(FleetError, match="not a wheelhouse of ours"):
+    with pytest.raises(ConfigError, match="not a wheelhouse of ours"):
         wheelhouse.read(path)

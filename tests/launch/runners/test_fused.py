@@ -155,15 +155,15 @@ def test_flags_that_the_user_gave_win(monkeypatch):
     for flags in (environment.XLA_FLAGS, "--xla_cpu_multi_thread_eigen=true"):
         monkeypatch.setenv("XLA_FLAGS", flags)
         monkeypatch.setenv("OPTIMUS_XLA_FLAGS", flags)
-        environment.deal_to(2)
+        environment.make_devices(2)
         assert os.environ["XLA_FLAGS"] == flags
     monkeypatch.delenv("OPTIMUS_XLA_FLAGS")
-    environment.deal_to(1)
+    environment.make_devices(1)
     assert os.environ["XLA_FLAGS"] == "--xla_cpu_multi_thread_eigen=true"
-    environment.deal_to(3)
+    environment.make_devices(3)
     assert os.environ["XLA_FLAGS"].startswith("--xla_force_host_platform_device_count=3 ")
     assert os.environ["XLA_FLAGS"].endswith(environment.XLA_FLAGS)
-    environment.deal_to(100)
+    environment.make_devices(100)
     assert os.environ["XLA_FLAGS"].startswith("--xla_force_host_platform_device_count=8 ")
 
 

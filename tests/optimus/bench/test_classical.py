@@ -129,14 +129,6 @@ def test_of_a_method_with_weights_the_newest_cells_count_unless_it_is_called(tmp
     assert revised.computed == 2 and len(revised.rows) == len(called.rows)  # none of both
 
 
-def test_a_changed_problem_makes_a_cell_of_its_own():
-    method = plan.METHODS["bfgs"]
-    decides = Cell("paper", "trid", 2, "bfgs", 3, 20, 0).decides()
-    assert decides["revision"] == 1  # sums in pairs
-    assert "revision" not in Cell("paper", "sphere", 2, "bfgs", 3, 20, 0).decides()
-    assert json.loads(json.dumps(decides | method.decides()))["weights_hash"] == ""
-
-
 def test_a_damaged_cell_is_computed_again(tmp_path):
     run(tmp_path)
     victim = sorted((tmp_path / "cells").iterdir())[0]

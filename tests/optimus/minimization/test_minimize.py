@@ -86,7 +86,7 @@ PROBLEMS = {
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-@pytest.mark.parametrize("model", ["optimus-standin", untrained()], ids=["standin", "untrained"])
+@pytest.mark.parametrize("model", ["optimus-noposition", untrained()], ids=["trained", "untrained"])
 def test_the_safeguard_converges_whatever_the_weights(name, model):
     fun, start = PROBLEMS[name]
     result = optimus.minimize(fun, start, jac=True, model=model, maxiter=1000)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from optimus.problems import presets
+from optimus.problems.formulas import sum_in_pairs
 from optimus.problems.functions import FUNCTIONS
-from optimus.problems.paper_formulas import sum_in_pairs
 
 NAMES = sorted(FUNCTIONS)
 
@@ -50,7 +50,7 @@ def mean_start(name, dim):
 
 # ------------------------------------------------------------------------------------------- paper
 
-# Section 3's last column: the reported value at z = 0.
+# The reported value at z = 0.
 AT_ZERO = {name: lambda dim: 0.0 for name in NAMES} | {
     "dixon_price": lambda dim: 1.0,
     "rosenbrock": lambda dim: dim - 1.0,
@@ -255,7 +255,7 @@ def test_problems_of_a_cell_share_one_objective():
     assert paper("levy", 10, 0).objective is paper("levy", 10, 5).objective
 
 
-def test_floors_are_those_of_the_fact_sheet():
+def test_floors_are_what_float32_can_tell_from_the_minimum():
     floors = {name: paper(name, 100).floor for name in ("sphere", "ackley", "rastrigin", "trid")}
     assert floors["sphere"] == 1e-9
     assert floors["ackley"] == pytest.approx(2.7e-6, rel=0.01)

@@ -188,7 +188,7 @@ def test_a_problem_that_fails_does_not_take_the_others_with_it(tmp_path, librari
 
 def test_mistakes_are_one_line(tmp_path, libraries, monkeypatch):
     for changes, words in (
-        (dict(suite="cutest"), "unknown suite 'cutest'; known: sif2jax, coco"),
+        (dict(suite="cutest"), "suite: got 'cutest', want one of sif2jax, coco"),
         (dict(problems="LARGE"), "sif2jax has no 'LARGE' with 2 to 100 variables; it has BROKEN"),
         (dict(problems="all", least_dim=50), "nothing with 50 to 100"),
         (dict(methods="return_zero"), "no method 'return_zero' for suites; known: bfgs"),

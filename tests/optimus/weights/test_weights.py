@@ -114,7 +114,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_aloud(tmp_path):
         weights.load(newest)
 
 
-@pytest.mark.parametrize("name", weights.shipped())
+@pytest.mark.parametrize("name", weights.available())
 def test_shipped_weights_load_and_say_what_they_are(name, monkeypatch, tmp_path):
     (tmp_path / name).mkdir()  # a folder of that name does not get in the way
     monkeypatch.chdir(tmp_path)
@@ -126,15 +126,29 @@ def test_shipped_weights_load_and_say_what_they_are(name, monkeypatch, tmp_path)
         weights.load(f"./{name}")
 
 
-def test_shipped_weights_are_small_enough_for_the_package():
+def test_shipped_weights_are_few_and_small():
     sizes = [path.stat().st_size for path in weights.SHIPPED.iterdir()]
-    assert sizes and sum(sizes) <= 12_000_000
+    assert len(weights.shipped()) == 5 and sum(sizes) <= 1_000_000
 
 
-def test_the_stand_ins_say_so():
-    for name, kind in (("optimus-standin", "optimus"), ("adafactor-mlp-standin", "adafactor_mlp")):
-        assert name in weights.shipped() and weights.load(name).kind == kind
-        assert "stand-in" in weights.load(name).card["what"]
+def test_the_index_of_the_other_weights_is_that_of_the_checkout():
+    files = (ROOT / weights.BESIDE).glob("*.safetensors")
+    found = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    index = json.loads((ROOT / "optimus" / "weights" / "elsewhere.json").read_text())
+    assert index == found and set(weights.available()) == {*weights.shipped(), *found}
+    assert not set(weights.shipped()) & set(found)
+
+
+def test_weights_outside_the_package_are_named_by_file_and_sha256(monkeypatch, tmp_path):
+    monkeypatch.setattr(weights, "_CHECKOUT", tmp_path)
+    assert weights.available() == weights.shipped()
+    with pytest.raises(WeightsError) as error:
+        weights.load("optimus-paper")
+    digest = hashlib.sha256((ROOT / weights.BESIDE / "optimus-paper.safetensors").read_bytes())
+    assert (
+        f"benchmarks/weights/optimus-paper.safetensors (sha256 {digest.hexdigest()})"
+        in one_line(error)
+    )
 
 
 # -------------------------------------------------------------------------------------------- kinds
@@ -217,7 +231,7 @@ def edit_card(path, **changes):
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
     with pytest.raises(WeightsError) as error:
         weights.load("optimus-classicle")
-    assert "optimus-classicle" in one_line(error) and "optimus-standin" in str(error.value)
+    assert "optimus-classicle" in one_line(error) and "optimus-classical" in str(error.value)
     (tmp_path / "empty").mkdir()
     with pytest.raises(WeightsError, match="holds no weights"):
         weights.load(tmp_path / "empty")

@@ -19,7 +19,8 @@ from optimus.model.registry import rule_of
 from optimus.wire import MAX_SAMPLE_BYTES, LossRequest, Sample, Version, check_sample, decode
 from tests.workers import fakes
 from workers import unroll as unrolls
-from workers.actor import Actor, drive
+from workers.actor import Actor
+from workers.scheduling import drive
 
 STEPS = 3
 SECANT = dataclasses.replace(fakes.SMALL, secant=2, step_scale="relative")
