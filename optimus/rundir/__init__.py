@@ -11,7 +11,7 @@ from pathlib import Path
 
 from optimus.config import ConfigError, TrainConfig, from_dict, to_dict
 from optimus.errors import UserError
-from optimus.rundir import checkpoint
+from optimus.rundir.checkpoint_files import write_atomically
 
 CONFIG = "config.json"
 # Values that may differ when a run is resumed: they change how long it runs, not what it computes.
@@ -61,7 +61,7 @@ def prepare(run_dir: Path, config: TrainConfig) -> None:
         raise RunDirError(f"{run_dir} is not a directory")
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_atomically(path, json.dumps(to_dict(config), indent=2) + "\n")
+        write_atomically(path, json.dumps(to_dict(config), indent=2) + "\n")
     except OSError as error:
         raise RunDirError(f"cannot write {path}: {error.strerror}") from None
 
