@@ -26,7 +26,7 @@ from optimus.config import TrainConfig, config_hash
 from optimus.errors import UserError
 from optimus.meta import estimators
 from optimus.meta import update as meta_update
-from optimus.meta.noise import ParameterLayout
+from optimus.model.parameters import ParameterLayout
 from optimus.rundir import checkpoint
 from optimus.rundir.metrics import MetricsWriter, finite
 from optimus.wire import SampleReader, Session, Version, encode
@@ -364,16 +364,12 @@ class Learner:
 def _state_to_arrays(
     state: meta_update.MetaState, layout: ParameterLayout
 ) -> dict[str, np.ndarray]:
-    theta = np.asarray(state.theta)
-    arrays = {"adam/mu": np.asarray(state.mu), "adam/nu": np.asarray(state.nu)}
-    arrays["adam/count"] = np.asarray(state.updates)
-    tree = layout.unflatten(theta)
-    for path, name in zip(layout.paths, layout.names):
-        leaf: Any = tree
-        for key in path:
-            leaf = leaf[key]
-        arrays[f"theta/{name}"] = leaf
-    return arrays
+    return {
+        "adam/mu": np.asarray(state.mu),
+        "adam/nu": np.asarray(state.nu),
+        "adam/count": np.asarray(state.updates),
+        **layout.to_arrays(np.asarray(state.theta)),
+    }
 
 
 def _state_from_arrays(
@@ -390,14 +386,7 @@ def _state_from_arrays(
 
 def theta_from_arrays(arrays: Mapping[str, np.ndarray], layout: ParameterLayout) -> np.ndarray:
     """The flat weights `[P]` out of a checkpoint's named leaves; checks every shape."""
-    leaves = []
-    for name, shape in zip(layout.names, layout.shapes):
-        leaf = arrays.get(f"theta/{name}")
-        if leaf is None or leaf.shape != shape:
-            got = "none" if leaf is None else str(leaf.shape)
-            raise checkpoint.CheckpointError(
-                f"the checkpoint is of another architecture: theta/{name} has shape {got}, "
-                f"want {shape}"
-            )
-        leaves.append(leaf.ravel())
-    return np.concatenate(leaves)
+    try:
+        return layout.from_arrays(arrays)
+    except ValueError as error:
+        raise checkpoint.CheckpointError(f"the checkpoint {error}") from None

@@ -154,7 +154,7 @@ def evaluate(
         functions only, as for runs that only `--launch fused` understands.
       plan: what. stop: ends it by `Stopped`. say: takes a line about what is under way.
     """
-    from optimus.meta.noise import layout_of
+    from optimus.model.parameters import layout_of
 
     began = time.monotonic()
     suites: dict[str, Any] = {}

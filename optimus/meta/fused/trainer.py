@@ -22,7 +22,7 @@ from optimus.meta.fused import program as programs
 from optimus.meta.fused.group import Program, Supervision, compiled_for
 from optimus.meta.fused.unroll import Rule
 from optimus.meta.fused.validation import validate
-from optimus.meta.noise import layout_of
+from optimus.model.parameters import layout_of
 from optimus.rundir.checkpoint import CheckpointError
 from optimus.tasks import distribution
 from optimus.tasks.draws import domain_key

@@ -13,8 +13,8 @@ from launch import builders, configs, runners
 from launch.runners import fused, inprocess
 from optimus import rundir, weights
 from optimus.config import ConfigError, Estimator, Layout, MetaOptimizer, ServedTask
-from optimus.meta.noise import layout_of
 from optimus.model.adafactor_mlp import AdafactorMlpConfig
+from optimus.model.parameters import layout_of
 from optimus.rundir import checkpoint
 from tests.one_phase import one_phase
 from tests.workers import fakes

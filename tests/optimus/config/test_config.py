@@ -155,7 +155,7 @@ MISTAKES = {
     ),
     "bad value of the optimizer": (
         {"optimizer.heads": 3},
-        "optimizer: OptimizerConfig.dim is 16, must be a multiple of heads = 3",
+        "optimizer.dim: got 16, want a multiple of heads (3)",
     ),
 }
 
@@ -308,12 +308,10 @@ OTHERS = {  # where twice the value, or true for false, would not do
     "task.sizes": [12, 60],
     "task.networks": 0.05,
     "optimizer.rank_one": "asym",
-    "optimizer.branch": "features",
-    "optimizer.time_features": "paper",
+    "optimizer.time_features": "none",
     "optimizer.position": "none",
     "optimizer.gradient_scale": {"raw": "first", "first": "raw"},
     "optimizer.step_scale": {"fixed": "relative", "relative": "fixed"},
-    "optimizer.coord_pos": "sin",
     "optimizer.attention": "inducing",
     "optimizer.attention_precision": "bfloat16",
     "optimizer.b_decay": 0.25,
