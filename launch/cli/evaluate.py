@@ -96,6 +96,7 @@ def evaluate_target(arguments: Eval, say: Say) -> dict[str, Any]:
 
     from launch.evaluation import records
     from launch.evaluation.suites import Plan, evaluate
+    from launch.runners import actors_cannot
     from optimus import rundir, weights
     from optimus.bench.plan import dimensions, names
     from optimus.config import ConfigError
@@ -115,7 +116,7 @@ def evaluate_target(arguments: Eval, say: Say) -> dict[str, Any]:
     target = resolve(arguments.checkpoint)
     model = weights.load(target.name)
     config = rundir.load_config(target.run_dir / rundir.CONFIG) if target.run_dir else None
-    if not chosen and (config is None or not plan.tasks or config.fused_only):
+    if not chosen and (config is None or not plan.tasks or actors_cannot(config)):
         raise ConfigError("nothing to evaluate: no functions, and no held-out tasks of a run")
     found = {"step": target.step, **evaluate(model, config, plan, threading.Event(), say)}
     if arguments.record and target.run_dir is not None:

@@ -82,11 +82,12 @@ class Start(_Hosts):
 
         from launch.configs import find
         from launch.fleet import starting
+        from launch.runners import actors_cannot
         from optimus.config import ConfigError, override
 
         config = override(find(self.config), self.set)
         name = self.run_name or config.name
-        if config.fused_only:
+        if actors_cannot(config):
             raise ConfigError(f"{config.name!r} runs fused, in one process: use optimus train")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
             raise ConfigError(f"--run {name}: want letters, digits, points and dashes")

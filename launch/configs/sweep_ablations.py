@@ -33,10 +33,8 @@ _BASE = TrainConfig(
         sizes=(10,), generated=0.25, shift=0.5, rotate=0.25, x_scale=2.0, f_scale=100.0
     ),
     updates=1,
+    phases=(Phase(None, _WINDOW, _META, _LANES),),
     optimizer=dataclasses.replace(PLUS, dim=32, encoders=2),
-    estimator=_WINDOW,
-    meta=_META,
-    layout=_LANES,
     evaluation=Evaluation(tasks=64, steps=200),
     meta_loss=MetaLoss(kind="log_ratio", floor=1e-12),
 )

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from optimus.config.compatibility import layout_in
+
 RECENT = 60.0  # s that rates and shares are taken over
 ALIVE = 10.0  # s since its newest record: a worker or actor counts as alive
 BUSY = 0.5  # share of its time from which a worker counts as busy
@@ -126,8 +128,7 @@ def roles(
     config: Record, files: Mapping[str, list[dict[str, Any]]], now: float, served: bool
 ) -> dict[str, dict[str, int]]:
     """Who is there: role -> {"alive", "total"}; total from the configuration, or seen if more."""
-    layout = config.get("layout")
-    layout = layout if isinstance(layout, dict) else {}
+    layout = layout_in(config)
     total = {"actor": whole(layout, "actors")}
     total["physics_worker"] = whole(layout, "workers") if served else 0
     total["evaluator"] = int(config.get("evaluator") is True)

@@ -147,17 +147,27 @@ class Layout:
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of a fused run with an estimator, Adam and lanes of its own, started afresh."""
+    """A stretch of a run with an estimator, a meta-optimizer and lanes of its own.
 
-    updates: int
+    It takes over the weights and nothing else: Adam's moments and all episodes start afresh.
+    """
+
+    updates: int | None = None  # None, of the last phase: until the run's `updates`
     estimator: Estimator = field(default_factory=Estimator)
     meta: MetaOptimizer = field(default_factory=MetaOptimizer)
     layout: Layout = field(default_factory=Layout)
     task: ClassicalTask | None = None  # other proportions of the same functions; None: the run's
 
     def __post_init__(self) -> None:
-        require(self.updates >= 1, f"phases.updates: got {self.updates}, want >= 1")
-        require_one_sample_per_lane(self.meta, self.layout)
+        require(
+            self.updates is None or self.updates >= 1,
+            f"phases.updates: got {self.updates}, want >= 1",
+        )
+
+    @property
+    def inner_steps(self) -> int:
+        """Inner steps of one update, over lanes and signs."""
+        return self.layout.total_lanes * self.estimator.signs * self.estimator.truncation
 
 
 @dataclass(frozen=True)
@@ -172,13 +182,3 @@ class Evaluation:
     def __post_init__(self) -> None:
         require(self.tasks >= 2, f"evaluation.tasks: got {self.tasks}, want >= 2 (interval)")
         require(self.steps >= 1, f"evaluation.steps: got {self.steps}, want >= 1")
-
-
-def require_one_sample_per_lane(meta: MetaOptimizer, layout: Layout) -> None:
-    """A synchronous update takes one sample of every lane."""
-    require(
-        meta.batch == layout.total_lanes,
-        f"meta.batch: got {meta.batch}, want {layout.total_lanes} (actors x "
-        "groups x lanes): a synchronous update waits for one sample of every lane, so "
-        "another batch would wait for ever",
-    )

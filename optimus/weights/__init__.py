@@ -33,10 +33,10 @@ import safetensors
 import safetensors.numpy
 
 from optimus import rundir
-from optimus.config import ConfigError
-from optimus.errors import UserError
-from optimus.meta.noise import layout_of
+from optimus.errors import ConfigError, UserError
 from optimus.model import registry
+from optimus.model.config import OptimizerConfig, without_removed
+from optimus.model.parameters import PREFIX, layout_of
 from optimus.model.registry import Config
 from optimus.rundir import checkpoint
 
@@ -115,11 +115,7 @@ def save(
     if target.suffix != _SUFFIX:
         target = target / _FOLDER_NAME
     layout = layout_of(params)
-    leaves = layout.unflatten(layout.flatten(params))
-    arrays = {}
-    for parts, name in zip(layout.paths, layout.names):
-        leaf = functools.reduce(lambda node, key: node[key], parts, leaves)
-        arrays[f"theta/{name}"] = np.array(leaf, order="C")
+    arrays = layout.to_arrays(layout.flatten(params))
     _params_from(arrays, config, str(target))  # what could not be loaded is not written
     used = sorted(set(card or ()) & set(_OWN_KEYS))
     if used:
@@ -253,13 +249,15 @@ def _architecture(kind: Any, values: dict[str, Any], where: Path) -> Config:
         known_kinds = ", ".join(registry.RULES)
         raise WeightsError(f"{where} is of kind {kind!r}, this reads {known_kinds}")
     config_type = registry.RULES[kind].config_type
-    unknown = sorted(set(values) - {field.name for field in dataclasses.fields(config_type)})
-    if unknown:
-        raise WeightsError(
-            f"{where}: architecture has {', '.join(unknown)}, unknown to this version of optimus"
-            f" for {kind}"
-        )
     try:
+        if config_type is OptimizerConfig:
+            values = without_removed(values)
+        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(config_type)})
+        if unknown:
+            raise ConfigError(
+                f"architecture has {', '.join(unknown)}, unknown to this version of optimus"
+                f" for {kind}"
+            )
         config: Config = config_type(**values)
         return config
     except (TypeError, ValueError) as error:
@@ -297,17 +295,13 @@ def _params_from(arrays: Mapping[str, np.ndarray], config: Config, where: str) -
     init_params = functools.partial(registry.rule_of(config).init_params, config)
     expected = jax.eval_shape(init_params, jax.random.PRNGKey(0))
     layout = layout_of(expected)
-    wanted = {f"theta/{name}": shape for name, shape in zip(layout.names, layout.shapes)}
-    for name, shape in wanted.items():
-        if name not in arrays or arrays[name].shape != shape:
-            got = f"shape {arrays[name].shape}" if name in arrays else "no such array"
-            raise WeightsError(
-                f"{where} is of another architecture: {name} has {got}, want {shape}"
-            )
-    extra = sorted(name for name in arrays if name.startswith("theta/") and name not in wanted)
-    if extra:
-        raise WeightsError(f"{where} is of another architecture: unexpected {extra[0]}")
-    flat = np.concatenate([arrays[name].ravel() for name in wanted]).astype(np.float32)
+    try:
+        flat = layout.from_arrays(arrays)
+    except ValueError as error:
+        raise WeightsError(f"{where} {error}") from None
+    unexpected = sorted({k for k in arrays if k.startswith(PREFIX)} - layout.to_arrays(flat).keys())
+    if unexpected:
+        raise WeightsError(f"{where} is of another architecture: unexpected {unexpected[0]}")
     if not np.isfinite(flat).all():
         raise WeightsError(f"{where} holds values that are not finite")
     return jax.tree_util.tree_map(jnp.asarray, layout.unflatten(flat))

@@ -77,7 +77,7 @@ def test_a_tree_with_every_option_on():
     found, (found_state, _) = run(transform, params)
     assert_trees_close(found, unravel(flat), rtol=1e-4)
     assert_trees_close(found_state, state, rtol=1e-3)
-    assert found_state.start.shape == (8,) and found_state.length.shape == (1,)
+    assert found_state.past.start.shape == (8,) and found_state.past.length.shape == (1,)
 
 
 def test_it_is_a_transformation_with_extra_arguments():

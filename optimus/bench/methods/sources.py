@@ -1,11 +1,12 @@
 """Where weights come from, as far as a table must know: their arm, and what they may be scored on.
 
-Arms: fact sheet `benchmark.md`, section 11; `optimus.weights.card.arm_of` decides. Weights of arm C
+Arms: `optimus.weights.card.evaluation_split` decides. Weights of arm C
 have never seen the functions of one group and are scored on that group only.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from optimus.config import ConfigError, config_hash
 from optimus.problems.groups import tag_of
 from optimus.rundir import checkpoint
 from optimus.weights import LearnedOptimizer
-from optimus.weights.card import arm_of, held_out
+from optimus.weights.card import evaluation_split, held_out_groups
 
 ARMS = ("A", "B", "C")
 UNKNOWN = "unknown"  # the card does not say
@@ -29,7 +30,7 @@ class Source:
     Attributes:
       name: as in the tables; of a path its last part.
       fingerprint: `LearnedOptimizer.fingerprint`.
-      arm: as `arm_of` says it.
+      arm: as `evaluation_split` says it.
       config_hash: of the run, where that is known.
       frozen: weights of a file with a card; else a checkpoint, which training may still replace.
     """
@@ -52,16 +53,18 @@ def short_name(name_or_path: str | os.PathLike[str]) -> str:
 def source_of(model: LearnedOptimizer, name_or_path: str | os.PathLike[str]) -> Source:
     """What is known of loaded weights: from their card, or the configuration of their run."""
     name, card = short_name(name_or_path), model.card
-    if "arm" in card:
+    if "arm" in card or "trained_on" in card:
         known = str(card.get("config_hash", ""))
-        return Source(name, model.fingerprint, str(card["arm"]), known)
+        arm = str(card.get("arm") or evaluation_split(card["trained_on"]))
+        return Source(name, model.fingerprint, arm, known)
     path = Path(name_or_path)
     run_dir = path.resolve().parents[1] if (path / checkpoint.MANIFEST).is_file() else path
     try:
         config = rundir.load_config(run_dir / rundir.CONFIG)
     except ConfigError:
         return Source(name, model.fingerprint)
-    return Source(name, model.fingerprint, arm_of(config.task), config_hash(config), frozen=False)
+    arm = evaluation_split(dataclasses.asdict(config.task))
+    return Source(name, model.fingerprint, arm, config_hash(config), frozen=False)
 
 
 def source_for(sources: Mapping[str, Source], function: str) -> Source:
@@ -88,7 +91,7 @@ def check(
         raise ValueError(f"unknown arm {arm!r}; known: any, {', '.join(ARMS)}")
     for function in functions if sources and arm != "any" else ():
         source = source_for(sources, function)
-        kept, group = held_out(source.arm), tag_of(function)
+        kept, group = held_out_groups(source.arm), tag_of(function)
         if arm and source.arm.partition(":")[0] != arm:
             raise ValueError(f"{method}: {source.name} is of arm {source.arm}, not {arm}")
         if (kept or "" not in sources) and group not in kept:

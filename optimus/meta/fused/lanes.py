@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimus.config import Estimator
+from optimus.meta import estimators
 from optimus.meta.fused.unroll import Rule
 from optimus.tasks import distribution
 from optimus.tasks.distribution import Data, Deal
@@ -51,7 +52,7 @@ def start(rule: Rule, dealt: Deal, estimator: Estimator, keys: jax.Array) -> Lan
     data, x, mask = distribution.sample(dealt, pairs[:, 0])
     state = jax.vmap(rule.init_state)(x)
     signs, lanes = estimator.signs, x.shape[0]
-    size = 0 if estimator.kind == "bptt" else rule.layout.size
+    size = rule.layout.size if estimators.of(estimator).perturbs else 0
     left = jax.vmap(lambda key: episode_length(estimator, key))(pairs[:, 1])
 
     def both(leaf: jax.Array) -> jax.Array:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.runners.train import distributed_missing
+from launch.runners import distributed_missing
 from optimus.config import Layout, to_dict
 from optimus.rundir import checkpoint
 from tests.launch import fault_tools
