@@ -18,7 +18,7 @@ def axes_and_times(size: int, axes: int) -> tuple[np.ndarray, np.ndarray]:
 
     N numbers are dealt out to A axes evenly: axis i gets K_i = floor((i + 1) r) - floor(i r) of
     them, r = N / A, and its number j acts from j / K_i of the window on. They are in the order of
-    those times, then of the axes (as `workers.physics.loss.controls`). Times are in units of
+    those times, then of the axes (as `workers.physics.loss.spec`). Times are in units of
     the window divided by r, in which one number acts, so that they go from 0 to r.
     """
     counts = np.diff(np.arange(axes + 1) * size // axes)
