@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optimus.model.axes import axes_and_times
-from workers.physics.loss.controls import control_index, frame_steps, whole_steps
+from workers.physics.loss.spec import control_index, frame_steps, whole_steps
 
 
 @pytest.mark.parametrize(("seconds", "rate"), [(0.25, 30), (0.5, 30), (1.0, 30), (0.3, 25), (2, 7)])
