@@ -15,7 +15,7 @@ from launch.monitoring.report import charts
 from launch.monitoring.report.baselines import MINE, Found
 from launch.monitoring.report.data import Collected
 from launch.monitoring.report.motion import Motion
-from launch.monitoring.watch_view import duration, listed
+from launch.monitoring.watch import duration, listed
 
 _STYLE = Path(__file__).with_name("style.html")
 
