@@ -1,4 +1,4 @@
-"""What the way back through `ParameterLayout.unflatten` costs in a guided meta-update.
+"""The cost of the way back through `ParameterLayout.unflatten` in a supervised meta-update.
 
 The weights are one flat vector; a network reads slices of it. JAX's own derivative of a slice pads
 it to the whole vector, one for each of some sixty leaves, and XLA's CPU code for their sum asks for
