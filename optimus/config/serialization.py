@@ -36,7 +36,7 @@ def convert(value: Any, annotation: Any, where: str) -> Any:
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{where}: got {value!r}, want a list")
         item = typing.get_args(annotation)[0]
-        return tuple(convert(each, item, f"{where}[{k}]") for k, each in enumerate(value))
+        return tuple(convert(each, item, f"{where}.{k}") for k, each in enumerate(value))
     if dataclasses.is_dataclass(annotation):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}: got {value!r}, want an object")

@@ -8,10 +8,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from optimus.config import ConfigError, TrainConfig, from_dict, to_dict
 from optimus.errors import UserError
-from optimus.rundir.checkpoint_files import write_atomically
+from optimus.rundir.retention import write_atomically
 
 CONFIG = "config.json"
 # Values that may differ when a run is resumed: they change how long it runs, not what it computes.
@@ -66,9 +67,9 @@ def prepare(run_dir: Path, config: TrainConfig) -> None:
         raise RunDirError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _difference(old: dict, new: dict, prefix: str = "") -> str:  # type: ignore[type-arg]
+def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
     for key in sorted(old.keys() | new.keys()):
-        a, b = old.get(key), new.get(key)
+        a, b = _numbered(old.get(key)), _numbered(new.get(key))
         if isinstance(a, dict) and isinstance(b, dict):
             inner = _difference(a, b, f"{prefix}{key}.")
             if inner:
@@ -76,6 +77,12 @@ def _difference(old: dict, new: dict, prefix: str = "") -> str:  # type: ignore[
         elif a != b and f"{prefix}{key}" not in RESUMABLE:
             return f"{prefix}{key} is {a!r} there and {b!r} here"
     return ""
+
+
+def _numbered(value: Any) -> Any:
+    """Phases as a dict, so that the difference is named as `--set` names it."""
+    phases = isinstance(value, (list, tuple)) and value and isinstance(value[0], dict)
+    return {str(k): each for k, each in enumerate(value)} if phases else value
 
 
 @contextmanager

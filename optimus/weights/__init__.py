@@ -52,6 +52,8 @@ _OWN_KEYS = ("format", "kind", "architecture", "sha256", "parameters", "librarie
 class WeightsError(UserError, ValueError):
     """Weights that cannot be written, found or used; the message is one line."""
 
+    exit_code = 2
+
 
 @dataclass(frozen=True, eq=False)
 class LearnedOptimizer:

@@ -112,7 +112,10 @@ def card_of_run(
             "inner_steps": manifest.get("evaluations"),
             "updates_of_run": last.get("step"),
             "inner_steps_of_run": last.get("evaluations"),
-            "phases": [_phase(phase, config.task) for phase in config.schedule],
+            "phases": [
+                _phase(phase, updates, config.task)
+                for phase, updates in zip(config.phases, config.lengths)
+            ],
             "meta_loss": dataclasses.asdict(config.meta_loss),
         },
         "compute": _compute(records, manifest["step"]) | {"machine": machine or _machine()},
@@ -127,7 +130,7 @@ def card_of_run(
 
 def _distribution(config: TrainConfig) -> dict[str, Any]:
     task = config.task
-    lengths = [(each.estimator.shortest, each.estimator.horizon) for each in config.schedule]
+    lengths = [(each.estimator.shortest, each.estimator.horizon) for each in config.phases]
     found: dict[str, Any] = {
         "trained_on": dataclasses.asdict(task),
         "horizon": [min(low or high for low, high in lengths), max(high for _, high in lengths)],
@@ -135,18 +138,18 @@ def _distribution(config: TrainConfig) -> dict[str, Any]:
     if isinstance(task, ClassicalTask):
         families = allowed_generated(task.hold_out) if task.generated else ()
         found["trained_on"] |= {"functions": _drawn(task), "families": families}
-        most = [max((each.task or task).sizes) for each in config.schedule]
+        most = [max((each.task or task).sizes) for each in config.phases]
         found["n"] = [task.least_dim, max(most)]
     return found
 
 
-def _phase(phase: Any, task: Any) -> dict[str, Any]:
+def _phase(phase: Any, updates: int, task: Any) -> dict[str, Any]:
     """The fields of a phase that are not at their defaults or as in the run's task, and the kind of
     estimator."""
     changed = _changed(phase.estimator, type(phase.estimator)())
     meta = dataclasses.asdict(phase.meta)
     tasks = {"task": _changed(phase.task, task)} if phase.task else {}
-    return {"updates": phase.updates, "kind": phase.estimator.kind} | changed | meta | tasks
+    return {"updates": updates, "kind": phase.estimator.kind} | changed | meta | tasks
 
 
 def _changed(found: Any, usual: Any) -> dict[str, Any]:

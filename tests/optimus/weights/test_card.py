@@ -59,7 +59,6 @@ def test_the_splits_of_the_weights_of_the_repository():
 def make_run(run_dir, task, cpu=True):
     """A fused run's directory: two sessions, checkpoints 4 (the best) and 8."""
     phase = Phase(
-        updates=8,
         estimator=Estimator(kind="bptt", truncation=10, horizon=40, shortest=20),
         meta=MetaOptimizer(batch=2),
         layout=Layout(1, 1, 2, 0),

@@ -15,13 +15,14 @@ import pytest
 
 import optimus
 from optimus import rundir, weights
-from optimus.config import AnalyticTask, Layout, MetaOptimizer, TrainConfig
+from optimus.config import AnalyticTask, Layout, MetaOptimizer
 from optimus.model import adafactor_mlp
 from optimus.model.adafactor_mlp import AdafactorMlpConfig
 from optimus.model.optimizer import OptimizerConfig, init_params
 from optimus.model.parameters import layout_of
 from optimus.rundir import checkpoint
 from optimus.weights import WeightsError
+from tests.one_phase import one_phase
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 CONFIG = OptimizerConfig(dim=8, encoders=1, heads=2, rank_one="asym", b_decay=0.5)
@@ -50,7 +51,7 @@ def named_arrays(tree):
 
 def save_checkpoint(run_dir, step, tree, config=CONFIG):
     """A run directory as the learner writes it."""
-    train = TrainConfig(
+    train = one_phase(
         name="t",
         task=AnalyticTask(),
         updates=10,
