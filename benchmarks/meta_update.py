@@ -17,7 +17,7 @@ import time
 
 import jax
 
-from launch.configs import classical_first
+from launch import configs
 from optimus.config import ClassicalTask
 from optimus.meta.fused.trainer import Trainer
 from optimus.model import parameters
@@ -30,7 +30,7 @@ def _slices(layout: parameters.ParameterLayout, vector: jax.Array) -> dict[str, 
 def _trainer(size: int, unflatten: object, cap: float) -> Trainer:
     """A trainer of tasks of one size, compiled with this `unflatten`; `cap` keeps it from taking
     the other's program."""
-    config = classical_first.get_config()
+    config = configs.find("classical-first")
     assert isinstance(config.task, ClassicalTask)
     task = dataclasses.replace(config.task, sizes=(size,))
     score = dataclasses.replace(config.meta_loss, cap=cap)
