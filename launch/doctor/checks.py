@@ -1,5 +1,5 @@
-"""What `optimus doctor` checks. That packages install proves nothing about their binaries (stack
-fact sheet, section 2), so each check really does the thing: loads, calls, compares.
+"""What `optimus doctor` checks. That packages install proves nothing about their binaries, so
+each check really does the thing: loads, calls, compares.
 """
 
 from __future__ import annotations
@@ -159,11 +159,11 @@ def _gradient() -> str:
         raise Failed(f"gradient along a direction {got:.9g}, by differences {expected:.9g}")
     text = f"agrees with differences to {error:.0e}"
     if importlib.util.find_spec("tensorflow") is None:
-        return f"{text}; direct door only, TensorFlow is not installed"
+        return f"{text}; direct backend only, TensorFlow is not installed"
     other, others = PhysicsLoss(*window, door="tensorflow").value_and_grad(x)
     if other != loss or not np.array_equal(others, gradient):
-        raise Failed("the TensorFlow op and the direct door differ in value or gradient")
-    return f"{text}; both doors agree bit for bit"
+        raise Failed("the TensorFlow op and the direct backend differ in value or gradient")
+    return f"{text}; both backends agree bit for bit"
 
 
 def _port() -> int:

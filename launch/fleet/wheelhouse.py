@@ -24,7 +24,7 @@ from launch.fleet.ansible import FleetError
 from optimus.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-_ROOMS = ("optimus", "workers", "learner", "launch")
+_PACKAGES = ("optimus", "workers", "learner", "launch")
 _FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
 
 
@@ -134,10 +134,10 @@ def _project(scratch: Path) -> Path:
     for pattern in ("libphysics.so", "physics_op.so", "generated_*.so"):
         if not list(library.glob(pattern)):
             raise FleetError(f"{library / pattern} is missing: run `make native` first")
-    for room in _ROOMS:
+    for package in _PACKAGES:
         shutil.copytree(
-            REPOSITORY / room,
-            source / room,
+            REPOSITORY / package,
+            source / package,
             ignore=shutil.ignore_patterns("__pycache__", "generate", "generator"),
         )
     for name in _FILES:

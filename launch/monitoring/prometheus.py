@@ -82,7 +82,17 @@ def place(text: str) -> tuple[str, int]:
 def open_server(
     run_dir: Path, port: int, host: str = "127.0.0.1", max_age: float = MAX_AGE
 ) -> ThreadingHTTPServer:
-    """The server, bound and not yet serving; raises `MonitoringError`."""
+    """The server, bound and not yet serving.
+
+    Args:
+      run_dir: the run; it need not exist yet.
+      port: to listen on; 0 takes a free one.
+      host: interface; "0.0.0.0" for all. What is served can be read by anybody who reaches it.
+      max_age: s, see `Status.stale`.
+
+    Raises:
+      MonitoringError: the port cannot be opened, or prometheus-client is not installed.
+    """
     try:
         import prometheus_client  # noqa: F401
     except ModuleNotFoundError:
@@ -110,7 +120,8 @@ class _Reader:
     """Reads the run at most once in `_CACHE` s."""
 
     def __init__(self, run_dir: Path, max_age: float) -> None:
-        self.run_dir, self._max_age = run_dir, max_age
+        self.run_dir = run_dir
+        self._max_age = max_age
         self._lock = threading.Lock()
         self._read_at = -math.inf
         self._found: tuple[Status | None, str] = (None, "not read yet")

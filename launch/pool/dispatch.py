@@ -3,7 +3,7 @@
 Liveness is learned from the calls themselves. A worker that fails is left alone for a growing,
 jittered while; its request goes elsewhere. A request that takes much longer than recent ones did is
 sent to a second worker, and the first answer counts (hedging). A request that fails on several
-workers is given up, so that it cannot take the whole pool down with it.
+workers is abandoned, so that it cannot take the whole pool down with it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OUTCOMES = ("ok", "busy", "expired", "unreachable", "lost", "timeout", "error")
 class Rules:
     """Limits of the dispatcher; seconds unless said otherwise."""
 
-    failures: int = 3  # failed tries after which a request is given up
+    failures: int = 3  # failed tries after which a request is abandoned
     errors: int = 2  # workers that must answer "error" before it is
     hedge_factor: float = 1.5  # a second try after this times the 95th percentile of recent ones
     hedge_least: float = 0.05
@@ -72,7 +72,8 @@ class Dispatcher:
     """See the module docstring. All times are s of one monotonic clock, given by the caller."""
 
     def __init__(self, rules: Rules, now: float, seed: int | None = None) -> None:
-        self._rules, self._random = rules, random.Random(seed)
+        self._rules = rules
+        self._random = random.Random(seed)
         self.workers: dict[str, Worker] = {}
         self._queue: deque[Task] = deque()
         self._free: deque[Worker] = deque()
@@ -127,7 +128,8 @@ class Dispatcher:
         return begun
 
     def _begin(self, worker: Worker, task: Task, now: float) -> tuple[Worker, Task]:
-        worker.task, worker.since = task, now
+        worker.task = task
+        worker.since = now
         task.running += 1
         self._running.append((now, worker, task))
         self.counts["tries"] += 1
@@ -197,7 +199,15 @@ class Dispatcher:
     def ended(
         self, worker: Worker, outcome: str, reply: LossReply | None, cause: str, now: float
     ) -> None:
-        """A call is over. `reply` is there when the outcome is "ok"."""
+        """A call is over.
+
+        Args:
+          worker: whose call it was.
+          outcome: one of `OUTCOMES`.
+          reply: where the outcome is "ok".
+          cause: one line, where it is not.
+          now: s.
+        """
         task, worker.task = worker.task, None
         assert task is not None
         task.running -= 1
@@ -213,7 +223,8 @@ class Dispatcher:
         else:
             worker.failures += 1
         if task.hedging and task.running <= 1:
-            task.hedging, self._hedges = False, self._hedges - 1
+            task.hedging = False
+            self._hedges = self._hedges - 1
         self._release(worker, late or outcome not in ("ok", "error"), now)
         if task.future.done():
             self.counts["superfluous"] += 1
@@ -240,7 +251,7 @@ class Dispatcher:
                 request = task.request
                 task.future.set_exception(
                     LossUnavailable(
-                        f"loss request {request.request_id} for {request.window} given up after "
+                        f"loss request {request.request_id} for {request.window} abandoned after "
                         f"{task.failures} failed tries; the last: {task.cause}"
                     )
                 )

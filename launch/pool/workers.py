@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from launch.pool.dispatch import Dispatcher, Rules, Task, Worker
+from optimus.rundir.histogram import Histogram
 from optimus.wire import CodecError, LossReply, LossRequest, LossUnavailable, decode, encode
 
 Done = Callable[[str, Any], None]  # (outcome as in `dispatch.OUTCOMES`, reply bytes or the cause)
@@ -157,3 +158,28 @@ def read_reply(request: LossRequest, data: bytes) -> tuple[str, LossReply | None
         shapes = f"{reply.gradient.shape}, want {request.x.shape}"
         return "error", None, f"malformed reply: gradient of shape {shapes}"
     return "error", None, f"{reply.status}: {reply.message}"
+
+
+def measured(connect: Callable[[str], Link], histogram: Histogram) -> Callable[[str], Link]:
+    """`connect`, whose links count the duration (s) of every call, however it ended."""
+
+    def connect_and_measure(address: str) -> Link:
+        return _Measured(connect(address), histogram)
+
+    return connect_and_measure
+
+
+class _Measured:
+    def __init__(self, link: Link, histogram: Histogram) -> None:
+        self._link = link
+        self._histogram = histogram
+
+    def start(self, request: bytes, done: Done) -> None:
+        """See `Link.start`."""
+        histogram, began = self._histogram, time.monotonic()
+
+        def ended(outcome: str, value: Any) -> None:  # must not keep the link, so the client, alive
+            histogram.observe(time.monotonic() - began)
+            done(outcome, value)
+
+        self._link.start(request, ended)

@@ -51,7 +51,14 @@ def add_cause(path: str, cause: str) -> None:
 
 
 def end(path: str | None, code: int, restarts: int, failed: bool) -> None:
-    """The node has ended and is not started again."""
+    """The node has ended and is not started again.
+
+    Args:
+      path: of the record, or None.
+      code: exit code, or minus a signal.
+      restarts: made before.
+      failed: whether the run cannot go on because of it.
+    """
     cause = read(path).get("cause", "") if path and code > 0 else ""
     _write(path, {"state": "ended", "code": code, "cause": cause, "failed": failed}, restarts)
 
