@@ -6,12 +6,13 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+
+from launch import Say
 
 _TEMPLATE = Path(__file__).with_name("run.sbatch")
 
@@ -48,7 +49,7 @@ class Slurm:
     sbatch: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A line for Slurm, such as --sbatch=--partition=spot (repeatable)."""
 
-    def run(self, say: Callable[[str], None]) -> int:
+    def run(self, say: Say) -> int:
         """Writes `request.json` and `run.sbatch` into the run directory."""
         from launch.configs import find
         from optimus.config import ConfigError, override, to_dict

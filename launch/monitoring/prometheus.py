@@ -17,14 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.monitoring.readings import number, numbers
-from launch.monitoring.status import (
-    ACTIVE,
-    MAX_AGE,
-    MonitoringError,
-    NotARun,
-    Status,
-    read_status,
-)
+from launch.monitoring.status import ACTIVE, MAX_AGE, MonitoringError, NotARun, Status, read_status
 from launch.monitoring.watch import rows
 from optimus.rundir import metrics
 from optimus.rundir.histogram import BOUNDS, total
