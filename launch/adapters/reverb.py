@@ -140,11 +140,6 @@ class StreamReader:
         self._closed.set()
 
 
-def occupancy(address: str, timeout: int = 2) -> int:
-    """Samples waiting in the queue."""
-    return int(reverb.Client(address).server_info(timeout=timeout)[TABLE].current_size)
-
-
 class Report:
     """Writes records about the queue of a server on this host.
 

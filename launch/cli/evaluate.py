@@ -10,6 +10,7 @@ from typing import Any
 import tyro
 
 from launch import Say
+from optimus.errors import ConfigError, require
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,6 @@ def evaluate_target(arguments: Eval, say: Say) -> dict[str, Any]:
     from launch.evaluation.suites import Plan, evaluate
     from optimus import rundir, weights
     from optimus.bench.plan import dimensions, names
-    from optimus.config import ConfigError
     from optimus.problems.functions import FUNCTIONS
     from optimus.rundir import checkpoint
 
@@ -115,8 +115,11 @@ def evaluate_target(arguments: Eval, say: Say) -> dict[str, Any]:
     target = resolve(arguments.checkpoint)
     model = weights.load(target.name)
     config = rundir.load_config(target.run_dir / rundir.CONFIG) if target.run_dir else None
-    if not chosen and (config is None or not plan.tasks or config.fused_only):
-        raise ConfigError("nothing to evaluate: no functions, and no held-out tasks of a run")
+    own_tasks = config is not None and plan.tasks and not config.fused_only
+    require(
+        bool(chosen) or own_tasks,
+        "nothing to evaluate: no functions, and no held-out tasks of a run",
+    )
     found = {"step": target.step, **evaluate(model, config, plan, threading.Event(), say)}
     if arguments.record and target.run_dir is not None:
         try:

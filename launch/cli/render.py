@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 
 from launch import Say
+from optimus.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,6 @@ class Render:
 
     def run(self, say: Say) -> int:
         """Exit code; a mistake in the arguments is a `ConfigError`."""
-        from optimus.config import ConfigError
 
         try:
             from workers.physics.loss import PhysicsOptions

@@ -13,6 +13,7 @@ import tyro
 
 from launch import Say
 from launch.program import environment
+from optimus.errors import require_known
 
 if TYPE_CHECKING:
     from optimus.config import TrainConfig
@@ -73,7 +74,6 @@ class Train:
 
     def _launch_type(self, config: TrainConfig, say: Say) -> str:
         from launch.runners import train as trains
-        from optimus.errors import require_known
 
         if self.launch is not None:
             require_known(self.launch, trains.LAUNCH_TYPES, "--launch")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from launch import Say
+from launch.fleet import configuration
+from optimus.errors import ConfigError, require
 
 if TYPE_CHECKING:
     from optimus.config import TrainConfig
@@ -113,22 +115,24 @@ class Kubernetes:
 
     def run(self, say: Say) -> int:
         """Writes the files."""
-        from launch.configs import find
         from launch.fleet import wheelhouse as wheelhouses
-        from optimus.config import ConfigError, override
 
-        config = override(find(self.config), self.set)
+        config = configuration(self.config, self.set)
         name = self.run_name or config.name
-        if config.fused_only:
-            raise ConfigError(f"{config.name!r} runs fused, in one process: use optimus train")
-        if not re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", name):
-            raise ConfigError(f"--run {name}: want at most 40 small letters, digits and dashes")
+        require(
+            re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", name) is not None,
+            f"--run {name}: want at most 40 small letters, digits and dashes",
+        )
         for flag in ("pods", "per_pod", "cores", "memory", "disk"):
             value = getattr(self, flag)
-            if not (0 if flag == "pods" else 1) <= value <= 100_000:
-                raise ConfigError(f"--{flag.replace('_', '-')} {value}: want a number of them")
-        if not re.fullmatch(r"[\w./:@-]+", self.image):
-            raise ConfigError(f"--image {self.image}: not the name of an image")
+            require(
+                (0 if flag == "pods" else 1) <= value <= 100_000,
+                f"--{flag.replace('_', '-')} {value}: want a number of them",
+            )
+        require(
+            re.fullmatch(r"[\w./:@-]+", self.image) is not None,
+            f"--image {self.image}: not the name of an image",
+        )
         cluster = Cluster(
             name, self.image, self.pods, self.per_pod, self.cores, self.memory, self.disk
         )
