@@ -19,6 +19,8 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
+from launch.pool.dispatch import Outcome
+from launch.pool.workers import Done
 from optimus.wire import Beat, Head, Stopped, Version, View, decode, encode
 
 CALL_TIMEOUT = 10.0  # s, for the small calls to the head
@@ -200,7 +202,7 @@ class CourierLink:
         self._address = address
         self._caller = Caller(address, timeout, wait_for_ready=False)
 
-    def start(self, request: bytes, done: Callable[[str, Any], None]) -> None:
+    def start(self, request: bytes, done: Done) -> None:
         """See `Link.start`."""
         address = self._address  # the callback must not keep the client alive
 
@@ -216,8 +218,8 @@ class CourierLink:
         self._caller.start("evaluate", request).add_done_callback(ended)
 
 
-def outcome_of(error: StatusNotOk) -> str:
-    """How a call ended, in the words of `launch.pool.dispatch.OUTCOMES`."""
+def outcome_of(error: StatusNotOk) -> Outcome:
+    """How a failed call ended."""
     text = str(error)
     if "Python exception was raised on the server" in text:
         return "error"

@@ -17,12 +17,13 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Literal
 
 from optimus.wire import LossReply, LossRequest, LossUnavailable, NoWorkers
 
 # How a try can end. "unreachable" (never connected) and "busy" do not count against the request;
 # "lost" means that the connection broke during the call.
-OUTCOMES = ("ok", "busy", "expired", "unreachable", "lost", "timeout", "error")
+Outcome = Literal["ok", "busy", "expired", "unreachable", "lost", "timeout", "error"]
 
 
 @dataclass(frozen=True)
@@ -197,13 +198,13 @@ class Dispatcher:
     # -- how calls ended -------------------------------------------------------------------------
 
     def ended(
-        self, worker: Worker, outcome: str, reply: LossReply | None, cause: str, now: float
+        self, worker: Worker, outcome: Outcome, reply: LossReply | None, cause: str, now: float
     ) -> None:
         """A call is over.
 
         Args:
           worker: whose call it was.
-          outcome: one of `OUTCOMES`.
+          outcome: how it ended.
           reply: where the outcome is "ok".
           cause: one line, where it is not.
           now: s.
@@ -236,7 +237,7 @@ class Dispatcher:
         else:
             self._failed(task, worker.address, outcome, cause)
 
-    def _failed(self, task: Task, address: str, outcome: str, cause: str) -> None:
+    def _failed(self, task: Task, address: str, outcome: Outcome, cause: str) -> None:
         if outcome != "busy":
             task.tried.add(address)
             task.cause = self._last_cause = cause
