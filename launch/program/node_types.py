@@ -16,7 +16,7 @@ from launchpad.nodes.base import Handle
 
 from launch.program import environment, exit_record
 
-_GRACE = 8.0  # s a role has to stop before its parent kills it
+_GRACE = 8.0  # s a role has to stop before its supervisor kills it
 
 
 class _Fixed(address.AbstractAddressBuilder):
