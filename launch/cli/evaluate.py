@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json as json_module
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class Eval:
         if self.json:
             from optimus.rundir.metrics import finite
 
-            say(json_module.dumps(finite(found)))
+            say(json.dumps(finite(found)))
             return 0
         for line in lines(found):
             say(line)

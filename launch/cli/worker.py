@@ -40,16 +40,16 @@ class Worker:
 
     def run(self, say: Say) -> int:
         """Serves until the run is over or Ctrl-C."""
-        from launch.program import addresses as roster
+        from launch.program.addresses import free_ports, own_address
 
         if self.count < 1:
             raise ConfigError(f"--count {self.count}: want at least 1")
-        ports = roster.ports(self.count, self.port)
+        ports = free_ports(self.count, self.port)
         config, _ = _joined(self.coordinator)
         from launch.program import members
 
         stop = stop_on_signals()
-        host = self.advertise or roster.own_address(self.coordinator)
+        host = self.advertise or own_address(self.coordinator)
         addresses = [f"{host}:{port}" for port in ports]
         say(f"{self.count} loss workers of {config.name!r} at {addresses[0]} ...; Ctrl-C leaves")
         members.serve_workers(config, addresses, self.coordinator, None, 0, stop.wait)
@@ -73,11 +73,11 @@ class Actor:
     def run(self, say: Say) -> int:
         """Acts until the run is over or Ctrl-C."""
         config, head = _joined(self.coordinator)
-        from launch.program import addresses as roster
         from launch.program import members
+        from launch.program.addresses import LOCALHOST
 
-        here = (roster.LOCALHOST, "127.", "[::1]")
-        if head.learner.startswith(roster.LOCALHOST) and not self.coordinator.startswith(here):
+        here = (LOCALHOST, "127.", "[::1]")
+        if head.learner.startswith(LOCALHOST) and not self.coordinator.startswith(here):
             port = self.coordinator.rpartition(":")[2]
             raise ConfigError(
                 f"--coordinator {self.coordinator}: its learner is at {head.learner}, which only "

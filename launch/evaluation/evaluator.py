@@ -13,10 +13,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from launch import Say
 from launch.evaluation import records
 from launch.evaluation.suites import Plan, evaluate
 from optimus import weights
@@ -106,7 +106,7 @@ class Evaluator:
         run_dir: Path,
         stop: threading.Event,
         plan: Plan,
-        say: Callable[[str], None] = lambda _: None,
+        say: Say = lambda _: None,
     ) -> None:
         self._config = config
         self._run_dir = run_dir

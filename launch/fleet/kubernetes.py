@@ -115,7 +115,7 @@ class Kubernetes:
 
     def run(self, say: Say) -> int:
         """Writes the files."""
-        from launch.fleet import wheelhouse as wheelhouses
+        from launch.fleet import wheelhouse
 
         config = configuration(self.config, self.set)
         name = self.run_name or config.name
@@ -142,7 +142,7 @@ class Kubernetes:
             (self.out / "run.yaml").write_text(manifests(config, cluster))
             shutil.copy(Path(__file__).with_name("Dockerfile"), image / "Dockerfile")
             if self.wheelhouse:
-                built = wheelhouses.build(wheelhouses.REPOSITORY / "build/fleet", say)
+                built = wheelhouse.build(wheelhouse.REPOSITORY / "build/fleet", say)
                 shutil.copy(built.path, image / "wheelhouse.tar")
         except OSError as error:
             raise ConfigError(f"cannot write into {self.out}: {error.strerror}") from None

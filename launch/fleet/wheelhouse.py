@@ -16,10 +16,10 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from launch import Say
 from launch.fleet.ansible import FleetError
 from optimus.errors import ConfigError
 
@@ -42,7 +42,7 @@ class Wheelhouse:
         return int(1.05 * self.unpacked) + 2 * self.path.stat().st_size + 2**28
 
 
-def build(folder: Path, say: Callable[[str], None]) -> Wheelhouse:
+def build(folder: Path, say: Say) -> Wheelhouse:
     """Builds `folder`/wheelhouse-ID.tar, or finds it there.
 
     Raises:
@@ -101,7 +101,7 @@ def read(path: Path) -> Wheelhouse:
     return Wheelhouse(path, card["id"], card["unpacked"])
 
 
-def _third_parties(folder: Path, requirements: Path, say: Callable[[str], None]) -> list[Path]:
+def _third_parties(folder: Path, requirements: Path, say: Say) -> list[Path]:
     """The pinned wheels, fetched once per requirements file and checked by their hashes."""
     version = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     wheels = folder / f"wheels-{version}"
