@@ -74,7 +74,7 @@ def resolve(name: str) -> Target:
     from optimus.rundir import checkpoint
 
     path = Path(name)
-    if name in weights.shipped():
+    if name in weights.available():
         return Target(name)
     if (path / "checkpoints").is_dir():
         folder = path / "checkpoints"
@@ -97,6 +97,7 @@ def evaluate_target(arguments: Eval, say: Say) -> dict[str, Any]:
 
     from launch.evaluation import records
     from launch.evaluation.suites import Plan, evaluate
+    from launch.runners import actors_cannot
     from optimus import rundir, weights
     from optimus.bench.plan import dimensions, names
     from optimus.problems.functions import FUNCTIONS
@@ -115,7 +116,7 @@ def evaluate_target(arguments: Eval, say: Say) -> dict[str, Any]:
     target = resolve(arguments.checkpoint)
     model = weights.load(target.name)
     config = rundir.load_config(target.run_dir / rundir.CONFIG) if target.run_dir else None
-    own_tasks = config is not None and plan.tasks and not config.fused_only
+    own_tasks = config is not None and plan.tasks and not actors_cannot(config)
     require(
         bool(chosen) or own_tasks,
         "nothing to evaluate: no functions, and no held-out tasks of a run",

@@ -22,7 +22,7 @@ class Export:
     What is written needs no run directory any more: optimus.load, optimus.as_optax and every
     command that takes weights read it. Examples:
 
-      optimus export runs/classical-small mine.safetensors
+      optimus export runs/classical mine.safetensors
       optimus export runs/physics-small/checkpoints/300 weights/physics --what "walks, 0.25 s"
     """
 

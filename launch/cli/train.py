@@ -32,14 +32,13 @@ class Train:
     """
 
     config: tyro.conf.Positional[str]
-    """A name (smoke, physics-small, classical-small, ...) or the path of a resolved config.json."""
+    """A name (smoke, physics-small, classical, ...) or the path of a resolved config.json."""
     run_dir: Path | None = None
     """Where the run lives; default runs/<config>."""
     launch: str | None = None
     """inprocess: one process, no servers. local_mt: Courier and Reverb in threads. local_mp: a
     process per role, the real thing. fused: losses in JAX only, an update is one compiled program.
-    Default: fused for configurations that only it can run; else local_mp where it is installed,
-    else inprocess."""
+    Default: the first of local_mp, inprocess and fused that can run the configuration here."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Override one value: --set meta.batch=8 (repeatable; the value is JSON or a bare word)."""
     isolate: bool = True
@@ -63,7 +62,7 @@ class Train:
         config = override(find(self.config), self.set)
         launch = self._launch_type(config, say)
         if launch == "fused":
-            layouts = [phase.layout for phase in config.schedule]
+            layouts = [phase.layout for phase in config.phases]
             environment.make_devices(max(layout.actors * layout.groups for layout in layouts))
         run_dir = (self.run_dir or Path("runs") / config.name).resolve()
         endpoint = self._open_endpoint(run_dir)  # before the namespace: scrapers stay outside
@@ -73,17 +72,15 @@ class Train:
         return 0
 
     def _launch_type(self, config: TrainConfig, say: Say) -> str:
-        from launch.runners import train as trains
+        from launch import runners
 
         if self.launch is not None:
-            require_known(self.launch, trains.LAUNCH_TYPES, "--launch")
+            require_known(self.launch, runners.LAUNCH_TYPES, "--launch")
             return self.launch
-        if config.fused_only:
-            return "fused"
-        missing = trains.distributed_missing()
-        if missing:
+        chosen, missing = runners.default(config), runners.distributed_missing()
+        if chosen == "inprocess" and missing:
             say(f"running in process; {missing}")
-        return "inprocess" if missing else "local_mp"
+        return chosen
 
     def _open_endpoint(self, run_dir: Path) -> ThreadingHTTPServer | None:
         if self.prometheus is None:
@@ -95,7 +92,7 @@ class Train:
 
     def _isolate(self, launch: str, say: Say) -> None:
         from launch.program.network_namespace import enter_network_namespace
-        from launch.runners.train import distributed_missing
+        from launch.runners import distributed_missing
 
         wanted = self.isolate and self.advertise is None and launch == "local_mp"
         if wanted and distributed_missing() is None:

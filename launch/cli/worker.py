@@ -94,10 +94,10 @@ class Actor:
 
 def _joined(address: str) -> tuple[TrainConfig, Head]:
     """(configuration, head) of the run whose coordinator is at `address`."""
-    from launch.runners import train
+    from launch.runners import distributed_missing
     from optimus.config import from_dict
 
-    missing = train.distributed_missing()
+    missing = distributed_missing()
     if missing:
         raise ConfigError(missing)
     from launch.adapters import courier

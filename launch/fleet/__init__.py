@@ -17,9 +17,10 @@ def configuration(name: str, changes: Sequence[str]) -> TrainConfig:
       ConfigError: no such configuration or value, or one that runs in one process only.
     """
     from launch.configs import find
+    from launch.runners import actors_cannot
     from optimus.config import ConfigError, override
 
     config = override(find(name), changes)
-    if config.fused_only:
+    if actors_cannot(config):
         raise ConfigError(f"{config.name!r} runs fused, in one process: use optimus train")
     return config

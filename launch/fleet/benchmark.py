@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optimus.config import Estimator, Layout, MetaOptimizer, ServedTask, TrainConfig, to_dict
+from optimus.config import Estimator, Layout, MetaOptimizer, Phase, ServedTask, TrainConfig, to_dict
 from optimus.model import optimizer as opt
 from optimus.model.config import OptimizerConfig
 from optimus.rundir.metrics import read
@@ -89,10 +89,12 @@ def configuration(workers: int, sleep: float, actors: int, stagger: bool) -> Tra
         updates=10**6,
         synchronous=False,
         optimizer=OptimizerConfig(dim=32, encoders=2, heads=4, b_decay=0.9),
-        estimator=Estimator(noise="rademacher"),
-        meta=MetaOptimizer(batch=20),
-        layout=Layout(
-            actors=actors, groups=groups, lanes=lanes, workers=workers, per_process=_PER_PROCESS
+        phases=(
+            Phase(
+                estimator=Estimator(noise="rademacher"),
+                meta=MetaOptimizer(batch=20),
+                layout=Layout(actors, groups, lanes, workers, _PER_PROCESS),
+            ),
         ),
         checkpoint_every=50,
         call_timeout=max(10.0, 5 * sleep),
@@ -169,7 +171,7 @@ def _wait_until_busy(config: TrainConfig, run_dir: Path, process: subprocess.Pop
         if process.poll() is not None:
             raise RuntimeError(f"the program ended early; see {run_dir / 'train.log'}")
         now = _look(run_dir)
-        if now["evaluations"] >= 2 * config.layout.workers and now["step"] >= 2:
+        if now["evaluations"] >= 2 * config.processes.workers and now["step"] >= 2:
             return
         time.sleep(1.0)
     raise RuntimeError(f"no steady state within {_START:.0f} s; see {run_dir / 'logs'}")
@@ -214,7 +216,7 @@ def _cpu(run_dir: Path) -> dict[str, float]:
 def _fleet(
     config: TrainConfig, first: dict[str, Any], second: dict[str, Any], steps: dict[str, float]
 ) -> Fleet:
-    seconds, layout = second["time"] - first["time"], config.layout
+    seconds, layout = second["time"] - first["time"], config.processes
     assert isinstance(config.task, ServedTask)
     busy, rate = 0.0, 0.0
     for name, (end, spent, evaluations) in second["busy"].items():

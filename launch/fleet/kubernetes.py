@@ -56,7 +56,7 @@ def manifests(config: TrainConfig, cluster: Cluster) -> str:
         return json.dumps([{"containerPort": first + k} for k in range(count)])
 
     names = ("coordinator", "learner", "stream")
-    own = config.layout.workers if config.served else 0
+    own = config.processes.workers if config.served else 0
     values = {
         **vars(cluster),
         "head": cluster.head,

@@ -65,7 +65,7 @@ class Slurm:
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
             script = run_dir / "run.sbatch"
-            text = self.script(config.name, run_dir, 3 + (config.layout.workers or 0))
+            text = self.script(config.name, run_dir, 3 + (config.processes.workers or 0))
             write_atomically(run_dir / "request.json", json.dumps(to_dict(config), indent=2) + "\n")
             write_atomically(script, text)
         except OSError as error:

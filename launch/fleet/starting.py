@@ -39,7 +39,7 @@ def start(
     Returns:
       Whether every host did its part.
     """
-    own = config.layout.workers if config.served else 0
+    own = config.processes.workers if config.served else 0
     if not config.served and any(host.workers for host in hosts):
         raise FleetError(f"no worker serves the loss of {config.name!r}: optimus_workers must be 0")
     for flag, first, count in (("--port", port, 3 + own), ("--worker-port", worker_port, 1)):

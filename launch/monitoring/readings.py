@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from optimus.config.compatibility import layout_in
 from optimus.rundir import metrics
 
 RECENT = 60.0  # s that rates and shares are taken over
@@ -182,7 +183,7 @@ def roles(config: Record, files: Files, now: float, served: bool) -> dict[str, d
       now: s since 1970, or infinite where nobody is alive any more.
       served: whether losses are served by workers.
     """
-    layout = mapping(config, "layout")
+    layout = layout_in(config)
     total = {"actor": whole(layout, "actors")}
     total["physics_worker"] = whole(layout, "workers") if served else 0
     total["evaluator"] = int(config.get("evaluator") is True)

@@ -70,7 +70,7 @@ def choose(config: TrainConfig, base_port: int | None = None, host: str = LOCALH
       ConfigError: a port outside of 1024 ... 65535.
       PortInUse: a port of the asked range is taken, or none is free.
     """
-    workers = config.layout.workers if config.served else 0
+    workers = config.processes.workers if config.served else 0
     addresses = [f"{host}:{port}" for port in free_ports(3 + workers, base_port)]
     return Roster(addresses[:1], addresses[1:2], addresses[2:3], addresses[3:])
 

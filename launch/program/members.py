@@ -97,7 +97,7 @@ def serve_workers(
 class _Together:
     """One metrics record for all synthetic losses of a process."""
 
-    def __init__(self, servers: list[builders.BowlServer], metrics: MetricsWriter) -> None:
+    def __init__(self, servers: list[builders.SyntheticLossServer], metrics: MetricsWriter) -> None:
         self._servers = servers
         self._metrics = metrics
 

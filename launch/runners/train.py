@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import signal
 import sys
@@ -19,19 +18,6 @@ from optimus.config import ConfigError, PhysicsTask, TrainConfig
 from optimus.errors import UserError
 from optimus.rundir import checkpoint
 from optimus.rundir.metrics import MetricsWriter, read
-
-LAUNCH_TYPES = ("inprocess", "local_mt", "local_mp", "fused")
-
-
-def distributed_missing() -> str | None:
-    """Why the distributed launch types cannot run here, or None."""
-    absent = [name for name in ("launchpad", "reverb") if importlib.util.find_spec(name) is None]
-    if not absent:
-        return None
-    return (
-        f"{' and '.join(absent)} not installed: local_mp and local_mt need CPython 3.10 on x86-64 "
-        "Linux and the [distributed] extra (make setup installs it)"
-    )
 
 
 def train(
@@ -61,7 +47,7 @@ def train(
     problem = fused.check(config, launch, run_dir)
     if problem:
         raise ConfigError(problem)
-    if not config.fused_only:
+    if launch != "fused":
         builders.check_task(config)
     rundir.prepare(run_dir, config)
     with rundir.owned(run_dir):
@@ -132,9 +118,6 @@ def _run_program(
     base_port: int | None,
     advertise: str | None,
 ) -> bool:
-    missing = distributed_missing()
-    if missing:
-        raise ConfigError(missing)
     from launch.program import addresses as rosters
     from launch.program import exit_record
 

@@ -64,7 +64,7 @@ def _reconstruct(
 
     held_out = replace(task, split=config.evaluation.split)
     window, _ = PhysicsWindows(held_out, config.evaluation.seed).draw(0)
-    found = reconstruction.of_clip(window["clip"], window["start"], task.seconds, options_of(task))
+    found = reconstruction.of_clip(window.clip, window.start, window.seconds, options_of(task))
     x0, models = np.zeros(found.dim), Models(str(checkpoint), "")
     try:
         mine = METHODS["optimus"](found, x0, evaluations, models)
@@ -84,8 +84,8 @@ def _reconstruct(
     apart = float(np.mean(np.linalg.norm(motion - found.reference, axis=-1))) * 1000
     return Motion(
         picture=picture,
-        clip=str(window["clip"]),
-        start=float(window["start"]),
+        clip=window.clip,
+        start=window.start,
         evaluations=evaluations,
         loss=float(mine.best[-1]) / first,
         baseline=float(baseline.best[-1]) / first,

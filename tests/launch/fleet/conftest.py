@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from launch.runners.train import distributed_missing
+from launch.runners import distributed_missing
 from tests.launch.fleet.deployment import Fleet
 from tests.launch.network_tools import Unavailable
 

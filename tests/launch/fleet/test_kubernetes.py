@@ -20,7 +20,7 @@ schemas = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate
 from launch.configs import find  # noqa: E402
 from launch.fleet import kubernetes  # noqa: E402
 from launch.fleet.kubernetes import Cluster, Kubernetes  # noqa: E402
-from launch.runners.train import distributed_missing  # noqa: E402
+from launch.runners import distributed_missing  # noqa: E402
 from optimus.config import ConfigError, Layout, from_dict  # noqa: E402
 from tests.launch import fault_tools  # noqa: E402
 from tests.launch import run_tools as tools  # noqa: E402

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from launch.fleet.slurm import Slurm
-from launch.runners.train import distributed_missing
+from launch.runners import distributed_missing
 from optimus.config import ConfigError, Layout, to_dict
 from tests.launch import fault_tools, network_tools
 from tests.launch import run_tools as tools

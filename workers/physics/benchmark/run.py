@@ -1,7 +1,6 @@
 """`optimus bench physics`: every method on every window, resumable, then tables and pictures.
 
 OUT/cells/          a file per method and window; what is there is not computed again
-OUT/test_reads.jsonl   a line whenever weights are about to see held-out clips (see `reads`)
 OUT/results.csv     a row per method and window at the end of the budget
 OUT/curves.csv      a row per method and evaluation: medians and means over the windows
 OUT/table.md        a row per method; OUT/curves_*.png against evaluations and time
@@ -18,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from workers.physics.benchmark import cells, reads, report
+from workers.physics.benchmark import cells, report
 from workers.physics.benchmark.cells import Cell
 from workers.physics.benchmark.methods import Models, Unavailable, tune_adam
 from workers.physics.benchmark.plan import Settings, cases, tuning_cases
@@ -59,7 +58,6 @@ def run(settings: Settings, out: Path, console: Console) -> Result:
         if "adam" in settings.rows:
             rate = _adam_rate(settings, out, lambda text: bar.update(progress, description=text))
             models = dataclasses.replace(models, adam_rate=rate)
-        reads.note(settings, windows, models, out)
         for method in settings.rows:
             for case in windows:
                 bar.update(progress, description=f"{method} {case.name}", advance=1)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-import optimus
 from workers.physics.benchmark import cells, plan, run
 from workers.physics.benchmark.methods import METHODS, Models, Unavailable
 from workers.physics.benchmark.plan import Settings, cases
 from workers.physics.loss import PhysicsOptions, metrics, reconstruction
-from workers.physics.loss.fixed_windows import START_RULES, fixed_windows, windows_hash
-from workers.physics.loss.synthetic import synthetic_window
+from workers.physics.loss.reconstruction import synthetic_window
+from workers.physics.loss.windows import START_RULES, fixed_windows, windows_hash
 from workers.physics.motion import SPLITS
 
 MODELS = Models(plan.DEFAULT_MODEL, plan.DEFAULT_MLP)
@@ -208,23 +206,6 @@ def test_test_clips_are_read_only_when_asked(tmp_path):
         if case.clip
     }
     assert not asked & set(SPLITS["test"])
-
-
-def test_every_read_of_the_test_clips_is_logged_with_the_weights(tmp_path):
-    chosen = dict(windows=2, evaluations=2, methods=("optimus", "optimus_start", "l_bfgs_b"))
-    log = tmp_path / "test_reads.jsonl"
-    bench(tmp_path, split="validation", **chosen)
-    assert not log.exists()
-    for _ in range(2):  # what is there is not read again
-        assert bench(tmp_path, split="test", **chosen)[0] == 0
-        lines = [json.loads(line) for line in log.read_text().splitlines()]
-        assert [line["method"] for line in lines] == ["optimus", "optimus_start"]
-    for line, name in zip(lines, ("optimus-physics", "optimus-classical-first")):
-        [used] = line["weights"]
-        assert used["fingerprint"] == optimus.load(name).fingerprint
-        assert line["set"] == "physics test, 0.25 s"
-        assert set(line["functions"]) <= set(SPLITS["test"])
-        assert (line["starts"], line["cells"], line["steps"], line["dims"]) == (2, 2, 2, [210])
 
 
 def test_clips_split_is_the_first_second_of_all():
