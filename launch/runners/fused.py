@@ -7,15 +7,11 @@ way and saves; resuming equals never having stopped, bit for bit, on the same de
 from __future__ import annotations
 
 import json
-import platform
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import jax
-import numpy as np
 
 from launch.runners import CANNOT
 from optimus import rundir
@@ -31,7 +27,14 @@ _RECORD_EVERY = 1.0  # s
 def run(
     config: TrainConfig, run_dir: Path, stop: threading.Event, say: Callable[[str], None]
 ) -> bool:
-    """Trains until done or `stop`; True when done."""
+    """Trains until done or `stop`; True when done.
+
+    Args:
+      config: what to run.
+      run_dir: where; its newest checkpoint is gone on from.
+      stop: ends it after the update under way.
+      say: takes lines for the user.
+    """
     trainer = Trainer(config)
     found, problems = checkpoint.load_latest(run_dir / "checkpoints")
     for problem in problems:
@@ -62,8 +65,11 @@ class _Session:
         metrics: MetricsWriter,
         say: Callable[[str], None],
     ) -> None:
-        self._config, self._run_dir, self._trainer = config, run_dir, trainer
-        self._metrics, self._say = metrics, say
+        self._config = config
+        self._run_dir = run_dir
+        self._trainer = trainer
+        self._metrics = metrics
+        self._say = say
         self._saved = -1
         self._of_update: dict[str, float] = {}  # the newest one's, for the manifest
 
@@ -111,11 +117,6 @@ class _Session:
             "evaluations": trainer.inner_steps,
             "metrics": finite(self._of_update),
             "validation": result,
-            "libraries": {
-                "python": platform.python_version(),
-                "jax": jax.__version__,
-                "numpy": np.__version__,
-            },
         }
         keep, every = self._config.keep_checkpoints, self._config.keep_checkpoints_every
         checkpoint.save(folder, trainer.step, trainer.arrays(), manifest, keep, every)

@@ -25,7 +25,6 @@ from optimus.config.tasks import ClassicalTask as ClassicalTask
 from optimus.config.tasks import PhysicsTask as PhysicsTask
 from optimus.config.tasks import ServedTask as ServedTask
 from optimus.config.training import ESTIMATORS as ESTIMATORS
-from optimus.config.training import EVOLUTION as EVOLUTION
 from optimus.config.training import PATHWISE as PATHWISE
 from optimus.config.training import Estimator as Estimator
 from optimus.config.training import Evaluation as Evaluation

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from optimus.errors import require, require_known, require_positive
 from optimus.problems.groups import FUNCTION_NAMES, NETWORK, TAGS, allowed, allowed_generated
 
 ANALYTIC_FAMILIES = ("quadratic", "rosenbrock")  # the keys of `optimus.tasks.FAMILIES`
+
+ControlKind = Literal["pd", "torque"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class ClassicalTask:
 
 @dataclass(frozen=True)
 class ServedTask:
-    """A quadratic bowl served by loss workers that sleep: for fleet timings and fault tests.
+    """A synthetic quadratic served by loss workers that sleep: for fleet timings and fault tests.
 
     `poison`, `nonfinite` and `slow` are periods k: each k-th episode is one that workers raise an
     error about, that has no finite loss, or whose evaluations sleep four times as long; 0: none.
@@ -106,7 +109,7 @@ class ServedTask:
 
 @dataclass(frozen=True)
 class PhysicsTask:
-    """Motion reconstruction (optimus fact sheet, section 11): served by physics workers.
+    """Motion reconstruction: served by physics workers.
 
     Every window is drawn from the clips of `split`, a table fixed in `workers.physics.motion`.
     """
@@ -114,16 +117,13 @@ class PhysicsTask:
     kind: str = "physics"
     split: str = "train"
     seconds: float = 0.25  # window length, s
-    control: str = "pd"  # "pd": x offsets PD targets; "torque": x is joint torque
+    control: ControlKind = "pd"  # "pd": x offsets PD targets; "torque": x is joint torque
     control_rate: float = 30.0  # controls per second and joint
     dt: float = 1.0 / 240.0  # simulation step, s
 
     def __post_init__(self) -> None:
         require(self.kind == "physics", f"task.kind: got {self.kind!r}, want 'physics'")
-        require(
-            self.control in ("pd", "torque"),
-            f"task.control: got {self.control!r}, want 'pd' or 'torque'",
-        )
+        require_known(self.control, get_args(ControlKind), "task.control")
         for name in ("seconds", "control_rate", "dt"):
             require_positive(getattr(self, name), f"task.{name}")
         require(self.dt <= 1 / 60, f"task.dt: got {self.dt} s, want at most 1/60 s")

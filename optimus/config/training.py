@@ -4,38 +4,42 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from optimus.config.tasks import ClassicalTask
 from optimus.errors import require, require_known, require_positive
 
-EVOLUTION = ("pes", "nres", "full_es", "truncated_es")  # every runner has these
-PATHWISE = ("bptt", "pes_pathwise", "nres_pathwise")  # derivatives through the window
-ESTIMATORS = EVOLUTION + PATHWISE
+EstimatorKind = Literal[
+    "pes", "nres", "full_es", "truncated_es", "bptt", "pes_pathwise", "nres_pathwise"
+]
+NoiseKind = Literal["gaussian", "rademacher"]
+MetaLossKind = Literal["log_gap", "log_ratio"]
+ClipKind = Literal["global_norm", "value"]
+ESTIMATORS: tuple[EstimatorKind, ...] = get_args(EstimatorKind)
+PATHWISE: tuple[EstimatorKind, ...] = ESTIMATORS[4:]  # with derivatives through the window
 
 
 @dataclass(frozen=True)
 class Estimator:
     """How the meta-gradient is estimated; the defaults are the paper's (Table 3)."""
 
-    kind: str = "pes"  # a name in `ESTIMATORS`: see `optimus.meta.estimators`
+    kind: EstimatorKind = "pes"  # see `optimus.meta.estimators`
     sigma: float = 0.01  # standard deviation of the perturbation of every weight
-    noise: str = "gaussian"  # or "rademacher"
+    noise: NoiseKind = "gaussian"
     truncation: int = 5  # inner steps per window: one sample each
     horizon: int = 50  # inner steps per episode
     task_clip: float = 1.0  # pathwise: largest norm of one task's gradient; 0: none
     order: int = 1  # pathwise: 1 holds inner gradients constant, 2 differentiates them too
     # The rest is for `--launch fused`.
     shortest: int = 0  # > 0: episodes are log-uniform in shortest ... horizon
-    guide: float = 0.0  # bptt: weight of the log distance to the minimiser; 0: none
-    guide_radius: float = 1e-4  # distance per coordinate at which the guide fades out
+    # bptt: weight of the log distance to the minimiser (supervision by it); 0: none
+    guide: float = 0.0
+    guide_radius: float = 1e-4  # distance per coordinate at which that fades out
 
     def __post_init__(self) -> None:
         require_known(self.kind, ESTIMATORS, "estimator.kind")
         require_positive(self.sigma, "estimator.sigma")
-        require(
-            self.noise in ("gaussian", "rademacher"),
-            f"estimator.noise: got {self.noise!r}, want 'gaussian' or 'rademacher'",
-        )
+        require_known(self.noise, get_args(NoiseKind), "estimator.noise")
         require(self.truncation >= 1, f"estimator.truncation: got {self.truncation}, want >= 1")
         for name in ("horizon", "shortest"):
             value = getattr(self, name)
@@ -75,19 +79,16 @@ class Estimator:
         return 1 if self.kind == "bptt" else 2
 
 
-META_LOSSES = ("log_gap", "log_ratio")
-
-
 @dataclass(frozen=True)
 class MetaLoss:
     """How an inner loss is scored: see `optimus.meta.loss`. Only `--launch fused` reads it."""
 
-    kind: str = "log_gap"
+    kind: MetaLossKind = "log_gap"
     floor: float = 1e-8  # smallest gap, or ratio of gaps, that counts
     cap: float = 5.0  # a step scores at most this
 
     def __post_init__(self) -> None:
-        require_known(self.kind, META_LOSSES, "meta_loss.kind")
+        require_known(self.kind, get_args(MetaLossKind), "meta_loss.kind")
         require_positive(self.floor, "meta_loss.floor")
         require_positive(self.cap, "meta_loss.cap")
 
@@ -99,7 +100,7 @@ class MetaOptimizer:
     learning_rate: float = 5e-4
     clip_norm: float = 3.0  # bound of the estimate, in the sense of `clip`
     batch: int = 20  # samples per update, one antithetic pair each
-    clip: str = "global_norm"  # or "value": every entry on its own
+    clip: ClipKind = "global_norm"  # "value": every entry on its own
     warmup: int = 0  # updates over which the rate rises linearly
     cosine: int = 0  # updates after which a cosine has brought the rate to 1 %; 0: constant
 
@@ -107,7 +108,7 @@ class MetaOptimizer:
         require_positive(self.learning_rate, "meta.learning_rate")
         require_positive(self.clip_norm, "meta.clip_norm")
         require(self.batch >= 1, f"meta.batch: got {self.batch}, want >= 1")
-        require_known(self.clip, ("global_norm", "value"), "meta.clip")
+        require_known(self.clip, get_args(ClipKind), "meta.clip")
         require(self.warmup >= 0, f"meta.warmup: got {self.warmup}, want >= 0")
         require(self.cosine >= 0, f"meta.cosine: got {self.cosine}, want >= 0")
 
@@ -118,8 +119,8 @@ class Layout:
 
     A group of lanes is one vmapped program; an actor steps one group while another group's losses
     are in flight. Grouping changes rounding, so it belongs to the configuration, not to the runner.
-    The fused trainer takes groups one after the other, which bounds its memory, or deals them to
-    the devices that there are.
+    The fused trainer takes groups one after the other, which bounds its memory, or spreads them
+    over the devices that there are.
     """
 
     actors: int = 1

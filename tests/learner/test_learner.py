@@ -13,7 +13,8 @@ import pytest
 
 import learner.learner as learner_module
 from learner import ledger
-from learner.learner import Learner, LearnerError, theta_from_arrays
+from learner.learner import Learner, LearnerError
+from learner.state import theta_from_arrays
 from optimus.config import (
     AnalyticTask,
     Estimator,

@@ -37,7 +37,7 @@ class Trainer:
 
     Args:
       config: with a task in JAX; raises `ConfigError` else.
-      devices: most devices to deal groups to; default all that JAX sees.
+      devices: most devices to spread groups over; default all that JAX sees.
     """
 
     def __init__(self, config: TrainConfig, devices: int | None = None) -> None:
@@ -76,19 +76,19 @@ class Trainer:
 
     def _compiled_for(self, size: int) -> tuple[Program, Supervision]:
         phase = self.config.phases[self._phase]
-        dealt = distribution.deal(self._task, size, phase.layout.lanes)
+        assigned = distribution.assign(self._task, size, phase.layout.lanes)
         score, devices = self.config.meta_loss, self.devices_used
-        return compiled_for(self.rule, phase, score, dealt, devices)
+        return compiled_for(self.rule, phase, score, assigned, devices)
 
     @property
     def devices_used(self) -> int:
-        """The most devices that the phase's groups can be dealt to evenly."""
+        """The most devices that the phase's groups can be spread over evenly."""
         layout = self.config.phases[self._phase].layout
         groups = layout.actors * layout.groups
         return max(d for d in range(1, self._devices + 1) if groups % d == 0)
 
     def _spread(self, tree: Any, *axes: str) -> Any:
-        """On the devices, where there are several: dealt along "groups", or wholly on each."""
+        """On the devices, where there are several: split along "groups", or wholly on each."""
         devices = self.devices_used
         if devices == 1:
             return tree
@@ -100,7 +100,7 @@ class Trainer:
         self._meta, self._counts, self._average = self._spread(state)
 
     def update(self) -> dict[str, jax.Array]:
-        """One update; returns its "meta_loss" and "norm", on the device."""
+        """One update; returns its "meta_loss" and "norm", float32 [] on the device."""
         index = self.config.phase_index(self.step)
         phase = self.config.phases[index]
         if index != self._phase:
@@ -148,7 +148,8 @@ class Trainer:
     # -- on disk ---------------------------------------------------------------------------------
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Everything that the next updates depend on, by name; "theta/..." as all runners do."""
+        """Everything that the next updates depend on, by name: "theta/..." as all runners do,
+        Adam's moments float32 `[P]`, and the lanes' leaves with leading axes `[G, L]`."""
         named = {
             "adam/mu": self._meta.mu,
             "adam/nu": self._meta.nu,
@@ -170,7 +171,7 @@ class Trainer:
         return {name: np.asarray(leaf) for name, leaf in named.items()}
 
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Inverse of `arrays`; raises `CheckpointError` where they are of another run."""
+        """Inverse of `arrays`, theta `[P]` and all; raises `CheckpointError` at other shapes."""
         try:
             self.step, self.inner_steps, phase = (int(n) for n in arrays["fused/progress"])
             self._counts = programs.Counts(*(jnp.asarray(n) for n in arrays["fused/counts"]))

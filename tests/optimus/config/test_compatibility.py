@@ -56,6 +56,7 @@ def test_a_run_that_ends_within_its_first_phase_stays_so():
 def test_a_removed_key_that_did_nothing_is_dropped(removed):
     tree = first_format()
     tree["estimator"] |= removed
+    tree["optimizer"] |= {"axes": 0, "coord_pos": "none", "branch": "encoder"}
     assert from_dict(tree) == SMOKE
     phased = in_phases()
     phased["phases"][1]["estimator"] |= removed
@@ -63,7 +64,8 @@ def test_a_removed_key_that_did_nothing_is_dropped(removed):
 
 
 def test_what_was_removed_is_refused_with_the_commit_that_can():
-    alone, phased, scored = first_format(), in_phases(), first_format()
+    alone, phased, scored, joint = first_format(), in_phases(), first_format(), first_format()
+    joint["optimizer"]["axes"] = 2
     alone["estimator"]["tail"] = 0.5
     phased["phases"][1]["estimator"]["difference_clip"] = 1.0
     scored["meta_loss"]["kind"] = "raw"
@@ -71,11 +73,12 @@ def test_what_was_removed_is_refused_with_the_commit_that_can():
         (alone, "estimator.tail: got 0.5"),
         (phased, "phases.1.estimator.difference_clip: got 1.0"),
         (scored, "meta_loss.kind: got 'raw'"),
+        (joint, "optimizer.axes: got 2"),
     ):
         with pytest.raises(ConfigError) as caught:
             from_dict(tree)
         assert str(caught.value) == (
-            f"{what}, which this version no longer has; commit 7acff6f is the last that can run it"
+            f"{what}, which this version does not have; the last commit that does is 7acff6f"
         )
 
 
