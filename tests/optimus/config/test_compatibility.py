@@ -9,8 +9,9 @@ import pytest
 
 from launch import configs
 from optimus import rundir
-from optimus.config import ConfigError, from_dict, to_dict
+from optimus.config import ConfigError, from_dict, override, to_dict
 from optimus.config.compatibility import layout_in
+from optimus.rundir import checkpoint
 
 SMOKE = configs.find("smoke")
 
@@ -111,3 +112,18 @@ def test_another_phase_is_named_as_it_would_be_set(tmp_path: pathlib.Path):
     longer = dataclasses.replace(SMOKE.phases[0], updates=3)
     with pytest.raises(rundir.RunDirError, match=r"phases\.0\.updates is None there and 3 here"):
         rundir.prepare(tmp_path, dataclasses.replace(SMOKE, phases=(longer, *SMOKE.phases)))
+
+
+RUNS = pathlib.Path(__file__).resolve().parents[2] / "fixtures"
+
+
+@pytest.mark.parametrize("launch", ["inprocess", "fused"])
+def test_a_run_directory_of_commit_7acff6f_is_read(launch: str):
+    """What `optimus train smoke --set updates=2 ...` left there; its arrays are not kept here."""
+    run_dir = RUNS / f"run-7acff6f-{launch}"
+    wanted = ["updates=2", "checkpoint_every=1", "evaluation.tasks=4"]
+    assert rundir.load_config(run_dir / rundir.CONFIG) == override(SMOKE, wanted)
+    manifest = checkpoint.read_manifest(run_dir / "checkpoints" / "2")
+    assert manifest["step"] == 2 and manifest.get("launch") == (
+        "fused" if launch == "fused" else None
+    )
