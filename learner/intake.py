@@ -98,7 +98,7 @@ class Intake:
         problem = check_sample(
             sample, estimator.truncation, estimator.windows, estimator.signs, self._derivatives
         )
-        if problem:
+        if problem and not _of_earlier_epoch(sample, version):  # that may be of another phase
             return self._refuse("malformed", problem)
         where = f"window {sample.window} of episode {sample.episode}"
         if sample.run_id != self._run_id:
@@ -204,3 +204,10 @@ class Intake:
         self._sums = OrderedDict(
             (int(e), (int(w), total)) for (e, w), total in zip(saved["open"], saved["sums"])
         )
+
+
+def _of_earlier_epoch(sample: Sample, version: Version) -> bool:
+    try:
+        return all(epoch < version.epoch for epoch, _ in sample.versions) and bool(sample.versions)
+    except (TypeError, ValueError):
+        return False

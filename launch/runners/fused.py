@@ -13,13 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from launch.runners import CANNOT
-from optimus import rundir
-from optimus.config import ConfigError, TrainConfig, config_hash
+from optimus.config import TrainConfig, config_hash
 from optimus.meta.fused.trainer import Trainer
 from optimus.rundir import checkpoint
 from optimus.rundir.metrics import MetricsWriter, finite, read
-from optimus.weights.warm_start import initial_params
 
 _RECORD_EVERY = 1.0  # s
 
@@ -172,19 +169,3 @@ def summarise(run_dir: Path, say: Callable[[str], None]) -> None:
             f"{best[1]:+.3f} after {best[0]} updates (checkpoints/{best[0]})"
         )
     say(f"next: optimus watch {run_dir} --once")
-
-
-def check(config: TrainConfig, launch: str, run_dir: Path) -> str | None:
-    """Why this configuration or directory cannot be run by `launch`, or None."""
-    cannot = CANNOT[launch](config)
-    if cannot or launch != "fused":
-        return cannot
-    if config.initial:
-        try:
-            initial_params(config)
-        except ConfigError as error:
-            return str(error)
-    found, _ = checkpoint.load_latest(run_dir / "checkpoints")
-    if found is not None and found.manifest.get("launch") != "fused":
-        return f"{run_dir / rundir.CONFIG} was run by another --launch; resume it with that"
-    return None

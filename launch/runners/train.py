@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from launch.runners import CANNOT
 from launch.runners.progress import Progress
 from optimus import rundir
 from optimus.config import ConfigError, PhysicsTask, TrainConfig
@@ -39,11 +40,11 @@ def train(
       addresses.PortInUse: one clear line each.
     """
     from launch import builders
-    from launch.runners import distributed, fused
+    from launch.runners import distributed
 
-    problem = fused.check(config, launch, run_dir)
-    if problem:
-        raise ConfigError(problem)
+    why = problem(config, launch, run_dir)
+    if why:
+        raise ConfigError(why)
     if launch != "fused":
         builders.check_task(config)
     rundir.prepare(run_dir, config)
@@ -79,6 +80,24 @@ def train(
             say(f"stopped; this resumes: {again}")
             return
         _summarise(config, run_dir, launch, say)
+
+
+def problem(config: TrainConfig, launch: str, run_dir: Path) -> str | None:
+    """Why this configuration or directory cannot be run by `launch`, or None."""
+    from optimus.weights.warm_start import initial_params
+
+    cannot = CANNOT[launch](config)
+    if cannot:
+        return cannot
+    if config.initial:
+        try:
+            initial_params(config)
+        except ConfigError as error:
+            return str(error)
+    found, _ = checkpoint.load_latest(run_dir / "checkpoints")
+    if found is not None and (found.manifest.get("launch") == "fused") != (launch == "fused"):
+        return f"{run_dir / rundir.CONFIG} was run by another --launch; resume it with that"
+    return None
 
 
 def _run_in_process(

@@ -1,4 +1,5 @@
-"""The guide of back-propagation: where minima are, and that following them leaves local ones."""
+"""Supervision by the distance to the minimiser: where minima are, and that following them leaves
+local ones."""
 
 from __future__ import annotations
 
