@@ -7,7 +7,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,8 +35,11 @@ from optimus.wire import (
     SampleWriter,
 )
 from workers.actor import Actor
-from workers.synthetic_loss import BowlServer, BowlWindows
+from workers.synthetic_loss import SyntheticLossServer, SyntheticWindows
 from workers.unroll import AnalyticUnroll, PooledUnroll, Unroll, parameter_layout
+
+if TYPE_CHECKING:
+    from workers.physics.loss import Backend
 
 
 def initial_theta(config: TrainConfig) -> np.ndarray:
@@ -70,21 +73,21 @@ def check_task(config: TrainConfig) -> None:
         raise ConfigError(f"task: {error}") from None
 
 
-def physics_door() -> str:
-    """The workers' door: the TensorFlow op where TensorFlow is installed, else the direct one."""
+def physics_backend() -> Backend:
+    """The workers': the TensorFlow op where TensorFlow is installed, else the direct one."""
     return "tensorflow" if importlib.util.find_spec("tensorflow") else "direct"
 
 
 def make_loss_server(
-    config: TrainConfig, metrics: MetricsWriter | None = None, door: str | None = None
+    config: TrainConfig, metrics: MetricsWriter | None = None, backend: Backend | None = None
 ) -> Any:
     """What evaluates this configuration's losses: an object with `evaluate`, `ping`, `report`."""
     if isinstance(config.task, ServedTask):
-        return BowlServer(config.task, metrics)
+        return SyntheticLossServer(config.task, metrics)
     from workers.physics.loss.server import PhysicsLossServer  # needs the native library
 
     assert isinstance(config.task, PhysicsTask)
-    return PhysicsLossServer(config.task, door or physics_door(), metrics)
+    return PhysicsLossServer(config.task, backend or physics_backend(), metrics)
 
 
 def make_local_pool(config: TrainConfig, run_dir: Path | None = None) -> LocalPool | None:
@@ -93,7 +96,9 @@ def make_local_pool(config: TrainConfig, run_dir: Path | None = None) -> LocalPo
         return None
     servers = [
         make_loss_server(
-            config, MetricsWriter(run_dir, "physics_worker", k) if run_dir else None, door="direct"
+            config,
+            MetricsWriter(run_dir, "physics_worker", k) if run_dir else None,
+            backend="direct",
         )
         for k in range(config.processes.workers)
     ]
@@ -117,8 +122,8 @@ def make_unroll(
     if pool is None:
         raise ValueError("a served task needs a loss pool")
     if isinstance(config.task, ServedTask):
-        bowls = BowlWindows(config.task, config.seed)
-        return PooledUnroll(config, bowls, pool, signs, order)
+        windows = SyntheticWindows(config.task, config.seed)
+        return PooledUnroll(config, windows, pool, signs, order)
     assert isinstance(config.task, PhysicsTask)
     from workers.physics.loss.windows import PhysicsWindows  # needs the native library
 

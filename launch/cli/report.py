@@ -20,7 +20,7 @@ class Report:
     """Write one HTML page about a run; it needs no network and no other file.
 
     Curves, held-out evaluation, configuration and commands come from the run's files. Comparing the
-    best checkpoint with rivals, and reconstructing a motion, are computed (minutes; kept in
+    best checkpoint with baselines, and reconstructing a motion, are computed (minutes; kept in
     RUN_DIR/report, so the next time is quick). Examples:
 
       optimus report runs/physics-small
@@ -49,7 +49,7 @@ class Report:
         from optimus.rundir.checkpoint import CheckpointError, write_atomically
 
         found = collect(self.run_dir)
-        skipped = "--quick: neither rivals nor motion were computed"
+        skipped = "--quick: neither baselines nor motion were computed"
         extras = Extras(notes=(skipped,)) if self.quick else self._compute(say)
         out = self.out or self.run_dir / "report.html"
         try:
@@ -76,7 +76,7 @@ class Report:
         except ValueError as error:
             raise ConfigError(str(error)) from None
         notes: list[str] = []
-        rivals = motion = None
+        baselines = motion = None
         work = self.run_dir / "report"
         try:
             config = rundir.load_config(self.run_dir / rundir.CONFIG)
@@ -85,10 +85,10 @@ class Report:
         except (weights.WeightsError, ConfigError) as error:
             return Extras(notes=(f"no comparison: {error}",))
         try:
-            rivals = compare(model, work, plan, say)
-            notes += rivals.problems
+            baselines = compare(model, work, plan, say)
+            notes += baselines.problems
         except (ValueError, OSError) as error:
-            notes.append(f"no comparison with rivals: {error}")
+            notes.append(f"no comparison with baselines: {error}")
         if isinstance(config.task, PhysicsTask):
             say("reconstructing a motion")
             try:
@@ -96,4 +96,4 @@ class Report:
             except NoMotion as error:
                 notes.append(f"no motion: {error}")
         shown = f"update {target.step}"
-        return Extras(rivals=rivals, motion=motion, notes=tuple(notes), checkpoint=shown)
+        return Extras(baselines=baselines, motion=motion, notes=tuple(notes), checkpoint=shown)

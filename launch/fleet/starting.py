@@ -6,16 +6,14 @@ are, so that starting again adds what is missing and mends what was rebooted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from launch import Say
 from launch.fleet.actions import ask, head_of, look, need_head
 from launch.fleet.ansible import Answer, FleetError
 from launch.fleet.inventory import Host
-from launch.fleet.placement import spread
 from optimus.config import ConfigError, TrainConfig, to_dict
-
-Say = Callable[[str], None]
 
 
 def start(
@@ -155,3 +153,19 @@ def scale(hosts: list[Host], total: int, say: Say) -> bool:
         say(f"{name}: {answer.problem or f'{before} -> {placed[name]} workers'}")
         well = well and not answer.problem
     return well and not idle
+
+
+def spread(total: int, cores: Mapping[str, int]) -> dict[str, int]:
+    """`total` workers over hosts, as even per core as whole numbers allow.
+
+    Each next worker goes where there would be fewest per core, ties by name, so that a larger total
+    never takes a worker from a host.
+
+    Args:
+      total: workers, 0 or more. cores: by host, at least 1 each.
+    """
+    placed = dict.fromkeys(sorted(cores), 0)
+    for _ in range(total):
+        host = min(placed, key=lambda name: ((placed[name] + 1) / cores[name], name))
+        placed[host] += 1
+    return placed

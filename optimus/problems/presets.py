@@ -173,6 +173,11 @@ class Problem:
     minimiser: np.ndarray
     floor: float
 
+    @property
+    def dtype(self) -> Dtype:
+        """Of objective, gradient and start."""
+        return preset(self.preset).dtype
+
     def value(self, x: Any) -> jax.Array:
         """Reported value at x `[N]`, in the arithmetic that is on; see `arithmetic`."""
         return self.objective(self.data, jnp.asarray(x))

@@ -117,7 +117,7 @@ def test_saved_lanes_go_on_as_if_never_stopped() -> None:
 def test_a_failed_lane_begins_a_new_episode_with_a_new_id() -> None:
     config = fakes.served()
     parameters, stream = fakes.Parameters(config, theta_of(config)), fakes.Stream()
-    pool = fakes.Pool(lambda r: "nonfinite" if r.window["shift"] == 1.0 else None)  # episode 100
+    pool = fakes.Pool(lambda r: "nonfinite" if r.episode == 100 else None)  # episode 100
     unroll = unrolls.PooledUnroll(config, fakes.Source(), pool)
     actor = Actor(config, 0, lambda _: unroll, parameters, stream)
     collect(actor, parameters, 2)

@@ -17,7 +17,7 @@ import numpy as np
 
 from optimus.config import TrainConfig
 from optimus.meta import loss as meta_loss
-from optimus.wire import LossPool, LossReply, LossRequest
+from optimus.wire import LossPool, LossReply, LossRequest, encode
 from workers.unroll import base, derivatives
 from workers.unroll.base import LaneArrays, Waiting, Window
 from workers.unroll.derivatives import Replies, Step
@@ -28,13 +28,19 @@ _Requests = Generator[Sequence["Future[LossReply]"], None, None]
 
 
 class WindowSource(Protocol):
-    """Where the served loss of an episode comes from."""
+    """Where the served loss of an episode comes from.
 
+    Attributes:
+      loss: its name. options_hash: of its options. dim: N.
+    """
+
+    loss: str
     options_hash: str
     dim: int
 
-    def draw(self, episode: int) -> tuple[dict[str, Any], np.ndarray]:
-        """(description for the worker, x0 float32 `[N]`) of an episode."""
+    def draw(self, episode: int) -> tuple[Any, np.ndarray]:
+        """(window, x0 float32 `[N]`) of an episode; the window is a dataclass that `optimus.wire`
+        encodes and that the loss's workers know."""
 
 
 def _over_lanes(function: Callable[..., Any], dim: int) -> Callable[..., Any]:
@@ -52,7 +58,7 @@ class _Progress:
     """A window under way; its arrays are changed in place.
 
     Attributes:
-      loss_of: per lane, what its worker evaluates.
+      windows: per lane, what its worker evaluates, encoded.
       episode: uint64 `[G]`. x, gradient: float32 `[G, S, N]`. initial: float32 `[G]`.
       state: of the rule, leading axes `[G, S]`.
       replies: what the pool has said of the lanes.
@@ -62,7 +68,7 @@ class _Progress:
       path: what the steps started from; the first alone unless derivatives are exact.
     """
 
-    loss_of: list[dict[str, Any]]
+    windows: list[bytes]
     episode: np.ndarray
     x: np.ndarray
     gradient: np.ndarray
@@ -169,7 +175,7 @@ class PooledUnroll:
                 x[lane] = drawn[lane][1]
         lanes, signs, dim = x.shape
         return _Progress(
-            loss_of=[window for window, _ in drawn],
+            windows=[encode(window) for window, _ in drawn],
             episode=episode,
             x=x,
             gradient=np.array(arrays.gradient),
@@ -183,22 +189,25 @@ class PooledUnroll:
             path=[],
         )
 
-    def _submit(self, window: dict[str, Any], x: np.ndarray) -> Future[LossReply]:
+    def _submit(self, progress: _Progress, lane: int, x: np.ndarray) -> Future[LossReply]:
+        """Asks for the loss of a lane at x `[N]`."""
         self._requests += 1
         return self._pool.submit(
             LossRequest(
-                self._requests,
-                self._budget,
-                window,
-                self._source.options_hash,
-                np.asarray(x, np.float64),
+                request_id=self._requests,
+                budget=self._budget,
+                loss=self._source.loss,
+                options_hash=self._source.options_hash,
+                episode=int(progress.episode[lane]),
+                window=progress.windows[lane],
+                x=np.asarray(x, np.float64),
             )
         )
 
     def _start_episodes(self, progress: _Progress, starts: np.ndarray) -> _Requests:
         """The value and gradient at x0, one request for both signs, and fresh optimizer states."""
         lanes = [int(lane) for lane in np.flatnonzero(starts)]
-        futures = [self._submit(progress.loss_of[lane], progress.x[lane, 0]) for lane in lanes]
+        futures = [self._submit(progress, lane, progress.x[lane, 0]) for lane in lanes]
         yield futures
         for lane, future in zip(lanes, futures):
             reply = progress.replies.take(lane, future)
@@ -217,7 +226,7 @@ class PooledUnroll:
         finite = np.isfinite(moved).all(axis=2)
         live = np.flatnonzero(replies.alive)
         asked = [(int(lane), sign) for lane in live for sign in np.flatnonzero(finite[lane])]
-        futures = [self._submit(progress.loss_of[lane], moved[lane, sign]) for lane, sign in asked]
+        futures = [self._submit(progress, lane, moved[lane, sign]) for lane, sign in asked]
         progress.mask[live, step] = True
         replies.alive &= finite.all(axis=1)  # the step itself diverged: scored at the cap
         yield futures
@@ -245,7 +254,7 @@ class PooledUnroll:
             replies = replies.of_the_way_back()
             each = yield from derivatives.backwards(
                 self._differentiate,
-                lambda lane, at: self._submit(progress.loss_of[lane], at),
+                functools.partial(self._submit, progress),
                 weights,
                 progress.path,
                 progress.gradient,

@@ -12,11 +12,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from optimus.errors import UserError, require_known
 from optimus.problems.presets import Problem
 
+Name = Literal["sif2jax", "coco"]
 PACKAGES = {"sif2jax": "sif2jax", "coco": "cocoex"}  # suite -> module that it needs
 MOST_DIM = 100
 

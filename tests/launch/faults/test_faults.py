@@ -184,6 +184,7 @@ def test_a_killed_supervisor_ends_the_run_and_is_named(tmp_path: Path) -> None:
         tools.finish(run.process, run.run_dir)
 
 
+@pytest.mark.story
 def test_a_synchronous_run_survives_too(tmp_path: Path) -> None:
     """Each update needs every lane: a killed actor begins a new epoch, a killed stream a resend."""
     layout = faults.Layout(actors=1, groups=2, lanes=2, workers=2, restarts=5)

@@ -15,7 +15,7 @@ from optimus.config import ServedTask
 from tests.launch import fault_tools as faults
 from tests.launch import run_tools as tools
 
-pytestmark = tools.distributed
+pytestmark = [tools.distributed, pytest.mark.story]
 
 # Nobody sleeps: actors make samples as fast as they can. 12 lanes, episodes of 5 windows.
 LAYOUT = faults.Layout(actors=2, groups=2, lanes=3, workers=2, per_process=2, restarts=1000)

@@ -95,7 +95,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path, changes: dict[str, Any], mess
     assert not (tmp_path / "k").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.story
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(distributed_missing() is not None, reason=str(distributed_missing()))
 def test_the_containers_commands_make_a_run(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_pooled_unroll_is_algorithm_1_scored_after_each_update(theta: np.ndarray
 
     layout = unrolls.parameter_layout(fakes.served())
     for lane, episode in enumerate((3, 9)):
-        shift = source.draw(episode)[0]["shift"]
+        shift = source.draw(episode)[0].shift
         for sign in range(2):
             params = layout.unflatten(weights[lane, sign])
             x = jnp.zeros(4)

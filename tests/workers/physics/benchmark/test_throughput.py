@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from launch.cli.bench import Throughput
+from launch.cli.bench import LossSpeed, Throughput
 from workers.physics.benchmark import throughput, throughput_report
 from workers.physics.loss import PhysicsLoss, PhysicsOptions
 
@@ -27,7 +27,7 @@ def test_tables_of_a_tiny_run(assets, tmp_path):
     rows, threads = _read(tmp_path / "physics.csv"), _read(tmp_path / "physics_threads.csv")
     wanted = {"forward", "tape", "tape, all terms"}
     if importlib.util.find_spec("tensorflow"):
-        wanted |= {"tensorflow door"}
+        wanted |= {"tensorflow backend"}
     if "left out: generated" not in text.getvalue():
         wanted |= {"generated", "generated, all terms"}
     for steps in ("120", "240"):
@@ -58,7 +58,7 @@ def test_rows_are_the_same_function(assets):
     x = np.random.default_rng(0).normal(0.0, 0.1, bench.size)
     value, gradient = loss.value_and_grad(x)
     assert bench.rows["forward"](x)[1] == value
-    for name in ("generated", "tape", "tensorflow door"):
+    for name in ("generated", "tape", "tensorflow backend"):
         if name in bench.rows:
             _, found, slope = bench.rows[name](x)
             assert found == pytest.approx(value, rel=1e-12)
@@ -98,15 +98,16 @@ def test_a_ratio_is_the_median_of_ratios_within_rounds(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "want --loss physics, --meta or --fleet"),
-        ({"loss": "physics", "threads": "1,0"}, "threads must be whole numbers of at least 1"),
-        ({"loss": "physics", "threads": "two"}, "threads must be whole numbers of at least 1"),
-        ({"loss": "physics", "repeats": 0}, "repeats must be at least 1: 0"),
+        ({"loss": None}, "want --loss physics, --meta or --fleet"),
+        ({"threads": "1,0"}, "threads must be whole numbers of at least 1"),
+        ({"threads": "two"}, "threads must be whole numbers of at least 1"),
+        ({"repeats": 0}, "repeats must be at least 1: 0"),
     ],
 )
 def test_mistakes_are_named(arguments, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        Throughput(out=tmp_path, **arguments).run()
+        loss = arguments.pop("loss", "physics")
+        Throughput(out=tmp_path, loss=loss, of_loss=LossSpeed(**arguments)).run()
 
 
 def test_a_window_that_does_not_fit_is_named(assets, tmp_path):

@@ -1,4 +1,4 @@
-"""Pieces of `launch.monitoring.status`: numbers out of records that may be foreign, and rates.
+"""Numbers, rates and shares out of metrics records.
 
 Records may come from another version, a damaged file, or a host whose clock jumps. A rate is taken
 over the uptime of one life of one process, which never jumps; without one there is no rate.
@@ -6,18 +6,24 @@ over the uptime of one life of one process, which never jumps; without one there
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from optimus.config.compatibility import layout_in
+from optimus.rundir import metrics
 
 RECENT = 60.0  # s that rates and shares are taken over
 ALIVE = 10.0  # s since its newest record: a worker or actor counts as alive
+_TAIL, _SHORT_TAIL = 256 * 1024, 8192  # bytes read of the learner's file, of any other
+_LONGEST_CONFIG = 4 << 20  # bytes; more is no config.json
 BUSY = 0.5  # share of its time from which a worker counts as busy
 
 Record = Mapping[str, Any]
+Files = Mapping[str, list[dict[str, Any]]]  # records of each process, by ROLE-INDEX
 
 
 def number(record: Record, key: str) -> float | None:
@@ -33,21 +39,65 @@ def whole(record: Record, key: str) -> int:
     return int(number(record, key) or 0)
 
 
+def mapping(record: Record, key: str) -> Record:
+    """A record inside a record; {} where there is none."""
+    value = record.get(key)
+    return value if isinstance(value, dict) else {}
+
+
 def counts(record: Record, key: str) -> dict[str, int]:
     """A mapping of counts; {} where there is none."""
-    value = record.get(key)
-    if not isinstance(value, dict):
-        return {}
-    return {str(k): v for k, v in value.items() if isinstance(v, int)}
+    return {str(k): v for k, v in mapping(record, key).items() if isinstance(v, int)}
 
 
 def numbers(record: Record, key: str) -> dict[str, float]:
     """A mapping of finite numbers; {} where there is none."""
-    value = record.get(key)
-    if not isinstance(value, dict):
-        return {}
-    found = {str(k): number(value, k) for k in value}
+    inner = mapping(record, key)
+    found = {str(k): number(inner, k) for k in inner}
     return {k: v for k, v in found.items() if v is not None}
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def read_config(run_dir: Path) -> dict[str, Any]:
+    """`config.json` as it is, of whatever version; {} where it cannot be read."""
+    try:
+        with open(run_dir / "config.json", encoding="utf-8") as file:
+            config = json.loads(file.read(_LONGEST_CONFIG))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def task_of(config: Record) -> str:
+    """For example "analytic quadratic"."""
+    task = mapping(config, "task")
+    if not task:
+        return "unknown task"
+    return " ".join(str(task[k]) for k in ("kind", "family", "split") if k in task)
+
+
+def read_files(run_dir: Path) -> Files:
+    """The newest records of every process."""
+    return {path.stem: _records(path) for path in sorted(run_dir.glob("metrics/*.jsonl"))}
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    """The newest records that have an event and a time."""
+    try:
+        found = metrics.tail(path, _TAIL if path.stem == "learner-0" else _SHORT_TAIL)
+    except OSError:
+        return []
+    return [r for r in found if isinstance(r.get("event"), str) and number(r, "time") is not None]
+
+
+def newest(files: Files, role: str) -> list[dict[str, Any]]:
+    """The last record of every process of a role."""
+    return [r[-1] for stem, r in files.items() if stem.startswith(f"{role}-") and r]
+
+
+# -- records of one process ------------------------------------------------------------------------
 
 
 def last(records: Sequence[dict[str, Any]], *events: str) -> dict[str, Any]:
@@ -115,7 +165,7 @@ def busy_share(records: Sequence[Record], key: str) -> float | None:
     return min(1.0, (b - a) / seconds)
 
 
-def work(files: Mapping[str, list[dict[str, Any]]], role: str, key: str) -> dict[str, float]:
+def work(files: Files, role: str, key: str) -> dict[str, float]:
     """{"busy": how many of a role are at work, "share": mean share of their time}; {} unknown."""
     found = [busy_share(r, key) for stem, r in files.items() if stem.rpartition("-")[0] == role]
     known = [share for share in found if share is not None]
@@ -124,9 +174,7 @@ def work(files: Mapping[str, list[dict[str, Any]]], role: str, key: str) -> dict
     return {"busy": sum(share >= BUSY for share in known), "share": sum(known) / len(known)}
 
 
-def roles(
-    config: Record, files: Mapping[str, list[dict[str, Any]]], now: float, served: bool
-) -> dict[str, dict[str, int]]:
+def roles(config: Record, files: Files, now: float, served: bool) -> dict[str, dict[str, int]]:
     """Who is there: role -> {"alive", "total"}; total from the configuration, or seen if more."""
     layout = layout_in(config)
     total = {"actor": whole(layout, "actors")}
@@ -149,29 +197,25 @@ def roles(
 def outside_share(before: Record, after: Record) -> float | None:
     """Share of its calls' time that was not spent in the simulator, between two records of an
     actor: wire, queue of the worker, codec; None where there were no calls."""
-    calls, losses = [
-        (number(new, key) or 0.0) - (number(old, key) or 0.0)
-        for old, new, key in (
-            (_latency(before), _latency(after), "sum"),
-            (before, after, "loss_seconds"),
-        )
-    ]
+
+    def grown(key: str, old: Record, new: Record) -> float:
+        return (number(new, key) or 0.0) - (number(old, key) or 0.0)
+
+    calls = grown("sum", mapping(before, "latency"), mapping(after, "latency"))
+    losses = grown("loss_seconds", before, after)
     return min(1.0, max(0.0, 1.0 - losses / calls)) if calls > 0 and losses >= 0 else None
 
 
-def _latency(record: Record) -> Record:
-    found = record.get("latency")
-    return found if isinstance(found, dict) else {}
-
-
-def time_shares(
-    chosen: Sequence[Record], seconds: float, files: Mapping[str, list[dict[str, Any]]]
-) -> dict[str, float]:
+def time_shares(chosen: Sequence[Record], seconds: float, files: Files) -> dict[str, float]:
     """Where time goes, each 0 ... 1 of the time of those who do it.
 
-    "learner", "samples": of the learner's, computing and waiting for the stream. "loss": of the
-    physics workers'. What actors say in `time_in` (cumulative s by name), as "actor: <name>"; of
-    "losses", what the calls of that time spent outside of the simulator is "network".
+    Args:
+      chosen: recent updates. seconds: that they took. files: records of all processes.
+
+    Returns:
+      "learner", "samples": of the learner's, computing and waiting for the stream. "loss": of the
+      physics workers'. What actors say in `time_in` (cumulative s by name), as "actor: <name>"; of
+      "losses", what the calls of that time spent outside of the simulator is "network".
     """
     found: dict[str, float] = {}
     if len(chosen) > 1 and seconds > 0:
@@ -182,19 +226,24 @@ def time_shares(
     share = work(files, "physics_worker", "loss_seconds").get("share")
     if share is not None:
         found["loss"] = share
-    sums: dict[str, list[float]] = {}
-    for stem, records in files.items():
-        if stem.startswith("actor-") and len(records) > 1:
-            span = elapsed(records[-2], records[-1])
-            before, after = numbers(records[-2], "time_in"), numbers(records[-1], "time_in")
-            if span <= 0:
-                continue
-            spent = {k: after[k] - before.get(k, 0.0) for k in after}
-            shares = {k: min(1.0, s / span) for k, s in spent.items() if s >= 0}
-            outside = outside_share(records[-2], records[-1])
-            if outside is not None and "losses" in shares:
-                shares["network"] = outside * shares["losses"]
-                shares["losses"] -= shares["network"]
-            for name, value in shares.items():
-                sums.setdefault(name, []).append(value)
-    return found | {f"actor: {k}": sum(v) / len(v) for k, v in sorted(sums.items())}
+    actors = [r[-2:] for stem, r in files.items() if stem.startswith("actor-") and len(r) > 1]
+    shares = [_actor_shares(before, after) for before, after in actors]
+    for name in sorted({name for each in shares for name in each}):
+        values = [each[name] for each in shares if name in each]
+        found[f"actor: {name}"] = sum(values) / len(values)
+    return found
+
+
+def _actor_shares(before: Record, after: Record) -> dict[str, float]:
+    """Shares of one actor's time between two of its records, by what it did."""
+    span = elapsed(before, after)
+    if span <= 0:
+        return {}
+    old, new = numbers(before, "time_in"), numbers(after, "time_in")
+    spent = {name: seconds - old.get(name, 0.0) for name, seconds in new.items()}
+    shares = {name: min(1.0, s / span) for name, s in spent.items() if s >= 0}
+    outside = outside_share(before, after)
+    if outside is not None and "losses" in shares:
+        shares["network"] = outside * shares["losses"]
+        shares["losses"] -= shares["network"]
+    return shares

@@ -1,15 +1,5 @@
-"""What Ansible runs on a host, over its standard input; the standard library only, CPython 3.10.
-
-    python3.10 - "$(echo '{"action": "look", "root": "~/optimus-fleet"}' | base64)" < host.py
-
-Prints one JSON object, with "error" (one line) when it could not. In the root folder:
-
-    env-ID/  current -> env-ID      an installed wheelhouse, whole once env-ID/.complete is there
-    cache/                          motion clips, compiled programs
-    fleet.json                      the run that this host works for: there from start to stop
-    supervisord.conf .log .sock     its processes, under supervisord
-    runs/NAME/  logs/NAME/          the run directory (head), the processes' logs
-"""
+"""What a host is asked to do: one request in, one JSON object out, with "error" (one line) when it
+could not."""
 
 from __future__ import annotations
 
@@ -23,16 +13,30 @@ import signal
 import socket
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from launch.fleet.on_host.state import Problem, deployed, is_free, replace, run_of, unfit
+from launch.fleet.on_host.supervisord import (
+    configuration,
+    control,
+    programs,
+    run_python,
+    supervisor_pid,
+)
 
-class Problem(Exception):
-    """One line that says what is wrong here."""
+_PIP_OPTIONS = (
+    "--quiet",
+    "--no-index",
+    "--no-deps",
+    "--no-compile",
+    "--disable-pip-version-check",
+    "--no-cache-dir",
+    "--root-user-action=ignore",
+)
 
 
 # -- looking ---------------------------------------------------------------------------------------
@@ -47,71 +51,22 @@ def look(root: Path, request: dict[str, Any]) -> dict[str, Any]:
     there = root
     while not there.exists():
         there = there.parent
-    run = _run_of(root)
-    alive = _supervisor_pid(root)
+    run = run_of(root)
+    alive = supervisor_pid(root)
     answer = {
         "python": f"{sys.executable} ({platform.python_version()})",
-        "unfit": _unfit(),
+        "unfit": unfit(),
         "free": shutil.disk_usage(there).free,
-        "cores": _cores(),
-        "deployed": _deployed(root),
+        "cores": len(os.sched_getaffinity(0)),
+        "deployed": deployed(root),
         "run": run,
         "alive": alive is not None,
-        "programs": _programs(root) if alive else {},
-        "taken": [p for p in request.get("ports", ()) if not _free(p)] if not alive else [],
+        "programs": programs(root) if alive else {},
+        "taken": [p for p in request.get("ports", ()) if not is_free(p)] if not alive else [],
     }
     if request.get("watch") and run and run["role"] == "head":
         answer["watch"] = _watch(root, run)
     return answer
-
-
-def _unfit() -> str:
-    """Why this Python cannot run the program, or nothing."""
-    if platform.system() != "Linux" or platform.machine() != "x86_64":
-        return f"{platform.system()} on {platform.machine()}; want Linux on x86_64"
-    name = sysconfig.get_config_var("INSTSONAME") or ""
-    places = (
-        sysconfig.get_config_var("LIBDIR") or "",
-        os.path.join(sys.base_prefix, "lib"),
-        "/usr/lib/x86_64-linux-gnu",
-        "/lib/x86_64-linux-gnu",
-    )
-    if ".so" not in name or not any(os.path.exists(os.path.join(p, name)) for p in places):
-        return f"{sys.executable} has no shared libpython; build it with --enable-shared"
-    try:
-        import ensurepip  # noqa: F401
-        import venv  # noqa: F401
-    except ImportError as error:
-        return f"{sys.executable} has no {error.name} (Debian: python3.10-venv)"
-    return ""
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
-def _deployed(root: Path) -> str | None:
-    link = root / "current"
-    done = link.is_symlink() and (link / ".complete").exists()
-    return os.readlink(link).removeprefix("env-") if done else None
-
-
-def _run_of(root: Path) -> dict[str, Any] | None:
-    with contextlib.suppress(OSError, ValueError):
-        return dict(json.loads((root / "fleet.json").read_text()))
-    return None
-
-
-def _free(port: int) -> bool:
-    for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-        try:
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((host, port))
-        except OSError as error:
-            if error.errno not in (97, 99):  # family or address not there at all
-                return False
-    return True
 
 
 def _watch(root: Path, run: dict[str, Any]) -> dict[str, Any]:
@@ -121,99 +76,6 @@ def _watch(root: Path, run: dict[str, Any]) -> dict[str, Any]:
         return dict(json.loads(done.stdout))
     except ValueError:
         return {"problem": (done.stderr.strip().splitlines() or ["no answer"])[-1]}
-
-
-# -- supervisord -----------------------------------------------------------------------------------
-
-
-def _control(root: Path, *words: str, timeout: float = 60.0) -> str:
-    conf = root / "supervisord.conf"
-    python = _run_python(root)
-    command = [python, "-m", "supervisor.supervisorctl", "-c", str(conf), *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
-    return done.stdout + done.stderr
-
-
-def _run_python(root: Path) -> str:
-    run = _run_of(root)
-    return str(root / f"env-{run['id']}/bin/python" if run else root / "current/bin/python")
-
-
-def _supervisor_pid(root: Path) -> int | None:
-    """Of the supervisord that answers at our socket."""
-    if not (root / "supervisord.sock").exists() or not (root / "supervisord.conf").exists():
-        return None
-    try:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(5)
-            probe.connect(str(root / "supervisord.sock"))
-    except OSError:
-        return None
-    with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
-        return int(_control(root, "pid").strip())
-    return None
-
-
-def _programs(root: Path) -> dict[str, str]:
-    """What supervisord says of each program: RUNNING pid 7, uptime 0:01:02."""
-    lines = (line.split(None, 1) for line in _control(root, "status").splitlines())
-    return {words[0]: words[1].strip() for words in lines if len(words) == 2}
-
-
-def _conf(root: Path, run: dict[str, Any]) -> str:
-    """supervisord.conf: the head's program, or one program for every few workers."""
-    env = root / f"env-{run['id']}"
-    logs = root / "logs" / run["run"]
-    text = f"""\
-[supervisord]
-logfile={logs}/supervisord.log
-logfile_maxbytes=5MB
-pidfile={root}/supervisord.pid
-directory={root}
-environment=OPTIMUS_CACHE="{root}/cache",PYTHONPATH="",VIRTUAL_ENV=""
-
-[unix_http_server]
-file={root}/supervisord.sock
-chmod=0700
-
-[rpcinterface:supervisor]
-supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
-
-[supervisorctl]
-serverurl=unix://{root}/supervisord.sock
-"""
-    common = """\
-autorestart=unexpected
-startretries=1000000
-redirect_stderr=true
-stdout_logfile_maxbytes=10MB
-stdout_logfile_backups=3
-killasgroup=true
-"""
-    if run["role"] == "head":  # 2: a mistake in its arguments, which another start would not mend
-        folder = root / "runs" / run["run"]
-        text += f"""
-[program:head]
-command={env}/bin/optimus train {folder}/request.json --run-dir {folder} --launch local_mp
-  --advertise {run["address"]} --port {run["port"]}
-exitcodes=0,2
-startsecs=5
-stopwaitsecs=40
-stdout_logfile={logs}/head.log
-{common}"""
-    for first in range(0, run["workers"], run["per_process"]):
-        count = min(run["per_process"], run["workers"] - first)
-        text += f"""
-[program:worker-{first}]
-command={env}/bin/optimus worker --coordinator {run["coordinator"]} --count {count}
-  --advertise {run["address"]} --port {run["worker_port"] + first}
-exitcodes=0
-startsecs=5
-stopwaitsecs=15
-stdout_logfile={logs}/worker-{first}.log
-{common}"""
-    head, separator, rest = text.partition("[program:")
-    return head + (separator + rest).replace("%", "%%")
 
 
 # -- changing --------------------------------------------------------------------------------------
@@ -234,20 +96,7 @@ def install(root: Path, request: dict[str, Any]) -> dict[str, Any]:
             _shell([sys.executable, "-I", "-m", "venv", str(env)], "making the environment")
             # What this base holds (pip, setuptools) gives way to the pinned wheels.
             wheels = sorted(str(path) for path in (unpacked / "wheels").glob("*.whl"))
-            install = [
-                str(env / "bin/python"),
-                "-I",
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--no-index",
-                "--no-deps",
-                "--no-compile",
-                "--disable-pip-version-check",
-                "--no-cache-dir",
-                "--root-user-action=ignore",
-            ]
+            install = [str(env / "bin/python"), "-I", "-m", "pip", "install", *_PIP_OPTIONS]
             _shell([*install, *wheels], "installing the wheels")
             probe = "import launchpad, reverb, workers.physics.simulation, launch.cli.main"
             script = f"from launch.program import environment; environment.apply(); {probe}"
@@ -285,7 +134,7 @@ def start(root: Path, request: dict[str, Any]) -> dict[str, Any]:
 
     The head's answer comes once its coordinator listens, or says why it does not.
     """
-    run, before, alive = request["run"], _run_of(root), _supervisor_pid(root) is not None
+    run, before, alive = request["run"], run_of(root), supervisor_pid(root) is not None
     folder = root / "runs" / run["run"]
     log = root / "logs" / run["run"] / "head.log"
     said = log.stat().st_size if log.exists() else 0  # by earlier starts
@@ -293,21 +142,21 @@ def start(root: Path, request: dict[str, Any]) -> dict[str, Any]:
         (root / "logs" / run["run"]).mkdir(parents=True, exist_ok=True)
         if run["role"] == "head":
             folder.mkdir(parents=True, exist_ok=True)
-            _replace(folder / "request.json", json.dumps(request["config"]))
-        conf = _conf(root, run)
+            replace(folder / "request.json", json.dumps(request["config"]))
+        conf = configuration(root, run)
         if len(str(root / "supervisord.sock")) > 100:
             raise Problem(f"{root}: too long for a socket in it; set a shorter optimus_root")
-        _replace(root / "fleet.json", json.dumps(run))
-        _replace(root / "supervisord.conf", conf)
+        replace(root / "fleet.json", json.dumps(run))
+        replace(root / "supervisord.conf", conf)
     except OSError as error:
         raise Problem(f"{error.filename}: {error.strerror}") from None
     if alive:
-        _control(root, "reread")
-        _control(root, "update")  # stops, starts and leaves alone, by program
+        control(root, "reread")
+        control(root, "update")  # stops, starts and leaves alone, by program
     else:
         (root / "supervisord.sock").unlink(missing_ok=True)
         command = [
-            _run_python(root),
+            run_python(root),
             "-m",
             "supervisor.supervisord",
             "-c",
@@ -315,7 +164,7 @@ def start(root: Path, request: dict[str, Any]) -> dict[str, Any]:
         ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         deadline = time.monotonic() + 20
-        while _supervisor_pid(root) is None:
+        while supervisor_pid(root) is None:
             if done.returncode or time.monotonic() > deadline:
                 stop(root, {})
                 lines = done.stderr.strip().splitlines() or ["it does not answer"]
@@ -329,7 +178,7 @@ def start(root: Path, request: dict[str, Any]) -> dict[str, Any]:
             if problem:
                 raise Problem(problem)
         return {"finished": finished}
-    return {"programs": _programs(root)}
+    return {"programs": programs(root)}
 
 
 def _wait_for_head(root: Path, run: dict[str, Any], said: int) -> tuple[str, str]:
@@ -340,7 +189,7 @@ def _wait_for_head(root: Path, run: dict[str, Any], said: int) -> tuple[str, str
     deadline = time.monotonic() + 120
     log = root / "logs" / run["run"] / "head.log"
     while time.monotonic() < deadline:
-        state = _programs(root).get("head", "")
+        state = programs(root).get("head", "")
         text = log.read_bytes() if log.exists() else b""
         if len(text) < said:  # supervisord began a new file
             said = 0
@@ -360,11 +209,11 @@ def _wait_for_head(root: Path, run: dict[str, Any], said: int) -> tuple[str, str
 
 def stop(root: Path, request: dict[str, Any]) -> dict[str, Any]:
     """Ends every process of ours and forgets the run; its files stay."""
-    run = _run_of(root)
-    pid = _supervisor_pid(root)
+    run = run_of(root)
+    pid = supervisor_pid(root)
     if pid is not None:
-        _control(root, "stop", "all", timeout=120)
-        _control(root, "shutdown")
+        control(root, "stop", "all", timeout=120)
+        control(root, "shutdown")
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and os.path.exists(f"/proc/{pid}"):
             time.sleep(0.1)
@@ -393,7 +242,7 @@ def _kill_left_over(root: Path) -> int:
 
 def logs(root: Path, request: dict[str, Any]) -> dict[str, Any]:
     """The last lines of each process's log, by name."""
-    run = request.get("name") or (_run_of(root) or {}).get("run")
+    run = request.get("name") or (run_of(root) or {}).get("run")
     found = {}
     if run:
         places = [*(root / "logs" / run).glob("*.log"), *(root / "runs" / run).glob("logs/*/*.log")]
@@ -408,7 +257,7 @@ def logs(root: Path, request: dict[str, Any]) -> dict[str, Any]:
 
 def pack(root: Path, request: dict[str, Any]) -> dict[str, Any]:
     """Puts the run directory and this host's logs into one archive; `file` is where."""
-    run = request.get("name") or (_run_of(root) or {}).get("run")
+    run = request.get("name") or (run_of(root) or {}).get("run")
     if not run or not (root / "logs" / run).is_dir():
         return {"run": run}
     path = root / f"collect-{run}.tar.gz"
@@ -425,15 +274,6 @@ def pack(root: Path, request: dict[str, Any]) -> dict[str, Any]:
 
 def _no_lock(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return None if info.name.endswith("/.lock") else info
-
-
-def _replace(path: Path, text: str) -> None:
-    scratch = path.with_name(f".{path.name}")
-    with open(scratch, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
 
 
 ACTIONS: dict[str, Callable[[Path, dict[str, Any]], dict[str, Any]]] = {
