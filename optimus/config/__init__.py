@@ -213,6 +213,7 @@ def override(config: TrainConfig, assignments: typing.Sequence[str]) -> TrainCon
       ConfigError: an unknown key, a value that cannot be used, or phases that differ in the key.
     """
     tree = to_dict(config)
+    tree["phases"] = list(tree["phases"])
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         if not separator:
