@@ -49,7 +49,8 @@ class Progress:
                 phase = f"  phase {record['phase'] + 1}/{phases}" if phases > 1 else ""
                 self._say(
                     f"update {shown}/{self._config.updates}{phase}  "
-                    f"meta-loss {record['meta_loss']:+.3f}  {record['evaluations_rate']:.0f} {self._unit}/s  {left:.0f} s left"
+                    f"meta-loss {record['meta_loss']:+.3f}  "
+                    f"{record['evaluations_rate']:.0f} {self._unit}/s  {left:.0f} s left"
                 )
 
 
