@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learner import ledger as ledgers
-from learner import state as states
 from learner.identity import Identity
 from learner.intake import Contribution, Intake
 from optimus.config import TrainConfig, config_hash
@@ -82,9 +81,11 @@ class Learner:
         self._evaluations = 0 if resume is None else int(resume.manifest.get("evaluations", 0))
         self._phase = config.phase_at(step)
         if resume is not None and step not in config.starts:
-            self._state = states.from_arrays(resume.arrays, layout)
+            self._state = meta_update.from_arrays(resume.arrays, layout)
         else:  # a phase takes over the weights alone
-            before = theta if resume is None else states.theta_from_arrays(resume.arrays, layout)
+            before = (
+                theta if resume is None else meta_update.theta_from_arrays(resume.arrays, layout)
+            )
             self._state = meta_update.init(self._phase.meta, before)
         epoch = self._identity.raise_epoch()
         self._version = Version(epoch, step)
@@ -311,7 +312,7 @@ class Learner:
 
     def save(self) -> Path:
         """Writes a checkpoint of this version and points `LATEST` at it."""
-        arrays = states.to_arrays(self._state, self._layout)
+        arrays = meta_update.to_arrays(self._state, self._layout)
         if self._extra_arrays is not None:
             arrays.update(self._extra_arrays())
         counts = self.intake.counts()

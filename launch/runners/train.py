@@ -138,7 +138,7 @@ def summarise(config: TrainConfig, run_dir: Path, say: Callable[[str], None]) ->
     from dataclasses import asdict
 
     from launch.evaluation.comparison import Comparison, compare
-    from learner.state import theta_from_arrays
+    from optimus.meta.update import theta_from_arrays
     from workers.unroll import parameter_layout
 
     newest, _ = checkpoint.load_latest(run_dir / "checkpoints")

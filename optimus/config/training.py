@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from optimus.config.tasks import ClassicalTask
-from optimus.errors import require, require_known, require_positive
+from optimus.errors import require, require_at_least, require_known, require_positive
 
 EstimatorKind = Literal[
     "pes", "nres", "full_es", "truncated_es", "bptt", "pes_pathwise", "nres_pathwise"
@@ -40,7 +39,7 @@ class Estimator:
         require_known(self.kind, ESTIMATORS, "estimator.kind")
         require_positive(self.sigma, "estimator.sigma")
         require_known(self.noise, get_args(NoiseKind), "estimator.noise")
-        require(self.truncation >= 1, f"estimator.truncation: got {self.truncation}, want >= 1")
+        require_at_least(self.truncation, 1, "estimator.truncation")
         for name in ("horizon", "shortest"):
             value = getattr(self, name)
             require(
@@ -64,8 +63,7 @@ class Estimator:
             f"estimator.guide: got {self.guide} with {self.kind!r}, want 0 but with 'bptt'",
         )
         for name in ("task_clip", "guide"):
-            value = getattr(self, name)
-            require(0 <= value < math.inf, f"estimator.{name}: got {value}, want >= 0 and finite")
+            require_at_least(getattr(self, name), 0, f"estimator.{name}")
         require_positive(self.guide_radius, "estimator.guide_radius")
 
     @property
@@ -107,10 +105,10 @@ class MetaOptimizer:
     def __post_init__(self) -> None:
         require_positive(self.learning_rate, "meta.learning_rate")
         require_positive(self.clip_norm, "meta.clip_norm")
-        require(self.batch >= 1, f"meta.batch: got {self.batch}, want >= 1")
+        require_at_least(self.batch, 1, "meta.batch")
         require_known(self.clip, get_args(ClipKind), "meta.clip")
-        require(self.warmup >= 0, f"meta.warmup: got {self.warmup}, want >= 0")
-        require(self.cosine >= 0, f"meta.cosine: got {self.cosine}, want >= 0")
+        require_at_least(self.warmup, 0, "meta.warmup")
+        require_at_least(self.cosine, 0, "meta.cosine")
 
 
 @dataclass(frozen=True)
@@ -132,13 +130,9 @@ class Layout:
 
     def __post_init__(self) -> None:
         for name in ("actors", "groups", "lanes", "per_process"):
-            require(
-                getattr(self, name) >= 1, f"layout.{name}: got {getattr(self, name)}, want >= 1"
-            )
+            require_at_least(getattr(self, name), 1, f"layout.{name}")
         for name in ("workers", "restarts"):
-            require(
-                getattr(self, name) >= 0, f"layout.{name}: got {getattr(self, name)}, want >= 0"
-            )
+            require_at_least(getattr(self, name), 0, f"layout.{name}")
 
     @property
     def total_lanes(self) -> int:
@@ -160,10 +154,8 @@ class Phase:
     task: ClassicalTask | None = None  # other proportions of the same functions; None: the run's
 
     def __post_init__(self) -> None:
-        require(
-            self.updates is None or self.updates >= 1,
-            f"phases.updates: got {self.updates}, want >= 1",
-        )
+        if self.updates is not None:
+            require_at_least(self.updates, 1, "phases.updates")
 
     @property
     def inner_steps(self) -> int:
@@ -181,5 +173,5 @@ class Evaluation:
     seed: int = 20221201
 
     def __post_init__(self) -> None:
-        require(self.tasks >= 2, f"evaluation.tasks: got {self.tasks}, want >= 2 (interval)")
-        require(self.steps >= 1, f"evaluation.steps: got {self.steps}, want >= 1")
+        require_at_least(self.tasks, 2, "evaluation.tasks")  # for an interval
+        require_at_least(self.steps, 1, "evaluation.steps")

@@ -166,7 +166,7 @@ def audit(folder: str) -> None:
     environment.apply()  # as in the learner, so that rounding is the same
     from launch import builders
     from learner import ledger
-    from learner.state import theta_from_arrays
+    from optimus.meta.update import theta_from_arrays
     from optimus.rundir import checkpoint, load_config
 
     run_dir = Path(folder)

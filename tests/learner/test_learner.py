@@ -14,7 +14,6 @@ import pytest
 import learner.learner as learner_module
 from learner import ledger
 from learner.learner import Learner, LearnerError
-from learner.state import theta_from_arrays
 from optimus.config import (
     AnalyticTask,
     Estimator,
@@ -25,6 +24,7 @@ from optimus.config import (
 from optimus.meta import noise
 from optimus.meta import update as meta_update
 from optimus.meta.estimators import evolution
+from optimus.meta.update import theta_from_arrays
 from optimus.model.parameters import layout_of
 from optimus.rundir import checkpoint
 from optimus.rundir.checkpoint import CheckpointError

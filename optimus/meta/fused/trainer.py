@@ -150,19 +150,12 @@ class Trainer:
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything that the next updates depend on, by name: "theta/..." as all runners do,
         Adam's moments float32 `[P]`, and the lanes' leaves with leading axes `[G, L]`."""
+        kept = self._meta._replace(theta=self.theta)
         named = {
-            "adam/mu": self._meta.mu,
-            "adam/nu": self._meta.nu,
-            "adam/count": self._meta.updates,
+            **meta_update.to_arrays(kept, self.rule.layout),
             "fused/progress": np.asarray([self.step, self.inner_steps, self._phase], np.int64),
             "fused/counts": np.asarray([int(each) for each in self._counts], np.int32),
         }
-        layout, theta = self.rule.layout, self.theta
-        offset = 0
-        for name, shape in zip(layout.names, layout.shapes):
-            count = int(np.prod(shape, dtype=np.int64))
-            named[f"theta/{name}"] = theta[offset : offset + count].reshape(shape)
-            offset += count
         if self.config.weight_average:  # then "theta" is the average, and training goes on here
             named["adam/theta"] = self._meta.theta
         for size, lanes in self._lanes.items():
@@ -175,16 +168,12 @@ class Trainer:
         try:
             self.step, self.inner_steps, phase = (int(n) for n in arrays["fused/progress"])
             self._counts = programs.Counts(*(jnp.asarray(n) for n in arrays["fused/counts"]))
-            names = [f"theta/{name}" for name in self.rule.layout.names]
-            for name, shape in zip(names, self.rule.layout.shapes):
-                _same(arrays[name], shape, name)
-            theta = np.concatenate([arrays[name].ravel() for name in names])
-            adam = (jnp.asarray(arrays[f"adam/{name}"]) for name in ("mu", "nu", "count"))
-            self._average = jnp.asarray(theta)
+            saved = meta_update.from_arrays(arrays, self.rule.layout)
+            self._meta = meta_update.MetaState(*(jnp.asarray(leaf) for leaf in saved))
+            self._average = self._meta.theta
             if self.config.weight_average:
-                theta = arrays["adam/theta"]
-                _same(theta, self._average.shape, "adam/theta")
-            self._meta = meta_update.MetaState(jnp.asarray(theta), *adam)
+                _same(arrays["adam/theta"], self._average.shape, "adam/theta")
+                self._meta = self._meta._replace(theta=jnp.asarray(arrays["adam/theta"]))
             if phase != self._phase:
                 self._enter(phase)
             for size, lanes in self._lanes.items():
