@@ -75,12 +75,13 @@ def surviving(run_dir: Path) -> list[Entry]:
     return entries
 
 
-def check(entries: list[Entry], batch: int) -> None:
+def check(entries: list[Entry], config: TrainConfig) -> None:
     """Raises `LedgerError` unless no step is missing and each sample counts once, in its epoch."""
     seen: set[tuple[int, int]] = set()
     for k, entry in enumerate(entries):
         if entry.step != k + 1:
             raise LedgerError(f"update {entry.step} follows {k}")
+        batch = config.phase_at(k).meta.batch
         if len(entry.samples) != batch:
             raise LedgerError(f"update {entry.step} has {len(entry.samples)} samples, not {batch}")
         for episode, window, _, versions in entry.samples:

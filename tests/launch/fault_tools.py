@@ -172,7 +172,7 @@ def audit(folder: str) -> None:
     run_dir = Path(folder)
     configuration = load_config(run_dir / "config.json")
     entries = ledger.surviving(run_dir)
-    ledger.check(entries, configuration.phases[0].meta.batch)
+    ledger.check(entries, configuration)
     found, _ = checkpoint.load_latest(run_dir / "checkpoints")
     assert found is not None and found.step == len(entries), (found, len(entries))
     assert int(found.arrays["adam/count"]) == len(entries)

@@ -208,7 +208,7 @@ def test_a_pathwise_update_is_the_mean_of_clipped_derivatives(tmp_path):
     np.testing.assert_allclose(bench.learner.theta, want.theta, rtol=0, atol=1e-6)
     assert bench.records("update")[0]["gradient_norm"] == pytest.approx(norm, rel=1e-5)
     entries = ledger.surviving(tmp_path)
-    ledger.check(entries, LANES)
+    ledger.check(entries, bench.config)
     with pytest.raises(ledger.LedgerError, match="no replay of 'bptt'"):
         ledger.replay(bench.config, entries, THETA)
 
@@ -458,8 +458,8 @@ def test_the_ledger_replays_to_the_same_bits(tmp_path):
     twice = [*entries[:5], ledger.Entry(2, 6, entries[4].samples)]
     for wrong, words in ((entries[1:], "update 2 follows 0"), (twice, "counted before")):
         with pytest.raises(ledger.LedgerError, match=words):
-            ledger.check(wrong, LANES)
-    ledger.check(entries[:2], LANES)
+            ledger.check(wrong, first.config)
+    ledger.check(entries[:2], first.config)
 
 
 # ------------------------------------------------------------------------------------------- resume

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from launch import builders
 from launch.runners import actors_cannot, distributed_missing, fused_cannot, inprocess
+from learner import ledger
 from optimus import rundir
 from optimus.config import (
     Estimator,
@@ -25,6 +27,7 @@ from optimus.config import (
     TrainConfig,
     to_dict,
 )
+from optimus.meta.update import theta_from_arrays
 from optimus.rundir import checkpoint
 from optimus.rundir.metrics import read
 from tests.launch import run_tools
@@ -89,6 +92,21 @@ def test_a_phase_takes_over_the_weights_and_nothing_else(tmp_path: Path) -> None
     assert after["evaluations"] - before["evaluations"] == 3 * (2 * 3 + 1)
     assert checkpoint.load(tmp_path / "checkpoints" / "7").arrays["adam/count"] == 4
     assert records(tmp_path, "epoch")[0]["cause"] == "phase 1 begins"
+
+
+def test_the_ledger_replays_across_phases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPTIMUS_LEDGER", "1")
+    nres = dataclasses.replace(
+        CONFIG.phases[0], estimator=Estimator("nres", truncation=2, horizon=6)
+    )
+    config = dataclasses.replace(CONFIG, phases=(nres, CONFIG.phases[1]))
+    run(config, tmp_path)
+    entries = ledger.surviving(tmp_path)
+    ledger.check(entries, config)
+    replayed = ledger.replay(config, entries, builders.initial_theta(config))
+    layout = builders.parameter_layout(config)
+    newest = checkpoint.load(tmp_path / "checkpoints" / "7")
+    np.testing.assert_array_equal(replayed, theta_from_arrays(newest.arrays, layout))
 
 
 def test_processes_are_started_once() -> None:
