@@ -123,7 +123,7 @@ def test_processes_are_started_once() -> None:
 def test_a_killed_program_goes_on_in_the_phase_it_was_in(tmp_path: Path) -> None:
     """Killed in the second phase; the run directory is that of a run in process all the same."""
     config = dataclasses.replace(
-        CONFIG, updates=40, task=ServedTask(dim=4, sleep=0.05), checkpoint_every=5
+        CONFIG, updates=20, task=ServedTask(dim=4, sleep=0.05), checkpoint_every=5
     )
     (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
     run_dir = tmp_path / "run"
@@ -131,7 +131,7 @@ def test_a_killed_program_goes_on_in_the_phase_it_was_in(tmp_path: Path) -> None
     command = run_tools.command(*arguments, "--run-dir", str(run_dir))
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
-    while checkpoint.latest_step(run_dir / "checkpoints") not in (5, 10, 15):
+    while checkpoint.latest_step(run_dir / "checkpoints") not in (5, 10):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)  # the parents of all nodes die with it
@@ -143,7 +143,7 @@ def test_a_killed_program_goes_on_in_the_phase_it_was_in(tmp_path: Path) -> None
     assert {r["phase"] for r in updates if r["step"] <= 3} == {0}
     starts = records(run_dir, "learner_started")
     assert len(starts) == 2 and starts[1]["resumed"] and starts[1]["version"][1] >= 5
-    run(config, tmp_path / "alone")
+    run(dataclasses.replace(config, updates=5, task=CONFIG.task), tmp_path / "alone")
     one, other = (
         checkpoint.load(tmp_path / name / "checkpoints" / "5") for name in ("run", "alone")
     )
