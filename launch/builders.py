@@ -7,7 +7,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,13 +15,14 @@ from launch.adapters.local import LocalPool
 from learner.learner import Learner
 from optimus import tasks
 from optimus.config import (
-    PATHWISE,
     AnalyticTask,
     ConfigError,
+    Phase,
     PhysicsTask,
     ServedTask,
     TrainConfig,
 )
+from optimus.meta import estimators
 from optimus.rundir import checkpoint
 from optimus.rundir.histogram import Histogram
 from optimus.rundir.metrics import MetricsWriter
@@ -34,8 +35,11 @@ from optimus.wire import (
     SampleWriter,
 )
 from workers.actor import Actor
-from workers.synthetic_loss import BowlServer, BowlWindows
+from workers.synthetic_loss import SyntheticLossServer, SyntheticWindows
 from workers.unroll import AnalyticUnroll, PooledUnroll, Unroll, parameter_layout
+
+if TYPE_CHECKING:
+    from workers.physics.loss import Backend
 
 
 def initial_theta(config: TrainConfig) -> np.ndarray:
@@ -45,7 +49,7 @@ def initial_theta(config: TrainConfig) -> np.ndarray:
 
 def sample_limit(config: TrainConfig) -> int:
     """Bytes of the largest sample of this run."""
-    pathwise = config.estimator.kind in PATHWISE
+    pathwise = any(estimators.of(phase.estimator).needs_gradient for phase in config.phases)
     return MAX_SAMPLE_BYTES + (4 * parameter_layout(config).size if pathwise else 0)
 
 
@@ -69,21 +73,21 @@ def check_task(config: TrainConfig) -> None:
         raise ConfigError(f"task: {error}") from None
 
 
-def physics_door() -> str:
-    """The workers' door: the TensorFlow op where TensorFlow is installed, else the direct one."""
+def physics_backend() -> Backend:
+    """The workers': the TensorFlow op where TensorFlow is installed, else the direct one."""
     return "tensorflow" if importlib.util.find_spec("tensorflow") else "direct"
 
 
 def make_loss_server(
-    config: TrainConfig, metrics: MetricsWriter | None = None, door: str | None = None
+    config: TrainConfig, metrics: MetricsWriter | None = None, backend: Backend | None = None
 ) -> Any:
     """What evaluates this configuration's losses: an object with `evaluate`, `ping`, `report`."""
     if isinstance(config.task, ServedTask):
-        return BowlServer(config.task, metrics)
+        return SyntheticLossServer(config.task, metrics)
     from workers.physics.loss.server import PhysicsLossServer  # needs the native library
 
     assert isinstance(config.task, PhysicsTask)
-    return PhysicsLossServer(config.task, door or physics_door(), metrics)
+    return PhysicsLossServer(config.task, backend or physics_backend(), metrics)
 
 
 def make_local_pool(config: TrainConfig, run_dir: Path | None = None) -> LocalPool | None:
@@ -92,29 +96,39 @@ def make_local_pool(config: TrainConfig, run_dir: Path | None = None) -> LocalPo
         return None
     servers = [
         make_loss_server(
-            config, MetricsWriter(run_dir, "physics_worker", k) if run_dir else None, door="direct"
+            config,
+            MetricsWriter(run_dir, "physics_worker", k) if run_dir else None,
+            backend="direct",
         )
-        for k in range(config.layout.workers)
+        for k in range(config.processes.workers)
     ]
     return LocalPool([server.evaluate for server in servers])
 
 
 def make_unroll(
-    config: TrainConfig, pool: LossPool | None, signs: int = 2, derivatives: bool = False
+    config: TrainConfig, pool: LossPool | None, signs: int = 2, order: int = 0
 ) -> Unroll:
-    """How lanes of this task are unrolled; a served task needs a pool, and may have derivatives."""
+    """How lanes of this task are unrolled.
+
+    Args:
+      config: the run's configuration.
+      pool: of loss workers; a served task needs one.
+      signs: trajectories per lane.
+      order: of the windows' derivatives, of a served task: 0: none, 1: with inner gradients held
+        constant, 2: exact.
+    """
     if not config.served:
         return AnalyticUnroll(config, config.seed, signs)
     if pool is None:
         raise ValueError("a served task needs a loss pool")
     if isinstance(config.task, ServedTask):
-        bowls = BowlWindows(config.task, config.seed)
-        return PooledUnroll(config, bowls, pool, signs, derivatives)
+        windows = SyntheticWindows(config.task, config.seed)
+        return PooledUnroll(config, windows, pool, signs, order)
     assert isinstance(config.task, PhysicsTask)
     from workers.physics.loss.windows import PhysicsWindows  # needs the native library
 
     motions = PhysicsWindows(config.task, config.seed)
-    return PooledUnroll(config, motions, pool, signs, derivatives)
+    return PooledUnroll(config, motions, pool, signs, order)
 
 
 def make_actor(
@@ -129,8 +143,12 @@ def make_actor(
 ) -> Actor:
     """Actor `index`; without a run directory it writes no metrics."""
     metrics = MetricsWriter(run_dir, "actor", index) if run_dir else None
-    estimator = config.estimator
-    unroll = make_unroll(config, pool, estimator.signs, estimator.kind in PATHWISE)
+
+    def unroll(phase: Phase) -> Unroll:
+        estimator = phase.estimator
+        order = estimator.order if estimators.of(estimator).needs_gradient else 0
+        return make_unroll(config, pool, estimator.signs, order)
+
     return Actor(config, index, unroll, parameters, stream, metrics, pool_counts, latency)
 
 

@@ -11,20 +11,16 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from optimus.config import ConfigError, TrainConfig, config_hash
-from optimus.meta import noise
-from optimus.meta.estimators import PERTURBED
+from optimus.config import ConfigError, Phase, TrainConfig, config_hash
+from optimus.meta import estimators, noise
 from optimus.rundir.histogram import Histogram
-from optimus.rundir.metrics import MetricsWriter
-from optimus.rundir.metrics_time import TimeIn
+from optimus.rundir.metrics import MetricsWriter, TimeIn
 from optimus.wire import (
     ParameterSource,
     Sample,
@@ -38,24 +34,15 @@ from optimus.wire import (
 from optimus.wire import unpack as unpack_array
 from workers import lanes as lane_rules
 from workers import unroll as unrolls
+from workers.lanes import LaneGroup, subtree
+from workers.scheduling import Stepper, drive, next_ready
 
 _LOG = logging.getLogger(__name__)
 _POLL = 0.005  # s between looks for new weights; a look costs about 0.3 ms over Courier
 _RESEND = 10.0  # s without new weights after which a synchronous actor sends its samples again
 
 
-@jax.jit
-def _perturb(theta: jax.Array, perturbations: jax.Array) -> jax.Array:
-    """theta `[P]`, noise `[G, P]` -> `[G, 2, P]`: plus, minus."""
-    return jnp.stack([theta + perturbations, theta - perturbations], axis=1)
-
-
-class _Group:
-    """G lanes that share one vmapped program."""
-
-    def __init__(self, lanes: list[lane_rules.Lane]) -> None:
-        self.lanes = lanes
-        self.arrays: unrolls.LaneArrays | None = None
+_perturb = jax.jit(estimators.GradientEstimator.perturb, static_argnums=0)
 
 
 class Actor:
@@ -64,7 +51,7 @@ class Actor:
     Args:
       config: the run's configuration.
       index: which actor this is; it owns lanes index * groups * lanes onwards.
-      unroll: how a window is computed.
+      unroll_of: phase -> how a window is computed in it.
       parameters: source of weights, session and episode ids.
       stream: where samples go.
       metrics: where counters go, or None.
@@ -79,16 +66,22 @@ class Actor:
         self,
         config: TrainConfig,
         index: int,
-        unroll: unrolls.Unroll,
+        unroll_of: Callable[[Phase], unrolls.Unroll],
         parameters: ParameterSource,
         stream: SampleWriter,
         metrics: MetricsWriter | None = None,
         pool_counts: Callable[[], dict[str, int]] = dict,
         latency: Histogram | None = None,
     ) -> None:
-        self._config, self._index = config, index
-        self._unroll, self._parameters, self._stream = unroll, parameters, stream
-        self._metrics, self._pool_counts, self._latency = metrics, pool_counts, latency
+        self._config = config
+        self._index = index
+        self._unroll_of = unroll_of
+        self._phase: Phase | None = None
+        self._parameters = parameters
+        self._stream = stream
+        self._metrics = metrics
+        self._pool_counts = pool_counts
+        self._latency = latency
         self._time_in = TimeIn("weights")  # of the thread that calls refresh, collect or run
         self._incarnation = uuid.uuid4().hex[:12]
         self._size = unrolls.parameter_layout(config).size
@@ -97,13 +90,13 @@ class Actor:
         self._sent: list[bytes] = []  # of the newest window of every lane, for sending again
         self.evaluations = self.abandoned = self.given_up = self.resent = 0
         self._loss_seconds = 0.0
-        self._groups: list[_Group] = []
+        self._groups: list[LaneGroup] = []
         self._join(None)
 
     def _join(self, epoch: int | None) -> bool:
         """Begins a session: fresh lanes, ids that no earlier life used. False when the learner is
         not in `epoch` (any more)."""
-        config, layout = self._config, self._config.layout
+        config = self._config
         session = decode(Session, self._parameters.session(self._index, self._incarnation))
         if session.config_hash != config_hash(config):
             raise ConfigError(
@@ -113,6 +106,10 @@ class Actor:
         if epoch is not None and session.version[0] != epoch:
             return False
         self._run_id, self._epoch = session.run_id, session.version[0]
+        phase = config.phase_at(session.version[1])
+        if phase is not self._phase:
+            self._phase, self._unroll = phase, self._unroll_of(phase)
+        layout = phase.layout
         if config.synchronous:
             self._next_episode = lane_rules.scheduled_episodes(
                 session.first_episode, layout.total_lanes
@@ -122,7 +119,7 @@ class Actor:
         self.abandoned += sum(not lane.over for group in self._groups for lane in group.lanes)
         first = self._index * layout.groups * layout.lanes
         self._groups = [
-            _Group([lane_rules.Lane(first + g * layout.lanes + k) for k in range(layout.lanes)])
+            LaneGroup([lane_rules.Lane(first + g * layout.lanes + k) for k in range(layout.lanes)])
             for g in range(layout.groups)
         ]
         self._sent = []
@@ -167,9 +164,9 @@ class Actor:
 
     # -- windows -------------------------------------------------------------------------------
 
-    def _start_window(self, group: _Group) -> tuple[unrolls.Waiting, list[np.ndarray]]:
-        estimator = self._config.estimator
-        strategy = PERTURBED.get(estimator.kind)
+    def _start_window(self, group: LaneGroup) -> tuple[unrolls.Waiting, list[np.ndarray]]:
+        assert self._phase is not None
+        estimator = self._phase.estimator
         assert self._version is not None and self._theta is not None
         fresh: list[int | None] = []
         for lane in group.lanes:
@@ -180,35 +177,32 @@ class Actor:
             lane.versions.append(list(self._version))
             fresh.append(lane.episode if begins else None)
         steps = estimator.truncation
-        if strategy is None:  # nothing is perturbed
-            weights = jnp.broadcast_to(self._theta, (len(group.lanes), 1, self._size))
-            none = [np.zeros(0, np.float32) for _ in group.lanes]
-            return self._unroll.window(weights, group.arrays, fresh, steps), none
+        chosen = estimators.of(estimator)
         draws = [
-            noise.draw(
+            chosen.draw(
                 self._config.seed,
                 lane.episode,
-                strategy.noise_window(lane.window),
+                lane.window,
                 self._size,
                 estimator.sigma,
                 estimator.noise,
             )
             for lane in group.lanes
         ]
-        weights = _perturb(self._theta, np.stack(draws))
+        weights = _perturb(chosen, self._theta, np.stack(draws))
         return self._unroll.window(weights, group.arrays, fresh, steps), draws
 
     def _finish_window(
-        self, group: _Group, window: unrolls.Window, draws: Sequence[np.ndarray]
+        self, group: LaneGroup, window: unrolls.Window, draws: Sequence[np.ndarray]
     ) -> list[bytes]:
         group.arrays = window.arrays
-        for k, why in window.given_up.items():
+        for k, why in window.unavailable.items():
             lane = group.lanes[k]
             where = f"episode {lane.episode}, window {lane.window}, seed {self._config.seed}"
             _LOG.warning("actor %d: %s given up: %s", self._index, where, why)
             if self._metrics is not None:
                 self._metrics.write("given_up", episode=lane.episode, window=lane.window, cause=why)
-        self.given_up += len(window.given_up)
+        self.given_up += len(window.unavailable)
         samples = []
         for k, lane in enumerate(group.lanes):
             index, versions = lane.window, [list(v) for v in lane.versions]
@@ -270,20 +264,20 @@ class Actor:
     def _collect_asynchronously(self, stop: threading.Event) -> None:
         """For ever: each group starts its next window at once, with the newest weights. Whichever
         group has its losses goes on; what ran when a learner epoch ended is dropped."""
-        ready: queue.SimpleQueue[_Stepper] = queue.SimpleQueue()
+        ready: queue.SimpleQueue[Stepper] = queue.SimpleQueue()
 
-        def begin(group: _Group) -> None:
+        def begin(group: LaneGroup) -> None:
             self._time_in.enter("optimizer")
             generator, draws = self._start_window(group)
-            _Stepper(generator, ready, (group, draws))
+            Stepper(generator, ready, (group, draws))
 
-        groups: list[_Group] = []
+        groups: list[LaneGroup] = []
         while not stop.is_set():
             if groups is not self._groups:  # at the start, and after each `_join`
                 groups = self._groups
                 for group in groups:
                     begin(group)
-            stepper = _next_ready(ready, stop, self._time_in)
+            stepper = next_ready(ready, stop, self._time_in)
             group, draws = stepper.of
             if not any(group is mine for mine in groups):
                 continue
@@ -333,105 +327,17 @@ class Actor:
 
     def save_state(self) -> dict[str, np.ndarray]:
         """All lanes as named arrays."""
+        assert self._phase is not None
         saved: dict[str, np.ndarray] = {"evaluations": np.asarray(self.evaluations)}
         for g, group in enumerate(self._groups):
-            lanes, windows = group.lanes, self._config.estimator.windows
-            versions = np.full((len(lanes), windows, 2), -1, np.int64)
-            for k, lane in enumerate(lanes):
-                if lane.versions:
-                    versions[k, : len(lane.versions)] = lane.versions
-            saved[f"{g}/episode"] = np.asarray([lane.episode for lane in lanes]).astype(np.int64)
-            rows = [[ln.index, ln.begun, ln.window, ln.length, ln.over] for ln in lanes]
-            saved[f"{g}/lanes"] = np.asarray(rows, np.int64)
-            saved[f"{g}/versions"] = versions
-            assert group.arrays is not None
-            for name, leaf in unrolls.arrays_to_names(group.arrays).items():
-                saved[f"{g}/arrays/{name}"] = leaf
+            named = group.save(self._phase.estimator.windows)
+            saved |= {f"{g}/{name}": leaf for name, leaf in named.items()}
         return saved
 
     def load_state(self, saved: dict[str, np.ndarray], epoch: int) -> None:
         """Inverse of `save_state`; the episodes go on in learner epoch `epoch`."""
-        self.evaluations, self._epoch = int(saved["evaluations"]), epoch
+        self.evaluations = int(saved["evaluations"])
+        self._epoch = epoch
+        state_type = unrolls.state_type(self._config)
         for g, group in enumerate(self._groups):
-            rows, versions = saved[f"{g}/lanes"], saved[f"{g}/versions"]
-            for k, (index, begun, window, length, over) in enumerate(rows.tolist()):
-                kept = [[epoch, step] for old, step in versions[k].tolist() if old >= 0]
-                episode = int(saved[f"{g}/episode"][k])
-                group.lanes[k] = lane_rules.Lane(
-                    index, begun, episode, window, length, kept, bool(over)
-                )
-            prefix = f"{g}/arrays/"
-            group.arrays = unrolls.arrays_from_names(
-                {k[len(prefix) :]: v for k, v in saved.items() if k.startswith(prefix)},
-                unrolls.state_type(self._config),
-            )
-
-
-class _Stepper:
-    """Drives one window generator; puts itself into `ready` when it can go on.
-
-    Counts its losses down by callbacks, so an actor with thousands in flight does not look through
-    them at each arrival.
-    """
-
-    def __init__(
-        self, generator: unrolls.Waiting, ready: queue.SimpleQueue[_Stepper], of: Any
-    ) -> None:
-        self.of, self._generator, self._ready = of, generator, ready
-        self._left, self._lock = 0, threading.Lock()
-        ready.put(self)
-
-    def advance(self) -> unrolls.Window | None:
-        """Runs to the next wait; the `Window` at the end."""
-        try:
-            futures = next(self._generator)
-        except StopIteration as done:
-            window: unrolls.Window = done.value
-            return window
-        self._left = len(futures) + 1
-        for future in futures:
-            future.add_done_callback(self._arrived)
-        self._arrived(None)
-        return None
-
-    def _arrived(self, _: Future[Any] | None) -> None:
-        with self._lock:
-            self._left -= 1
-            if self._left:
-                return
-        self._ready.put(self)
-
-
-def _next_ready(
-    ready: queue.SimpleQueue[_Stepper], stop: threading.Event, time_in: TimeIn | None = None
-) -> _Stepper:
-    """Waits, which is time in "losses"; what the stepper does next is time in "optimizer"."""
-    if time_in is not None:
-        time_in.enter("losses")
-    while not stop.is_set():
-        try:
-            found = ready.get(timeout=0.2)
-        except queue.Empty:
-            continue
-        if time_in is not None:
-            time_in.enter("optimizer")
-        return found
-    raise Stopped
-
-
-def drive(
-    generators: Sequence[Generator[Any, None, unrolls.Window]],
-    stop: threading.Event,
-    time_in: TimeIn | None = None,
-) -> list[unrolls.Window]:
-    """Runs window generators, whichever has its losses, so that they overlap others' steps."""
-    ready: queue.SimpleQueue[_Stepper] = queue.SimpleQueue()
-    for k, generator in enumerate(generators):
-        _Stepper(generator, ready, k)
-    results: dict[int, unrolls.Window] = {}
-    while len(results) < len(generators):
-        stepper = _next_ready(ready, stop, time_in)
-        window = stepper.advance()
-        if window is not None:
-            results[stepper.of] = window
-    return [results[k] for k in range(len(generators))]
+            group.load(subtree(saved, f"{g}/"), epoch, state_type)

@@ -1,4 +1,4 @@
-"""Lanes: which episode each is in, and when a new one begins. No arrays, no JAX.
+"""Lanes: which episode each is in, when a new one begins, and how a group of them is saved.
 
 A lane is one episode at a time: a task, a start, a positive and a negative trajectory. Episode ids
 and lengths follow from the configuration alone, so that a synchronous run is reproducible.
@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from workers import unroll as unrolls
 
 
 @dataclass
@@ -58,8 +63,7 @@ def begin_episode(lane: Lane, episode: int, windows: int) -> None:
     """Moves a lane to a new episode of `windows` windows.
 
     The first episode of lane l is `l mod windows` windows shorter, so that lanes do not all start
-    and end together (staggering, optimus fact sheet 8.4, without pretending progress: the time
-    feature starts at zero).
+    and end together; the time feature still starts at zero.
     """
     shorter = lane.index % windows if lane.begun == 0 else 0
     lane.begun += 1
@@ -72,3 +76,41 @@ def end_window(lane: Lane, failed: bool) -> bool:
     lane.window += 1
     lane.over = failed or lane.window >= lane.length
     return lane.over
+
+
+class LaneGroup:
+    """G lanes that share one compiled program; `arrays` is None before their first window."""
+
+    def __init__(self, lanes: list[Lane]) -> None:
+        self.lanes = lanes
+        self.arrays: unrolls.LaneArrays | None = None
+
+    def save(self, windows: int) -> dict[str, np.ndarray]:
+        """Named arrays; `versions` int64 `[G, windows, 2]`, -1 where there is none yet."""
+        assert self.arrays is not None
+        versions = np.full((len(self.lanes), windows, 2), -1, np.int64)
+        for k, lane in enumerate(self.lanes):
+            if lane.versions:
+                versions[k, : len(lane.versions)] = lane.versions
+        rows = [[ln.index, ln.begun, ln.window, ln.length, ln.over] for ln in self.lanes]
+        saved = {
+            "episode": np.asarray([lane.episode for lane in self.lanes]).astype(np.int64),
+            "lanes": np.asarray(rows, np.int64),
+            "versions": versions,
+        }
+        arrays = unrolls.arrays_to_names(self.arrays)
+        return saved | {f"arrays/{name}": leaf for name, leaf in arrays.items()}
+
+    def load(self, saved: dict[str, np.ndarray], epoch: int, state_type: Any) -> None:
+        """Inverse of `save`; what the lanes have done counts as done in learner epoch `epoch`."""
+        rows, versions = saved["lanes"], saved["versions"]
+        for k, (index, begun, window, length, over) in enumerate(rows.tolist()):
+            kept = [[epoch, step] for old, step in versions[k].tolist() if old >= 0]
+            episode = int(saved["episode"][k])
+            self.lanes[k] = Lane(index, begun, episode, window, length, kept, bool(over))
+        self.arrays = unrolls.arrays_from_names(subtree(saved, "arrays/"), state_type)
+
+
+def subtree(named: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The arrays whose names begin with `prefix`, by the rest of their names."""
+    return {name[len(prefix) :]: leaf for name, leaf in named.items() if name.startswith(prefix)}

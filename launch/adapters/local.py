@@ -52,10 +52,7 @@ class LocalPool:
         finally:
             self._free.put(worker)
         if reply.status not in ("ok", "nonfinite"):
-            raise LossUnavailable(
-                f"loss request {request.request_id} for {request.window}: {reply.status}: "
-                f"{reply.message}"
-            )
+            raise LossUnavailable(f"{request.label}: {reply.status}: {reply.message}")
         return reply
 
     def submit(self, request: LossRequest) -> Future[LossReply]:

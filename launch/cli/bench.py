@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from launch import Say
 from optimus.errors import ConfigError, require
 
 
@@ -276,10 +277,9 @@ class Bench:
         | Annotated[Throughput, tyro.conf.subcommand("throughput")]
     ]
 
-
-def run(arguments: Bench) -> int:
-    """Runs the chosen benchmark; a mistake in its arguments is a `ConfigError`."""
-    try:
-        return arguments.which.run()
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    def run(self, say: Say) -> int:
+        """Runs the chosen benchmark; a mistake in its arguments is a `ConfigError`."""
+        try:
+            return self.which.run()
+        except ValueError as error:
+            raise ConfigError(str(error)) from None

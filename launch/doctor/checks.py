@@ -159,11 +159,11 @@ def _gradient() -> str:
         raise Failed(f"gradient along a direction {got:.9g}, by differences {expected:.9g}")
     text = f"agrees with differences to {error:.0e}"
     if importlib.util.find_spec("tensorflow") is None:
-        return f"{text}; direct door only, TensorFlow is not installed"
-    other, others = PhysicsLoss(*window, door="tensorflow").value_and_grad(x)
+        return f"{text}; direct backend only, TensorFlow is not installed"
+    other, others = PhysicsLoss(*window, backend="tensorflow").value_and_grad(x)
     if other != loss or not np.array_equal(others, gradient):
-        raise Failed("the TensorFlow op and the direct door differ in value or gradient")
-    return f"{text}; both doors agree bit for bit"
+        raise Failed("the TensorFlow op and the direct backend differ in value or gradient")
+    return f"{text}; both backends agree bit for bit"
 
 
 def _port() -> int:

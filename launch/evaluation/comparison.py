@@ -14,7 +14,7 @@ from launch import builders
 from optimus.config import PhysicsTask, TrainConfig
 from optimus.meta import loss as meta_loss
 from optimus.wire import LossPool, LossUnavailable
-from workers.actor import drive
+from workers.scheduling import drive
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ def losses(
     weights = jnp.broadcast_to(jnp.asarray(theta), (tasks, 1, theta.size))
     generator = unroll.window(weights, None, range(tasks), steps)
     (window,) = drive([generator], stop or threading.Event())
-    if window.given_up:
-        task, why = min(window.given_up.items())
+    if window.unavailable:
+        task, why = min(window.unavailable.items())
         raise LossUnavailable(
-            f"evaluation: no loss for {len(window.given_up)} of {tasks} held-out tasks, so there "
-            f"is no score; task {task}: {why}"
+            f"evaluation: no loss for {len(window.unavailable)} of {tasks} held-out tasks, so "
+            f"there is no score; task {task}: {why}"
         )
     return np.where(window.mask, window.losses[:, 0], meta_loss.CAP)
 

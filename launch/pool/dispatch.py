@@ -237,11 +237,10 @@ class Dispatcher:
             if task.running == 0:
                 self.counts["given_up"] += 1
                 self._finish(task)
-                request = task.request
                 task.future.set_exception(
                     LossUnavailable(
-                        f"loss request {request.request_id} for {request.window} given up after "
-                        f"{task.failures} failed tries; the last: {task.cause}"
+                        f"{task.request.label} abandoned after {task.failures} failed tries; "
+                        f"the last: {task.cause}"
                     )
                 )
         elif not task.queued:

@@ -58,7 +58,7 @@ def serve_workers(
 
     servers = []
     for k in range(len(addresses)):
-        # Bowls report together below: hundreds of files would say nothing more.
+        # Synthetic losses report together below: hundreds of files would say nothing more.
         alone = run_dir is not None and not isinstance(config.task, ServedTask)
         metrics = MetricsWriter(run_dir, "physics_worker", first + k) if alone and run_dir else None
         servers.append(builders.make_loss_server(config, metrics))
@@ -93,9 +93,9 @@ def serve_workers(
 
 
 class _Together:
-    """One metrics record for all bowls of a process."""
+    """One metrics record for all synthetic losses of a process."""
 
-    def __init__(self, servers: list[builders.BowlServer], metrics: MetricsWriter) -> None:
+    def __init__(self, servers: list[builders.SyntheticLossServer], metrics: MetricsWriter) -> None:
         self._servers, self._metrics = servers, metrics
 
     def report(self) -> None:

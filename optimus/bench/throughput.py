@@ -39,7 +39,7 @@ def measure(cell: Cell) -> dict[str, Any]:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: cell.cores])
     import jax
 
-    from optimus.config import ClassicalTask, Estimator, Layout, MetaOptimizer, TrainConfig
+    from optimus.config import ClassicalTask, Estimator, Layout, MetaOptimizer, Phase, TrainConfig
     from optimus.meta.fused.trainer import Trainer
     from optimus.model.adafactor_mlp import AdafactorMlpConfig
     from optimus.model.config import PLUS
@@ -50,9 +50,13 @@ def measure(cell: Cell) -> dict[str, Any]:
         task=ClassicalTask(functions=("rosenbrock",), sizes=(cell.n,), least_dim=cell.n),
         updates=1_000_000,
         optimizer=plus if cell.rule == "optimus" else AdafactorMlpConfig(hidden=32, step_mult=0.1),
-        estimator=Estimator(kind="pes", truncation=5, horizon=50),
-        meta=MetaOptimizer(batch=cell.lanes),
-        layout=Layout(1, 1, cell.lanes, 0),
+        phases=(
+            Phase(
+                estimator=Estimator(kind="pes", truncation=5, horizon=50),
+                meta=MetaOptimizer(batch=cell.lanes),
+                layout=Layout(1, 1, cell.lanes, 0),
+            ),
+        ),
     )
     trainer = Trainer(config, devices=1)
     for _ in range(2):  # compiles; the second has lanes of the program's own layout

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-PROTOCOL = 1  # raised when a message or what it means changes; peers of another one are refused
+PROTOCOL = 2  # raised when a message or what it means changes; peers of another one are refused
 ROLES = ("worker", "actor")
 
 

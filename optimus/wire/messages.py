@@ -12,6 +12,7 @@ import numpy as np
 from optimus.wire import codec
 
 T = TypeVar("T")
+Status = typing.Literal["ok", "nonfinite", "busy", "expired", "error"]
 MAX_SAMPLE_BYTES = 2048  # without the derivative of a pathwise sample
 MAX_REQUEST_BYTES = 16 * 1024 * 1024  # a loss request: x of two million coordinates
 
@@ -30,16 +31,25 @@ class LossRequest:
     Attributes:
       request_id: names the request within its sender.
       budget: seconds left when sent; the receiver starts its own clock (clocks differ).
-      window: what to evaluate, e.g. clip, start (s), seconds; plain JSON types.
-      options_hash: hash of the loss options; a worker with other options refuses.
+      loss: name of the loss, e.g. "physics".
+      options_hash: hash of the loss's options; a worker with others refuses.
+      episode: id of the episode that asks.
+      window: what to evaluate, encoded by the loss: nobody else looks into it.
       x: float64 `[N]`.
     """
 
     request_id: int
     budget: float
-    window: dict[str, Any]
+    loss: str
     options_hash: str
+    episode: int
+    window: bytes
     x: np.ndarray
+
+    @property
+    def label(self) -> str:
+        """Names the request in messages."""
+        return f"loss request {self.request_id} ({self.loss}, episode {self.episode})"
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,7 @@ class LossReply:
     """
 
     request_id: int
-    status: str
+    status: Status
     loss: float = float("nan")
     gradient: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
     seconds: float = 0.0
@@ -134,6 +144,12 @@ def decode(cls: type[T], data: bytes) -> T:
     hints = typing.get_type_hints(cls)
     for name, value in tree.items():
         origin = typing.get_origin(hints[name]) or hints[name]
+        if origin is typing.Literal:
+            choices = typing.get_args(hints[name])
+            if not (isinstance(value, str) and value in choices):
+                want = ", ".join(map(repr, choices))
+                raise codec.CodecError(f"{cls.__name__}.{name}: got {value!r}, want one of {want}")
+            continue
         good = isinstance(value, origin) or (origin is float and isinstance(value, int))
         if not good or (origin in (int, float) and isinstance(value, bool)):
             raise codec.CodecError(

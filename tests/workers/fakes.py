@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from optimus.config import (
     config_hash,
 )
 from optimus.model.config import OptimizerConfig
-from optimus.wire import LossReply, LossRequest, Session, Version, encode, pack
+from optimus.wire import LossReply, LossRequest, Session, Version, decode, encode, pack
+from tests.one_phase import one_phase
 
 SMALL = OptimizerConfig(dim=8, encoders=1, heads=2, b_decay=0.9)
 
@@ -33,7 +35,7 @@ def analytic(**changes: Any) -> TrainConfig:
         "meta": MetaOptimizer(batch=4),
         "layout": Layout(groups=2, lanes=2, workers=0),
     }
-    return TrainConfig(**{**values, **changes})
+    return one_phase(**{**values, **changes})
 
 
 def served(**changes: Any) -> TrainConfig:
@@ -43,14 +45,22 @@ def served(**changes: Any) -> TrainConfig:
     )
 
 
-class Source:
-    """`WindowSource`: the shifted bowl sum (x - c)^2 with c from the episode id, start at 0."""
+@dataclass(frozen=True)
+class Shift:
+    """The window of a `Source` request."""
 
-    options_hash = "bowl"
+    shift: float
+
+
+class Source:
+    """`WindowSource`: the shifted quadratic sum (x - c)^2, c from the episode id, start at 0."""
+
+    loss = "shifted"
+    options_hash = "-"
     dim = 4
 
-    def draw(self, episode: int) -> tuple[dict[str, Any], np.ndarray]:
-        return {"shift": float(1 + episode % 5)}, np.zeros(self.dim, np.float32)
+    def draw(self, episode: int) -> tuple[Shift, np.ndarray]:
+        return Shift(float(1 + episode % 5)), np.zeros(self.dim, np.float32)
 
 
 class Pool:
@@ -72,7 +82,7 @@ class Pool:
         elif outcome:
             future.set_result(LossReply(request.request_id, outcome))
         else:
-            residual = request.x - request.window["shift"]
+            residual = request.x - decode(Shift, request.window).shift
             value = float(residual @ residual)
             reply = LossReply(request.request_id, "ok", value, 2 * residual, 0.25)
             future.set_result(reply)

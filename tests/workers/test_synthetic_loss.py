@@ -1,4 +1,4 @@
-"""The served bowl: what it sleeps."""
+"""The served synthetic quadratic: what it sleeps."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ def test_only_the_first_evaluation_is_staggered(
     task = ServedTask(dim=2, sleep=4.0, stagger=stagger)
     firsts = []
     for k in range(8):
-        server = synthetic_loss.BowlServer(task)
+        server = synthetic_loss.SyntheticLossServer(task)
         for _ in range(2):
-            request = LossRequest(k, 9.0, {"seed": 0, "episode": 3}, "bowl-2", np.zeros(2))
+            window = encode(synthetic_loss.SyntheticWindow(seed=0))
+            request = LossRequest(k, 9.0, "synthetic", "synthetic-2", 3, window, np.zeros(2))
             assert decode(LossReply, server.evaluate(encode(request))).status == "ok"
         first, second = slept[-2:]
         firsts.append(first)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from workers.physics.loss import PhysicsLoss as PhysicsLoss
     from workers.physics.loss import PhysicsOptions as PhysicsOptions
     from workers.physics.loss import options_hash as options_hash
-    from workers.physics.loss import random_window as random_window
+    from workers.physics.loss.windows import random_window as random_window
     from workers.physics.motion import CLIPS as CLIPS
     from workers.physics.motion import SPLITS as SPLITS
     from workers.physics.motion import Clip as Clip
@@ -30,7 +30,7 @@ _HOME = {
     "Status": "simulation",
     "ensure_assets": "assets",
     "options_hash": "loss",
-    "random_window": "loss",
+    "random_window": "loss.windows",
     "Camera": "simulation.window_spec",
     "WindowSpec": "simulation.window_spec",
 }

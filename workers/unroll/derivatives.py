@@ -1,8 +1,10 @@
-"""The exact derivative of a window of served losses, back through the steps one at a time.
+"""Derivatives of a window of served losses by the weights: first order or exact.
 
-How a step moves the *next* gradient is a second derivative of the loss, which first-order
-derivatives leave out: they see that a step goes down, not that it spoils, or prepares, the steps
-that follow. The way back needs it along one direction per step only,
+First order holds the inner gradients constant, so it needs nothing but what the losses have
+returned (`window_total`). How a step moves the *next* gradient is a second derivative of the loss,
+which first-order derivatives leave out: they see that a step goes down, not that it spoils, or
+prepares, the steps that follow. The exact derivative goes back through the steps one at a time and
+needs it along one direction per step only,
 
     lambda_t = (dx_{t+1}/dx_t)^T lambda_{t+1} + H(x_t) v + s'(f_t) g_t
     v = (dx_{t+1}/dg_t)^T lambda_{t+1}
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -28,12 +31,86 @@ from optimus.wire import LossReply, LossUnavailable
 DISTANCE = 1e-3
 
 
+@dataclass
+class Replies:
+    """What the pool has said of the lanes of a window so far.
+
+    Attributes:
+      alive: bool `[G]`, False once a loss is missing or not finite.
+      evaluations: int64 `[G]`. seconds: float64 `[G]`, in the loss.
+      unavailable: lane -> why the pool abandoned its request.
+    """
+
+    alive: np.ndarray
+    evaluations: np.ndarray
+    seconds: np.ndarray
+    unavailable: dict[int, str]
+
+    @classmethod
+    def none(cls, lanes: int) -> Replies:
+        """Of a window that has asked for nothing yet."""
+        return cls(np.ones(lanes, bool), np.zeros(lanes, np.int64), np.zeros(lanes), {})
+
+    def of_the_way_back(self) -> Replies:
+        """A successor with the same counters whose failures are not failures of the window."""
+        return Replies(self.alive.copy(), self.evaluations, self.seconds, {})
+
+    def take(self, lane: int, future: Future[LossReply]) -> LossReply | None:
+        """A reply that is there, counted; None, and the lane no longer alive, if it has no loss."""
+        try:
+            reply = future.result()
+        except LossUnavailable as error:
+            self.unavailable[lane] = str(error)
+            self.alive[lane] = False
+            return None
+        self.evaluations[lane] += 1
+        self.seconds[lane] += reply.seconds
+        if reply.status == "ok":
+            return reply
+        self.alive[lane] = False
+        return None
+
+
 class Step(NamedTuple):
     """What one step started from: x, gradient `[G, S, N]` and the rule's state."""
 
     x: np.ndarray
     gradient: np.ndarray
     state: Any
+
+
+def window_total(
+    propose: Callable[..., Any],
+    vector: jax.Array,
+    x: jax.Array,
+    gradient: jax.Array,
+    state: Any,
+    gradients: jax.Array,
+    factors: jax.Array,
+) -> jax.Array:
+    """A number whose derivative by the weights is that of the window's meta-loss, first order.
+
+    sum over t of factors_t <g_t, x_t>, with the gradients g_t that the losses returned held
+    constant, since ds(f(x_t))/dtheta = s'(f) <df/dx_t, dx_t/dtheta>: nothing is asked of the
+    simulator but what it has already said.
+
+    Args:
+      propose: (weights, x, gradient, state) -> (x, state) of one step.
+      vector: weights `[P]`.
+      x, gradient: `[N]`, at the window's start. state: of the rule, there.
+      gradients: `[W, N]`, at the points after each step.
+      factors: `[W]`, s'(f) there, times the step's share of the mean.
+    """
+
+    def step(carry: Any, of_step: Any) -> Any:
+        x, gradient, state, total = carry
+        after, factor = of_step
+        x, state = propose(vector, x, gradient, state)
+        return (x, after, state, total + factor * jnp.vdot(after, x)), None
+
+    start = (x, gradient, state, jnp.zeros((), jnp.float32))
+    (_, _, _, total), _ = jax.lax.scan(step, start, (gradients, factors))
+    return total
 
 
 def pull_back(propose: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,9 +156,7 @@ def backwards(
     steps: Sequence[Step],
     last_gradient: np.ndarray,
     factors: np.ndarray,
-    alive: np.ndarray,
-    evaluations: np.ndarray,
-    seconds: np.ndarray,
+    replies: Replies,
 ) -> Generator[Sequence[Future[LossReply]], None, np.ndarray]:
     """Derivative of sum over t of s(f_t) by the weights, float32 `[G, S, P]`; yields what it waits
     for.
@@ -92,9 +167,8 @@ def backwards(
       weights: `[G, S, P]`. steps: of the window, in order.
       last_gradient: after the last step, `[G, S, N]`.
       factors: s'(f_t) after each step, `[G, S, W]`.
-      alive: bool `[G]`; only these are evaluated. Set to False where a loss fails on the way back,
-        since nothing is then known of that derivative.
-      evaluations, seconds: `[G]`, added to.
+      replies: of the window; only its living lanes are evaluated. A lane whose loss fails on the
+        way back ends as not alive, since nothing is then known of its derivative.
     """
     by_x = factors[:, :, -1, None] * last_gradient
     by_state: Any = nothing(steps[-1].state)
@@ -107,25 +181,18 @@ def backwards(
             break
         by_x, towards = np.array(by_x), np.asarray(by_gradient, np.float64)
         length = np.linalg.norm(towards, axis=-1)
-        alive &= np.isfinite(length).all(axis=1)
+        replies.alive &= np.isfinite(length).all(axis=1)
         live = [
             (int(g), s)
-            for g in np.flatnonzero(alive)
+            for g in np.flatnonzero(replies.alive)
             for s in range(length.shape[1])
             if length[g, s] > 0.0
         ]
         futures = [submit(g, at.x[g, s] + DISTANCE / length[g, s] * towards[g, s]) for g, s in live]
         yield futures
         for (g, s), future in zip(live, futures):
-            try:
-                reply = future.result()
-            except LossUnavailable:
-                alive[g] = False
-                continue
-            evaluations[g] += 1
-            seconds[g] += reply.seconds
-            if reply.status != "ok":
-                alive[g] = False
+            reply = replies.take(g, future)
+            if reply is None:
                 continue
             change = np.asarray(reply.gradient, np.float64) - at.gradient[g, s]
             by_x[g, s] += (length[g, s] / DISTANCE * change).astype(np.float32)

@@ -20,7 +20,7 @@ class Motion:
     start: float
     evaluations: int
     loss: float
-    rival: float
+    baseline: float
     error_mm: float
 
 
@@ -50,13 +50,13 @@ def _reconstruct(
 
     held_out = replace(task, split=config.evaluation.split)
     window, _ = PhysicsWindows(held_out, config.evaluation.seed).draw(0)
-    found = reconstruction.of_clip(window["clip"], window["start"], task.seconds, options_of(task))
+    found = reconstruction.of_clip(window.clip, window.start, window.seconds, options_of(task))
     x0, models = np.zeros(found.dim), Models(str(checkpoint), "")
     try:
         mine = METHODS["optimus"](found, x0, evaluations, models)
     except Unavailable as error:
         raise NoMotion(str(error)) from None
-    rival = METHODS["l_bfgs_b"](found, x0, evaluations, models)
+    baseline = METHODS["l_bfgs_b"](found, x0, evaluations, models)
     if not len(mine.points):
         raise NoMotion("no loss of this checkpoint was finite")
     states = found.states(mine.points[-1])  # the best
@@ -70,10 +70,10 @@ def _reconstruct(
     apart = float(np.mean(np.linalg.norm(motion - found.reference, axis=-1))) * 1000
     return Motion(
         picture=picture,
-        clip=str(window["clip"]),
-        start=float(window["start"]),
+        clip=window.clip,
+        start=window.start,
         evaluations=evaluations,
         loss=float(mine.best[-1]) / first,
-        rival=float(rival.best[-1]) / first,
+        baseline=float(baseline.best[-1]) / first,
         error_mm=apart,
     )

@@ -178,7 +178,7 @@ def methods_of(entry: str) -> list[Method]:
         return [_held_out_method(name, model, label if name == "optimus" else f"{name}:{label}")]
     found = [model]
     if any(sign in model for sign in "*?["):
-        found = sorted(fnmatch.filter(weights.shipped(), model)) or sorted(glob.glob(model))
+        found = sorted(fnmatch.filter(weights.available(), model)) or sorted(glob.glob(model))
     require(bool(found), f"method {entry!r}: no weights match {model!r}")
     return [method_of(name, each, f"{name}:{short_name(each)}") for each in found]
 

@@ -159,11 +159,11 @@ def test_the_pool_goes_round_a_dead_a_refusing_and_a_raising_worker() -> None:
         busy[0] += 1
         if busy[0] == 1:
             return encode(LossReply(request.request_id, "busy"))
-        if request.window == {"clip": "bad"}:
+        if request.window == b"bad":
             return encode(LossReply(request.request_id, "error", message="no such clip"))
-        if request.window == {"clip": "worse"}:
+        if request.window == b"worse":
             raise RuntimeError("worse than bad")
-        if request.window == {"clip": "torn"}:
+        if request.window == b"torn":
             return b"OPT1 torn"
         x = request.x
         return encode(LossReply(request.request_id, "ok", float(x.sum()), 2 * x, 0.1))
@@ -171,17 +171,17 @@ def test_the_pool_goes_round_a_dead_a_refusing_and_a_raising_worker() -> None:
     server.Start()
     pool = WorkerPool(ours.connector(5.0), Rules(), ["localhost:1", address])
     x = np.arange(4.0)
-    futures = [pool.submit(LossRequest(k, 20.0, {}, "h", x + k)) for k in range(30)]
+    futures = [pool.submit(LossRequest(k, 20.0, "sum", "h", 0, b"", x + k)) for k in range(30)]
     for k, future in enumerate(futures):
         reply = future.result(timeout=30)
         assert reply.request_id == k and reply.loss == (x + k).sum()
         np.testing.assert_array_equal(reply.gradient, 2 * (x + k))
     assert pool.counts()["unreachable"] >= 1 and pool.counts()["busy"] >= 1, pool.counts()
     pool.set_workers([address])
-    for clip, words in (("bad", "no such clip"), ("worse", "RuntimeError: worse than bad"),
-                        ("torn", "malformed reply")):
+    for window, words in ((b"bad", "no such clip"), (b"worse", "RuntimeError: worse than bad"),
+                          (b"torn", "malformed reply")):
         try:
-            pool.submit(LossRequest(99, 5.0, {"clip": clip}, "h", x)).result(timeout=30)
+            pool.submit(LossRequest(99, 5.0, "sum", "h", 0, window, x)).result(timeout=30)
             raise SystemExit("no error")
         except LossUnavailable as error:
             assert words in str(error) and address in str(error), error
@@ -189,7 +189,7 @@ def test_the_pool_goes_round_a_dead_a_refusing_and_a_raising_worker() -> None:
     pool.close()
     lonely = WorkerPool(ours.connector(5.0), Rules(patience=1.0), ["localhost:1"])
     try:
-        lonely.submit(LossRequest(1, 5.0, {}, "h", x)).result(timeout=30)
+        lonely.submit(LossRequest(1, 5.0, "sum", "h", 0, b"", x)).result(timeout=30)
         raise SystemExit("answered")
     except NoWorkers as error:
         assert "no loss worker has answered" in str(error)

@@ -11,7 +11,7 @@ from launch.evaluation.comparison import held_out, losses
 from optimus.config import Evaluation, Layout, ServedTask
 from optimus.wire import LossReply, LossRequest, LossUnavailable, decode, encode
 from tests.workers import fakes
-from workers.synthetic_loss import BowlServer
+from workers.synthetic_loss import SyntheticLossServer
 
 CONFIG = held_out(
     fakes.analytic(
@@ -24,12 +24,12 @@ CONFIG = held_out(
 
 def of(refused: set[int], after: int = 0) -> np.ndarray:
     """Losses where the pool gives up these tasks' requests, all but the first `after`."""
-    server = BowlServer(CONFIG.task)
+    server = SyntheticLossServer(CONFIG.task)
     seen = dict.fromkeys(refused, 0)
 
     def evaluate(request: bytes) -> bytes:
         message = decode(LossRequest, request)
-        task = message.window["episode"]
+        task = message.episode
         if task in refused:
             seen[task] += 1
             if seen[task] > after:

@@ -26,7 +26,7 @@ class World:
 
     def submit(self, request_id: int) -> Future[LossReply]:
         future: Future[LossReply] = Future()
-        request = LossRequest(request_id, 60.0, {"k": request_id}, "h", np.zeros(1))
+        request = LossRequest(request_id, 60.0, "sum", "h", 5, b"", np.zeros(1))
         self.pool.submit(Task(request, future), self.now)
         return future
 
@@ -104,7 +104,7 @@ def test_a_poison_request_is_given_up_and_the_pool_goes_on(outcome: str) -> None
     world = World(8, lambda a, r, now: (0.5, outcome if r == 7 else "ok"))
     futures = [world.submit(k) for k in range(40)]
     world.run(30.0)
-    with pytest.raises(LossUnavailable, match=r"loss request 7 for \{'k': 7\} given up after"):
+    with pytest.raises(LossUnavailable, match=r"loss request 7 \(sum, episode 5\) abandoned after"):
         futures[7].result(timeout=0)
     assert all(f.result(timeout=0).status == "ok" for k, f in enumerate(futures) if k != 7)
     tried = [address for address, request in world.begun if request == 7]

@@ -195,4 +195,4 @@ def test_mistakes_are_one_line(tmp_path):
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "never").exists()
     with pytest.raises(ConfigError, match="repeats must be"):
-        bench_commands.run(bench_commands.Bench(bench_commands.Runtime(repeats=0, out=tmp_path)))
+        bench_commands.Bench(bench_commands.Runtime(repeats=0, out=tmp_path)).run(print)

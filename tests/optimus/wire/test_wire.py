@@ -280,7 +280,7 @@ def sample(**changes):
 
 
 MESSAGES = [
-    LossRequest(3, 12.5, {"clip": "walk", "start": 0.5}, "abc", np.arange(3.0)),
+    LossRequest(3, 12.5, "physics", "abc", 7, b"walk", np.arange(3.0)),
     LossReply(3, "ok", 1.5, np.arange(3.0), 0.1),
     LossReply(3, "error", message="clip 'wlak' is unknown"),
     sample(),

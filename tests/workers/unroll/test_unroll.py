@@ -21,7 +21,8 @@ from optimus.rundir import checkpoint
 from optimus.wire import LossRequest, LossUnavailable, NoWorkers
 from tests.workers import fakes
 from workers import unroll as unrolls
-from workers.actor import drive
+from workers.scheduling import drive
+from workers.unroll import base, pooled
 
 PLUS_FORM = dataclasses.replace(PLUS, dim=8, encoders=1, heads=2)
 
@@ -58,7 +59,7 @@ def test_pooled_unroll_is_algorithm_1_scored_after_each_update(theta: np.ndarray
 
     layout = unrolls.parameter_layout(fakes.served())
     for lane, episode in enumerate((3, 9)):
-        shift = source.draw(episode)[0]["shift"]
+        shift = source.draw(episode)[0].shift
         for sign in range(2):
             params = layout.unflatten(weights[lane, sign])
             x = jnp.zeros(4)
@@ -163,7 +164,7 @@ def test_a_request_that_is_given_up_ends_its_lane_unscored(theta: np.ndarray) ->
     pool = fakes.Pool(fail)
     unroll = unrolls.PooledUnroll(fakes.served(), fakes.Source(), pool)
     window = run(unroll, weights_of(theta, 3), None, [3, 4, 5], 2)
-    assert window.given_up == {0: "poison", 1: "poison"}  # at its start; at its second step
+    assert window.unavailable == {0: "poison", 1: "poison"}  # at its start; at its second step
     assert window.mask.tolist() == [[False, False], [True, False], [True, True]]
     assert window.failed.tolist() == [True, True, False]
     assert np.isfinite(window.losses).all()
@@ -208,12 +209,12 @@ def test_large_problems_go_lane_by_lane_with_the_same_result(theta: np.ndarray) 
     layout = unrolls.parameter_layout(config)
     weights = weights_of(theta, 2)
     x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 2, 6)), jnp.float32)
-    state = unrolls._batched_state(config, x)
+    state = base.batched_state(config, x)
 
     def propose(vector: Any, x: Any, gradient: Any, state: Any) -> Any:
-        return unrolls._propose(config, layout, vector, x, gradient, state)
+        return base.propose(config, layout, vector, x, gradient, state)
 
-    small = unrolls._over_lanes(propose, 6)(weights, x, 2 * x, state)
-    large = unrolls._over_lanes(propose, 500)(weights, x, 2 * x, state)
+    small = pooled._over_lanes(propose, 6)(weights, x, 2 * x, state)
+    large = pooled._over_lanes(propose, 500)(weights, x, 2 * x, state)
     for one, other in zip(jax.tree_util.tree_leaves(small), jax.tree_util.tree_leaves(large)):
         np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-5)

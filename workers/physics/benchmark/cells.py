@@ -17,8 +17,8 @@ from workers.physics.benchmark import policy as policies
 from workers.physics.benchmark.methods import METHODS, Models, Unavailable
 from workers.physics.benchmark.plan import Case, Settings
 from workers.physics.loss import PhysicsOptions, metrics, options_hash
-from workers.physics.loss.fixed_windows import START_RULES
 from workers.physics.loss.reconstruction import Reconstruction
+from workers.physics.loss.windows import START_RULES
 
 SCHEMA = 1  # raise when methods, metrics or counting change what they compute
 LIBRARIES = ("jax", "numpy", "optax", "scipy")

@@ -10,10 +10,9 @@ from pathlib import Path
 from workers.physics import sequences
 from workers.physics.assets import ensure_assets
 from workers.physics.benchmark.methods import BASELINES, METHODS, Models
-from workers.physics.loss import PhysicsOptions, humanoid, random_window, reconstruction
-from workers.physics.loss.fixed_windows import START_RULES, fixed_windows
-from workers.physics.loss.reconstruction import Reconstruction
-from workers.physics.loss.synthetic import synthetic_window
+from workers.physics.loss import PhysicsOptions, humanoid, reconstruction
+from workers.physics.loss.reconstruction import Reconstruction, synthetic_window
+from workers.physics.loss.windows import START_RULES, fixed_windows, random_window
 from workers.physics.motion import CLIPS, SPLITS, Clip, load_clip
 
 SPLIT_NAMES = (*SPLITS, "synthetic", "clips", *sequences.TABLES)

@@ -5,7 +5,7 @@
     OUT/physics.md            both as tables, and the machine
 
 Rows: the generated gradient (where it is built), the one-step CppAD tape, both also with every
-term of the loss, the forward pass alone, the TensorFlow door (where TensorFlow is installed). Every
+term of the loss, the forward pass alone, the TensorFlow backend (where it is installed). Every
 round takes one new x and times each row once, so a drift of the machine's speed falls on all of
 them; a ratio is the median of the ratios within rounds. Two rounds more come first, not counted.
 """
@@ -80,11 +80,11 @@ def build(seconds: float, dt: float, batch: int) -> Bench:
         rows[name] = windows[name][0].loss_and_grad
         rows[f"{name}, all terms"] = full.loss_and_grad
     if importlib.util.find_spec("tensorflow"):
-        rows["tensorflow door"] = PhysicsLoss(
-            CLIP, 0.0, seconds, options, door="tensorflow"
+        rows["tensorflow backend"] = PhysicsLoss(
+            CLIP, 0.0, seconds, options, backend="tensorflow"
         ).evaluate
     else:
-        left_out.append("tensorflow door: tensorflow is not installed")
+        left_out.append("tensorflow backend: tensorflow is not installed")
     return Bench(windows["tape"][0].dim, rows, windows, tuple(left_out))
 
 

@@ -1,13 +1,108 @@
-"""Which motion window each episode reconstructs, and where its optimisation starts."""
+"""Windows of motion: drawn for training, fixed for validation and test; and the rules for x0."""
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from optimus.config import PhysicsTask
-from workers.physics.loss import PhysicsLoss, PhysicsOptions, options_hash, random_window
+from workers.physics.loss import Backend, PhysicsLoss, PhysicsOptions, options_hash
+from workers.physics.loss.spec import clip_of
+from workers.physics.motion import SPLITS, Clip
+
+LOSS = "physics"  # what a loss request calls it
+GRID_RATE = 30.0  # Hz, on which windows start
+
+
+@dataclass(frozen=True)
+class MotionWindow:
+    """Part of a clip: start and seconds in s. A loss request carries it."""
+
+    clip: str
+    start: float
+    seconds: float
+
+
+def random_window(seed: int, split: str, seconds: float) -> tuple[str, float]:
+    """(clip, start in s) drawn by the seed alone: a clip of the split, then a start on the grid.
+
+    Clips shorter than `seconds` are left out. ValueError when none is long enough.
+    """
+    fitting = _fitting(split, seconds)
+    rng = np.random.Generator(np.random.Philox(key=seed))
+    clip = fitting[int(rng.integers(len(fitting)))]
+    return clip.name, int(rng.integers(_places(clip, seconds))) / GRID_RATE
+
+
+def fixed_windows(split: str, seconds: float, count: int) -> tuple[MotionWindow, ...]:
+    """The first `count` windows of a split's list, which nothing random decides.
+
+    Clips take turns in alphabetical order; a clip's k-th start is the k-th term of van der Corput's
+    sequence in base 2 of the places a window fits, on a grid of 1/30 s, so that any number of them
+    covers the clip. ValueError when no clip is long enough.
+    """
+    if count < 1:
+        raise ValueError(f"need at least one window, got {count}")
+    fitting = _fitting(split, seconds)
+    windows = []
+    for i in range(count):
+        clip = fitting[i % len(fitting)]
+        at = int(_van_der_corput(i // len(fitting)) * _places(clip, seconds))
+        windows.append(MotionWindow(clip.name, at / GRID_RATE, seconds))
+    return tuple(windows)
+
+
+def windows_hash(windows: tuple[MotionWindow, ...]) -> str:
+    """16 hexadecimal digits that stand for a list of windows."""
+    rows = [[w.clip, round(w.start * GRID_RATE), w.seconds] for w in windows]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+
+
+def _fitting(split: str, seconds: float) -> list[Clip]:
+    """Clips of a split that hold `seconds`, in alphabetical order; ValueError without any."""
+    if split not in SPLITS:
+        raise ValueError(f"no split {split!r}; there are: {', '.join(SPLITS)}")
+    clips = [clip_of(name) for name in sorted(SPLITS[split])]
+    fitting = [clip for clip in clips if clip.seconds + 1e-9 >= seconds]
+    if not fitting or not seconds > 0:
+        longest = max(clip.seconds for clip in clips)
+        raise ValueError(
+            f"no clip of split {split!r} holds {seconds:g} s; the longest is {longest:.2f} s"
+        )
+    return fitting
+
+
+def _places(clip: Clip, seconds: float) -> int:
+    """Starts on the grid at which a window fits."""
+    return int(np.floor((clip.seconds - seconds) * GRID_RATE + 1e-6)) + 1
+
+
+def _van_der_corput(k: int) -> float:
+    value, share = 0.0, 0.5
+    while k:
+        value, k, share = value + share * (k & 1), k >> 1, share / 2
+    return value
+
+
+def zero_start(dim: int, seed: int) -> np.ndarray:
+    """x0 = 0: sees N alone."""
+    return np.zeros(dim)
+
+
+def noise_start(dim: int, seed: int) -> np.ndarray:
+    """x0 = 0.1 times normal noise: sees N and the seed."""
+    return 0.1 * np.random.Generator(np.random.Philox(key=seed)).standard_normal(dim)
+
+
+# x0 float64 [N] of (N, seed); a rule sees nothing of the motion that is to be found.
+START_RULES: dict[str, Callable[[int, int], np.ndarray]] = {
+    "zero": zero_start,
+    "noise": noise_start,
+}
 
 
 def options_of(task: PhysicsTask) -> PhysicsOptions:
@@ -15,9 +110,11 @@ def options_of(task: PhysicsTask) -> PhysicsOptions:
     return PhysicsOptions(control=task.control, control_rate=task.control_rate, dt=task.dt)
 
 
-def load_window(task: PhysicsTask, clip: str, start: float, door: str = "direct") -> PhysicsLoss:
-    """The loss of one window, through either door."""
-    return PhysicsLoss(clip, start, task.seconds, options_of(task), door=door)
+def load_window(
+    task: PhysicsTask, window: MotionWindow, backend: Backend = "direct"
+) -> PhysicsLoss:
+    """The loss of one window under a task's options."""
+    return PhysicsLoss(window.clip, window.start, window.seconds, options_of(task), backend)
 
 
 class PhysicsWindows:
@@ -28,18 +125,19 @@ class PhysicsWindows:
       seed: the run's seed; with an episode id it decides the window, nothing else does.
     """
 
+    loss = LOSS
+
     def __init__(self, task: PhysicsTask, seed: int) -> None:
-        self._task, self._seed = task, seed
+        self._task = task
+        self._seed = seed
         self.options_hash = options_hash(options_of(task))
-        clip, start = self._choose(0)
-        self.dim = load_window(task, clip, start).dim
+        self.dim = load_window(task, self._choose(0)).dim
 
-    def _choose(self, episode: int) -> tuple[str, float]:
+    def _choose(self, episode: int) -> MotionWindow:
         seed = np.random.SeedSequence([self._seed, episode]).generate_state(1, np.uint64)[0]
-        return random_window(int(seed), self._task.split, self._task.seconds)
+        clip, start = random_window(int(seed), self._task.split, self._task.seconds)
+        return MotionWindow(clip, start, self._task.seconds)
 
-    def draw(self, episode: int) -> tuple[dict[str, Any], np.ndarray]:
-        """(request window, x0 float32 `[N]`): every start is x = 0, holding the first pose."""
-        clip, start = self._choose(episode)
-        window = {"clip": clip, "start": start, "seconds": self._task.seconds}
-        return window, np.zeros(self.dim, np.float32)
+    def draw(self, episode: int) -> tuple[MotionWindow, np.ndarray]:
+        """(window, x0 float32 `[N]`): every start is x = 0, holding the first pose."""
+        return self._choose(episode), np.zeros(self.dim, np.float32)

@@ -2,6 +2,7 @@
 
 #include <Eigen/Eigenvalues>
 #include <cmath>
+#include <map>
 #include <sstream>
 #include <stdexcept>
 
@@ -159,6 +160,55 @@ Body read_body(Fields& f, int line, const Model& model) {
   return b;
 }
 
+void read_contact(Fields& f, int line, Model& m) {
+  ContactT<double>& c = m.contact;
+  c.stiffness = f.number("stiffness");
+  c.damping = f.number("damping");
+  c.friction = f.number("friction");
+  c.slip_velocity = f.number("slip_velocity");
+  c.smoothing = f.number("smoothing");
+  if (c.slip_velocity <= 0 || c.smoothing <= 0) {
+    fail(line, "slip_velocity and smoothing must be positive");
+  }
+  if (c.stiffness < 0 || c.damping < 0 || c.friction < 0) {
+    fail(line, "stiffness, damping and friction must not be negative");
+  }
+}
+
+void read_limit(Fields& f, int line, Model& m) {
+  LimitT<double>& l = m.limit;
+  l.stiffness = f.number("stiffness");
+  l.damping = f.number("damping");
+  l.smoothing = f.number("smoothing");
+  if (l.smoothing <= 0) fail(line, "smoothing must be positive");
+  if (l.stiffness < 0 || l.damping < 0) {
+    fail(line, "stiffness and damping must not be negative");
+  }
+}
+
+void read_sphere(Fields& f, int line, Model& m) {
+  const int body = f.body(m.bodies.size(), "sphere body");
+  const Eigen::Vector3d center = f.vector("sphere center");
+  m.spheres.push_back({body, center, f.number("radius")});
+  if (m.spheres.back().radius < 0) fail(line, "radius must not be negative");
+}
+
+void read_site(Fields& f, int, Model& m) {
+  const int body = f.body(m.bodies.size(), "site body");
+  m.sites.push_back({body, f.vector("site position")});
+}
+
+// What reads each kind of line; all of them may refuse it.
+using Reader = void (*)(Fields&, int line, Model&);
+const std::map<std::string, Reader> kReaders = {
+    {"gravity", [](Fields& f, int, Model& m) { m.gravity = f.vector("gravity"); }},
+    {"contact", read_contact},
+    {"limit", read_limit},
+    {"body", [](Fields& f, int line, Model& m) { m.bodies.push_back(read_body(f, line, m)); }},
+    {"sphere", read_sphere},
+    {"site", read_site},
+};
+
 // Assigns where each joint's numbers live in q, qd, the torques and the PD targets.
 void assign_indices(Model& m) {
   for (Body& b : m.bodies) {
@@ -204,11 +254,8 @@ Model parse_model(const std::string& text, double dt, Control control) {
   m.control = control;
   std::istringstream lines(text);
   std::string line;
-  int n = 0;
-  std::vector<int> body_lines;
-  bool contact = false, limit = false;
-  while (std::getline(lines, line)) {
-    ++n;
+  std::map<std::string, std::vector<int>> seen;  // keyword -> its lines
+  for (int n = 1; std::getline(lines, line); ++n) {
     if (n == 1) {
       if (line != "optimus-physics-model 2") fail(n, "expected 'optimus-physics-model 2'");
       continue;
@@ -216,49 +263,17 @@ Model parse_model(const std::string& text, double dt, Control control) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     Fields f(line, n);
     const std::string key = f.word("keyword");
-    if (key == "gravity") {
-      m.gravity = f.vector("gravity");
-    } else if (key == "contact") {
-      contact = true;
-      m.contact.stiffness = f.number("stiffness");
-      m.contact.damping = f.number("damping");
-      m.contact.friction = f.number("friction");
-      m.contact.slip_velocity = f.number("slip_velocity");
-      m.contact.smoothing = f.number("smoothing");
-      if (m.contact.slip_velocity <= 0 || m.contact.smoothing <= 0) {
-        fail(n, "slip_velocity and smoothing must be positive");
-      }
-      if (m.contact.stiffness < 0 || m.contact.damping < 0 || m.contact.friction < 0) {
-        fail(n, "stiffness, damping and friction must not be negative");
-      }
-    } else if (key == "limit") {
-      limit = true;
-      m.limit.stiffness = f.number("stiffness");
-      m.limit.damping = f.number("damping");
-      m.limit.smoothing = f.number("smoothing");
-      if (m.limit.smoothing <= 0) fail(n, "smoothing must be positive");
-      if (m.limit.stiffness < 0 || m.limit.damping < 0) {
-        fail(n, "stiffness and damping must not be negative");
-      }
-    } else if (key == "body") {
-      m.bodies.push_back(read_body(f, n, m));
-      body_lines.push_back(n);
-    } else if (key == "sphere") {
-      const int body = f.body(m.bodies.size(), "sphere body");
-      const Eigen::Vector3d center = f.vector("sphere center");
-      m.spheres.push_back({body, center, f.number("radius")});
-      if (m.spheres.back().radius < 0) fail(n, "radius must not be negative");
-    } else if (key == "site") {
-      const int body = f.body(m.bodies.size(), "site body");
-      m.sites.push_back({body, f.vector("site position")});
-    } else {
-      fail(n, "unknown keyword '" + key + "'");
-    }
+    const auto reader = kReaders.find(key);
+    if (reader == kReaders.end()) fail(n, "unknown keyword '" + key + "'");
+    reader->second(f, n, m);
     f.end();
+    seen[key].push_back(n);
   }
   if (m.bodies.empty()) throw std::invalid_argument("model text holds no body");
-  if (!contact || !limit) throw std::invalid_argument("model text lacks a contact or limit line");
-  require_mass(m, body_lines);
+  if (!seen.count("contact") || !seen.count("limit")) {
+    throw std::invalid_argument("model text lacks a contact or limit line");
+  }
+  require_mass(m, seen["body"]);
   assign_indices(m);
   return m;
 }

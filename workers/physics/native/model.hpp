@@ -86,7 +86,7 @@ using Body = BodyT<double>;
 using Sphere = SphereT<double>;
 using Site = SiteT<double>;
 
-// Parses the model text (grammar: workers/physics/model.py, `model_text`).
+// Parses the model text (grammar: workers/physics/model/, `model_text`).
 // Throws std::invalid_argument with "model text line N: ..." when it is malformed.
 Model parse_model(const std::string& text, double dt, Control control);
 

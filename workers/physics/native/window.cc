@@ -89,6 +89,16 @@ void compare_frames(const Window& w, const RolloutT<T>& r, Sums<T>& sums, Frames
   }
 }
 
+// The state after a step of a rollout and what drives the step that follows it.
+struct StateView {
+  const double *q, *qd, *input;  // [nq], [nv], [n_input]; no input after the last step
+};
+
+StateView state_view(const Model& m, const Rollout& r, int step) {
+  const std::size_t s = step;
+  return {r.q.data() + s * m.nq, r.qd.data() + s * m.nv, r.input.data() + s * m.n_input()};
+}
+
 // One vector-Jacobian product after another, by generated code or by tape. The buffer holds point,
 // adjoint and parameters, in this order.
 class Gradient {
@@ -103,15 +113,22 @@ class Gradient {
                 buffer_.begin() + size_.domain + size_.range);
     }
   }
-  double* point() { return buffer_.data(); }
+  // Puts as much of (q, qd, input) into the point as the function takes.
+  void set_point(const StateView& at) {
+    const std::size_t nq = sim_.model.nq, nv = sim_.model.nv;
+    double* out = std::copy_n(at.q, nq, buffer_.data());
+    if (size_.domain > nq) out = std::copy_n(at.qd, nv, out);
+    if (size_.domain > nq + nv) std::copy_n(at.input, size_.domain - nq - nv, out);
+  }
   double* adjoint() { return buffer_.data() + size_.domain; }
+  std::size_t domain() const { return size_.domain; }
   // Valid until the next call.
   const double* operator()() {
     if (!lease_) {
       code_(buffer_.data(), grad_.data());
       return grad_.data();
     }
-    point_.assign(point(), adjoint());
+    point_.assign(buffer_.data(), adjoint());
     adjoint_.assign(adjoint(), adjoint() + size_.range);
     tape_->vjp(lease_->slot(), sim_.parameters, point_, adjoint_, grad_);
     return grad_.data();
@@ -126,55 +143,77 @@ class Gradient {
   Tape* tape_;
 };
 
+// The gradients of the step and of what a frame sees; tapes need a slot, generated code none.
+struct Gradients {
+  std::unique_ptr<SlotLease> lease;
+  Gradient step, frame;
+
+  explicit Gradients(const Window& w) : Gradients(w, *w.simulator, lease_of(*w.simulator)) {}
+
+ private:
+  static std::unique_ptr<SlotLease> lease_of(const Simulator& sim) {
+    return sim.step_code ? nullptr : std::make_unique<SlotLease>();
+  }
+  Gradients(const Window& w, const Simulator& sim, std::unique_ptr<SlotLease> held)
+      : lease(std::move(held)),
+        step(sim, Function::kStep, sim.step_code, lease ? sim.tapes->step.get() : nullptr,
+             lease.get()),
+        frame(w.needs_motion()
+                  ? Gradient(sim, Function::kMotion, sim.motion_code,
+                             lease ? sim.tapes->motion.get() : nullptr, lease.get())
+                  : Gradient(sim, Function::kPositions, sim.positions_code,
+                             lease ? sim.tapes->positions.get() : nullptr, lease.get())) {}
+};
+
+void add(const double* from, std::size_t n, double* to) {
+  for (std::size_t k = 0; k < n; ++k) to[k] += from[k];
+}
+
+// Adds what frame `f` says of the state it sees to that state's adjoint (q, qd).
+void frame_back(const Window& w, const StateView& at, const Frames& frames, int f,
+                Gradient& gradient, double* state) {
+  const std::size_t nq = w.simulator->model.nq, n_seen = w.n_seen();
+  add(frames.q.data() + f * nq, nq, state);
+  if (!w.needs_seen()) return;
+  gradient.set_point(at);
+  std::copy_n(frames.seen.data() + f * n_seen, n_seen, gradient.adjoint());
+  add(gradient(), gradient.domain(), state);
+}
+
+// Pulls the adjoint of the inputs of step `s` back to x, adding to its gradient.
+void controls_back(const Window& w, int s, const double* x, const double* input_adjoint,
+                   double* grad) {
+  each_joint(w, s, x, [&](const JointControl<double>& c, const double* base, int at) {
+    if (base) {
+      c.target_pullback(base, input_adjoint + at, grad);
+    } else {
+      c.torque_pullback(input_adjoint + at, grad);
+    }
+  });
+}
+
 // Sweeps the adjoint of the state backwards through time, adding to the gradient of x.
 void reverse_sweep(const Window& w, const double* x, const Rollout& r, const Frames& frames,
                    double* grad) {
-  const Simulator& sim = *w.simulator;
-  const Model& m = sim.model;
-  const std::size_t nq = m.nq, nv = m.nv, nu = m.n_input(), n_seen = w.n_seen();
-  std::unique_ptr<SlotLease> lease;
-  if (!sim.step_code) lease = std::make_unique<SlotLease>();
-  Tape* const step_tape = lease ? sim.tapes->step.get() : nullptr;
-  Gradient step_back(sim, Function::kStep, sim.step_code, step_tape, lease.get());
-  const bool motion = w.needs_motion();
-  Tape* const frame_tape =
-      lease ? (motion ? sim.tapes->motion : sim.tapes->positions).get() : nullptr;
-  Gradient frame_back(sim, motion ? Function::kMotion : Function::kPositions,
-                      motion ? sim.motion_code : sim.positions_code, frame_tape, lease.get());
-  double* const state = step_back.adjoint();  // of (q, qd) after step s
-  std::fill_n(state, nq + nv, 0.0);
+  const Model& m = w.simulator->model;
+  const std::size_t n_state = m.nq + m.nv;
+  Gradients back(w);
+  double* const state = back.step.adjoint();  // of (q, qd) after step s
+  std::fill_n(state, n_state, 0.0);
   int frame = w.n_frames - 1;
   for (int s = w.n_steps; s > 0; --s) {
     if (frame >= 0 && w.frame_steps[frame] == s) {
-      const double* direct = frames.q.data() + frame * nq;
-      for (std::size_t k = 0; k < nq; ++k) state[k] += direct[k];
-      if (w.needs_seen()) {
-        std::copy_n(r.q.data() + s * nq, nq, frame_back.point());
-        if (motion) std::copy_n(r.qd.data() + s * nv, nv, frame_back.point() + nq);
-        std::copy_n(frames.seen.data() + frame * n_seen, n_seen, frame_back.adjoint());
-        const double* back = frame_back();
-        const std::size_t n = motion ? nq + nv : nq;
-        for (std::size_t k = 0; k < n; ++k) state[k] += back[k];
-      }
+      frame_back(w, state_view(m, r, s), frames, frame, back.frame, state);
       --frame;
     }
-    double* const point = step_back.point();
-    std::copy_n(r.q.data() + (s - 1) * nq, nq, point);
-    std::copy_n(r.qd.data() + (s - 1) * nv, nv, point + nq);
-    std::copy_n(r.input.data() + (s - 1) * nu, nu, point + nq + nv);
-    const double* back = step_back();
-    std::copy_n(back, nq + nv, state);
-    const double* input_adjoint = back + nq + nv;
-    each_joint(w, s - 1, x, [&](const JointControl<double>& c, const double* base, int at) {
-      if (base) {
-        c.target_pullback(base, input_adjoint + at, grad);
-      } else {
-        c.torque_pullback(input_adjoint + at, grad);
-      }
-    });
+    back.step.set_point(state_view(m, r, s - 1));
+    const double* before = back.step();  // (q, qd, input)
+    std::copy_n(before, n_state, state);
+    controls_back(w, s - 1, x, before + n_state, grad);
   }
   if (!w.initial_velocity) return;
-  for (std::size_t k = 0; k < nv; ++k) grad[w.n_controls + k] = w.velocity_scale * state[nq + k];
+  const double* qd = state + m.nq;
+  for (int k = 0; k < m.nv; ++k) grad[w.n_controls + k] = w.velocity_scale * qd[k];
 }
 
 }  // namespace

@@ -13,8 +13,8 @@ from workers.physics.benchmark import cells, plan, run
 from workers.physics.benchmark.methods import METHODS, Models, Unavailable
 from workers.physics.benchmark.plan import Settings, cases
 from workers.physics.loss import PhysicsOptions, metrics, reconstruction
-from workers.physics.loss.fixed_windows import START_RULES, fixed_windows, windows_hash
-from workers.physics.loss.synthetic import synthetic_window
+from workers.physics.loss.reconstruction import synthetic_window
+from workers.physics.loss.windows import START_RULES, fixed_windows, windows_hash
 from workers.physics.motion import SPLITS
 
 MODELS = Models(plan.DEFAULT_MODEL, plan.DEFAULT_MLP)

@@ -27,7 +27,7 @@ def test_tables_of_a_tiny_run(assets, tmp_path):
     rows, threads = _read(tmp_path / "physics.csv"), _read(tmp_path / "physics_threads.csv")
     wanted = {"forward", "tape", "tape, all terms"}
     if importlib.util.find_spec("tensorflow"):
-        wanted |= {"tensorflow door"}
+        wanted |= {"tensorflow backend"}
     if "left out: generated" not in text.getvalue():
         wanted |= {"generated", "generated, all terms"}
     for steps in ("120", "240"):
@@ -58,7 +58,7 @@ def test_rows_are_the_same_function(assets):
     x = np.random.default_rng(0).normal(0.0, 0.1, bench.size)
     value, gradient = loss.value_and_grad(x)
     assert bench.rows["forward"](x)[1] == value
-    for name in ("generated", "tape", "tensorflow door"):
+    for name in ("generated", "tape", "tensorflow backend"):
         if name in bench.rows:
             _, found, slope = bench.rows[name](x)
             assert found == pytest.approx(value, rel=1e-12)

@@ -23,7 +23,7 @@ from workers.physics.formats import (
 from workers.physics.formats.errors import FormatError
 from workers.physics.formats.keypoints import Keypoints
 from workers.physics.loss import PhysicsLoss, PhysicsOptions
-from workers.physics.loss.synthetic import synthetic_window
+from workers.physics.loss.reconstruction import synthetic_window
 from workers.physics.model import model_text
 from workers.physics.motion import load_clip, pose_at
 from workers.physics.simulation import Simulator

@@ -165,9 +165,9 @@ def test_wrong_options(options, message):
         PhysicsOptions(**options)
 
 
-def test_wrong_door():
-    with pytest.raises(ValueError, match="door must be 'direct' or 'tensorflow', got 'window'"):
-        PhysicsLoss("walk", 0.0, 0.25, door="window")
+def test_wrong_backend():
+    with pytest.raises(ValueError, match="backend must be 'direct' or 'tensorflow', got 'window'"):
+        PhysicsLoss("walk", 0.0, 0.25, backend="window")
 
 
 def test_options_hash_is_stable():

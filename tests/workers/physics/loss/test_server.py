@@ -11,9 +11,9 @@ import pytest
 from optimus.config import PhysicsTask
 from optimus.rundir import metrics
 from optimus.rundir.metrics import MetricsWriter
-from optimus.wire import MAX_REQUEST_BYTES, LossReply, LossRequest, decode, encode
+from optimus.wire import MAX_REQUEST_BYTES, LossReply, LossRequest, decode, encode, pack
 from workers.physics.loss.server import PhysicsLossServer
-from workers.physics.loss.windows import PhysicsWindows, load_window
+from workers.physics.loss.windows import MotionWindow, PhysicsWindows, load_window
 
 TASK = PhysicsTask(seconds=0.25, dt=1 / 120)
 
@@ -33,8 +33,10 @@ def ask(server: PhysicsLossServer, windows: PhysicsWindows, **changes: object) -
     values = {
         "request_id": 7,
         "budget": 10.0,
-        "window": window,
+        "loss": windows.loss,
         "options_hash": windows.options_hash,
+        "episode": 5,
+        "window": encode(window),
         "x": start.astype(np.float64),
     }
     return decode(LossReply, server.evaluate(encode(LossRequest(**{**values, **changes}))))
@@ -46,7 +48,7 @@ def test_an_evaluation_is_the_loss_itself(
     window, start = windows.draw(5)
     x = np.random.default_rng(0).normal(0, 0.1, windows.dim)
     reply = ask(server, windows, x=x)
-    value, gradient = load_window(TASK, window["clip"], window["start"]).value_and_grad(x)
+    value, gradient = load_window(TASK, window).value_and_grad(x)
     assert reply.status == "ok" and reply.request_id == 7 and reply.seconds > 0
     assert reply.loss == value
     np.testing.assert_array_equal(reply.gradient, gradient)
@@ -57,10 +59,11 @@ def test_an_evaluation_is_the_loss_itself(
     ("changes", "words"),
     [
         ({"options_hash": "other"}, "this worker's are"),
-        ({"window": {"clip": "walk"}}, "want clip, start, seconds"),
-        ({"window": {"clip": "moonwalk", "start": 0.0, "seconds": 0.25}}, "moonwalk"),
-        ({"window": {"clip": "walk", "start": 1e6, "seconds": 0.25}}, "walk"),
-        ({"window": {"clip": "walk", "start": 0.0, "seconds": 1.0}}, "window of 1.0 s"),
+        ({"loss": "synthetic"}, "this worker's are physics"),
+        ({"window": pack({"clip": "walk"})}, "not a MotionWindow: fields ['clip'], want"),
+        ({"window": encode(MotionWindow("moonwalk", 0.0, 0.25))}, "moonwalk"),
+        ({"window": encode(MotionWindow("walk", 1e6, 0.25))}, "walk"),
+        ({"window": encode(MotionWindow("walk", 0.0, 1.0))}, "window of 1.0 s"),
         ({"x": np.zeros(7)}, "(210,)"),
         ({"x": np.full(210, np.nan)}, "finite"),
         ({"x": np.zeros(210, np.float32)}, "float64"),
@@ -88,12 +91,12 @@ def test_an_oversized_request_is_refused_unread_and_counted(
 
     server = PhysicsLossServer(TASK)
     with monkeypatch.context() as patch:
-        patch.setattr("workers.physics.loss.server.decode", unread)
+        patch.setattr("workers.loss_server.decode", unread)
         data = server.evaluate(bytes(MAX_REQUEST_BYTES + 1))
     reply = decode(LossReply, data)
     assert reply.status == "error" and reply.request_id == -1
     assert reply.message == "malformed request: 16777217 bytes; the limit is 16777216"
-    assert server._statuses == {"error": 1}
+    assert server.statuses == {"error": 1}
     assert ask(server, windows).status == "ok"  # the worker goes on
 
 
@@ -130,7 +133,7 @@ def test_training_and_validation_windows_never_share_a_clip() -> None:
     clips = {}
     for split in ("train", "validation", "test"):
         source = PhysicsWindows(PhysicsTask(split=split, dt=1 / 120), seed=0)
-        clips[split] = {source.draw(episode)[0]["clip"] for episode in range(200)}
+        clips[split] = {source.draw(episode)[0].clip for episode in range(200)}
     assert len(clips["train"]) >= 5
     assert not clips["train"] & (clips["validation"] | clips["test"])
     assert not clips["validation"] & clips["test"]

@@ -1,4 +1,4 @@
-"""Both doors: the same bits in fresh processes; the direct one needs no TensorFlow."""
+"""Both backends: the same bits in fresh processes; the direct one needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import sys
 import numpy as np
 from workers.physics import PhysicsLoss, PhysicsOptions
 for control in ("pd", "torque"):
-    loss = PhysicsLoss("walk", 0.1, 0.25, PhysicsOptions(control=control), door="{door}")
+    loss = PhysicsLoss("walk", 0.1, 0.25, PhysicsOptions(control=control), backend="{backend}")
     x = 0.1 * np.random.default_rng(0).standard_normal(loss.dim)
     value, grad = loss.value_and_grad(x)
     print(value.hex(), grad.tobytes().hex())
@@ -105,13 +105,15 @@ def op(assets, library):
         pytest.skip(str(error))
 
 
-def test_direct_door_does_not_import_tensorflow(assets):
-    assert run(EVALUATE.format(door="direct"))[-1] == "False"
+def test_direct_backend_does_not_import_tensorflow(assets):
+    assert run(EVALUATE.format(backend="direct"))[-1] == "False"
 
 
 @needs_tensorflow
-def test_doors_are_bit_equal_in_fresh_processes(op):
-    direct, through_op = (run(EVALUATE.format(door=door)) for door in ("direct", "tensorflow"))
+def test_backends_are_bit_equal_in_fresh_processes(op):
+    direct, through_op = (
+        run(EVALUATE.format(backend=backend)) for backend in ("direct", "tensorflow")
+    )
     assert direct[:2] == through_op[:2]
     assert through_op[2] == "True"
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from tests.workers.physics.mechanisms import full_spec, walker
-from workers.physics.loss import PhysicsLoss, PhysicsOptions, random_window, window_spec
+from workers.physics.loss import PhysicsLoss, PhysicsOptions, window_spec
+from workers.physics.loss.windows import random_window
 from workers.physics.model import model_text
 from workers.physics.motion import SPLITS
 from workers.physics.simulation import Simulator, Status, loss_and_grad_batch

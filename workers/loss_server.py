@@ -1,0 +1,111 @@
+"""What every loss worker does with a request: read it, refuse it or evaluate it, count, answer."""
+
+from __future__ import annotations
+
+import abc
+import threading
+import time
+
+import numpy as np
+
+from optimus.rundir.metrics import MetricsWriter
+from optimus.wire import MAX_REQUEST_BYTES, CodecError, LossReply, LossRequest, decode, encode
+
+_REPORT_EVERY = 2.0  # s
+
+
+class LossServer(abc.ABC):
+    """Evaluates one loss at a time; what Courier exposes is `evaluate` and `ping`.
+
+    Attributes:
+      evaluations: made so far. seconds: spent in them. statuses: answers by their status.
+
+    Args:
+      loss: name of the loss served.
+      options_hash: of its options; requests made under other options are refused.
+      metrics: where counters go, or None.
+    """
+
+    def __init__(self, loss: str, options_hash: str, metrics: MetricsWriter | None) -> None:
+        self._loss = loss
+        self._options_hash = options_hash
+        self._metrics = metrics
+        self._busy = threading.Lock()
+        self._since: float | None = None  # start of the evaluation under way, monotonic s
+        self._reported = 0.0
+        self.evaluations = 0
+        self.seconds = 0.0
+        self.statuses: dict[str, int] = {}
+
+    def ping(self) -> str:
+        """Answers at once, even during an evaluation."""
+        return "ok"
+
+    def evaluate(self, request: bytes) -> bytes:
+        """One evaluation; what is wrong is said in the reply's status and message."""
+        received = time.monotonic()
+        try:
+            if len(request) > MAX_REQUEST_BYTES:
+                raise CodecError(f"{len(request)} bytes; the limit is {MAX_REQUEST_BYTES}")
+            message = decode(LossRequest, request)
+        except CodecError as error:
+            return self._answer(LossReply(-1, "error", message=f"malformed request: {error}"))
+        if not self._busy.acquire(blocking=False):  # a handler never waits
+            return self._answer(LossReply(message.request_id, "busy"))
+        try:
+            self._since = time.monotonic()
+            return self._answer(self._evaluate_known(message, received))
+        finally:
+            self._since = None
+            self._busy.release()
+
+    def _evaluate_known(self, message: LossRequest, received: float) -> LossReply:
+        """The reply to a request for this loss; one for another loss is refused."""
+        try:
+            if (message.loss, message.options_hash) != (self._loss, self._options_hash):
+                raise ValueError(
+                    f"loss {message.loss}, options {message.options_hash}; this worker's are "
+                    f"{self._loss}, {self._options_hash}; start both from the same config"
+                )
+            return self._evaluate(message, received)
+        except (ValueError, KeyError, OSError) as error:
+            return LossReply(message.request_id, "error", message=str(error))
+
+    @abc.abstractmethod
+    def _evaluate(self, message: LossRequest, received: float) -> LossReply:
+        """The reply to a request of this loss, which arrived at `received` (monotonic s).
+
+        A ValueError, KeyError or OSError becomes a reply with status "error".
+        """
+
+    def _evaluated(
+        self, message: LossRequest, value: float, gradient: np.ndarray, seconds: float
+    ) -> LossReply:
+        """Counts an evaluation; its reply, "nonfinite" unless value and gradient `[N]` are."""
+        self.evaluations += 1
+        self.seconds += seconds
+        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+            return LossReply(message.request_id, "nonfinite", seconds=seconds)
+        return LossReply(message.request_id, "ok", float(value), gradient, seconds)
+
+    def _answer(self, reply: LossReply) -> bytes:
+        self.statuses[reply.status] = self.statuses.get(reply.status, 0) + 1
+        if time.monotonic() - self._reported > _REPORT_EVERY:
+            self.report()
+        return encode(reply)
+
+    def busy_seconds(self) -> float:
+        """Seconds spent evaluating, the evaluation under way included."""
+        since = self._since
+        return self.seconds + (0.0 if since is None else time.monotonic() - since)
+
+    def report(self) -> None:
+        """Writes one metrics record."""
+        self._reported = time.monotonic()
+        if self._metrics is not None:
+            self._metrics.write(
+                "alive",
+                evaluations=self.evaluations,
+                loss_seconds=round(self.seconds, 4),
+                statuses=dict(self.statuses),
+            )

@@ -1,0 +1,157 @@
+"""What the physics loss simulates for a window of a clip: schedule, targets, references."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from workers.physics.assets import ensure_assets
+from workers.physics.loss.options import PhysicsOptions
+from workers.physics.model import PhysicsModel, load_humanoid, model_text
+from workers.physics.motion import Clip, check_window, load_clip, pose_at, velocity_at
+from workers.physics.native.binding import TERMS
+from workers.physics.simulation import Simulator
+from workers.physics.simulation.window_spec import WindowSpec
+
+
+@functools.cache
+def humanoid() -> PhysicsModel:
+    """The humanoid of the assets."""
+    return load_humanoid(ensure_assets() / "humanoid.urdf")
+
+
+@functools.cache
+def humanoid_simulator(dt: float, control: str) -> Simulator:
+    """One recorded model for each process and these options."""
+    return Simulator(model_text(humanoid()), dt, control)
+
+
+def clip_of(name: str | Clip) -> Clip:
+    """A clip of the assets by its name; a user's as it is."""
+    return load_clip(name, ensure_assets(), humanoid())
+
+
+def window_spec(
+    clip: str | Clip, start: float, seconds: float, options: PhysicsOptions, simulator: Simulator
+) -> WindowSpec:
+    """What `PhysicsLoss` simulates in a window.
+
+    Args:
+      clip, start, seconds, options: as of `PhysicsLoss`, and so are the errors.
+      simulator: must hold the humanoid.
+    """
+    motion, model = clip_of(clip), humanoid()
+    check_window(motion, start, seconds)
+    steps = whole_steps(seconds, options.dt)
+    n = round(model.n_actuated * options.control_rate * seconds)
+    frames = frame_steps(steps, seconds, options.frame_rate)
+    q = pose_at(motion, start + options.dt * np.arange(steps + 1), model)
+    # Lift the whole window so that the first pose touches the ground without being in it.
+    radii = np.array([sphere.radius for sphere in model.spheres])
+    q[:, 2] += max(0.0, float(np.max(radii - simulator.spheres(q[0])[:, 2])))
+    return WindowSpec(
+        n_controls=n,
+        control_index=control_index(steps, n, model.n_actuated),
+        targets=_targets(q, options),
+        frame_steps=frames,
+        q0=q[0],
+        qd0=velocity_at(motion, start, model),
+        control_scale=options.control_scale,
+        initial_velocity=options.initial_velocity,
+        velocity_scale=options.velocity_scale,
+        **{f"weight_{term}": getattr(options, f"weight_{term}") for term in TERMS},
+        **_references(motion, start, q[frames], frames, options, simulator),
+    )
+
+
+def _targets(q: np.ndarray, options: PhysicsOptions) -> np.ndarray | None:
+    """PD targets at x = 0 `[S, n_target]` of states q `[S + 1, nq]`; None for torques."""
+    if options.control != "pd":
+        return None
+    # The joint part of a state; clips keep their quaternions' signs, so no target jumps.
+    return q[1:, 7:] if options.target_base == "reference" else np.tile(q[0, 7:], (len(q) - 1, 1))
+
+
+def _references(
+    motion: Clip,
+    start: float,
+    q: np.ndarray,
+    frames: np.ndarray,
+    options: PhysicsOptions,
+    simulator: Simulator,
+) -> dict[str, Any]:
+    """What the terms with a weight compare with, at the states q `[F, nq]` after `frames` steps."""
+    sites = np.stack([simulator.sites(state) for state in q])
+    trust = _confidence(options, len(frames), simulator.n_sites)
+    found: dict[str, Any] = {"reference": sites, "confidence": trust}
+    if options.weight_root:
+        found["root"] = q[:, :3]
+    if options.weight_com:
+        found["com"] = np.stack([simulator.center_of_mass(state) for state in q])
+    if options.weight_velocity:
+        velocities = [velocity_at(motion, start + s * options.dt, humanoid()) for s in frames]
+        found["velocities"] = np.stack(
+            [simulator.site_velocities(state, qd) for state, qd in zip(q, velocities)]
+        )
+    if options.weight_reprojection and options.camera is not None:
+        found["camera"] = options.camera
+        found["keypoint_confidence"] = trust
+        found["keypoints"] = options.camera.project(sites)
+    return found
+
+
+def _confidence(options: PhysicsOptions, frames: int, n_sites: int) -> np.ndarray | None:
+    """site_weight for every frame, `[F, n_sites]`, or None."""
+    if options.site_weight is None:
+        return None
+    if len(options.site_weight) != n_sites:
+        raise ValueError(
+            f"site_weight has {len(options.site_weight)} numbers, the model has {n_sites} sites"
+        )
+    return np.tile(np.array(options.site_weight, float), (frames, 1))
+
+
+def whole_steps(seconds: float, dt: float) -> int:
+    """Number of simulation steps in a window; ValueError when it is not whole."""
+    steps = round(seconds / dt)
+    if steps < 1 or abs(steps * dt - seconds) > 1e-9:
+        raise ValueError(f"seconds={seconds:g} is not a whole number of steps dt={dt:g}")
+    return steps
+
+
+@functools.lru_cache(maxsize=64)
+def control_index(n_steps: int, n_controls: int, n_actuated: int) -> np.ndarray:
+    """Index into x for every step and actuated axis: int32 `[n_steps, n_actuated]`.
+
+    The controls are spread evenly: axis i gets K_i = floor((i + 1) r) - floor(i r) of them,
+    r = n_controls / n_actuated, and its control j acts on the steps s with floor(s K_i / S) = j.
+    x is ordered by the time of first effect, then by axis. The array is shared and read-only.
+    """
+    counts = np.diff(np.arange(n_actuated + 1) * n_controls // n_actuated)
+    if counts.min() < 1:
+        raise ValueError(
+            f"{n_controls} controls are too few for {n_actuated} joint axes: lengthen the window "
+            "or raise control_rate"
+        )
+    if counts.max() > n_steps:
+        raise ValueError(
+            f"{counts.max()} controls of an axis do not fit into {n_steps} steps: lower "
+            "control_rate or dt"
+        )
+    period = np.arange(n_steps)[:, None] * counts[None, :] // n_steps
+    first_step = [
+        (-(-j * n_steps // counts[i]), i, j) for i in range(n_actuated) for j in range(counts[i])
+    ]
+    position = {(i, j): at for at, (_, i, j) in enumerate(sorted(first_step))}
+    index = [[position[i, period[s, i]] for i in range(n_actuated)] for s in range(n_steps)]
+    table = np.array(index, dtype=np.int32)
+    table.flags.writeable = False
+    return table
+
+
+def frame_steps(n_steps: int, seconds: float, frame_rate: float) -> np.ndarray:
+    """After how many steps frames are compared: evenly spread, the last at the end, int32 `[F]`."""
+    n_frames = min(int(np.ceil(seconds * frame_rate - 1e-9)), n_steps)
+    return np.array([round((k + 1) * n_steps / n_frames) for k in range(n_frames)], dtype=np.int32)
