@@ -99,7 +99,7 @@ class Contact:
 
 @dataclass(frozen=True)
 class Limit:
-    """Springs at the ends of revolute ranges and spherical cones (native/mechanics/joint_forces.hpp)."""
+    """Springs at the ends of ranges and cones (equations: native/mechanics/joint_forces.hpp)."""
 
     stiffness: float = 1000.0  # N m / rad
     damping: float = 0.2  # s/rad
