@@ -97,12 +97,12 @@ def _table(rows: Sequence[Row]) -> dict[tuple[str, int], dict[str, float]]:
 
 
 def _pictures(rows: Sequence[Row], result: classical.Result, out: Path) -> dict[str, Path]:
-    from optimus.bench import figures
+    from optimus.bench.figures import draw_profiles
 
     found = {}
     profile = [r for r in report.profile_rows(rows) if r["profile"] == "performance"]
     if profile:
-        found["profile"] = figures.draw_profiles(profile, out / "profile.png")
+        found["profile"] = draw_profiles(profile, out / "profile.png")
     traces = {k: p for k, p in result.traces.items() if k[2] in (MINE, *BASELINES)}
     paths = paper_figures.path_rows(traces)
     if paths:

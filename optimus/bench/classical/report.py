@@ -99,11 +99,11 @@ def write(
     tables = {"table4": summary, "profiles": lines, "fig4": loss, "paths": paths}
     written += [write_csv(out / f"{name}.csv", found) for name, found in tables.items() if found]
     if figures and importlib.util.find_spec("matplotlib"):
-        from optimus.bench import figures as drawing
+        from optimus.bench.figures import draw_curves, draw_profiles
 
         written.append(paper_figures.draw_per_function(summary, out / "per_function.png"))
         if lines:
-            written.append(drawing.draw_profiles(lines, out / "profiles.png"))
+            written.append(draw_profiles(lines, out / "profiles.png"))
         if loss:
             written.append(paper_figures.draw_evaluations(loss, out / "fig4.png"))
         for dim in dict.fromkeys(row["dim"] for row in paths):
@@ -111,5 +111,5 @@ def write(
             target = out / f"paths-{dim}.png"
             seed = rows[0]["seed"]
             written.append(paper_figures.draw_paths(chosen, rows[0]["preset"], seed, target))
-        written += drawing.draw_curves(traces, out / "curves")
+        written += draw_curves(traces, out / "curves")
     return written

@@ -146,7 +146,7 @@ def write(
     if shares:
         written.append(write_csv(out / "profiles.csv", shares))
         if figures and find_spec("matplotlib"):
-            from optimus.bench import figures as drawing
+            from optimus.bench.figures import draw_profiles
 
-            written.append(drawing.draw_profiles(shares, out / "profiles.png"))
+            written.append(draw_profiles(shares, out / "profiles.png"))
     return written
