@@ -10,23 +10,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from optimus.errors import ConfigError
+from optimus.model import config as model_config
 
 FORMAT = 2  # of `config.json`; 1: files without the key
 PHASE_GROUPS = ("estimator", "meta", "layout")
-LAST = "7acff6f"  # the last commit that can run what is refused here
 
 # Dotted path of a removed key -> the value at which it did nothing.
 REMOVED: dict[str, Any] = {
     "estimator.tail": 0.0,
     "estimator.difference_clip": 0.0,
-    "optimizer.axes": 0,
-    "optimizer.coord_pos": "none",
-    "optimizer.branch": "encoder",
+    **{f"optimizer.{name}": value for name, value in model_config.REMOVED.items()},
 }
 # Dotted path of a key -> values of it that were removed.
 REMOVED_VALUES: dict[str, tuple[str, ...]] = {
     "meta_loss.kind": ("ratio", "raw"),
-    "optimizer.time_features": ("paper",),
+    **{f"optimizer.{name}": gone for name, gone in model_config.REMOVED_CHOICES.items()},
 }
 
 
@@ -69,17 +67,10 @@ def _without_removed(values: Mapping[str, Any], where: str = "") -> dict[str, An
         group, _, key = path.partition(".")
         inner = tree.get(group)
         if isinstance(inner, dict) and key in inner and inner.pop(key) != default:
-            raise _refusal(where + path, values[group][key])
+            raise model_config.refusal(where + path, values[group][key])
     for path, gone in REMOVED_VALUES.items():
         group, _, key = path.partition(".")
         inner = tree.get(group)
         if isinstance(inner, dict) and inner.get(key) in gone:
-            raise _refusal(where + path, inner[key])
+            raise model_config.refusal(where + path, inner[key])
     return tree
-
-
-def _refusal(path: str, value: Any) -> ConfigError:
-    return ConfigError(
-        f"{path}: got {value!r}, which this version no longer has; commit {LAST} is the last that "
-        "can run it"
-    )

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, Union
 
 from optimus.errors import ConfigError, require_known
-from optimus.model.config import OptimizerConfig, without_removed
 
 
 def convert(value: Any, annotation: Any, where: str) -> Any:
@@ -79,8 +78,6 @@ def build(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
     hints = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]
     arguments = {}
-    if cls is OptimizerConfig:
-        values = without_removed(values)
     for key, value in values.items():
         path = f"{where}.{key}" if where else key
         if key not in names:

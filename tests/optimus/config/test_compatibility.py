@@ -63,14 +63,16 @@ def test_a_removed_key_that_did_nothing_is_dropped(removed):
 
 
 def test_what_was_removed_is_refused_with_the_commit_that_can():
-    alone, phased, scored = first_format(), in_phases(), first_format()
+    alone, phased, scored, ordered = first_format(), in_phases(), first_format(), first_format()
     alone["estimator"]["tail"] = 0.5
     phased["phases"][1]["estimator"]["difference_clip"] = 1.0
     scored["meta_loss"]["kind"] = "raw"
+    ordered["optimizer"]["coord_pos"] = "sin"
     for tree, what in (
         (alone, "estimator.tail: got 0.5"),
         (phased, "phases.1.estimator.difference_clip: got 1.0"),
         (scored, "meta_loss.kind: got 'raw'"),
+        (ordered, "optimizer.coord_pos: got 'sin'"),
     ):
         with pytest.raises(ConfigError) as caught:
             from_dict(tree)
