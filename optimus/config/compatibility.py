@@ -10,18 +10,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from optimus.errors import ConfigError
-from optimus.model.config import LAST_COMMIT_WITH_THEM, without_removed
+from optimus.model import config as model_config
 
 FORMAT = 2  # of `config.json`; 1: files without the key
 PHASE_GROUPS = ("estimator", "meta", "layout")
 
-# Dotted path of a removed key, beside the optimizer's -> the value at which it did nothing.
+# Dotted path of a removed key -> the value at which it did nothing.
 REMOVED: dict[str, Any] = {
     "estimator.tail": 0.0,
     "estimator.difference_clip": 0.0,
+    **{f"optimizer.{name}": value for name, value in model_config.REMOVED.items()},
 }
 # Dotted path of a key -> values of it that were removed.
-REMOVED_VALUES: dict[str, tuple[str, ...]] = {"meta_loss.kind": ("ratio", "raw")}
+REMOVED_VALUES: dict[str, tuple[str, ...]] = {
+    "meta_loss.kind": ("ratio", "raw"),
+    **{f"optimizer.{name}": gone for name, gone in model_config.REMOVED_CHOICES.items()},
+}
 
 
 def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,19 +67,10 @@ def _without_removed(values: Mapping[str, Any], where: str = "") -> dict[str, An
         group, _, key = path.partition(".")
         inner = tree.get(group)
         if isinstance(inner, dict) and key in inner and inner.pop(key) != default:
-            raise _refusal(where + path, values[group][key])
+            raise model_config.refusal(where + path, values[group][key])
     for path, gone in REMOVED_VALUES.items():
         group, _, key = path.partition(".")
         inner = tree.get(group)
         if isinstance(inner, dict) and inner.get(key) in gone:
-            raise _refusal(where + path, inner[key])
-    if isinstance(tree.get("optimizer"), dict):
-        tree["optimizer"] = without_removed(tree["optimizer"])
+            raise model_config.refusal(where + path, inner[key])
     return tree
-
-
-def _refusal(path: str, value: Any) -> ConfigError:
-    return ConfigError(
-        f"{path}: got {value!r}, which this version does not have; the last commit that does is "
-        f"{LAST_COMMIT_WITH_THEM}"
-    )

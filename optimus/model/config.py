@@ -27,7 +27,14 @@ GradientScale = Literal["raw", "first"]
 # Options that older cards and configurations hold, with the only value that is still understood.
 REMOVED = MappingProxyType({"branch": "encoder", "coord_pos": "none", "axes": 0})
 REMOVED_CHOICES = MappingProxyType({"time_features": ("paper",)})
-LAST_COMMIT_WITH_THEM = "7acff6f"
+
+
+def refusal(path: str, value: object) -> ConfigError:
+    """The error for something that was removed: `path` is a dotted field of a configuration."""
+    return ConfigError(
+        f"{path}: got {value!r}, which this version no longer has; commit 7acff6f is the last that "
+        "can run it"
+    )
 
 
 def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,10 +46,7 @@ def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
     for field, value in values.items():
         gone = field in REMOVED and value != REMOVED[field]
         if gone or value in REMOVED_CHOICES.get(field, ()):
-            raise ConfigError(
-                f"optimizer.{field}: got {value!r}, which this version does not have; the last "
-                f"commit that does is {LAST_COMMIT_WITH_THEM}"
-            )
+            raise refusal(f"optimizer.{field}", value)
     return {field: value for field, value in values.items() if field not in REMOVED}
 
 

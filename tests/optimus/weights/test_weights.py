@@ -272,7 +272,7 @@ def test_a_file_that_is_no_safetensors_is_refused(tmp_path):
         ({"architecture": {"dim": 8, "wings": 2}}, "wings, unknown to this version"),
         (
             {"architecture": {"dim": 8, "axes": 2}},
-            "axes: got 2, .* last commit that does is 7acff6f",
+            "axes: got 2, which .* commit 7acff6f is the last",
         ),
         (
             {"architecture": {"dim": 8, "time_features": "paper"}},
