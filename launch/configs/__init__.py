@@ -52,13 +52,14 @@ def sweep_names() -> list[str]:
 
 
 def summaries() -> tuple[dict[str, str], dict[str, str]]:
-    """(configurations, sweeps): name -> first line of its file's docstring."""
+    """(configurations, sweeps): name -> first sentence of its file's docstring."""
 
-    def first_line(file: str) -> str:
-        return (_module(file).__doc__ or "").partition("\n")[0]
+    def sentence(file: str) -> str:
+        paragraph = (_module(file).__doc__ or "").partition("\n\n")[0]
+        return " ".join(paragraph.split()).partition(". ")[0].rstrip(".:")
 
-    runs = {name: first_line(file) for name, (file, _) in _runs().items()}
-    return runs, {name: first_line(_SWEEP + name) for name in sweep_names()}
+    runs = {name: sentence(file) for name, (file, _) in _runs().items()}
+    return runs, {name: sentence(_SWEEP + name) for name in sweep_names()}
 
 
 def find(name: str) -> TrainConfig:
