@@ -1,4 +1,4 @@
-"""Who takes part: a list with a time to live, measured by the receiver's clock. No servers here."""
+"""The members of a run: a list with a time to live, by the receiver's clock. No servers here."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import Any
 from optimus.wire import ROLES, Beat, CodecError, Member, View, decode, encode
 from optimus.wire.membership import PROTOCOL
 
-TIME_TO_LIVE = 10.0  # s after the last beat
+TIME_TO_LIVE = 10.0  # s after the last heartbeat
 _MOST_MEMBERS = 20_000
 
 
 class Registry:
     """Members by incarnation. A restarted registry is empty and fills within one time to live.
 
-    A beat costs time by the members it names, not by all there are; the list is made once per
+    A heartbeat costs time by the members it names, not by all there are; the list is made once per
     change, and only actors, who share the workers out, get it.
 
     Args:
       config_hash: members of another configuration are refused.
       actors: indices 0 ... actors - 1 belong to the program's own actors.
       elastic: whether further actors may join (an asynchronous run).
-      ttl: s a member stays without a beat.
+      ttl: s a member stays without a heartbeat.
       clock: s, monotonic.
     """
 
@@ -39,9 +39,13 @@ class Registry:
         ttl: float = TIME_TO_LIVE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._hash, self._actors, self._elastic = config_hash, actors, elastic
-        self._ttl, self._clock = ttl, clock
-        self._life, self._changes = uuid.uuid4().hex[:8], 0
+        self._hash = config_hash
+        self._actors = actors
+        self._elastic = elastic
+        self._ttl = ttl
+        self._clock = clock
+        self._life = uuid.uuid4().hex[:8]
+        self._changes = 0
         self._seen: OrderedDict[str, tuple[Member, float]] = OrderedDict()  # longest silent first
         self._held: dict[tuple[str, str | int], str] = {}  # address or index -> incarnation
         self._listed: tuple[int, list[dict[str, Any]]] = (0, [])  # as of that change
@@ -59,7 +63,7 @@ class Registry:
                 return encode(self._refuse(f"malformed: {error}"))
 
     def beat(self, beat: Beat) -> View:
-        """Takes a beat in; see `View`. Never raises for what a sender may have done wrong."""
+        """Takes a heartbeat in; see `View`. Never raises for what a sender may have done wrong."""
         with self._lock:
             try:
                 members = [Member(**fields) for fields in beat.members]

@@ -1,4 +1,4 @@
-"""A small real program to hurt: served bowls, a tiny model, every process killable."""
+"""A small real program to hurt: synthetic quadratics, a tiny model, every process killable."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Run:
         return time.monotonic() - began
 
     def nodes(self, role: str) -> list[psutil.Process]:
-        """The role's processes (not their thin parents), by index."""
+        """The role's processes (not their supervisors), by index."""
         found = []
         for process in tools.processes_of(self.run_dir):
             try:
