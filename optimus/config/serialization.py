@@ -28,11 +28,9 @@ def convert(value: Any, annotation: Any, where: str) -> Any:
         if len(inner) > 1:
             return _chosen(value, inner, where)
         return convert(value, inner[0], where)
-    if origin is typing.Literal:
+    if origin is Literal:
         require_known(value, typing.get_args(annotation), where)
         return value
-    if origin is Literal:  # which names there are says the dataclass, in its own words
-        return convert(value, type(typing.get_args(annotation)[0]), where)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{where}: got {value!r}, want a list")
