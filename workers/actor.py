@@ -110,7 +110,8 @@ class Actor:
             )
         if epoch is not None and session.version[0] != epoch:
             return False
-        self._run_id, self._epoch = session.run_id, session.version[0]
+        self._run_id = session.run_id
+        self._epoch = session.version[0]
         if config.synchronous:
             self._next_episode = lane_rules.scheduled_episodes(
                 session.first_episode, layout.total_lanes
@@ -145,7 +146,8 @@ class Actor:
             raise ValueError(
                 f"actor {self._index}: weights of shape {np.shape(theta)}, want ({self._size},)"
             )
-        self._version, self._theta = version, theta
+        self._version = version
+        self._theta = theta
         return True
 
     def wait_for_weights(self, stop: threading.Event) -> None:
@@ -330,7 +332,7 @@ class Actor:
     # -- state, for exact resume in process ------------------------------------------------------
 
     def save_state(self) -> dict[str, np.ndarray]:
-        """All lanes as named arrays."""
+        """All lanes as named arrays `[G, ...]`, those of group g under `g/`."""
         saved: dict[str, np.ndarray] = {"evaluations": np.asarray(self.evaluations)}
         for g, group in enumerate(self._groups):
             named = group.save(self._config.estimator.windows)
@@ -338,7 +340,7 @@ class Actor:
         return saved
 
     def load_state(self, saved: dict[str, np.ndarray], epoch: int) -> None:
-        """Inverse of `save_state`; the episodes go on in learner epoch `epoch`."""
+        """Inverse of `save_state` `[G, ...]`; the episodes go on in learner epoch `epoch`."""
         self.evaluations = int(saved["evaluations"])
         self._epoch = epoch
         state_type = unrolls.state_type(self._config)

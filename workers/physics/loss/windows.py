@@ -89,12 +89,12 @@ def _van_der_corput(k: int) -> float:
 
 
 def zero_start(dim: int, seed: int) -> np.ndarray:
-    """x0 = 0: sees N alone."""
+    """x0 = 0, `[N]`: sees N alone."""
     return np.zeros(dim)
 
 
 def noise_start(dim: int, seed: int) -> np.ndarray:
-    """x0 = 0.1 times normal noise: sees N and the seed."""
+    """x0 `[N]` = 0.1 times normal noise: sees N and the seed."""
     return 0.1 * np.random.Generator(np.random.Philox(key=seed)).standard_normal(dim)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from workers.physics.model.shapes import vector
 from workers.physics.model.urdf import Link, merge_fixed, read_urdf
 
 SCALE = 0.25  # the URDF is drawn four times too large
@@ -181,12 +182,11 @@ def _load_humanoid(path: Path) -> PhysicsModel:
 
 
 def _body(link: Link, index: dict[str, int], path: Path) -> Body:
-    mass, com, inertia = link.mass_properties()
-    if mass <= 0:
+    mass = link.mass
+    if mass.mass <= 0:
         raise ValueError(f"{path}: link {link.name} has no mass")
-    entries = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
-    xx, yy, zz, xy, xz, yz = (float(inertia[entry]) for entry in entries)
-    body = Body(link.name, -1, "free", link.offset, mass, com, (xx, yy, zz, xy, xz, yz))
+    com = vector(mass.center)
+    body = Body(link.name, -1, "free", link.offset, mass.mass, com, mass.entries)
     if link.parent is None:
         return body
     kind = link.name.split("_")[-1]

@@ -20,8 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from workers.physics.formats import aist, human36m, keypoints, site_map, smpl, states
-from workers.physics.formats.errors import FormatError
+from workers.physics.formats import FormatError, aist, human36m, keypoints, site_map, smpl, states
 from workers.physics.model import PhysicsModel, model_text
 from workers.physics.motion import Clip
 from workers.physics.simulation import Simulator

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from workers.physics import sequences
-from workers.physics.formats import site_map
-from workers.physics.formats.errors import FormatError
+from workers.physics.formats import FormatError, site_map
 from workers.physics.model import model_text
 from workers.physics.motion import load_clip, pose_at
 from workers.physics.sequences import MissingData
