@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimus.meta.estimators import STRATEGIES, pathwise
+from optimus.meta.estimators import BY_NAME
 
 ETA, B = 0.1, 0.3
 THETA = np.array([0.5, -1.0, 2.0], np.float32)
@@ -84,10 +84,10 @@ def estimates(kind: str, order: int, episodes: int, key: jax.Array) -> jax.Array
         losses, after = unroll(theta, x, steps, order)
         return jnp.sum(losses), (losses, after)
 
+    strategy = BY_NAME[kind]
     for index in range(HORIZON // steps):
         before = credit
         if kind != "bptt":
-            strategy = STRATEGIES[kind] if kind in STRATEGIES else pathwise.STRATEGIES[kind]
             if strategy.fresh_each_window:
                 noise = SIGMA * jax.random.normal(jax.random.fold_in(key, index), (episodes, 3))
             credit = strategy.advance(None if index == 0 else before, noise)
@@ -97,8 +97,8 @@ def estimates(kind: str, order: int, episodes: int, key: jax.Array) -> jax.Array
         total += gradient
         if kind != "bptt":
             difference = losses[:, 0] - losses[:, 1]
-            weights = pathwise.evolution_weights(kind, difference, noise, gradient, SIGMA)
-            total += weights[:, None] * pathwise.credit(kind, before, credit)
+            weights = strategy.weights(difference, noise, gradient, SIGMA)
+            total += weights[:, None] * strategy.credit(before, credit)
     return total / (HORIZON // steps)
 
 

@@ -2,8 +2,8 @@
 
 The weights are one flat vector; a network reads slices of it. JAX's own derivative of a slice pads
 it to the whole vector, one for each of some sixty leaves, and XLA's CPU code for their sum asks for
-every entry in which of the sixty it lies. `noise._unflatten` puts the leaves behind one another
-instead. Both are timed on updates of `classical-first` in one process, turn by turn.
+every entry in which of the sixty it lies. `parameters._unflatten` puts the leaves behind one
+another instead. Both are timed on updates of `classical-first` in one process, turn by turn.
 
     taskset -c 0 python -m benchmarks.meta_update [--sizes 10,20,50] [--rounds 15]
 
@@ -19,11 +19,11 @@ import jax
 
 from launch.configs import classical_first
 from optimus.config import ClassicalTask
-from optimus.meta import noise
 from optimus.meta.fused.trainer import Trainer
+from optimus.model import parameters
 
 
-def _slices(layout: noise.ParameterLayout, vector: jax.Array) -> dict[str, object]:
+def _slices(layout: parameters.ParameterLayout, vector: jax.Array) -> dict[str, object]:
     return layout._split(vector)
 
 
@@ -35,12 +35,12 @@ def _trainer(size: int, unflatten: object, cap: float) -> Trainer:
     task = dataclasses.replace(config.task, sizes=(size,))
     score = dataclasses.replace(config.meta_loss, cap=cap)
     trainer = Trainer(dataclasses.replace(config, task=task, meta_loss=score), devices=1)
-    own = noise._unflatten
-    noise._unflatten = unflatten  # type: ignore[assignment]
+    own = parameters._unflatten
+    parameters._unflatten = unflatten  # type: ignore[assignment]
     try:
         jax.block_until_ready(trainer.update())
     finally:
-        noise._unflatten = own
+        parameters._unflatten = own
     return trainer
 
 
@@ -65,7 +65,7 @@ def main() -> None:
     print("| n <= | slices, s an update | one behind the other | ratio |\n|---|---|---|---|")
     for size in map(int, arguments.sizes.split(",")):
         slices = _trainer(size, _slices, 5.0)
-        behind = _trainer(size, noise._unflatten, 5.000001)
+        behind = _trainer(size, parameters._unflatten, 5.000001)
         rounds = [(_seconds(slices), _seconds(behind)) for _ in range(arguments.rounds)]
         one, other = ([pair[k] for pair in rounds] for k in (0, 1))
         ratio = statistics.median(a / b for a, b in rounds)

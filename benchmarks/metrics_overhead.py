@@ -33,8 +33,7 @@ from launch.monitoring.status import read_status  # noqa: E402
 from launch.runners import inprocess  # noqa: E402
 from optimus import rundir  # noqa: E402
 from optimus.config import override  # noqa: E402
-from optimus.rundir.metrics import MetricsWriter  # noqa: E402
-from optimus.rundir.metrics_time import TimeIn  # noqa: E402
+from optimus.rundir.metrics import MetricsWriter, TimeIn  # noqa: E402
 
 
 def _run(updates: int, mode: str) -> tuple[float, float, int]:

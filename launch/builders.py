@@ -15,13 +15,14 @@ from launch.adapters.local import LocalPool
 from learner.learner import Learner
 from optimus import tasks
 from optimus.config import (
-    PATHWISE,
     AnalyticTask,
     ConfigError,
+    Phase,
     PhysicsTask,
     ServedTask,
     TrainConfig,
 )
+from optimus.meta import estimators
 from optimus.rundir import checkpoint
 from optimus.rundir.histogram import Histogram
 from optimus.rundir.metrics import MetricsWriter
@@ -48,7 +49,7 @@ def initial_theta(config: TrainConfig) -> np.ndarray:
 
 def sample_limit(config: TrainConfig) -> int:
     """Bytes of the largest sample of this run."""
-    pathwise = config.estimator.kind in PATHWISE
+    pathwise = any(estimators.of(phase.estimator).needs_gradient for phase in config.phases)
     return MAX_SAMPLE_BYTES + (4 * parameter_layout(config).size if pathwise else 0)
 
 
@@ -99,27 +100,35 @@ def make_local_pool(config: TrainConfig, run_dir: Path | None = None) -> LocalPo
             MetricsWriter(run_dir, "physics_worker", k) if run_dir else None,
             backend="direct",
         )
-        for k in range(config.layout.workers)
+        for k in range(config.processes.workers)
     ]
     return LocalPool([server.evaluate for server in servers])
 
 
 def make_unroll(
-    config: TrainConfig, pool: LossPool | None, signs: int = 2, derivatives: bool = False
+    config: TrainConfig, pool: LossPool | None, signs: int = 2, order: int = 0
 ) -> Unroll:
-    """How lanes of this task are unrolled; a served task needs a pool, and may have derivatives."""
+    """How lanes of this task are unrolled.
+
+    Args:
+      config: the run's configuration.
+      pool: of loss workers; a served task needs one.
+      signs: trajectories per lane.
+      order: of the windows' derivatives, of a served task: 0: none, 1: with inner gradients held
+        constant, 2: exact.
+    """
     if not config.served:
         return AnalyticUnroll(config, config.seed, signs)
     if pool is None:
         raise ValueError("a served task needs a loss pool")
     if isinstance(config.task, ServedTask):
         windows = SyntheticWindows(config.task, config.seed)
-        return PooledUnroll(config, windows, pool, signs, derivatives)
+        return PooledUnroll(config, windows, pool, signs, order)
     assert isinstance(config.task, PhysicsTask)
     from workers.physics.loss.windows import PhysicsWindows  # needs the native library
 
     motions = PhysicsWindows(config.task, config.seed)
-    return PooledUnroll(config, motions, pool, signs, derivatives)
+    return PooledUnroll(config, motions, pool, signs, order)
 
 
 def make_actor(
@@ -134,8 +143,12 @@ def make_actor(
 ) -> Actor:
     """Actor `index`; without a run directory it writes no metrics."""
     metrics = MetricsWriter(run_dir, "actor", index) if run_dir else None
-    estimator = config.estimator
-    unroll = make_unroll(config, pool, estimator.signs, estimator.kind in PATHWISE)
+
+    def unroll(phase: Phase) -> Unroll:
+        estimator = phase.estimator
+        order = estimator.order if estimators.of(estimator).needs_gradient else 0
+        return make_unroll(config, pool, estimator.signs, order)
+
     return Actor(config, index, unroll, parameters, stream, metrics, pool_counts, latency)
 
 

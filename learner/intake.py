@@ -6,9 +6,8 @@ from collections import Counter, OrderedDict
 
 import numpy as np
 
-from optimus.config import PATHWISE, TrainConfig
-from optimus.meta import noise
-from optimus.meta.estimators import PERTURBED
+from optimus.config import Phase, TrainConfig
+from optimus.meta import estimators, noise
 from optimus.meta.estimators.evolution import mean_difference
 from optimus.wire import CodecError, Sample, Version, check_sample, decode
 
@@ -44,32 +43,41 @@ class Intake:
     """Checks samples and keeps the running noise sum of each open episode.
 
     Args:
-      config: the run's configuration.
+      config: the run's configuration; it begins in the first phase, see `enter`.
       run_id: samples of another run are refused.
-      size: P, number of weights.
+      parameters: P, number of weights.
       max_open: bound of the cache; an evicted episode's sum is drawn again from its seeds. None:
         twice the lanes, 64 at least.
     """
 
     def __init__(
-        self, config: TrainConfig, run_id: str, size: int, max_open: int | None = None
+        self, config: TrainConfig, run_id: str, parameters: int, max_open: int | None = None
     ) -> None:
-        self._config, self._run_id = config, run_id
-        self._derivatives = size if config.estimator.kind in PATHWISE else 0
-        self._strategy = PERTURBED.get(config.estimator.kind)
-        self._size = size if self._strategy else 0  # of the noise
+        self._config = config
+        self._run_id = run_id
+        self._parameters = parameters
+        self._most = max_open
         self._sums: OrderedDict[int, tuple[int, np.ndarray]] = OrderedDict()
-        self._max_open = max_open or max(64, 2 * config.layout.total_lanes)
         self._accepted: OrderedDict[int, int] = OrderedDict()  # episode -> last accepted window
         self.refused: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
         self.harmless = 0  # refused, but not missed: duplicates, and what is of an earlier epoch
-        self.abandoned = 0  # open episodes given up because their epoch ended
+        self.abandoned = 0  # open episodes abandoned because their epoch ended
         self.bytes = 0  # of accepted samples
         self.accepted = 0
         self.empty = 0  # accepted, but no step was scored (failed at its start)
         self.failed = 0  # accepted, a trajectory went non-finite
         self.redrawn = 0  # noise sums regenerated from seeds
         self.last_refusal = ""
+        self.enter(config.phases[0])
+
+    def enter(self, phase: Phase) -> None:
+        """From now on samples are of this phase, whose episodes all begin anew."""
+        self.abandon_open()
+        self._phase = phase
+        self._estimator = estimators.of(phase.estimator)
+        self._derivatives = self._parameters if self._estimator.needs_gradient else 0
+        self._size = self._parameters if self._estimator.perturbs else 0  # of the noise
+        self._max_open = self._most or max(64, 2 * phase.layout.total_lanes)
 
     def _refuse(self, reason: str, message: str) -> None:
         self.refused[reason] += 1
@@ -77,7 +85,7 @@ class Intake:
 
     def accept(self, data: bytes, version: Version) -> Contribution | None:
         """Decodes and checks one sample at learner version `version`; None when refused."""
-        estimator = self._config.estimator
+        estimator = self._phase.estimator
         try:
             sample = decode(Sample, data)
         except CodecError as error:
@@ -98,13 +106,13 @@ class Intake:
             self.harmless += 1
             return self._refuse("duplicate", where)
         staleness = version.step - sample.versions[-1][1]
-        if not 0 <= staleness <= self._config.staleness_bound:
+        if not 0 <= staleness <= self._config.staleness_bound(self._phase):
             return self._refuse("stale", f"{where}: {staleness} updates old")
         finite = np.isfinite(sample.losses[:, sample.mask]).all()
         if not (finite and np.isfinite(sample.gradient).all()):
             return self._refuse("nonfinite", where)
-        paired = self._strategy is not None
-        difference = mean_difference(sample.losses, sample.mask) if paired else 0.0
+        perturbed = self._estimator.perturbs
+        difference = mean_difference(sample.losses, sample.mask) if perturbed else 0.0
         accumulated, newest = self._accumulate(sample)
         if noise.checksum(newest) != sample.noise_checksum:
             return self._refuse("noise_mismatch", f"{where}: another JAX version or host type?")
@@ -113,25 +121,26 @@ class Intake:
         return Contribution(sample, newest, accumulated, difference, staleness)
 
     def _draw(self, episode: int, window: int) -> np.ndarray:
-        e = self._config.estimator
-        assert self._strategy is not None
-        at = self._strategy.noise_window(window)
-        return noise.draw(self._config.seed, episode, at, self._size, e.sigma, e.noise)
+        chosen = self._phase.estimator
+        return self._estimator.draw(
+            self._config.seed, episode, window, self._parameters, chosen.sigma, chosen.noise
+        )
 
     def _accumulate(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-        if self._strategy is None:  # nothing is perturbed
+        if not self._estimator.perturbs:
             return np.zeros(0, np.float32), np.zeros(0, np.float32)
+        fresh_each_window = self._estimator.fresh_each_window
         known, total = self._sums.get(sample.episode, (-1, None))
         if known + 1 > sample.window or (known < 0 and sample.window > 0):
             known, total = -1, None
             self.redrawn += 1
-        if total is not None and not self._strategy.fresh_each_window:
+        if total is not None and not fresh_each_window:
             return total, total  # one draw serves the whole episode
         newest = np.zeros(0, np.float32)
-        first = known + 1 if self._strategy.fresh_each_window else sample.window
+        first = known + 1 if fresh_each_window else sample.window
         for window in range(first, sample.window + 1):
             newest = self._draw(sample.episode, window)
-            total = self._strategy.advance(total, newest)
+            total = self._estimator.advance(total, newest)
         assert total is not None
         return total, newest
 
@@ -152,7 +161,7 @@ class Intake:
             self._sums.popitem(last=False)
 
     def abandon_open(self) -> None:
-        """Gives up all open episodes: their epoch is over."""
+        """Abandons all open episodes: their epoch is over."""
         self.abandoned += len(self._sums)
         self._sums.clear()
 

@@ -22,11 +22,11 @@ import optax
 
 from learner.identity import Identity
 from learner.intake import Contribution, Intake
-from optimus.config import PATHWISE, TrainConfig, config_hash
+from optimus.config import TrainConfig, config_hash
 from optimus.errors import UserError
+from optimus.meta import estimators
 from optimus.meta import update as meta_update
-from optimus.meta.estimators import evolution, pathwise
-from optimus.meta.noise import ParameterLayout
+from optimus.model.parameters import ParameterLayout
 from optimus.rundir import checkpoint
 from optimus.rundir.metrics import MetricsWriter, finite
 from optimus.wire import SampleReader, Session, Version, encode
@@ -76,13 +76,14 @@ class Learner:
         self._stream, self._metrics, self._extra_arrays = stream, metrics, extra_arrays
         self._identity = Identity(run_dir)
         self._checkpoints = run_dir / "checkpoints"
-        if resume is None:
-            state = meta_update.init(config.meta, theta)
-            step, self._evaluations = 0, 0
-        else:
+        step = 0 if resume is None else resume.step
+        self._evaluations = 0 if resume is None else int(resume.manifest.get("evaluations", 0))
+        self._phase = config.phase_at(step)
+        if resume is not None and step not in config.starts:
             state = _state_from_arrays(resume.arrays, layout)
-            step = resume.step
-            self._evaluations = int(resume.manifest.get("evaluations", 0))
+        else:  # a phase takes over the weights alone
+            before = theta if resume is None else theta_from_arrays(resume.arrays, layout)
+            state = meta_update.init(self._phase.meta, before)
         self._state = state
         epoch = self._identity.raise_epoch()
         self._version = Version(epoch, step)
@@ -92,9 +93,10 @@ class Learner:
         self._empty_batches = self._failed_saves = 0
         self._ledger = run_dir / LEDGER if ledger else None
         self.intake = Intake(config, self._identity.run_id, layout.size)
+        self.intake.enter(self._phase)
         if first_episode is not None:  # `updates` may have been raised since
-            lanes = config.layout.total_lanes
-            self._identity.reserve_up_to(first_episode + (config.updates + 1) * lanes)
+            begun = config.starts[config.phase_index(step)]
+            self._identity.reserve_up_to(first_episode + self._episodes_from(begun))
             self._first_episode = first_episode
         else:
             self._first_episode = self._reserve_schedule()
@@ -137,8 +139,13 @@ class Learner:
         """First id of a synchronous schedule: a new episode of every lane at every window."""
         if not self._config.synchronous:
             return 0
-        left = max(0, self._config.updates - self._version.step)
-        return self._identity.reserve_episodes((left + 1) * self._config.layout.total_lanes)
+        return self._identity.reserve_episodes(self._episodes_from(self._version.step))
+
+    def _episodes_from(self, step: int) -> int:
+        """Ids that the rest of the phase needs at most after `step` updates."""
+        ends = (*self._config.starts[1:], self._config.updates)
+        left = max(0, ends[self._config.phase_index(step)] - step)
+        return (left + 1) * self._phase.layout.total_lanes
 
     def _begin_epoch(self, why: str) -> None:
         """All actors begin anew; weights and step stay."""
@@ -148,6 +155,14 @@ class Learner:
         self._actors.clear()
         self.intake.abandon_open()
         self._metrics.write("epoch", version=list(self._version), cause=why)
+
+    def _enter_phase(self) -> None:
+        """The phase of this step begins: with its own estimator and lanes, and Adam from zero."""
+        index = self._config.phase_index(self._version.step)
+        self._phase = self._config.phases[index]
+        self._state = meta_update.init(self._phase.meta, self._state.theta)
+        self.intake.enter(self._phase)
+        self._begin_epoch(f"phase {index} begins")
 
     def parameters(self, have: Version | None) -> tuple[Version, bytes] | None:
         """See `ParameterSource.parameters`; packed once per version."""
@@ -170,7 +185,7 @@ class Learner:
         batch: list[Contribution] = []
         intake, epoch = self.intake, self._version.epoch
         began = last = time.monotonic()
-        while len(batch) < self._config.meta.batch:
+        while len(batch) < self._phase.meta.batch:
             if stop.is_set():
                 return None
             data = self._stream.get(timeout=0.2)
@@ -208,29 +223,25 @@ class Learner:
                     self._update(batch)
                     break
         self._record(batch, self._norm, time.monotonic() - began)
-        if self._version.step % self._config.checkpoint_every == 0 or self.done:
+        begins = self._version.step in self._config.starts
+        if begins:
+            with self._lock:
+                self._enter_phase()
+        if begins or self._version.step % self._config.checkpoint_every == 0 or self.done:
             self._save_if_possible()
         return True
 
     def _update(self, batch: list[Contribution]) -> None:
         # Order by id, not by arrival: the sum is the same whoever was faster.
         batch.sort(key=lambda c: (c.sample.episode, c.sample.window))
-        estimator = self._config.estimator
-        accumulated = np.stack([c.accumulated for c in batch])
-        differences = np.asarray([c.difference for c in batch], np.float32)
-        if estimator.kind in PATHWISE:
-            gradient = pathwise.estimate(
-                estimator.kind,
-                np.stack([c.sample.gradient for c in batch]),
-                differences,
-                np.stack([c.noise for c in batch]),
-                accumulated,
-                estimator.sigma,
-                estimator.task_clip,
-            )
-        else:
-            gradient = evolution.estimate(accumulated, differences, np.float32(estimator.sigma))
-        self._state, self._norm = meta_update.update(self._config.meta, self._state, gradient)
+        gradient = estimators.estimate(
+            self._phase.estimator,
+            np.stack([c.sample.gradient for c in batch]),
+            np.asarray([c.difference for c in batch], np.float32),
+            np.stack([c.noise for c in batch]),
+            np.stack([c.accumulated for c in batch]),
+        )
+        self._state, self._norm = meta_update.update(self._phase.meta, self._state, gradient)
         self._evaluations += sum(c.sample.evaluations for c in batch)
         self._version = Version(self._version.epoch, self._version.step + 1)
         self._packed = (self._version, pack_array(np.asarray(self._state.theta)))
@@ -253,6 +264,7 @@ class Learner:
             epoch=self._version.epoch,
             step=self._version.step,
             updates=self._config.updates,
+            phase=self._config.phase_index(self._version.step - 1),
             meta_loss=meta_loss,
             gradient_norm=norm,
             evaluations=self._evaluations,
@@ -352,16 +364,12 @@ class Learner:
 def _state_to_arrays(
     state: meta_update.MetaState, layout: ParameterLayout
 ) -> dict[str, np.ndarray]:
-    theta = np.asarray(state.theta)
-    arrays = {"adam/mu": np.asarray(state.mu), "adam/nu": np.asarray(state.nu)}
-    arrays["adam/count"] = np.asarray(state.updates)
-    tree = layout.unflatten(theta)
-    for path, name in zip(layout.paths, layout.names):
-        leaf: Any = tree
-        for key in path:
-            leaf = leaf[key]
-        arrays[f"theta/{name}"] = leaf
-    return arrays
+    return {
+        "adam/mu": np.asarray(state.mu),
+        "adam/nu": np.asarray(state.nu),
+        "adam/count": np.asarray(state.updates),
+        **layout.to_arrays(np.asarray(state.theta)),
+    }
 
 
 def _state_from_arrays(
@@ -378,14 +386,7 @@ def _state_from_arrays(
 
 def theta_from_arrays(arrays: Mapping[str, np.ndarray], layout: ParameterLayout) -> np.ndarray:
     """The flat weights `[P]` out of a checkpoint's named leaves; checks every shape."""
-    leaves = []
-    for name, shape in zip(layout.names, layout.shapes):
-        leaf = arrays.get(f"theta/{name}")
-        if leaf is None or leaf.shape != shape:
-            got = "none" if leaf is None else str(leaf.shape)
-            raise checkpoint.CheckpointError(
-                f"the checkpoint is of another architecture: theta/{name} has shape {got}, "
-                f"want {shape}"
-            )
-        leaves.append(leaf.ravel())
-    return np.concatenate(leaves)
+    try:
+        return layout.from_arrays(arrays)
+    except ValueError as error:
+        raise checkpoint.CheckpointError(f"the checkpoint {error}") from None

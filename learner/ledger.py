@@ -17,9 +17,8 @@ import numpy as np
 
 from optimus.config import TrainConfig
 from optimus.errors import UserError
-from optimus.meta import noise
+from optimus.meta import estimators
 from optimus.meta import update as meta_update
-from optimus.meta.estimators import STRATEGIES
 from optimus.meta.estimators.evolution import estimate
 from optimus.rundir.metrics import read
 
@@ -88,22 +87,28 @@ def replay(config: TrainConfig, entries: list[Entry], theta: np.ndarray) -> np.n
     Raises:
       LedgerError: a pathwise estimator, whose derivatives the ledger does not hold; `check` works.
     """
-    state = meta_update.init(config.meta, theta)
-    e, strategy = config.estimator, STRATEGIES.get(config.estimator.kind)
-    if strategy is None:
-        raise LedgerError(f"no replay of {e.kind!r}: its derivatives are not in the ledger")
+    state = meta_update.init(config.phases[0].meta, theta)
     for entry in entries:
+        phase = config.phase_at(entry.step - 1)
+        chosen, estimator = phase.estimator, estimators.of(phase.estimator)
+        if estimator.needs_gradient:
+            raise LedgerError(
+                f"no replay of {chosen.kind!r}: its derivatives are not in the ledger"
+            )
+        if entry.step - 1 in config.starts:
+            state = meta_update.init(phase.meta, state.theta)
         rows = sorted(entry.samples, key=lambda sample: (sample[0], sample[1]))
         sums = []
         for episode, window, _, _ in rows:
             total = None
-            for w in range(0 if strategy.fresh_each_window else window, window + 1):
-                at = strategy.noise_window(w)
-                drawn = noise.draw(config.seed, episode, at, theta.size, e.sigma, e.noise)
-                total = strategy.advance(total, drawn)
+            for at in range(0 if estimator.fresh_each_window else window, window + 1):
+                drawn = estimator.draw(
+                    config.seed, episode, at, theta.size, chosen.sigma, chosen.noise
+                )
+                total = estimator.advance(total, drawn)
             assert total is not None
             sums.append(total)
         differences = np.asarray([row[2] for row in rows], np.float32)
-        gradient = estimate(np.stack(sums), differences, np.float32(e.sigma))
-        state, _ = meta_update.update(config.meta, state, gradient)
+        gradient = estimate(np.stack(sums), differences, np.float32(chosen.sigma))
+        state, _ = meta_update.update(phase.meta, state, gradient)
     return np.asarray(state.theta)

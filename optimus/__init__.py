@@ -19,6 +19,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from optimus.minimization import minimize
     from optimus.model.config import CONFIGURATIONS, PAPER, PLUS, OptimizerConfig
     from optimus.model.optimizer import init_params, init_state, update
@@ -39,6 +40,7 @@ __all__ = [
     "init_params",
     "init_state",
     "update",
+    "__version__",
 ]
 
 _HOME = {
@@ -58,7 +60,23 @@ _HOME = {
 }
 
 
+_DISTRIBUTION = "optimus-learned-optimizer"
+_NOT_INSTALLED = "0+unknown"  # run from a folder of sources that was never installed
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(_DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return _NOT_INSTALLED
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        globals()[name] = _version()
+        return globals()[name]
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -62,7 +62,7 @@ def code_lines(path: Path) -> tuple[set[int], ast.Module]:
 
 def main(folders: list[str]) -> int:
     """Prints the table."""
-    print(print("package    files   code  lines median   p90 longest"))
+    print("package    files   code  lines median   p90 longest")
     totals = [0, 0, 0]
     everything: list[int] = []
     long_functions: list[tuple[int, str]] = []

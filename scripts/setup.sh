@@ -138,11 +138,21 @@ choose() {  # sets PY and KIND
 
 hash_of() { cat "$@" | { sha256sum 2>/dev/null || shasum -a 256; } | cut -c1-64; }
 
-# pip's settings (index, certificates, proxies) are the user's; uv is used for speed where it is there and works.
-# --no-deps: the file is complete, and pip then has nothing to resolve.
+# uv installs in a sixth of pip's time, so it is brought where it is missing. pip's settings (index, certificates,
+# proxies) are the user's and uv does not read them all: where uv fails, pip installs the same file.
+# --no-deps: the file is complete, and there is nothing to resolve.
+UV=''
+bring_uv() {  # sets UV, or leaves it empty
+    if have_uv; then UV=uv; return; fi
+    "$VENV/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --require-hashes \
+        -r requirements/installer.txt >/dev/null 2>&1 && UV=$VENV/bin/uv || say 'no uv could be had; pip installs (slower)'
+}
+
 install_pins() {
-    if have_uv && uv pip install -q --python "$VENV/bin/python" --no-deps --require-hashes -r "$1" 2>/dev/null; then
-        return
+    bring_uv
+    if [ -n "$UV" ]; then
+        if "$UV" pip install -q --python "$VENV/bin/python" --no-deps --require-hashes -r "$1" 2>/dev/null; then return; fi
+        say 'uv could not install the pins; pip tries (slower)'
     fi
     "$VENV/bin/python" -m pip --version >/dev/null 2>&1 || fail "uv could not install the pins and $NAME has no pip; see uv pip install -r $1"
     "$VENV/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r "$1" ||
@@ -152,7 +162,7 @@ install_pins() {
 make_environment() {
     pins=requirements/$KIND.txt
     count=$(grep -c '==' "$pins")
-    say "making $NAME with $("$PY" -V 2>&1) and $count pinned packages (${KIND}, one or two minutes)"
+    say "making $NAME with $("$PY" -V 2>&1) and $count pinned packages (${KIND}; a quarter of a minute with uv, two minutes with pip)"
     rm -rf "$VENV"
     if "$PY" -I -c 'import ensurepip' 2>/dev/null; then "$PY" -m venv "$VENV"; else uv venv -q --seed --python "$PY" "$VENV"; fi ||
         fail "could not make $VENV with $PY"
@@ -164,6 +174,7 @@ make_environment() {
 }
 
 install_project() {
+    say "installing the project into $NAME"
     "$VENV/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e . ||
         fail 'could not install the project itself (reason above)'
     printf '%s\n' "$project_key" > "$VENV/.project"

@@ -15,15 +15,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from optimus.config import ConfigError, TrainConfig, config_hash
-from optimus.meta import noise
-from optimus.meta.estimators import PERTURBED
+from optimus.config import ConfigError, Phase, TrainConfig, config_hash
+from optimus.meta import estimators, noise
 from optimus.rundir.histogram import Histogram
-from optimus.rundir.metrics import MetricsWriter
-from optimus.rundir.metrics_time import TimeIn
+from optimus.rundir.metrics import MetricsWriter, TimeIn
 from optimus.wire import (
     ParameterSource,
     Sample,
@@ -45,10 +42,7 @@ _POLL = 0.005  # s between looks for new weights; a look costs about 0.3 ms over
 _RESEND = 10.0  # s without new weights after which a synchronous actor sends its samples again
 
 
-@jax.jit
-def _perturb(theta: jax.Array, perturbations: jax.Array) -> jax.Array:
-    """theta `[P]`, noise `[G, P]` -> `[G, 2, P]`: plus, minus."""
-    return jnp.stack([theta + perturbations, theta - perturbations], axis=1)
+_perturb = jax.jit(estimators.GradientEstimator.perturb, static_argnums=0)
 
 
 class Actor:
@@ -57,7 +51,7 @@ class Actor:
     Args:
       config: the run's configuration.
       index: which actor this is; it owns lanes index * groups * lanes onwards.
-      unroll: how a window is computed.
+      unroll_of: phase -> how a window is computed in it.
       parameters: source of weights, session and episode ids.
       stream: where samples go.
       metrics: where counters go, or None.
@@ -72,7 +66,7 @@ class Actor:
         self,
         config: TrainConfig,
         index: int,
-        unroll: unrolls.Unroll,
+        unroll_of: Callable[[Phase], unrolls.Unroll],
         parameters: ParameterSource,
         stream: SampleWriter,
         metrics: MetricsWriter | None = None,
@@ -81,7 +75,8 @@ class Actor:
     ) -> None:
         self._config = config
         self._index = index
-        self._unroll = unroll
+        self._unroll_of = unroll_of
+        self._phase: Phase | None = None
         self._parameters = parameters
         self._stream = stream
         self._metrics = metrics
@@ -101,7 +96,7 @@ class Actor:
     def _join(self, epoch: int | None) -> bool:
         """Begins a session: fresh lanes, ids that no earlier life used. False when the learner is
         not in `epoch` (any more)."""
-        config, layout = self._config, self._config.layout
+        config = self._config
         session = decode(Session, self._parameters.session(self._index, self._incarnation))
         if session.config_hash != config_hash(config):
             raise ConfigError(
@@ -112,6 +107,11 @@ class Actor:
             return False
         self._run_id = session.run_id
         self._epoch = session.version[0]
+        phase = config.phase_at(session.version[1])
+        if phase is not self._phase:
+            self._phase = phase
+            self._unroll = self._unroll_of(phase)
+        layout = phase.layout
         if config.synchronous:
             self._next_episode = lane_rules.scheduled_episodes(
                 session.first_episode, layout.total_lanes
@@ -168,8 +168,8 @@ class Actor:
     # -- windows -------------------------------------------------------------------------------
 
     def _start_window(self, group: LaneGroup) -> tuple[unrolls.Waiting, list[np.ndarray]]:
-        estimator = self._config.estimator
-        strategy = PERTURBED.get(estimator.kind)
+        assert self._phase is not None
+        estimator = self._phase.estimator
         assert self._version is not None and self._theta is not None
         fresh: list[int | None] = []
         for lane in group.lanes:
@@ -180,22 +180,19 @@ class Actor:
             lane.versions.append(list(self._version))
             fresh.append(lane.episode if begins else None)
         steps = estimator.truncation
-        if strategy is None:  # nothing is perturbed
-            weights = jnp.broadcast_to(self._theta, (len(group.lanes), 1, self._size))
-            none = [np.zeros(0, np.float32) for _ in group.lanes]
-            return self._unroll.window(weights, group.arrays, fresh, steps), none
+        chosen = estimators.of(estimator)
         draws = [
-            noise.draw(
+            chosen.draw(
                 self._config.seed,
                 lane.episode,
-                strategy.noise_window(lane.window),
+                lane.window,
                 self._size,
                 estimator.sigma,
                 estimator.noise,
             )
             for lane in group.lanes
         ]
-        weights = _perturb(self._theta, np.stack(draws))
+        weights = _perturb(chosen, self._theta, np.stack(draws))
         return self._unroll.window(weights, group.arrays, fresh, steps), draws
 
     def _finish_window(
@@ -333,9 +330,10 @@ class Actor:
 
     def save_state(self) -> dict[str, np.ndarray]:
         """All lanes as named arrays `[G, ...]`, those of group g under `g/`."""
+        assert self._phase is not None
         saved: dict[str, np.ndarray] = {"evaluations": np.asarray(self.evaluations)}
         for g, group in enumerate(self._groups):
-            named = group.save(self._config.estimator.windows)
+            named = group.save(self._phase.estimator.windows)
             saved |= {f"{g}/{name}": leaf for name, leaf in named.items()}
         return saved
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from optimus.rundir.metrics_time import TimeIn
+from optimus.rundir.metrics import TimeIn
 from optimus.wire import Stopped
 from workers.unroll import Waiting, Window
 

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from launch import Say
+
 
 @dataclass(frozen=True)
 class Classical:
@@ -18,11 +20,11 @@ class Classical:
       optimus bench classical --functions rosenbrock,levy --dims 2,10 --starts 16
       optimus bench classical --methods optimus,adafactor_mlp,bfgs --model runs/mine
       optimus bench classical --methods optimus:NAME,optimus_safeguarded:NAME-s*,bfgs
-      optimus bench classical --methods heldout:PREFIX     arm C, from PREFIX-quadratic ...
+      optimus bench classical --methods heldout:PREFIX     by PREFIX-quadratic, PREFIX-power, ...
     """
 
-    preset: str = "paper"
-    """paper (the protocol behind the printed table), fair-shift or fair-rotate."""
+    preset: Literal["paper", "fair-shift", "fair-rotate"] = "paper"
+    """paper: the protocol behind the printed table; fair-...: optima moved, and rotated."""
     functions: str = "all"
     """Names with commas between, such as rosenbrock,dixon_price."""
     dims: str = "2,10,20,50,100,250,500,1000"
@@ -40,24 +42,22 @@ class Classical:
     """Iterations per start."""
     seed: int = 0
     """Seed of the starts."""
-    arm: Literal["", "any", "A", "B", "C"] = ""
-    """Weights to accept; "": those of arm C on what they hold out, all others."""
+    split: Literal["held-out", "any"] = "held-out"
+    """What weights trained without some groups of functions are scored on: those groups, or any
+    function. All other weights are scored on every function."""
     out: Path = Path("runs/classical")
     """Where results.csv, tables and pictures go."""
 
     def run(self) -> int:
         """Exit code of the benchmark."""
-        from optimus.bench import plan
         from optimus.bench.classical import run as classical
 
-        options = dict(vars(self))
-        plan.register_learned(options.pop("model"), options.pop("adafactor_model"))
-        return classical.main(**options)
+        return classical.main(**vars(self))
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Arm D: unconstrained smooth problems of suites that nothing was trained on, in float64.
+    """Unconstrained smooth problems of other libraries, which nothing was trained on, in float64.
 
     Needs the libraries (pip install sif2jax coco-experiment). Resumable. Examples:
 
@@ -91,35 +91,9 @@ class Suite:
 
     def run(self) -> int:
         """Exit code of the benchmark."""
-        from optimus.bench import plan
         from optimus.bench.suite import run as suite
 
-        options = dict(vars(self))
-        plan.register_learned(options.pop("model"), options.pop("adafactor_model"))
-        return suite.main(**options)
-
-
-@dataclass(frozen=True)
-class Reads:
-    """Copies the reads of the test set that benchmarks logged into the card of weights.
-
-    Example, for maintainers, before weights are shipped:
-
-      optimus bench reads --weights NAME.safetensors --logs runs/paper/test_reads.jsonl
-    """
-
-    weights: Path
-    """NAME.safetensors with its card NAME.json beside it, or the folder of both."""
-    logs: str
-    """OUT/test_reads.jsonl of each benchmark, with commas between."""
-
-    def run(self) -> int:
-        """Exit code: 0."""
-        from optimus.bench import reads
-
-        own, others = reads.add_to_card(self.weights, self.logs.split(","))
-        print(f"{self.weights}: {own} reads logged; {others} of other weights of the same run")
-        return 0
+        return suite.main(**vars(self))
 
 
 @dataclass(frozen=True)
@@ -206,65 +180,89 @@ class Physics:
 
 
 @dataclass(frozen=True)
-class Throughput:
-    """Physics: milliseconds per loss and gradient, and what a second thread adds. Meta-training:
-    inner steps per second of PES, fused, for Optimus and Adafactor-MLP, on one core and on all.
+class LossSpeed:
+    """Options of --loss: milliseconds per loss and gradient, and what a second thread adds."""
 
-      optimus bench throughput --loss physics             1 s of motion, 840 controls
-      optimus bench throughput --loss physics --seconds 0.25 --threads 1,2,4
-      optimus bench throughput --meta --n 20 --lanes 40
-      optimus bench throughput --fleet --workers 400 --sleep 4 --json
-    """
-
-    loss: Literal["physics"] | None = None
-    """Measure losses."""
-    meta: bool = False
-    """Measure meta-training."""
-    fleet: bool = False
-    """Measure the real distributed program with workers that only sleep
-    (docs/elastic-pool.md)."""
-    workers: int = 400
-    """Fleet: how many workers, 100 in a process."""
-    sleep: float = 4.0
-    """Fleet: seconds of each evaluation."""
-    actors: int = 1
-    """Fleet: how many actors."""
-    stagger: bool = True
-    """Fleet: let each worker's first evaluation take up to twice as long, so that answers come one
-    by one as from a real loss; without it all workers answer at once, every time."""
-    measure: float = 60.0
-    """Fleet: seconds of steady state that are measured."""
-    json: bool = False
-    """Fleet: print one JSON object."""
-    n: int = 10
-    """Meta: N of the tasks, at least 4."""
-    lanes: int = 20
-    """Meta: tasks per update, two trajectories each."""
-    seconds: float = 1.0
-    """Length of the motion, s. Meta: least time per row, beside compilation."""
     repeats: int = 40
     """Interleaved rounds; medians are shown."""
     threads: str = "1,2"
     """Threads of a batch call, with commas between; ratios are to the first."""
+
+
+@dataclass(frozen=True)
+class MetaSpeed:
+    """Options of --meta: inner steps per second of PES, fused, for Optimus and Adafactor-MLP, on
+    one core and on all."""
+
+    n: int = 10
+    """N of the tasks, at least 4."""
+    lanes: int = 20
+    """Tasks per update, two trajectories each."""
+
+
+@dataclass(frozen=True)
+class FleetSpeed:
+    """Options of --fleet: the real distributed program with workers that only sleep
+    (docs/elastic-pool.md)."""
+
+    workers: int = 400
+    """How many workers, 100 in a process."""
+    sleep: float = 4.0
+    """Seconds of each evaluation."""
+    actors: int = 1
+    """How many actors."""
+    stagger: bool = True
+    """Let each worker's first evaluation take up to twice as long, so that answers come one by one
+    as from a real loss; without it all workers answer at once, every time."""
+    measure: float = 60.0
+    """Seconds of steady state that are measured."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Speed of one of three things, which --loss, --meta or --fleet chooses.
+
+    optimus bench throughput --loss physics             1 s of motion, 840 controls
+    optimus bench throughput --loss physics --seconds 0.25 --threads 1,2,4
+    optimus bench throughput --meta --n 20 --lanes 40
+    optimus bench throughput --fleet --workers 400 --sleep 4 --json
+    """
+
+    loss: Literal["physics"] | None = None
+    """Measure a loss."""
+    meta: bool = False
+    """Measure meta-training."""
+    fleet: bool = False
+    """Measure the distributed program."""
+    seconds: float = 1.0
+    """Length of the motion, s; with --meta: least time per row, beside compilation."""
     out: Path = Path("runs/throughput")
-    """Where physics.csv, physics_threads.csv and physics.md, or meta_throughput.csv and .md go."""
+    """Where physics.csv, physics_threads.csv and physics.md, or meta_throughput.csv and .md, or
+    fleet.json go."""
+    of_loss: LossSpeed = LossSpeed()
+    of_meta: MetaSpeed = MetaSpeed()
+    of_fleet: FleetSpeed = FleetSpeed()
 
     def run(self) -> int:
         """Exit code of the benchmark."""
         if self.fleet:
             from launch.fleet import benchmark as fleet_bench
 
-            size = (self.workers, self.sleep, self.actors, self.stagger)
-            return fleet_bench.main(*size, self.measure, self.json, self.out)
+            fleet = self.of_fleet
+            size = (fleet.workers, fleet.sleep, fleet.actors, fleet.stagger)
+            return fleet_bench.main(*size, fleet.measure, fleet.json, self.out)
         if self.meta:
             from optimus.bench import throughput as meta
 
-            return meta.main(self.n, self.lanes, self.seconds, self.out)
+            return meta.main(self.of_meta.n, self.of_meta.lanes, self.seconds, self.out)
         if self.loss is None:
             raise ValueError("bench throughput: want --loss physics, --meta or --fleet")
         from workers.physics.benchmark import throughput
 
-        return throughput.main(self.seconds, self.repeats, self.threads, self.out)
+        options = self.of_loss
+        return throughput.main(self.seconds, options.repeats, options.threads, self.out)
 
 
 @dataclass(frozen=True)
@@ -274,18 +272,16 @@ class Bench:
     which: tyro.conf.OmitArgPrefixes[
         Annotated[Classical, tyro.conf.subcommand("classical")]
         | Annotated[Suite, tyro.conf.subcommand("suite")]
-        | Annotated[Reads, tyro.conf.subcommand("reads")]
         | Annotated[Runtime, tyro.conf.subcommand("runtime")]
         | Annotated[Physics, tyro.conf.subcommand("physics")]
         | Annotated[Throughput, tyro.conf.subcommand("throughput")]
     ]
 
+    def run(self, say: Say) -> int:
+        """Runs the chosen benchmark; a mistake in its arguments is a `ConfigError`."""
+        from optimus.config import ConfigError
 
-def run(arguments: Bench) -> int:
-    """Runs the chosen benchmark; a mistake in its arguments is a `ConfigError`."""
-    from optimus.config import ConfigError
-
-    try:
-        return arguments.which.run()
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+        try:
+            return self.which.run()
+        except ValueError as error:
+            raise ConfigError(str(error)) from None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
+
+from launch import Say
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Eval:
     json: bool = False
     """Print one JSON object."""
 
-    def run(self, say: Callable[[str], None]) -> int:
+    def run(self, say: Say) -> int:
         """Exit code; clear errors are raised as for the other commands."""
         from rich.console import Console
 
@@ -72,7 +73,7 @@ def resolve(name: str) -> Target:
     from optimus.rundir import checkpoint
 
     path = Path(name)
-    if name in weights.shipped():
+    if name in weights.available():
         return Target(name)
     if (path / "checkpoints").is_dir():
         folder = path / "checkpoints"
@@ -89,12 +90,13 @@ def resolve(name: str) -> Target:
     return Target(name)
 
 
-def evaluate_target(arguments: Eval, say: Callable[[str], None]) -> dict[str, Any]:
+def evaluate_target(arguments: Eval, say: Say) -> dict[str, Any]:
     """The record, added to `eval.jsonl` where `arguments` and the target say so."""
     import threading
 
     from launch.evaluation import records
     from launch.evaluation.suites import Plan, evaluate
+    from launch.runners import actors_cannot
     from optimus import rundir, weights
     from optimus.bench.plan import dimensions, names
     from optimus.config import ConfigError
@@ -114,7 +116,7 @@ def evaluate_target(arguments: Eval, say: Callable[[str], None]) -> dict[str, An
     target = resolve(arguments.checkpoint)
     model = weights.load(target.name)
     config = rundir.load_config(target.run_dir / rundir.CONFIG) if target.run_dir else None
-    if not chosen and (config is None or not plan.tasks or config.fused_only):
+    if not chosen and (config is None or not plan.tasks or actors_cannot(config)):
         raise ConfigError("nothing to evaluate: no functions, and no held-out tasks of a run")
     found = {"step": target.step, **evaluate(model, config, plan, threading.Event(), say)}
     if arguments.record and target.run_dir is not None:

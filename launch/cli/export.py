@@ -6,12 +6,13 @@ sha256, its code), and how it was judged.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
+
+from launch import Say
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Export:
     What is written needs no run directory any more: optimus.load, optimus.as_optax and every
     command that takes weights read it. Examples:
 
-      optimus export runs/classical-small mine.safetensors
+      optimus export runs/classical mine.safetensors
       optimus export runs/physics-small/checkpoints/300 weights/physics --what "walks, 0.25 s"
     """
 
@@ -34,7 +35,7 @@ class Export:
     force: bool = False
     """Replace what is there."""
 
-    def run(self, say: Callable[[str], None]) -> int:
+    def run(self, say: Say) -> int:
         """Exit code; `WeightsError`, `CheckpointError`, `ConfigError`: one clear line."""
         from launch.cli.evaluate import resolve
         from optimus import weights

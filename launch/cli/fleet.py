@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from launch import Say
 from launch.fleet.kubernetes import Kubernetes
 from launch.fleet.slurm import Slurm
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -84,11 +82,12 @@ class Start(_Hosts):
 
         from launch.configs import find
         from launch.fleet import starting
+        from launch.runners import actors_cannot
         from optimus.config import ConfigError, override
 
         config = override(find(self.config), self.set)
         name = self.run_name or config.name
-        if config.fused_only:
+        if actors_cannot(config):
             raise ConfigError(f"{config.name!r} runs fused, in one process: use optimus train")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
             raise ConfigError(f"--run {name}: want letters, digits, points and dashes")
@@ -125,12 +124,12 @@ class Logs(_Hosts):
     def run(self, say: Say) -> int:
         """Changes nothing."""
         from launch.fleet import actions
-        from launch.fleet.ansible import FleetError
+        from optimus.errors import ConfigError
 
         hosts = self._load()
         chosen = [host for host in hosts if self.host in (None, host.name)]
         if not chosen:
-            raise FleetError(f"--host {self.host}: not in {self.inventory}")
+            raise ConfigError(f"--host {self.host}: not in {self.inventory}")
         return 0 if actions.logs(chosen, self.run_name, max(1, self.lines), say) else 1
 
 
@@ -147,10 +146,10 @@ class Scale(_Hosts):
     def run(self, say: Say) -> int:
         """Starts and stops processes; those with as many workers as before go on."""
         from launch.fleet import starting
-        from launch.fleet.ansible import FleetError
+        from optimus.errors import ConfigError
 
         if not 0 <= self.total <= 100_000:
-            raise FleetError(f"scale {self.total}: want 0 ... 100000 workers")
+            raise ConfigError(f"scale {self.total}: want 0 ... 100000 workers")
         return 0 if starting.scale(self._load(), self.total, say) else 1
 
 

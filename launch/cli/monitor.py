@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.util
 import signal
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+
+from launch import Say
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Monitor:
     max_age: float = 600.0
     """Age of the newest checkpoint, in seconds, from which a running run counts as stale."""
 
-    def run(self, say: Callable[[str], None]) -> int:
+    def run(self, say: Say) -> int:
         """Exit code; ends with Ctrl-C or SIGTERM."""
         from launch.monitoring import prometheus, tensorboard
         from launch.monitoring.status import read_status

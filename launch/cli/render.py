@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+
+from launch import Say
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Render:
     target_base: str = "initial"
     """Where PD targets start: initial (the first pose held) or reference (the clip)."""
 
-    def run(self, say: Callable[[str], None]) -> int:
+    def run(self, say: Say) -> int:
         """Exit code; a mistake in the arguments is a `ConfigError`."""
         from optimus.config import ConfigError
 

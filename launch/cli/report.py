@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
+
+from launch import Say
 
 if TYPE_CHECKING:
     from launch.monitoring.report.page import Extras
@@ -19,7 +20,7 @@ class Report:
     """Write one HTML page about a run; it needs no network and no other file.
 
     Curves, held-out evaluation, configuration and commands come from the run's files. Comparing the
-    best checkpoint with rivals, and reconstructing a motion, are computed (minutes; kept in
+    best checkpoint with baselines, and reconstructing a motion, are computed (minutes; kept in
     RUN_DIR/report, so the next time is quick). Examples:
 
       optimus report runs/physics-small
@@ -41,14 +42,14 @@ class Report:
     steps: int = 100
     """Evaluations per start, and of the motion."""
 
-    def run(self, say: Callable[[str], None]) -> int:
+    def run(self, say: Say) -> int:
         """Exit code; clear errors are raised as for the other commands."""
         from launch.monitoring.report.data import collect
         from launch.monitoring.report.page import Extras, page
         from optimus.rundir.checkpoint import CheckpointError, write_atomically
 
         found = collect(self.run_dir)
-        skipped = "--quick: neither rivals nor motion were computed"
+        skipped = "--quick: neither baselines nor motion were computed"
         extras = Extras(notes=(skipped,)) if self.quick else self._compute(say)
         out = self.out or self.run_dir / "report.html"
         try:
@@ -59,7 +60,7 @@ class Report:
         say(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
         return 0
 
-    def _compute(self, say: Callable[[str], None]) -> Extras:
+    def _compute(self, say: Say) -> Extras:
         from launch.cli.evaluate import resolve
         from launch.monitoring.report.baselines import Plan, compare
         from launch.monitoring.report.motion import NoMotion, reconstruct
@@ -75,7 +76,7 @@ class Report:
         except ValueError as error:
             raise ConfigError(str(error)) from None
         notes: list[str] = []
-        rivals = motion = None
+        baselines = motion = None
         work = self.run_dir / "report"
         try:
             config = rundir.load_config(self.run_dir / rundir.CONFIG)
@@ -84,10 +85,10 @@ class Report:
         except (weights.WeightsError, ConfigError) as error:
             return Extras(notes=(f"no comparison: {error}",))
         try:
-            rivals = compare(model, work, plan, say)
-            notes += rivals.problems
+            baselines = compare(model, work, plan, say)
+            notes += baselines.problems
         except (ValueError, OSError) as error:
-            notes.append(f"no comparison with rivals: {error}")
+            notes.append(f"no comparison with baselines: {error}")
         if isinstance(config.task, PhysicsTask):
             say("reconstructing a motion")
             try:
@@ -95,4 +96,4 @@ class Report:
             except NoMotion as error:
                 notes.append(f"no motion: {error}")
         shown = f"update {target.step}"
-        return Extras(rivals=rivals, motion=motion, notes=tuple(notes), checkpoint=shown)
+        return Extras(baselines=baselines, motion=motion, notes=tuple(notes), checkpoint=shown)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+
+from launch import Say
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Sweep:
     table: bool = False
     """Only write the tables and the picture of what is there."""
 
-    def run(self, say: Callable[[str], None]) -> int:
+    def run(self, say: Say) -> int:
         """Exit code; a mistake in the arguments is a `ConfigError`."""
         from launch import configs
         from launch.sweeps import inner_steps_at

@@ -6,9 +6,10 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from launch import Say
 
 if TYPE_CHECKING:
     from optimus.config import TrainConfig
@@ -37,7 +38,7 @@ class Worker:
     port: int | None = None
     """First of consecutive ports; default: free ones."""
 
-    def run(self, say: Callable[[str], None]) -> int:
+    def run(self, say: Say) -> int:
         """Serves until the run is over or Ctrl-C."""
         from launch.program import addresses as roster
 
@@ -71,7 +72,7 @@ class Actor:
     coordinator: str
     """host:port of the run's coordinator."""
 
-    def run(self, say: Callable[[str], None]) -> int:
+    def run(self, say: Say) -> int:
         """Acts until the run is over or Ctrl-C."""
         config, head = _joined(self.coordinator)
         from launch.program import addresses as roster
@@ -96,10 +97,10 @@ class Actor:
 
 def _joined(address: str) -> tuple[TrainConfig, Head]:
     """(configuration, head) of the run whose coordinator is at `address`."""
-    from launch.runners import train
+    from launch.runners import distributed_missing
     from optimus.config import ConfigError, from_dict
 
-    missing = train.distributed_missing()
+    missing = distributed_missing()
     if missing:
         raise ConfigError(missing)
     from launch.adapters import courier

@@ -1,6 +1,6 @@
-"""Configurations by name: one file each; its docstring says command, time and expected result.
+"""Configurations by name; a file's docstring says command, time and expected result.
 
-A file `sweep_*` describes a sweep, any other a run, or one run for each name in its `VARIANTS`.
+A file `sweep_*` describes a sweep; any other the run of its name, or a family of runs, `NAMES`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def _runs() -> dict[str, tuple[str, tuple[str, ...]]]:
     for name in _files():
         if name.startswith(_SWEEP):
             continue
-        variants = getattr(_module(name), "VARIANTS", None)
-        if variants is None:
+        family = getattr(_module(name), "NAMES", None)
+        if family is None:
             found[name] = (name, ())
         else:
-            found.update({f"{name}-{variant}": (name, (variant,)) for variant in variants})
+            found.update({member: (name, (member,)) for member in family})
     return found
 
 
@@ -49,6 +49,16 @@ def names() -> list[str]:
 def sweep_names() -> list[str]:
     """Known sweeps."""
     return [name.removeprefix(_SWEEP) for name in _files() if name.startswith(_SWEEP)]
+
+
+def summaries() -> tuple[dict[str, str], dict[str, str]]:
+    """(configurations, sweeps): name -> first line of its file's docstring."""
+
+    def first_line(file: str) -> str:
+        return (_module(file).__doc__ or "").partition("\n")[0]
+
+    runs = {name: first_line(file) for name, (file, _) in _runs().items()}
+    return runs, {name: first_line(_SWEEP + name) for name in sweep_names()}
 
 
 def find(name: str) -> TrainConfig:

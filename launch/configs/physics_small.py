@@ -4,14 +4,14 @@
 
 0.25 s windows of real motion clips, N = 210 controls, model width 32, 2 encoders; the paper's
 estimator settings (PES, window 5, horizon 50, batch 20, Adam 5e-4, clip 3). B forgets with
-`b_decay` 0.9, the form that stays stable over long horizons (training fact sheet, section 2).
+`b_decay` 0.9, the form that stays stable over long horizons.
 
 Time: 2 minutes on 2 cores, at most 5. Expected result, seed 0: 300 updates, and the meta-loss on
 held-out clips goes from +0.84 to -2.1; the output says whether the interval of the change excludes
 zero (16 windows of two clips: it speaks for those). Most of the gain comes in the first 60 updates.
 """
 
-from optimus.config import Evaluation, Layout, MetaOptimizer, PhysicsTask, TrainConfig
+from optimus.config import Evaluation, Layout, MetaOptimizer, Phase, PhysicsTask, TrainConfig
 from optimus.model.config import OptimizerConfig
 
 
@@ -21,9 +21,13 @@ def get_config() -> TrainConfig:
         name="physics-small",
         task=PhysicsTask(seconds=0.25, control="pd", dt=1 / 120),
         updates=300,
+        phases=(
+            Phase(
+                meta=MetaOptimizer(batch=20),
+                layout=Layout(actors=1, groups=2, lanes=10, workers=2),
+            ),
+        ),
         optimizer=OptimizerConfig(dim=32, encoders=2, heads=4, b_decay=0.9),
-        meta=MetaOptimizer(batch=20),
-        layout=Layout(actors=1, groups=2, lanes=10, workers=2),
         evaluation=Evaluation(tasks=16, steps=50),
         checkpoint_every=50,
     )

@@ -2,7 +2,7 @@
 
     optimus sweep ablations
 
-The base is `classical-small`'s first phase, small: PLUS with D 32 and 2 encoders, derivatives
+The base is small: PLUS with D 32 and 2 encoders, derivatives
 through windows of 10 steps, episodes of 20 to 200 steps, 2 to 10 variables. Every arm changes that
 in one respect; nothing is tuned anew for an arm, the estimators' rates included. An inner step of
 "pathwise" costs more than one of PES or NRES, which runs two signs and no way back: the column of
@@ -33,10 +33,8 @@ _BASE = TrainConfig(
         sizes=(10,), generated=0.25, shift=0.5, rotate=0.25, x_scale=2.0, f_scale=100.0
     ),
     updates=1,
+    phases=(Phase(None, _WINDOW, _META, _LANES),),
     optimizer=dataclasses.replace(PLUS, dim=32, encoders=2),
-    estimator=_WINDOW,
-    meta=_META,
-    layout=_LANES,
     evaluation=Evaluation(tasks=64, steps=200),
     meta_loss=MetaLoss(kind="log_ratio", floor=1e-12),
 )

@@ -10,17 +10,29 @@ fast they start, not where they end.
 """
 
 from launch.sweeps import Arm, Axis, Sweep, one_at_a_time
-from optimus.config import ClassicalTask, Estimator, Evaluation, Layout, MetaOptimizer, TrainConfig
+from optimus.config import (
+    ClassicalTask,
+    Estimator,
+    Evaluation,
+    Layout,
+    MetaOptimizer,
+    Phase,
+    TrainConfig,
+)
 from optimus.model.config import PAPER
 
 _BASE = TrainConfig(
     name="table3",
     task=ClassicalTask(sizes=(10,)),
     updates=1,
+    phases=(
+        Phase(
+            estimator=Estimator(kind="pes", sigma=0.01, truncation=5, horizon=50),
+            meta=MetaOptimizer(learning_rate=5e-4, clip_norm=3.0, batch=20),
+            layout=Layout(1, 1, 20, 0),
+        ),
+    ),
     optimizer=PAPER,
-    estimator=Estimator(kind="pes", sigma=0.01, truncation=5, horizon=50),
-    meta=MetaOptimizer(learning_rate=5e-4, clip_norm=3.0, batch=20),
-    layout=Layout(1, 1, 20, 0),
     evaluation=Evaluation(tasks=45, steps=100),
 )
 

@@ -20,10 +20,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from launch.runners import actors_cannot
 from optimus.bench.methods.counting import stacked
 from optimus.bench.methods.learned import compiled, lanes_together
 from optimus.bench.plan import names
-from optimus.config import ConfigError, TrainConfig
+from optimus.config import ConfigError, Phase, TrainConfig
 from optimus.problems import presets
 from optimus.problems.functions import FUNCTIONS
 from optimus.weights import LearnedOptimizer
@@ -119,8 +120,9 @@ def own_tasks(config: TrainConfig, theta: np.ndarray, stop: threading.Event) -> 
     from launch.evaluation.comparison import held_out, losses
 
     # One lane group and worker: it must not take cores from those who train.
-    layout = dataclasses.replace(config.layout, actors=1, workers=min(1, config.layout.workers))
-    alone = dataclasses.replace(config, layout=layout, synchronous=False)
+    layout = config.processes
+    layout = dataclasses.replace(layout, actors=1, workers=min(1, layout.workers))
+    alone = dataclasses.replace(config, phases=(Phase(layout=layout),), synchronous=False)
     chosen = held_out(alone)
     pool = make_local_pool(chosen)
     try:
@@ -152,11 +154,11 @@ def evaluate(
         functions only, as for runs that only `--launch fused` understands.
       plan: what. stop: ends it by `Stopped`. say: takes a line about what is under way.
     """
-    from optimus.meta.noise import layout_of
+    from optimus.model.parameters import layout_of
 
     began = time.monotonic()
     suites: dict[str, Any] = {}
-    if config is not None and plan.tasks and not config.fused_only:
+    if config is not None and plan.tasks and not actors_cannot(config):
         say("held-out tasks of the run")
         theta = layout_of(model.params).flatten(model.params)
         suites["tasks"] = own_tasks(config, theta, stop)

@@ -6,18 +6,18 @@ Hosts that are down are named and the others go on. Without its head nothing is 
 
 from __future__ import annotations
 
+import shutil
+import tarfile
 import tempfile
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from launch import Say
 from launch.fleet import ansible
 from launch.fleet.ansible import Answer, FleetError
-from launch.fleet.collect import unpack
 from launch.fleet.inventory import Host
 from launch.fleet.wheelhouse import Wheelhouse
-
-Say = Callable[[str], None]
 
 
 def ask(
@@ -26,7 +26,7 @@ def ask(
     each: Mapping[str, Mapping[str, Any]] | None = None,
     **options: Any,
 ) -> dict[str, Answer]:
-    """One call of `host.py` on each host; `each` may add to what a host is asked."""
+    """One call of `on_host.program` on each host; `each` may add to what a host is asked."""
     variables = {host.name: host.variables for host in hosts}
     requests = {
         host.name: {"action": action, "root": host.root, **(each or {}).get(host.name, {})}
@@ -144,6 +144,27 @@ def collect(hosts: list[Host], name: str | None, into: Path | None, say: Say) ->
             unpack(path, {"run": target, "logs": logs})
     say(f"collected into {target}; next: optimus watch {target} --once")
     return not any(answer.problem for answer in answers.values())
+
+
+def unpack(archive: Path, places: dict[str, Path]) -> None:
+    """Unpacks each top folder of an archive into its place.
+
+    Plain files only, none outside its place: what comes from a host is not trusted further. Each
+    file appears whole or not at all, so a copy that is being watched stays readable.
+    """
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            first, *rest = PurePosixPath(member.name).parts or ("",)
+            if not member.isfile() or first not in places or ".." in rest or not rest:
+                continue
+            source = tar.extractfile(member)
+            assert source is not None  # it is a file
+            target = places[first].joinpath(*rest)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_name(f".{target.name}.part")
+            with open(part, "wb") as file:
+                shutil.copyfileobj(source, file)
+            part.replace(target)
 
 
 def logs(hosts: list[Host], name: str | None, lines: int, say: Say) -> bool:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from optimus.errors import UserError
+from launch.fleet import on_host
+from optimus.errors import ConfigError, UserError
 
 _HERE = Path(__file__).resolve().parent
 # A host that vanished is noticed after 10 s of trying or 15 s of silence.
@@ -55,12 +56,14 @@ def call(
     fetch: Path | None = None,
     timeout: float = 300.0,
 ) -> dict[str, Answer]:
-    """Runs `host.py` on hosts, all at once.
+    """Runs `on_host.program` on hosts, all at once.
 
     Args:
-      hosts: Ansible variables by host. requests: what each host is asked; those without are left
-        alone. copy: (file here, path there) brought before. fetch: folder into which the file that
-        the answer names comes as HOST.tar.gz. timeout: s for all together.
+      hosts: Ansible variables by host.
+      requests: what each host is asked; those without are left alone.
+      copy: (file here, path there) brought before.
+      fetch: folder into which the file that the answer names comes as HOST.tar.gz.
+      timeout: s for all together.
 
     Returns:
       An answer for each host in `requests`.
@@ -72,7 +75,8 @@ def call(
         return {}
     with tempfile.TemporaryDirectory(prefix="optimus-fleet-") as name:
         folder = Path(name)
-        variables: dict[str, Any] = {"fleet_host_py": str(_HERE / "host.py")}
+        (folder / "program.py").write_text(on_host.program())
+        variables: dict[str, Any] = {"fleet_program": str(folder / "program.py")}
         if copy:
             variables |= {"fleet_copy_from": str(copy[0]), "fleet_copy_to": copy[1]}
         if fetch:
@@ -117,7 +121,7 @@ def inventory_of(path: Path) -> dict[str, Any]:
         environment = {"ANSIBLE_INVENTORY_UNPARSED_FAILED": "true"}
         code, text = _run("inventory", words, Path(name), environment, 60.0)
         if code:
-            raise FleetError(f"--inventory {path}: {_last_line(text)}")
+            raise ConfigError(f"--inventory {path}: {_last_line(text)}")
         return dict(json.loads((Path(name) / "out.json").read_text()))
 
 

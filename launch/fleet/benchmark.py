@@ -6,10 +6,12 @@ so that on a few cores what is measured is the distribution and not the network'
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -18,12 +20,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.fleet import step_time
-from optimus.config import Estimator, Layout, MetaOptimizer, ServedTask, TrainConfig, to_dict
+import jax
+import jax.numpy as jnp
+
+from optimus.config import Estimator, Layout, MetaOptimizer, Phase, ServedTask, TrainConfig, to_dict
+from optimus.model import optimizer as opt
 from optimus.model.config import OptimizerConfig
 from optimus.rundir.metrics import read
 
 _PER_PROCESS = 100
+_REPEATS = 15  # of the step that is timed
 _START = 300.0  # s until workers must be busy
 _HEAD = ("coordinator", "learner", "stream")
 
@@ -76,10 +82,12 @@ def configuration(workers: int, sleep: float, actors: int, stagger: bool) -> Tra
         updates=10**6,
         synchronous=False,
         optimizer=OptimizerConfig(dim=32, encoders=2, heads=4, b_decay=0.9),
-        estimator=Estimator(noise="rademacher"),
-        meta=MetaOptimizer(batch=20),
-        layout=Layout(
-            actors=actors, groups=groups, lanes=lanes, workers=workers, per_process=_PER_PROCESS
+        phases=(
+            Phase(
+                estimator=Estimator(noise="rademacher"),
+                meta=MetaOptimizer(batch=20),
+                layout=Layout(actors, groups, lanes, workers, _PER_PROCESS),
+            ),
         ),
         checkpoint_every=50,
         call_timeout=max(10.0, 5 * sleep),
@@ -95,7 +103,7 @@ def main(
     config = configuration(workers, sleep, actors, stagger)
     out.mkdir(parents=True, exist_ok=True)
     run_dir = out.resolve() / time.strftime(f"fleet-{workers}-%H%M%S")
-    steps = {f"N {n}, D {d}": step_time.seconds(n, d) for n, d in ((32, 32), (840, 128))}
+    steps = {f"N {n}, D {d}": step_seconds(n, d) for n, d in ((32, 32), (840, 128))}
     measured = measure(config, run_dir, seconds, steps)
     text = json.dumps(asdict(measured))
     (out / "fleet.json").write_text(text + "\n")
@@ -142,7 +150,7 @@ def _wait_until_busy(config: TrainConfig, run_dir: Path, process: subprocess.Pop
         if process.poll() is not None:
             raise RuntimeError(f"the program ended early; see {run_dir / 'train.log'}")
         now = _look(run_dir)
-        if now["evaluations"] >= 2 * config.layout.workers and now["step"] >= 2:
+        if now["evaluations"] >= 2 * config.processes.workers and now["step"] >= 2:
             return
         time.sleep(1.0)
     raise RuntimeError(f"no steady state within {_START:.0f} s; see {run_dir / 'logs'}")
@@ -187,7 +195,7 @@ def _cpu(run_dir: Path) -> dict[str, float]:
 def _fleet(
     config: TrainConfig, first: dict[str, Any], second: dict[str, Any], steps: dict[str, float]
 ) -> Fleet:
-    seconds, layout = second["time"] - first["time"], config.layout
+    seconds, layout = second["time"] - first["time"], config.processes
     assert isinstance(config.task, ServedTask)
     busy, rate = 0.0, 0.0
     for name, (end, spent, evaluations) in second["busy"].items():
@@ -229,3 +237,22 @@ def table(fleet: Fleet) -> str:
     """One line per figure, for people."""
     rows = [f"{name:<24}{value}" for name, value in asdict(fleet).items()]
     return "\n".join(rows)
+
+
+def step_seconds(n: int, dim: int) -> float:
+    """Median seconds of a jitted step at N = n with model width `dim`, compilation apart."""
+    if dim == 128:
+        config = OptimizerConfig(b_decay=0.9)  # the paper's widths are the defaults
+    else:
+        config = OptimizerConfig(dim=dim, encoders=2, heads=4, b_decay=0.9)
+    params = opt.init_params(config, jax.random.PRNGKey(0))
+    x = jnp.zeros(n, jnp.float32)
+    state = opt.init_state(config, x)
+    step = jax.jit(functools.partial(opt.update, config))
+    gradient = jnp.linspace(-1.0, 1.0, n, dtype=jnp.float32)
+    times = []
+    for _ in range(_REPEATS + 2):
+        began = time.perf_counter()
+        jax.block_until_ready(step(params, state, x, gradient))
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[2:])

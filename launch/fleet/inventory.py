@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launch.fleet.ansible import FleetError, inventory_of
+from launch.fleet.ansible import inventory_of
+from optimus.errors import ConfigError
 
 ROOT = "~/optimus-fleet"
 
@@ -48,10 +49,10 @@ def load(path: Path, external: bool = False) -> list[Host]:
       external: reach instances at their public addresses rather than at the private ones.
 
     Raises:
-      FleetError: one line.
+      ConfigError: one line.
     """
     if not path.exists():
-        raise FleetError(f"--inventory {path}: no such file")
+        raise ConfigError(f"--inventory {path}: no such file")
     instances = _instances(path)
     if instances is not None:
         hosts = _of_instances(path, instances, external)
@@ -68,11 +69,11 @@ def _checked(path: Path, hosts: list[Host]) -> list[Host]:
     heads = [host.name for host in hosts if host.head]
     if len(heads) != 1:
         found = ", ".join(heads) if heads else "none"
-        raise FleetError(f"--inventory {path}: want one host in the group head, got {found}")
+        raise ConfigError(f"--inventory {path}: want one host in the group head, got {found}")
     for host in hosts:
         value = host.variables.get("optimus_workers")
         if value is not None and not re.fullmatch(r"\d{1,4}", str(value)):
-            raise FleetError(
+            raise ConfigError(
                 f"--inventory {path}: optimus_workers of {host.name}: got {value!r}, want a number"
             )
     return sorted(hosts, key=lambda host: (not host.head, host.name))
@@ -96,7 +97,7 @@ def _instances(path: Path) -> list[dict[str, Any]] | None:
     try:
         values = json.loads(path.read_text())
     except ValueError as error:
-        raise FleetError(f"--inventory {path}: not JSON: {error}") from None
+        raise ConfigError(f"--inventory {path}: not JSON: {error}") from None
     return values if isinstance(values, list) else None
 
 
@@ -112,12 +113,12 @@ def _of_instances(path: Path, instances: list[dict[str, Any]], external: bool) -
             inside = str(card["networkIP"])
             public = [c["natIP"] for c in card.get("accessConfigs", []) if c.get("natIP")]
         except (KeyError, IndexError, TypeError) as error:
-            raise FleetError(
+            raise ConfigError(
                 f"--inventory {path}: not a list of instances as `gcloud compute instances list "
                 f"--format=json` prints it: {error} is missing"
             ) from None
         if external and not public:
-            raise FleetError(f"--inventory {path}: {name} has no public address")
+            raise ConfigError(f"--inventory {path}: {name} has no public address")
         labels = instance.get("labels", {})
         role = labels.get("optimus-role", "head" if name.endswith("-head") else "worker")
         address = public[0] if external else inside

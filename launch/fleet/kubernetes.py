@@ -53,11 +53,12 @@ class Kubernetes:
         from launch.configs import find
         from launch.fleet import manifests
         from launch.fleet import wheelhouse as wheelhouses
+        from launch.runners import actors_cannot
         from optimus.config import ConfigError, override
 
         config = override(find(self.config), self.set)
         name = self.run_name or config.name
-        if config.fused_only:
+        if actors_cannot(config):
             raise ConfigError(f"{config.name!r} runs fused, in one process: use optimus train")
         if not re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", name):
             raise ConfigError(f"--run {name}: want at most 40 small letters, digits and dashes")

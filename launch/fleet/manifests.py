@@ -159,7 +159,7 @@ def _head(config: TrainConfig, cluster: Cluster) -> dict[str, Any]:
     script = _HEAD.format(
         config=CONFIG_DIR, data=DATA_DIR, over=OVER, address=cluster.head, port=cluster.port
     )
-    own = config.layout.workers if config.served else 0
+    own = config.processes.workers if config.served else 0
     alive = f"test -e {OVER} || exec 3<>/dev/tcp/127.0.0.1/{cluster.port}"
     probe = {"exec": {"command": ["/bin/bash", "-c", alive]}, "periodSeconds": 10}
     container = {

@@ -51,19 +51,20 @@ class Slurm:
     def run(self, say: Callable[[str], None]) -> int:
         """Writes `request.json` and `run.sbatch` into the run directory."""
         from launch.configs import find
+        from launch.runners import actors_cannot
         from optimus.config import ConfigError, override, to_dict
         from optimus.rundir.checkpoint import write_atomically
 
         config = override(find(self.config), self.set)
         run_dir = (self.run_dir or Path("runs") / config.name).resolve()
-        if config.fused_only:
+        if actors_cannot(config):
             raise ConfigError(f"{config.name!r} runs fused, in one process: use optimus train")
         if not config.served and self.nodes > 1:
             raise ConfigError(f"no worker serves the loss of {config.name!r}: --nodes 1")
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
             script = run_dir / "run.sbatch"
-            text = self.script(config.name, run_dir, 3 + (config.layout.workers or 0))
+            text = self.script(config.name, run_dir, 3 + (config.processes.workers or 0))
             write_atomically(run_dir / "request.json", json.dumps(to_dict(config), indent=2) + "\n")
             write_atomically(script, text)
         except OSError as error:

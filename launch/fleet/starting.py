@@ -6,16 +6,14 @@ are, so that starting again adds what is missing and mends what was rebooted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from launch import Say
 from launch.fleet.actions import ask, head_of, look, need_head
 from launch.fleet.ansible import Answer, FleetError
 from launch.fleet.inventory import Host
-from launch.fleet.placement import spread
-from optimus.config import TrainConfig, to_dict
-
-Say = Callable[[str], None]
+from optimus.config import ConfigError, TrainConfig, to_dict
 
 
 def start(
@@ -28,12 +26,12 @@ def start(
     say: Say,
 ) -> bool:
     """Starts the run, resumes it, or adds what is missing; hosts that work for it stay as is."""
-    own = config.layout.workers if config.served else 0
+    own = config.processes.workers if config.served else 0
     if not config.served and any(host.workers for host in hosts):
         raise FleetError(f"no worker serves the loss of {config.name!r}: optimus_workers must be 0")
     for flag, first, count in (("--port", port, 3 + own), ("--worker-port", worker_port, 1)):
         if not 1024 <= first <= 65535 - count:
-            raise FleetError(f"{flag} {first}: want 1024 ... {65535 - count}")
+            raise ConfigError(f"{flag} {first}: want 1024 ... {65535 - count}")
     found, well = look(hosts, say)
     need_head(hosts, found)
     present, head = [host for host in hosts if host.name in found], head_of(hosts)
@@ -155,3 +153,19 @@ def scale(hosts: list[Host], total: int, say: Say) -> bool:
         say(f"{name}: {answer.problem or f'{before} -> {placed[name]} workers'}")
         well = well and not answer.problem
     return well and not idle
+
+
+def spread(total: int, cores: Mapping[str, int]) -> dict[str, int]:
+    """`total` workers over hosts, as even per core as whole numbers allow.
+
+    Each next worker goes where there would be fewest per core, ties by name, so that a larger total
+    never takes a worker from a host.
+
+    Args:
+      total: workers, 0 or more. cores: by host, at least 1 each.
+    """
+    placed = dict.fromkeys(sorted(cores), 0)
+    for _ in range(total):
+        host = min(placed, key=lambda name: ((placed[name] + 1) / cores[name], name))
+        placed[host] += 1
+    return placed

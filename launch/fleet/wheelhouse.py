@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launch.fleet.ansible import FleetError
+from optimus.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _ROOMS = ("optimus", "workers", "learner", "launch")
@@ -87,16 +88,16 @@ def build(folder: Path, say: Callable[[str], None]) -> Wheelhouse:
 
 
 def read(path: Path) -> Wheelhouse:
-    """One that was built elsewhere; raises `FleetError` when the file is none."""
+    """One that was built elsewhere; raises `ConfigError` when the file is none."""
     try:
         with tarfile.open(path) as tar:
             first = tar.next()
             file = tar.extractfile(first) if first and first.name == "wheelhouse.json" else None
             if file is None:
-                raise FleetError(f"--wheelhouse {path}: not a wheelhouse of ours")
+                raise ConfigError(f"--wheelhouse {path}: not a wheelhouse of ours")
             card = json.loads(file.read())
     except (OSError, tarfile.TarError, ValueError) as error:
-        raise FleetError(f"--wheelhouse {path}: {error}") from None
+        raise ConfigError(f"--wheelhouse {path}: {error}") from None
     return Wheelhouse(path, card["id"], card["unpacked"])
 
 

@@ -5,30 +5,36 @@ however long the run.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from launch.monitoring import status_evaluations as evaluated
-from launch.monitoring import status_parts as parts
-from launch.monitoring.status_parts import Record, number
+from launch.evaluation import records as evaluations
+from launch.monitoring import readings
+from launch.monitoring.readings import Files, Record, number
 from optimus.errors import UserError
-from optimus.rundir import metrics
+from optimus.rundir import checkpoint, metrics
 
 MAX_AGE = 120.0  # s, age from which the newest checkpoint of a running run is too old
 _LOST = 30.0  # s without a record of anybody: the run is probably dead
-_TAIL, _SHORT_TAIL = 256 * 1024, 8192  # bytes read of the learner's file, of any other
-_LONGEST_CONFIG = 4 << 20  # bytes; more is no config.json
+_TAIL = 256 * 1024  # bytes read of eval.jsonl
+_SCORES = 50  # newest ones that are kept
 ACTIVE = ("running", "lost")
 _NOW = ("quarantined", "workers", "open")  # in a pool's counts: how many now, not since the start
 
 
 class NotARun(UserError, ValueError):
     """The path is no run directory; the message is one line."""
+
+    exit_code = 2
+
+
+class MonitoringError(UserError, RuntimeError):
+    """A run cannot be watched or served; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Status:
     failed: int  # samples of lanes whose loss failed, since the learner started
     replies: dict[str, int]  # of physics workers, by status ("ok", "busy", "nonfinite", ...)
     work: dict[str, dict[str, float]]  # role -> {"busy": how many, "share": of their time}
-    time_shares: dict[str, float]  # see `status_parts.time_shares`
+    time_shares: dict[str, float]  # see `readings.time_shares`
     calls: dict[str, int]  # of the actors' loss pools, by outcome and event, since they started
     quarantined: int | None  # workers that a pool leaves alone now; None: nobody says
     scores: list[dict[str, Any]]  # newest evaluations: step, score; lower is better
@@ -85,82 +91,53 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
       max_age: s, see `Status.stale`.
     """
     now = time.time() if now is None else now
-    if not run_dir.is_dir():
-        raise NotARun(f"{run_dir}: no such directory; want the --run-dir of an optimus train")
-    if not (run_dir / "config.json").is_file() and not (run_dir / "metrics").is_dir():
-        raise NotARun(f"{run_dir} is not a run directory: it holds no config.json and no metrics/")
-    config = read_config(run_dir)
-    files = {path.stem: _records(path) for path in sorted(run_dir.glob("metrics/*.jsonl"))}
-    learner, launcher = files.get("learner-0", []), files.get("launcher-0", [])
-    age = min((now - records[-1]["time"] for records in files.values() if records), default=None)
-    age = None if age is None else max(0.0, age)
-    task = _task(config)
-
-    # The launcher's word counts; without it (one node of a fleet, an old run) the learner's.
-    started = parts.last(launcher, "started")
-    life = parts.this_life(learner, "learner_started")
-    opened = life[0].get("time", 0.0) if life and life[0]["event"] == "learner_started" else 0.0
-    begun = max(started.get("time", 0.0), opened)  # of this life
-    end = parts.last(launcher, "started", "ended") or (learner[-1] if learner else {})
-    state = "lost" if age is not None and age > _LOST else "running"
-    if not end:
-        state = "never started"
-    elif end["event"] in ("ended", "finished", "stopped"):
-        state = str(end.get("state", end["event"]))
-    active = state in ACTIVE
-
-    validated = parts.last(learner, "validation")
-    validation_step = number(validated, "step")
-    updates = [r for r in learner if r["event"] == "update" and number(r, "step") is not None]
-    newest: Record = updates[-1] if updates else {}
-    mine = [r for r in life if r["event"] == "update" and r["time"] >= started.get("time", 0.0)]
-    recent, span = parts.recent(mine, now if active else None)
-    saved_step, saved_time = evaluated.newest_checkpoint(run_dir, learner)
-    judged = evaluated.read(run_dir)
-    wanted = number(config, "updates") or number(newest, "updates")
-    step = int(number(newest, "step") or saved_step or 0)
-    speed = parts.rate(recent, "step", span)
-    busy = sum(number(r, "seconds") or 0.0 for r in recent)
-    work = {
-        "physics_worker": parts.work(files, "physics_worker", "loss_seconds"),
-        "evaluator": parts.work(files, "evaluator", "busy_seconds"),
-    }
-    pools = _newest(files, "actor")
-    waits = [parts.whole(r["pool"], "quarantined") for r in pools if _says(r, "quarantined")]
+    _require_run(run_dir)
+    config = readings.read_config(run_dir)
+    files = readings.read_files(run_dir)
+    task = readings.task_of(config)
+    life = _life(files, now)
+    progress = _progress(files, config, life, now)
+    saved = _newest_checkpoint(run_dir, files.get("learner-0", []))
+    judged = _evaluations(run_dir)
+    pools = readings.newest(files, "actor")
+    step = int(progress.step or saved.step or 0)
+    validated = readings.last(files.get("learner-0", []), "validation")
     return Status(
         run_dir=str(run_dir),
         name=str(config.get("name", run_dir.resolve().name)),
         task=task,
-        launch=str(started["launch"]) if "launch" in started else None,
-        state=state,
-        cause=str(end.get("cause", "")),
-        last_record_age=age,
+        launch=life.launch,
+        state=life.state,
+        cause=life.cause,
+        last_record_age=life.age,
         step=step,
-        updates=None if wanted is None else int(wanted),
-        updates_per_second=speed,
-        eta_seconds=max(0.0, wanted - step) / speed
-        if state == "running" and wanted and speed
-        else None,
-        meta_loss=number(newest, "meta_loss"),
-        meta_loss_tail=[x for x in (number(r, "meta_loss") for r in updates) if x is not None],
+        updates=progress.updates,
+        updates_per_second=progress.speed,
+        eta_seconds=_eta(progress, step) if life.state == "running" else None,
+        meta_loss=number(progress.newest, "meta_loss"),
+        meta_loss_tail=progress.losses,
         validation=number(validated, "gap"),
-        validation_step=None if validation_step is None else int(validation_step),
-        evaluations=parts.whole(newest, "evaluations"),
-        evaluations_per_second=parts.rate(recent, "evaluations", span),
-        roles=parts.roles(config, files, now if active else math.inf, task.startswith("physics")),
-        checkpoint_step=saved_step,
-        checkpoint_age=None if saved_time is None else max(0.0, now - saved_time),
+        validation_step=readings.whole(validated, "step") if validated else None,
+        evaluations=readings.whole(progress.newest, "evaluations"),
+        evaluations_per_second=readings.rate(progress.recent, "evaluations", progress.seconds),
+        roles=readings.roles(
+            config, files, now if life.active else math.inf, task.startswith("physics")
+        ),
+        checkpoint_step=saved.step,
+        checkpoint_age=None if saved.time is None else max(0.0, now - saved.time),
         max_age=max_age,
-        stale=active and now - max(saved_time or 0.0, begun) > max_age,
-        staleness_max=max((parts.whole(r, "staleness") for r in recent), default=None),
-        waiting_share=sum(number(r, "waiting") or 0.0 for r in recent) / busy if busy else None,
-        refused=parts.counts(newest, "refused"),
-        failed=parts.whole(newest, "failed"),
-        replies=_summed(_newest(files, "physics_worker"), "statuses"),
-        work={role: found for role, found in work.items() if found and active},
-        time_shares=parts.time_shares(recent, span, files) if active else {},
+        stale=life.active and now - max(saved.time or 0.0, life.began) > max_age,
+        staleness_max=max((readings.whole(r, "staleness") for r in progress.recent), default=None),
+        waiting_share=_waiting_share(progress.recent),
+        refused=readings.counts(progress.newest, "refused"),
+        failed=readings.whole(progress.newest, "failed"),
+        replies=_summed(readings.newest(files, "physics_worker"), "statuses"),
+        work=_work(files) if life.active else {},
+        time_shares=readings.time_shares(progress.recent, progress.seconds, files)
+        if life.active
+        else {},
         calls=_summed(pools, "pool"),
-        quarantined=sum(waits) if waits and active else None,
+        quarantined=_quarantined(pools) if life.active else None,
         scores=judged.scores,
         score_of=judged.score_of,
         best_step=judged.best_step,
@@ -168,50 +145,202 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
         evaluations_failed=judged.failed,
         evaluations_skipped=judged.skipped,
         comparison=judged.comparison,
-        records_lost=sum(parts.whole(r, "lost") for records in files.values() for r in records),
+        records_lost=sum(readings.whole(r, "lost") for found in files.values() for r in found),
     )
 
 
-def read_config(run_dir: Path) -> dict[str, Any]:
-    """`config.json` as it is, of whatever version; {} where it cannot be read."""
-    try:
-        with open(run_dir / "config.json", encoding="utf-8") as file:
-            config = json.loads(file.read(_LONGEST_CONFIG))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return config if isinstance(config, dict) else {}
+def _require_run(run_dir: Path) -> None:
+    if not run_dir.is_dir():
+        raise NotARun(f"{run_dir}: no such directory; want the --run-dir of an optimus train")
+    if not (run_dir / "config.json").is_file() and not (run_dir / "metrics").is_dir():
+        raise NotARun(f"{run_dir} is not a run directory: it holds no config.json and no metrics/")
 
 
-def _task(config: Record) -> str:
-    task = config.get("task")
-    if not isinstance(task, dict):
-        return "unknown task"
-    return " ".join(str(task[k]) for k in ("kind", "family", "split") if k in task)
+# -- state and progress ----------------------------------------------------------------------------
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
-    """The newest records that have an event and a time."""
-    try:
-        found = metrics.tail(path, _TAIL if path.stem == "learner-0" else _SHORT_TAIL)
-    except OSError:
-        return []
-    return [r for r in found if isinstance(r.get("event"), str) and number(r, "time") is not None]
+class _Life(NamedTuple):
+    """The newest life of a run: from a start to an end, or until now."""
+
+    launch: str | None
+    state: str
+    cause: str
+    began: float  # s since 1970
+    age: float | None  # s since the last record of anybody
+
+    @property
+    def active(self) -> bool:
+        return self.state in ACTIVE
 
 
-def _newest(files: dict[str, list[dict[str, Any]]], role: str) -> list[dict[str, Any]]:
-    """The last record of every process of a role."""
-    return [r[-1] for stem, r in files.items() if stem.startswith(f"{role}-") and r]
+def _life(files: Files, now: float) -> _Life:
+    """The launcher's word counts; without it (one node of a fleet, an old run) the learner's."""
+    learner, launcher = files.get("learner-0", []), files.get("launcher-0", [])
+    started = readings.last(launcher, "started")
+    opened = readings.last(learner, "learner_started")
+    end = readings.last(launcher, "started", "ended") or (learner[-1] if learner else {})
+    ages = [now - records[-1]["time"] for records in files.values() if records]
+    age = max(0.0, min(ages)) if ages else None
+    if not end:
+        state = "never started"
+    elif end["event"] in ("ended", "finished", "stopped"):
+        state = str(end.get("state", end["event"]))
+    else:
+        state = "lost" if age is not None and age > _LOST else "running"
+    return _Life(
+        launch=str(started["launch"]) if "launch" in started else None,
+        state=state,
+        cause=str(end.get("cause", "")),
+        began=max(started.get("time", 0.0), opened.get("time", 0.0)),
+        age=age,
+    )
 
 
-def _summed(records: list[dict[str, Any]], key: str) -> dict[str, int]:
+class _Progress(NamedTuple):
+    """How far the updates are, and how fast they come."""
+
+    newest: Record
+    losses: list[float]  # finite meta-losses of the newest few hundred updates
+    recent: list[dict[str, Any]]  # updates of this life that rates are taken over
+    seconds: float  # that they took
+    step: float | None
+    updates: int | None  # wanted
+    speed: float | None  # updates a second
+
+
+def _progress(files: Files, config: Record, life: _Life, now: float) -> _Progress:
+    learner = files.get("learner-0", [])
+    updates = [r for r in learner if r["event"] == "update" and number(r, "step") is not None]
+    newest: Record = updates[-1] if updates else {}
+    mine = readings.this_life(learner, "learner_started")
+    started = readings.last(files.get("launcher-0", []), "started").get("time", 0.0)
+    mine = [r for r in mine if r["event"] == "update" and r["time"] >= started]
+    recent, seconds = readings.recent(mine, now if life.active else None)
+    losses = [number(record, "meta_loss") for record in updates]
+    return _Progress(
+        newest=newest,
+        losses=[loss for loss in losses if loss is not None],
+        recent=recent,
+        seconds=seconds,
+        step=number(newest, "step"),
+        updates=readings.whole(config, "updates") or readings.whole(newest, "updates") or None,
+        speed=readings.rate(recent, "step", seconds),
+    )
+
+
+def _eta(progress: _Progress, step: int) -> float | None:
+    """Seconds until the last update at the recent speed; None without an end or a speed."""
+    if not progress.updates or not progress.speed:
+        return None
+    return max(0, progress.updates - step) / progress.speed
+
+
+# -- work and calls --------------------------------------------------------------------------------
+
+
+def _waiting_share(recent: Sequence[Record]) -> float | None:
+    seconds = sum(number(r, "seconds") or 0.0 for r in recent)
+    return sum(number(r, "waiting") or 0.0 for r in recent) / seconds if seconds else None
+
+
+def _work(files: Files) -> dict[str, dict[str, float]]:
+    work = {
+        "physics_worker": readings.work(files, "physics_worker", "loss_seconds"),
+        "evaluator": readings.work(files, "evaluator", "busy_seconds"),
+    }
+    return {role: found for role, found in work.items() if found}
+
+
+def _summed(records: Sequence[Record], key: str) -> dict[str, int]:
     total: Counter[str] = Counter()
     for record in records:
-        total.update(parts.counts(record, key))
+        total.update(readings.counts(record, key))
     for name in _NOW:
         total.pop(name, None)
     return dict(total)
 
 
-def _says(record: Record, key: str) -> bool:
-    pool = record.get("pool")
-    return isinstance(pool, dict) and number(pool, key) is not None
+def _quarantined(pools: Sequence[Record]) -> int | None:
+    found = [readings.mapping(record, "pool") for record in pools]
+    known = [readings.whole(pool, "quarantined") for pool in found if "quarantined" in pool]
+    return sum(known) if known else None
+
+
+# -- checkpoints and evaluations -------------------------------------------------------------------
+
+
+class _Saved(NamedTuple):
+    step: int | None = None
+    time: float | None = None  # s since 1970
+
+
+def _newest_checkpoint(run_dir: Path, learner: Sequence[Record]) -> _Saved:
+    """The checkpoint to resume from."""
+    folder = run_dir / "checkpoints"
+    try:
+        step = checkpoint.latest_step(folder)
+    except OSError:
+        return _Saved()
+    if step is None:
+        return _Saved()
+    for record in reversed(learner):  # the event outlives copying, a file's time may not
+        if record["event"] == "checkpoint" and record.get("step") == step:
+            return _Saved(step, record["time"])
+    try:
+        written = number(checkpoint.read_manifest(folder / str(step)), "time")
+    except checkpoint.CheckpointError:
+        written = None
+    if written is not None:
+        return _Saved(step, written)
+    try:
+        return _Saved(step, (folder / str(step) / checkpoint.MANIFEST).stat().st_mtime)
+    except OSError:
+        return _Saved(step)
+
+
+@dataclass(frozen=True)
+class _Evaluations:
+    """Newest evaluations of one protocol, and the comparison of start and end, where there are."""
+
+    scores: list[dict[str, Any]] = field(default_factory=list)  # step, score: finite, newest last
+    score_of: str | None = None  # "tasks" (mean meta-loss) or "classical" (mean log10 gap)
+    failed: int = 0  # of those read
+    skipped: int = 0
+    best_step: int | None = None  # what BEST names
+    best_score: float | None = None
+    comparison: dict[str, float] | None = None  # start, end, low, high, tasks of the newest
+
+
+def _evaluations(run_dir: Path) -> _Evaluations:
+    """Reads `eval.jsonl` and `BEST`; foreign lines are passed over."""
+    try:
+        records = metrics.tail(run_dir / evaluations.FILE, _TAIL)
+    except OSError:
+        records = []
+    judged = [
+        r for r in records if r.get("kind") == evaluations.KIND and isinstance(r.get("step"), int)
+    ]
+    protocol = judged[-1].get("protocol") if judged else None
+    mine = [record for record in judged if record.get("protocol") == protocol]
+    of_step = {r["step"]: evaluations.score_of(r) for r in mine}
+    finite = [{"step": step, "score": score} for step, score in of_step.items() if score < math.inf]
+    best = checkpoint.best_step(run_dir / "checkpoints")
+    best_score = of_step.get(best, math.inf) if best is not None else math.inf
+    return _Evaluations(
+        scores=finite[-_SCORES:],
+        score_of=next((str(r["score_of"]) for r in reversed(mine) if "score_of" in r), None),
+        failed=sum("error" in r for r in mine),
+        skipped=sum(len(r["skipped"]) for r in mine if isinstance(r.get("skipped"), list)),
+        best_step=best,
+        best_score=best_score if best_score < math.inf else None,
+        comparison=_comparison(records),
+    )
+
+
+def _comparison(records: list[dict[str, Any]]) -> dict[str, float] | None:
+    wanted = ("start", "end", "difference", "low", "high", "tasks")
+    for record in reversed(records):
+        found = {key: number(record, key) for key in wanted}
+        if "kind" not in record and None not in found.values():
+            return {key: value for key, value in found.items() if value is not None}
+    return None

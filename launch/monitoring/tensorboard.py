@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from launch.monitoring.status_parts import Record, number
+from launch.monitoring.readings import Record, number
 from optimus.rundir.checkpoint import write_atomically
 from optimus.rundir.metrics import Follower
 

@@ -1,18 +1,27 @@
-"""`optimus watch`: shows where a run is, on a terminal, in a log, or as JSON."""
+"""`optimus watch`: where a run is, on a terminal (80 columns), as lines of a log, or as JSON."""
 
 from __future__ import annotations
 
+import itertools
 import json
-import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
-from launch.monitoring.status import MAX_AGE, NotARun, Status, read_status
-from launch.monitoring.watch_view import line, panel
+from launch.monitoring.status import ACTIVE, MAX_AGE, MonitoringError, Status, read_status
+
+_BARS = "▁▂▃▄▅▆▇█"
+_STATES = {"running": "green", "lost": "red", "failed": "red", "finished": "bold green"}
+_TITLES = {"tasks": "held-out", "classical": "functions"}
 
 
 def watch(
@@ -28,8 +37,12 @@ def watch(
       max_age: s, see `Status.stale`; None: 120.
 
     Returns:
-      Exit code: 0; 1 when `run_dir` is no run directory; 3 when the run is stale and this was the
-      only look, or nobody has written a record for 30 s, so that waiting longer is useless.
+      Exit code: 0; 3 when the run is stale and this was the only look, or nobody has written a
+      record for 30 s, so that waiting longer is useless.
+
+    Raises:
+      NotARun: `run_dir` is no run directory.
+      MonitoringError: it cannot be read.
     """
     limit = MAX_AGE if max_age is None else max_age
     console = Console(highlight=False)
@@ -42,9 +55,8 @@ def watch(
             console.print(panel(status))
         else:
             status = _follow(run_dir, limit, console)
-    except (NotARun, OSError) as error:
-        print(f"optimus watch: {error}", file=sys.stderr)
-        return 1
+    except OSError as error:
+        raise MonitoringError(f"cannot read {run_dir}: {error.strerror or error}") from None
     except KeyboardInterrupt:
         return 0
     return 3 if status.stale else 0
@@ -70,3 +82,174 @@ def _follow(run_dir: Path, max_age: float, console: Console) -> Status:
 
 def _goes_on(status: Status) -> bool:
     return status.state == "running" or (status.state == "lost" and not status.stale)
+
+
+# -- the view --------------------------------------------------------------------------------------
+
+
+def line(status: Status, clock: str) -> str:
+    """Everything in one line, for logs."""
+    return "  ".join([clock, *(f"{name} {text}" for name, text in rows(status))])
+
+
+def panel(status: Status) -> Panel:
+    """The view on a terminal."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in rows(status)[1:]:  # the first is the title
+        style = _STATES.get(status.state, "yellow") if name == "state" else ""
+        if (name == "checkpoint" and status.stale) or name == "lost records":
+            style = "red"
+        if name == "meta-loss" and status.meta_loss_tail:
+            text += f"  {sparkline(status.meta_loss_tail)}"
+        if name in _TITLES.values() and len(status.scores) > 1:
+            text += f"  {sparkline([each['score'] for each in status.scores], 20)}"
+        table.add_row(Text(name, style="dim"), Text(text, style=style))
+        if name == "update" and status.updates:
+            done = ProgressBar(status.updates, min(status.step, status.updates), width=52)
+            table.add_row("", done)
+    title = Text(f" {clean(status.name)}: {clean(status.task)} ", style="bold")
+    border = "red" if status.stale or status.state in ("lost", "failed") else "dim"
+    return Panel(table, title=title, title_align="left", border_style=border, box=box.ROUNDED)
+
+
+def rows(status: Status) -> list[tuple[str, str]]:
+    """(label, text) of each line of the view."""
+    state = f"{status.state} ({status.launch})" if status.launch else status.state
+    if status.state == "lost":
+        state += f": no record for {duration(status.last_record_age)}"
+    if status.cause:
+        state += f": {status.cause}"
+    progress = f"{status.step}/{status.updates or '?'}"
+    if status.updates:
+        progress += f" ({100 * status.step // status.updates} %)"
+    if status.updates_per_second is not None and status.state in ACTIVE:
+        progress += f", {_speed(status.updates_per_second)}"
+    if status.eta_seconds is not None:
+        progress += f", {duration(status.eta_seconds)} left"
+    evaluations = str(status.evaluations)
+    if status.evaluations_per_second is not None:
+        evaluations += f", {status.evaluations_per_second:.1f}/s"
+    made = [
+        ("run", f"{status.name}: {status.task}"),
+        ("state", state),
+        ("update", progress),
+        ("meta-loss", "-" if status.meta_loss is None else f"{status.meta_loss:+.4g}"),
+        *_judged(status),
+        ("evaluations", evaluations),
+        ("checkpoint", _checkpoint(status)),
+        ("samples", _samples(status)),
+        *_roles(status),
+    ]
+    if status.time_shares:
+        made.append(("time", _shares(status.time_shares)))
+    bad = {reply: count for reply, count in status.replies.items() if reply != "ok"}
+    if bad:
+        made.append(("replies", listed(bad)))
+    calls = {name: n for name, n in status.calls.items() if n and name not in ("ok", "tries")}
+    if calls:
+        made.append(("calls", f"{listed(calls)}, of {status.calls.get('tries', '?')}"))
+    if status.records_lost:
+        made.append(("lost records", f"{status.records_lost}: the disk refused them"))
+    return [(name, clean(text)) for name, text in made]
+
+
+def _judged(status: Status) -> Iterator[tuple[str, str]]:
+    if status.validation is not None:
+        gap = f"mean log10 gap {status.validation:+.3f} after {status.validation_step} updates"
+        yield "validation", gap
+    if status.scores:
+        newest = status.scores[-1]
+        text = f"{newest['score']:+.4g} at {newest['step']}"
+        if status.best_score is not None:
+            text += f", best {status.best_score:+.4g} at {status.best_step}"
+        if status.evaluations_failed:
+            text += f", {status.evaluations_failed} FAILED"
+        yield _TITLES.get(status.score_of or "", "score"), text
+    elif status.evaluations_failed:
+        yield "held-out", f"{status.evaluations_failed} evaluations FAILED: see eval.jsonl"
+    if status.comparison:
+        found = status.comparison
+        yield (
+            "result",
+            f"{found['start']:+.3f} -> {found['end']:+.3f} on {found['tasks']:.0f} held-out tasks "
+            f"(change {found['difference']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}])",
+        )
+
+
+def _checkpoint(status: Status) -> str:
+    saved = "none"
+    if status.checkpoint_step is not None:
+        saved = f"{status.checkpoint_step}, {duration(status.checkpoint_age)} old"
+    if status.best_step is not None:
+        saved += f"; best {status.best_step}"
+    if status.stale:
+        saved += f"; TOO OLD, limit {duration(status.max_age)}"
+    return saved
+
+
+def _samples(status: Status) -> str:
+    samples = f"staleness {status.staleness_max or 0}, failed {status.failed}, "
+    samples += f"refused {listed(status.refused)}"
+    if status.waiting_share is not None:
+        samples += f"; the learner waits {status.waiting_share:.0%} of its time"
+    return samples
+
+
+def _roles(status: Status) -> Iterator[tuple[str, str]]:
+    for role, count in status.roles.items():
+        active = status.state in ACTIVE
+        text = f"{count['alive']}/{count['total']} alive" if active else str(count["total"])
+        work = status.work.get(role)
+        if work:
+            text += f", {work['busy']:.0f} busy ({work['share']:.0%} of their time)"
+        if role == "physics_worker" and status.quarantined is not None:
+            text += f", {status.quarantined} quarantined"
+        yield role, text
+
+
+def _shares(shares: Mapping[str, float]) -> str:
+    """ "learner 1%, loss 5%; actor: losses 3%, network 21%"."""
+    whose: dict[str, list[str]] = {}
+    for name, share in shares.items():
+        role, separator, part = name.rpartition(": ")
+        whose.setdefault(role + separator, []).append(f"{part} {share:.0%}")
+    return "; ".join(role + ", ".join(parts) for role, parts in whose.items())
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """ "2 busy, 1 error", or "0"."""
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "0"
+
+
+def clean(text: str) -> str:
+    """Without control characters: what a foreign file says must not steer the terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _speed(updates_per_second: float) -> str:
+    if updates_per_second >= 0.1 or updates_per_second == 0:
+        return f"{updates_per_second:.2g}/s"
+    return f"{60 * updates_per_second:.2g}/min"
+
+
+def duration(seconds: float | None) -> str:
+    """For people: "90 s", "12 min", "5.0 h", "3.1 days"."""
+    if seconds is None:
+        return "?"
+    for limit, unit, size in ((120, "s", 1), (7200, "min", 60)):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
+
+
+def sparkline(values: Sequence[float], width: int = 40) -> str:
+    """At most `width` bars, each the mean of its share of the values."""
+    if not values:
+        return ""
+    width = min(width, len(values))
+    edges = [len(values) * k // width for k in range(width + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
+    low, span = min(means), (max(means) - min(means)) or 1.0
+    return "".join(_BARS[max(0, min(7, int(8 * (mean - low) / span)))] for mean in means)

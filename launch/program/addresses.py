@@ -10,7 +10,7 @@ import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from optimus.config import TrainConfig
+from optimus.config import ConfigError, TrainConfig
 from optimus.errors import UserError
 from optimus.rundir.checkpoint import write_atomically
 
@@ -67,18 +67,19 @@ def choose(config: TrainConfig, base_port: int | None = None, host: str = LOCALH
       host: name the clients use.
 
     Raises:
+      ConfigError: a port outside of 1024 ... 65535.
       PortInUse: a port of the asked range is taken, or none is free.
     """
-    workers = config.layout.workers if config.served else 0
+    workers = config.processes.workers if config.served else 0
     addresses = [f"{host}:{port}" for port in ports(3 + workers, base_port)]
     return Roster(addresses[:1], addresses[1:2], addresses[2:3], addresses[3:])
 
 
 def ports(count: int, base_port: int | None = None) -> list[int]:
-    """`count` free ports, consecutive from `base_port` if it is given; raises `PortInUse`."""
+    """`count` free ports, consecutive from `base_port` if it is given; raises as `choose`."""
     if base_port is not None:
         if not 1024 <= base_port <= 65535 - count:
-            raise PortInUse(f"--port {base_port}: want 1024 ... {65535 - count}")
+            raise ConfigError(f"--port {base_port}: want 1024 ... {65535 - count}")
         chosen = list(range(base_port, base_port + count))
         taken = [port for port in chosen if not _free(port)]
         if taken:

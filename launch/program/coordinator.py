@@ -28,7 +28,7 @@ class Coordinator:
 
     def __init__(self, config: TrainConfig, run_dir: Path, roster: Roster) -> None:
         self._registry = Registry(
-            config_hash(config), config.layout.actors, elastic=not config.synchronous
+            config_hash(config), config.processes.actors, elastic=not config.synchronous
         )
         self._head = encode(
             Head(PROTOCOL, json.dumps(to_dict(config)), roster.learner[0], roster.stream[0])

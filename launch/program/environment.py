@@ -54,14 +54,14 @@ def apply() -> None:
     os.environ.update(common())
 
 
-def deal_to(devices: int) -> None:
-    """CPU devices that XLA makes in this process; call before JAX computes anything.
+def make_devices(count: int) -> None:
+    """Has XLA make so many CPU devices in this process; call before JAX computes anything.
 
     As many as a fused run has groups of lanes, whatever the machine, so that its results do not
     follow from where it runs; but not more than `MOST_DEVICES`, which all hold their lanes in
     memory at once. `OPTIMUS_XLA_FLAGS` wins.
     """
-    devices = min(devices, MOST_DEVICES)
-    if devices > 1 and "OPTIMUS_XLA_FLAGS" not in os.environ:
-        count = f"--xla_force_host_platform_device_count={devices}"
-        os.environ["XLA_FLAGS"] = f"{count} {XLA_FLAGS}"  # after a word without "--" none is read
+    count = min(count, MOST_DEVICES)
+    if count > 1 and "OPTIMUS_XLA_FLAGS" not in os.environ:
+        flag = f"--xla_force_host_platform_device_count={count}"
+        os.environ["XLA_FLAGS"] = f"{flag} {XLA_FLAGS}"  # after a word without "--" none is read

@@ -16,6 +16,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from launch.program import exit_record
 from launch.program.supervisor import FINAL
 from optimus.errors import UserError
 
@@ -50,7 +51,8 @@ def main() -> None:
         traceback.print_exc()
         message = str(error).splitlines()
         cause = f"{type(error).__name__}: {message[0] if message else ''}"
-        print(f"failed: {arguments.role} {arguments.index}: {cause}", file=sys.stderr)
+        path = exit_record.path_of(str(arguments.run_dir), arguments.role, arguments.index)
+        exit_record.add_cause(path, cause)
         code = FINAL if isinstance(error, UserError) and error.final else 1
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Launchpad's node types, with our addresses and our thin parent."""
+"""Launchpad's node types, with our addresses and our supervisor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from launchpad.context import LaunchType
 from launchpad.launch.local_multi_processing.commands import Command
 from launchpad.nodes.base import Handle
 
-from launch.program import environment
+from launch.program import environment, exit_record
 
 _GRACE = 8.0  # s a role has to stop before its parent kills it
 
@@ -43,7 +43,7 @@ class _Ours:
     run_dir: Path
     limit: int  # restarts of one node within ten minutes
     fixed: str | None = None
-    spare = False  # whether the run goes on when this node is given up
+    optional = False  # whether the run goes on when this node is abandoned
 
     def bind_addresses(self, **_: Any) -> None:
         for unbound in self.addresses:  # type: ignore[attr-defined]
@@ -59,27 +59,24 @@ class _Ours:
         if launch_context.launch_type is not LaunchType.LOCAL_MULTI_PROCESSING:
             return lp.PyNode.to_executables(nodes, label, launch_context)  # type: ignore[no-any-return]
         run_dir, limit = str(nodes[0].run_dir), nodes[0].limit
-        spare = ["--spare"] if nodes[0].spare else []
-        return [
-            Command(
-                [sys.executable, "-m", "launch.program.supervisor", "--ppid", str(os.getpid())]
-                + ["--name", f"{label} {index}", "--grace", str(_GRACE)]
-                + ["--restart", "on-failure", "--limit", str(limit), *spare, "--"]
-                + [
-                    sys.executable,
-                    "-m",
-                    "launch.program.node",
-                    "--role",
-                    label,
-                    "--index",
-                    str(index),
-                ]
-                + ["--run-dir", run_dir, "--launcher", str(os.getpid())],
+        supervised = ["--ppid", str(os.getpid()), "--grace", str(_GRACE)]
+        supervised += ["--restart", "on-failure", "--limit", str(limit)]
+        supervised += ["--optional"] if nodes[0].optional else []
+
+        def command(index: int) -> Command:
+            record = exit_record.path_of(run_dir, label, index)
+            own = ["--name", f"{label} {index}", "--record", record]
+            node = ["--role", label, "--index", str(index), "--run-dir", run_dir]
+            node += ["--launcher", str(os.getpid())]
+            python = [sys.executable, "-m"]
+            return Command(
+                [*python, "launch.program.supervisor", *supervised, *own, "--"]
+                + [*python, "launch.program.node", *node],
                 environment.of_role(label),
                 f"{label}/{index}.log",
             )
-            for index in range(len(nodes))
-        ]
+
+        return [command(index) for index in range(len(nodes))]
 
 
 class Service(_Ours, lp.CourierNode):  # type: ignore[misc]
@@ -89,7 +86,9 @@ class Service(_Ours, lp.CourierNode):  # type: ignore[misc]
         self, location: str, run_dir: Path, limit: int, constructor: Any, *args: Any
     ) -> None:
         super().__init__(constructor, *args)
-        self.fixed, self.run_dir, self.limit = location, run_dir, limit
+        self.fixed = location
+        self.run_dir = run_dir
+        self.limit = limit
 
 
 class Stream(_Ours, lp.PyNode):  # type: ignore[misc]
@@ -99,7 +98,9 @@ class Stream(_Ours, lp.PyNode):  # type: ignore[misc]
     def __init__(self, location: str, run_dir: Path, limit: int, capacity: int) -> None:
         super().__init__(self._serve)
         self._capacity = capacity
-        self.fixed, self.run_dir, self.limit = location, run_dir, limit
+        self.fixed = location
+        self.run_dir = run_dir
+        self.limit = limit
         self.allocate_address(address.Address("reverb"))
 
     def _serve(self) -> None:
@@ -111,7 +112,7 @@ class Stream(_Ours, lp.PyNode):  # type: ignore[misc]
 
 
 class Runner(_Ours, lp.PyNode):  # type: ignore[misc]
-    """A function that nobody calls into. `spare`: the run goes on when it is given up."""
+    """A function that nobody calls into. `optional`: the run goes on when it is abandoned."""
 
     def __init__(
         self,
@@ -119,7 +120,9 @@ class Runner(_Ours, lp.PyNode):  # type: ignore[misc]
         limit: int,
         function: Callable[..., None],
         *args: Any,
-        spare: bool = False,
+        optional: bool = False,
     ) -> None:
         super().__init__(function, *args)
-        self.run_dir, self.limit, self.spare = run_dir, limit, spare
+        self.run_dir = run_dir
+        self.limit = limit
+        self.optional = optional

@@ -42,7 +42,7 @@ from optimus.wire import Version
 def build(config: TrainConfig, run_dir: Path, roster: Roster) -> lp.Program:
     """The whole program; labels are the roles' names."""
     program = lp.Program(config.name)
-    layout, limit = config.layout, config.layout.restarts
+    layout, limit = config.processes, config.processes.restarts
 
     with program.group("coordinator"):
         coordinator = program.add_node(
@@ -50,7 +50,7 @@ def build(config: TrainConfig, run_dir: Path, roster: Roster) -> lp.Program:
         )
 
     with program.group("stream"):
-        table = 2 * config.meta.batch  # back-pressure: actors wait once two batches are queued
+        table = 2 * config.largest_batch  # actors wait once two batches are queued
         stream = program.add_node(Stream(roster.stream[0], run_dir, limit, table))
 
     with program.group("learner"):
@@ -73,7 +73,7 @@ def build(config: TrainConfig, run_dir: Path, roster: Roster) -> lp.Program:
 
     if config.evaluator:
         with program.group("evaluator"):
-            program.add_node(Runner(run_dir, limit, run_evaluator, config, run_dir, spare=True))
+            program.add_node(Runner(run_dir, limit, run_evaluator, config, run_dir, optional=True))
 
     return program
 
@@ -111,7 +111,7 @@ class LearnerRole:
         self._config, self._run_dir, self._coordinator = config, run_dir, coordinator
         from launch.adapters import reverb
 
-        reader = reverb.StreamReader(stream, capacity=config.meta.batch)
+        reader = reverb.StreamReader(stream, capacity=config.largest_batch)
         self._learner = builders.make_learner(config, run_dir, reader, print)
 
     def session(self, actor: int, incarnation: str) -> bytes:

@@ -1,22 +1,26 @@
-"""The thin parent of one node: starts the role, ties its life to the launcher's, stops all of it.
+"""The supervisor of one node: starts the role, ties its life to the launcher's, stops all of it.
 
     python -m launch.program.supervisor [--ppid P] [--grace 8]
-        [--restart on-failure --limit 5] -- COMMAND ...
+        [--restart on-failure --limit 5] [--optional] [--record FILE] -- COMMAND ...
 
-Only the standard library is imported: a parent is small and nothing the role loads can harm it.
+Only the standard library is imported: a supervisor is small, and nothing the role loads can harm
+it.
 
-* When the launcher (process P, whoever started this one) dies, the kernel sends the parent SIGTERM
-  (PR_SET_PDEATHSIG) and it stops its child. When the parent dies, the kernel kills the child.
-* The child leads its own session, so Ctrl-C in a terminal reaches the parent only. SIGTERM, SIGINT
-  and SIGHUP all mean "stop": the child gets one SIGTERM, however often they come. After `--grace`
-  seconds, or at a second SIGINT, its whole process group is killed.
+* When the launcher (process P, whoever started this one) dies, the kernel sends the supervisor
+  SIGTERM (PR_SET_PDEATHSIG) and it stops its child. When the supervisor dies, the kernel kills the
+  child.
+* The child leads its own session, so Ctrl-C in a terminal reaches the supervisor only. SIGTERM,
+  SIGINT and SIGHUP all mean "stop": the child gets one SIGTERM, however often they come. After
+  `--grace` seconds, or at a second SIGINT, its whole process group is killed.
 * When the child has ended, whatever it started ends too, even what left its process group (the
-  parent is the subreaper of its descendants). Only `kill -9` of the parent can leave some behind.
+  supervisor is the subreaper of its descendants). Only `kill -9` of it can leave some behind.
 * With `--restart on-failure` a role that failed starts again after half a second, or twice the
   last pause if it had run for less than a minute; but at most `--limit` times within ten minutes.
   Code 78 (`FINAL`) and mistakes in the command are not mended by trying again. On fleets
   supervisord, Slurm or Kubernetes does this.
-* With `--spare` the run can do without the role: when it is given up the code is 0 all the same.
+* With `--optional` the run can do without the role: when it is abandoned, the code is 0 all the
+  same.
+* With `--record` how the role ended is written down, see `launch.program.exit_record`.
 
 Exit code: the child's; 128 + n when signal n ended it; 0 when it ended well (code 0, or by SIGTERM)
 because it was asked to; 1 launcher already gone; 2 usage; 126 or 127 command cannot be run.
@@ -34,6 +38,8 @@ import sys
 import time
 from collections.abc import Iterator
 
+from launch.program import exit_record
+
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 FINAL = 78  # EX_CONFIG: the role says that another start would fail the same way
@@ -43,8 +49,8 @@ _LONGEST_PAUSE = 30.0  # s
 _HEALTHY = 60.0  # s of running after which pauses are short again
 
 
-def _say(text: str, prefix: str = "supervisor: ") -> None:
-    print(f"{prefix}{text}", file=sys.stderr, flush=True)
+def _say(text: str) -> None:
+    print(f"supervisor: {text}", file=sys.stderr, flush=True)
 
 
 def _prctl(option: int, value: int) -> None:
@@ -115,32 +121,32 @@ def run(
     ppid: int | None = None,
     name: str | None = None,
     limit: int = 0,
-    spare: bool = False,
+    optional: bool = False,
+    record: str | None = None,
 ) -> int:
     """Runs `command` until it ends or is stopped; returns the exit code described above.
 
     Args:
-      command: with its arguments. grace: s. ppid: the launcher.
+      command: with its arguments.
+      grace: s that it has to stop.
+      ppid: the launcher.
       name: of the role, for what is said.
       limit: restarts after a failure, within ten minutes.
-      spare: whether 0 is returned when it is given up.
+      optional: whether 0 is returned when it is abandoned.
+      record: file that says how it ended, see `launch.program.exit_record`.
     """
-    stops = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # nohup
-        stops.remove(signal.SIGHUP)
-    waited = stops | {signal.SIGCHLD}
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_BLOCK, waited)  # fetched one by one below: no races
+    stops = _block_signals()
     _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if ppid is not None and os.getppid() != ppid:
         _say(f"the launcher (process {ppid}) is gone; nothing started")
         return 1
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     failures: list[float] = []
-    pause = 0.0
+    restarts, pause = 0, 0.0
     while True:
+        exit_record.begin(record, restarts)
         began = time.monotonic()
-        asked, code = _once(command, grace, stops, waited)
+        asked, code = _once(command, grace, stops)
         if asked or code in _NO_RESTART:
             break
         now = time.monotonic()
@@ -148,32 +154,55 @@ def run(
         if len(failures) > limit:
             break
         pause = min(_LONGEST_PAUSE, 2 * pause) if pause and now - began < _HEALTHY else 0.5
-        end = now + pause * random.uniform(0.7, 1.3)
-        again = f"restart {len(failures)} of at most {limit} in {end - now:.1f} s"
-        _say(f"{name or command[0]}: {_ending(code)}; {again}")
-        while time.monotonic() < end:
-            arrived = signal.sigtimedwait(stops, max(0.0, end - time.monotonic()))
-            if arrived is not None:
-                return 0
+        wait = pause * random.uniform(0.7, 1.3)
+        again = f"restart {len(failures)} of at most {limit} in {wait:.1f} s"
+        _say(f"{name or command[0]}: {exit_record.ending(code)}; {again}")
+        if _stopped_within(wait, stops):
+            asked, code = True, 0
+            break
+        restarts += 1
+    return _ended_for_good(name, code, asked, restarts, optional, record)
+
+
+def _block_signals() -> set[signal.Signals]:
+    """Makes all signals of interest wait to be fetched one by one; those that mean "stop"."""
+    stops = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # nohup
+        stops.remove(signal.SIGHUP)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, stops | {signal.SIGCHLD})
+    return stops
+
+
+def _stopped_within(seconds: float, stops: set[signal.Signals]) -> bool:
+    """Waits; whether a signal to stop came meanwhile."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if signal.sigtimedwait(stops, max(0.0, end - time.monotonic())) is not None:
+            return True
+    return False
+
+
+def _ended_for_good(
+    name: str | None, code: int, asked: bool, restarts: int, optional: bool, record: str | None
+) -> int:
+    """Says and writes down how the role ended; returns the supervisor's exit code."""
     if asked and code in (0, -signal.SIGTERM):
+        code = 0
+    abandoned = code != 0 and not (asked and code > 0)
+    exit_record.end(record, code, restarts, failed=abandoned and not optional)
+    if abandoned and name:
+        tries = f" after {restarts} restarts" if restarts else ""
+        goes_on = "; the run goes on without it" if optional else ""
+        _say(f"{name}: {exit_record.ending(code)}{tries}; abandoned{goes_on}")
+    if optional and not asked:
         return 0
-    tries = f" after {len(failures) - 1} restarts" if len(failures) > 1 else ""
-    if spare and code and not asked:
-        _say(f"{name or command[0]}: {_ending(code)}{tries}; the run goes on without it")
-        return 0
-    if name and code and not (asked and code > 0):
-        _say(f"fatal: {name}: {_ending(code)}{tries}", prefix="")
     return code if code >= 0 else 128 - code
 
 
-def _ending(code: int) -> str:
-    return f"killed by signal {-code}" if code < 0 else f"exited with code {code}"
-
-
-def _once(
-    command: list[str], grace: float, stops: set[signal.Signals], waited: set[signal.Signals]
-) -> tuple[bool, int]:
+def _once(command: list[str], grace: float, stops: set[signal.Signals]) -> tuple[bool, int]:
     """Runs `command` once: (whether it was asked to stop, its exit code, or minus a signal)."""
+    waited = stops | {signal.SIGCHLD}
     child = _start(command, waited)
     asked, interrupts, deadline = False, 0, float("inf")
     while not _ended(child):
@@ -199,10 +228,11 @@ def main() -> int:
     )
     parser.add_argument("--ppid", type=int, help="the launcher; if it is gone, nothing is started")
     parser.add_argument("--grace", type=float, default=8.0, help="seconds before SIGKILL (8)")
-    parser.add_argument("--name", help="of the role; a line with it says which signal killed it")
+    parser.add_argument("--name", help="of the role, for what is said of it")
+    parser.add_argument("--record", help="file for how the role ended, FOLDER/ROLE/INDEX.exit.json")
     parser.add_argument("--restart", choices=["never", "on-failure"], default="never")
     parser.add_argument("--limit", type=int, default=5, help="restarts within ten minutes (5)")
-    parser.add_argument("--spare", action="store_true", help="given up, it counts as ended well")
+    parser.add_argument("--optional", action="store_true", help="abandoned, it has ended well")
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, command = parser.parse_args(sys.argv[1:split]), sys.argv[split + 1 :]
     if not command:
@@ -218,7 +248,8 @@ def main() -> int:
         ppid=options.ppid,
         name=options.name,
         limit=limit,
-        spare=options.spare,
+        optional=options.optional,
+        record=options.record,
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from launch.runners import CANNOT
 from optimus import rundir
 from optimus.config import ConfigError, TrainConfig, config_hash
 from optimus.meta.fused.trainer import Trainer
@@ -174,9 +175,9 @@ def summarise(run_dir: Path, say: Callable[[str], None]) -> None:
 
 def check(config: TrainConfig, launch: str, run_dir: Path) -> str | None:
     """Why this configuration or directory cannot be run by `launch`, or None."""
-    needs = config.fused_only
-    if launch != "fused":
-        return f"{needs} needs --launch fused" if needs else None
+    cannot = CANNOT[launch](config)
+    if cannot or launch != "fused":
+        return cannot
     if config.initial:
         try:
             initial_params(config)

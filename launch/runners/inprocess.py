@@ -16,7 +16,7 @@ from launch.adapters.local import LocalStream
 from launch.evaluation.evaluator import Evaluator
 from launch.evaluation.suites import Plan
 from learner.learner import Learner
-from optimus.config import ConfigError, TrainConfig
+from optimus.config import TrainConfig
 from optimus.rundir.metrics import heartbeat
 from workers.actor import Actor
 
@@ -37,13 +37,10 @@ def run(
 ) -> bool:
     """Trains until done or `stop`; True when done. The evaluator, where the configuration asks for
     one, takes its turn after each checkpoint."""
-    if not config.synchronous:
-        raise ConfigError(
-            "synchronous is false, but in process actor and learner take turns; use --launch "
-            "local_mp, or --set synchronous=true"
-        )
     resume = builders.newest_checkpoint(run_dir)
-    exact = resume is not None and bool(_below(resume.arrays, "actors/0/"))
+    # At a phase's start there are no lanes to go on with, and nothing is lost.
+    begins = resume is not None and resume.step in config.starts
+    lanes = resume is not None and not begins and bool(_below(resume.arrays, "actors/0/"))
     actors: list[Actor] = []
     stream = LocalStream()
     learner: Learner = builders.make_learner(
@@ -53,20 +50,22 @@ def run(
         say,
         resume=resume,
         extra_arrays=lambda: _lane_arrays(actors, learner) if actors else {},
-        first_episode=int(resume.manifest["first_episode"]) if resume and exact else None,
+        first_episode=int(resume.manifest["first_episode"])
+        if resume and (begins or lanes)
+        else None,
     )
     pool, over = builders.make_local_pool(config, run_dir), threading.Event()
     judge = Evaluator(config, run_dir, stop, Plan()) if config.evaluator else None
     try:
         made = [
             builders.make_actor(config, k, run_dir, learner, stream, pool)
-            for k in range(config.layout.actors)
+            for k in range(config.processes.actors)
         ]
-        if resume and exact:
+        if resume and lanes:
             learner.intake.load_state(_below(resume.arrays, "intake/"))
             for k, actor in enumerate(made):
                 actor.load_state(_below(resume.arrays, f"actors/{k}/"), learner.version.epoch)
-        elif resume:
+        elif resume and not begins:
             say(f"{len(resume.manifest['open_episodes'])} open episodes of the last run abandoned")
         actors.extend(made)
         for reporter in [*actors, judge] if judge else actors:

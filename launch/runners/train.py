@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import signal
 import sys
@@ -19,19 +18,6 @@ from optimus.config import ConfigError, PhysicsTask, TrainConfig
 from optimus.errors import UserError
 from optimus.rundir import checkpoint
 from optimus.rundir.metrics import MetricsWriter, read
-
-LAUNCH_TYPES = ("inprocess", "local_mt", "local_mp", "fused")
-
-
-def distributed_missing() -> str | None:
-    """Why the distributed launch types cannot run here, or None."""
-    absent = [name for name in ("launchpad", "reverb") if importlib.util.find_spec(name) is None]
-    if not absent:
-        return None
-    return (
-        f"{' and '.join(absent)} not installed: local_mp and local_mt need CPython 3.10 on x86-64 "
-        "Linux and the [distributed] extra (make setup installs it)"
-    )
 
 
 def train(
@@ -61,7 +47,7 @@ def train(
     problem = fused.check(config, launch, run_dir)
     if problem:
         raise ConfigError(problem)
-    if not config.fused_only:
+    if launch != "fused":
         builders.check_task(config)
     rundir.prepare(run_dir, config)
     with rundir.owned(run_dir):
@@ -132,10 +118,8 @@ def _run_program(
     base_port: int | None,
     advertise: str | None,
 ) -> bool:
-    missing = distributed_missing()
-    if missing:
-        raise ConfigError(missing)
     from launch.program import addresses as rosters
+    from launch.program import exit_record
 
     roster = rosters.choose(config, base_port, advertise or "localhost")
     roster.write(run_dir)
@@ -149,7 +133,7 @@ def _run_program(
     with open(logs / "launcher.log", "a") as log, _both_redirected(log):
         failure = programs.launch_and_wait(programs.build(config, run_dir, roster), launch)
     if failure:
-        raise RunFailed(_cause(logs, began) or failure)
+        raise RunFailed(exit_record.cause_of_failure(str(run_dir), began) or failure)
     found, _ = checkpoint.load_latest(run_dir / "checkpoints")
     return found is not None and found.step >= config.updates
 
@@ -167,26 +151,6 @@ def _both_redirected(log: TextIO) -> Iterator[None]:
         sys.stderr.flush()
         os.dup2(saved, 2)
         os.close(saved)
-
-
-def _cause(logs: Path, since: float) -> str | None:
-    """Why the first role that its parent gave up ("fatal:") last failed ("failed:"): one line."""
-    for path in sorted(logs.glob("*/*.log"), key=lambda p: p.stat().st_mtime):
-        if path.stat().st_mtime < since:
-            continue
-        failed = ""
-        for line in path.read_text(errors="replace").splitlines():
-            if line.startswith("failed: "):
-                failed = line.removeprefix("failed: ")
-            elif line.startswith("supervisor: ") and "; restart " in line:
-                failed = ""
-            elif line.startswith("fatal: "):
-                cause = line.removeprefix("fatal: ")
-                if failed and "killed by" not in cause:
-                    tries = cause.partition(" after ")[2]
-                    cause = failed + (f"; given up after {tries}" if tries else "")
-                return f"{cause} (log: {path})"
-    return None
 
 
 def _summarise(config: TrainConfig, run_dir: Path, launch: str, say: Callable[[str], None]) -> None:

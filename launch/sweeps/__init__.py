@@ -143,53 +143,41 @@ class Cell:
         return f"{self.arm.name}, seed {self.seed}"
 
 
-def inner_steps_of(phase: Phase) -> int:
-    """Inner steps of one update, over lanes and signs."""
-    return phase.layout.total_lanes * phase.estimator.signs * phase.estimator.truncation
-
-
 def inner_steps_at(config: TrainConfig, step: int) -> int:
     """Inner steps of a run's first `step` updates."""
-    total = 0
-    for phase in config.schedule:
-        done = min(step, phase.updates)
-        total, step = total + done * inner_steps_of(phase), step - done
-    return total
+    lengths = dataclasses.replace(config, updates=max(1, step)).lengths if step else ()
+    return sum(updates * phase.inner_steps for phase, updates in zip(config.phases, lengths))
 
 
 def _budgeted(config: TrainConfig, inner_steps: int, updates: int, validations: int) -> TrainConfig:
     """The run with as many updates as the budget allows, and its validations spread over them."""
-    schedule = config.schedule
     if inner_steps:
-        share = inner_steps / sum(phase.updates * inner_steps_of(phase) for phase in schedule)
+        share = inner_steps / inner_steps_at(config, config.updates)
     else:
-        share = updates / sum(phase.updates for phase in schedule)
-    phases = []
-    for phase in schedule:
-        length = max(1, round(phase.updates * share))
+        share = updates / config.updates
+    lengths = [max(1, round(each * share)) for each in config.lengths]
+    phases: list[Phase] = []
+    for phase, length in zip(config.phases, lengths):
         warmup, cosine = min(phase.meta.warmup, length), length if phase.meta.cosine else 0
         meta = dataclasses.replace(phase.meta, warmup=warmup, cosine=cosine)
-        phases.append(dataclasses.replace(phase, updates=length, meta=meta))
-    total = sum(phase.updates for phase in phases)
+        last = len(phases) == len(lengths) - 1
+        phases.append(dataclasses.replace(phase, updates=None if last else length, meta=meta))
+    total = sum(lengths)
     every = math.ceil(total / validations)
-    if config.phases:
-        config = dataclasses.replace(config, phases=tuple(phases), updates=total)
-    else:
-        meta = dataclasses.replace(phases[0].meta, batch=config.meta.batch)
-        config = dataclasses.replace(config, meta=meta, updates=total)
-    return dataclasses.replace(config, checkpoint_every=every)
+    return dataclasses.replace(config, phases=tuple(phases), updates=total, checkpoint_every=every)
 
 
 def _changed(base: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
-    changes = dict(changes)
-    if changes.get("phases"):  # how long they are says the budget
-        changes["updates"] = sum(int(phase["updates"]) for phase in changes["phases"])
     return override(base, [f"{path}={json.dumps(value)}" for path, value in changes.items()])
 
 
 def phases_of(*phases: Phase) -> dict[str, Any]:
-    """Phases as the value of a change of "phases"; their updates are shares of the budget."""
-    return {"phases": [to_dict(phase) for phase in phases]}
+    """Phases as changes; their updates, the last one's included, are shares of the budget."""
+    lasts = dataclasses.replace(phases[-1], updates=None)
+    return {
+        "phases": [to_dict(phase) for phase in (*phases[:-1], lasts)],
+        "updates": sum(phase.updates or 0 for phase in phases),
+    }
 
 
 def _shown(value: Any) -> str:

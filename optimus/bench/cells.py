@@ -1,4 +1,4 @@
-"""One cell of the benchmark: a method on all starts of a (preset, function, dim), kept in a file.
+"""One cell of a benchmark: a method on all starts of a (preset, function, dim), kept in a file.
 
 A cell's file name holds a hash of everything that decides its numbers, so that an interrupted
 benchmark resumes and a changed one computes anew.
@@ -10,7 +10,8 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,13 @@ from typing import Any
 import numpy as np
 
 from optimus.bench import storage
-from optimus.bench.methods import RunAll
-from optimus.bench.methods.counting import compiled_value
-from optimus.bench.methods.sources import Source
-from optimus.bench.methods.trace import Trace
+from optimus.bench.methods.counting import RunAll, Trace, compiled_value
 from optimus.bench.storage import Row
 from optimus.problems import presets
 from optimus.problems.presets import Problem
 
-SCHEMA = 1  # raise when functions, presets, counting or a rival change what they compute
+logger = logging.getLogger(__name__)
+SCHEMA = 2  # raise when functions, presets, counting or a method change what they compute
 LIBRARIES = ("jax", "optax", "scipy", "numpy")
 TOLERANCES = ("1e-1", "1e-3", "1e-6")
 COLUMNS = (
@@ -38,32 +37,26 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Method:
-    """What the benchmark runs.
+    """What a benchmark runs.
 
     Attributes:
       name: snake_case, as in the tables.
       run_all: (problems of one cell, steps, max_evaluations=, **options) -> their traces.
       options: keyword arguments of `run_all`, JSON values; part of the hash.
       weights_hash: of learned methods; part of the hash.
-      most_dim: largest dimension it is run in, where there is one.
-      precision: of its own arithmetic where that is not the preset's.
-      sources: of learned methods: weights by the group of functions they score, or under "".
-      revision: of its own code, raised when that computes other numbers; part of the hash.
+      unseen: of weights that were trained without some groups of functions, those groups; None of
+        all others.
     """
 
     name: str
     run_all: RunAll
     options: Mapping[str, Any] = field(default_factory=dict)
     weights_hash: str = ""
-    most_dim: int | None = None
-    precision: str = ""
-    sources: Mapping[str, Source] = field(default_factory=dict)
-    revision: int = 0
+    unseen: tuple[str, ...] | None = None
 
     def decides(self) -> dict[str, Any]:
         """What of the method decides the numbers of its cells; JSON values."""
-        found = {"options": dict(self.options), "weights_hash": self.weights_hash}
-        return found | ({"method_revision": self.revision} if self.revision else {})
+        return {"options": dict(self.options), "weights_hash": self.weights_hash}
 
 
 @functools.cache
@@ -74,7 +67,14 @@ def versions() -> Mapping[str, str]:
 
 @dataclass(frozen=True)
 class Cell:
-    """What decides the numbers of a cell, the method's options apart."""
+    """What decides the numbers of a cell, the method's options and weights apart.
+
+    Attributes:
+      preset: of the classical benchmark, or the name of another library's suite.
+      function, dim: the problem.
+      method: name.
+      starts, steps, seed: of the benchmark.
+    """
 
     preset: str
     function: str
@@ -86,25 +86,23 @@ class Cell:
 
     def decides(self) -> dict[str, Any]:
         """All that decides the numbers, the method's own options and weights apart; JSON values."""
-        revision = presets.revision(self.preset, self.function)
+        rules = presets.PRESETS.get(self.preset)
         return asdict(self) | {
             "schema": SCHEMA,
-            "preset": asdict(presets.preset(self.preset)),
+            "preset": asdict(rules) if rules else self.preset,
             "libraries": dict(versions()),
-            **({"revision": revision} if revision else {}),
         }
 
     def name(self, method: Method) -> str:
         """File name without suffix."""
-        decides = self.decides() | method.decides()
-        text = json.dumps(decides, sort_keys=True)
+        text = json.dumps(self.decides() | method.decides(), sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         return f"{self.preset}-{self.function}-{self.dim}-{self.method}-{digest}"
 
 
 def starting_values(problems: Sequence[Problem]) -> np.ndarray:
-    """Reported values at the starts, float64 `[S]`."""
-    with presets.arithmetic(presets.preset(problems[0].preset).dtype):
+    """Reported values at the starts of problems that share an objective, float64 `[S]`."""
+    with presets.arithmetic(problems[0].dtype):
         value = compiled_value(problems[0].objective)
         return np.asarray([float(value(each.data, each.x0)) for each in problems])
 
@@ -114,45 +112,46 @@ def row(cell: Cell, method: Method, problem: Problem, f0: float, trace: Trace) -
 
     f0, f_best and f_last are reported values: f minus `f_star`. Evaluations are to the true gap:
     until f_best − minimum <= τ (f0 − minimum), None where that is never reached.
+
+    Args:
+      cell: the cell it is of.
+      method: what ran.
+      problem: one start.
+      f0: reported value there.
+      trace: of the run.
     """
     minimum, gap = problem.minimum, f0 - problem.minimum
     reached = [trace.evaluations_to(minimum + float(tau) * gap) for tau in TOLERANCES]
-    return dict(
-        zip(
-            COLUMNS,
-            (
-                *(cell.preset, cell.function, cell.dim, cell.method, problem.start),
-                *(f0, problem.f_star, float(trace.best[-1]), float(trace.iterates[-1])),
-                *(trace.n_f, trace.n_g, trace.n_hvp, *reached, trace.status, trace.lr),
-                method.precision or presets.preset(cell.preset).dtype,
-                *(cell.seed, method.weights_hash, trace.seconds),
-            ),
-            strict=True,
-        )
+    values = (
+        *(cell.preset, cell.function, cell.dim, cell.method, problem.start),
+        *(f0, problem.f_star, float(trace.best[-1]), float(trace.iterates[-1])),
+        *(trace.n_f, trace.n_g, trace.n_hvp, *reached, trace.status, trace.lr),
+        *(problem.dtype, cell.seed, method.weights_hash, trace.seconds),
     )
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def padded(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """`[S, longest, ...]`, each continued with its last value."""
+    """Arrays `[K, ...]` as `[S, longest K, ...]`, each continued with its last value."""
     longest = max(len(array) for array in arrays)
     return np.stack([array[np.minimum(np.arange(longest), len(array) - 1)] for array in arrays])
 
 
-def compute(cell: Cell, method: Method) -> tuple[list[Row], dict[str, np.ndarray]]:
+def compute(
+    cell: Cell, method: Method, problems: Sequence[Problem]
+) -> tuple[list[Row], dict[str, np.ndarray]]:
     """Rows of the cell, and its arrays: `best` `[S, P]` by evaluation, `best_by_iteration` and
     `iterates` `[S, K + 1]`, each continued with its last value; `n_f`, `non_finite` `[S]`; where
-    the method keeps it, `path` `[S, K + 1, 2]`, the iterates' first two coordinates."""
-    problems = [
-        presets.problem(cell.preset, cell.function, cell.dim, cell.seed, start)
-        for start in range(cell.starts)
-    ]
-    capped = presets.preset(cell.preset).counts_evaluations
-    options = dict(method.options) | ({"max_evaluations": cell.steps} if capped else {})
-    traces = method.run_all(problems, cell.steps, **options)
+    the method keeps it, `path` `[S, K + 1, 2]`, the iterates' first two coordinates.
+    """
     values = starting_values(problems)
+    options = dict(method.options)
+    if presets.preset(problems[0].preset).counts_evaluations:
+        options["max_evaluations"] = cell.steps
+    traces = method.run_all(problems, cell.steps, **options)
     rows = [
         row(cell, method, problem, f0, trace)
-        for problem, f0, trace in zip(problems, values, traces, strict=True)
+        for problem, f0, trace in zip(problems, values.tolist(), traces, strict=True)
     ]
     arrays = {
         "best": padded([trace.best for trace in traces]),
@@ -167,15 +166,61 @@ def compute(cell: Cell, method: Method) -> tuple[list[Row], dict[str, np.ndarray
     return rows, arrays
 
 
-def compute_or_load(
-    out: Path, cell: Cell, method: Method, progress: Callable[[str], None] = lambda text: None
-) -> tuple[list[Row], int, bool]:
-    """(rows, non-finite values, whether it had to be computed)."""
-    name = cell.name(method)
-    stored = storage.load(out, name)
-    if stored is not None:
-        return stored.rows, stored.non_finite, False
-    progress(f"{cell.function} {cell.dim} {cell.method}")
-    rows, arrays = compute(cell, method)
-    storage.store(out, name, rows, arrays, cell.decides() | method.decides())
-    return rows, int(arrays["non_finite"].sum()), True
+@dataclass(frozen=True)
+class Planned:
+    """A cell that is wanted.
+
+    Attributes:
+      cell, method: which.
+      problems: makes its problems, one for each start.
+    """
+
+    cell: Cell
+    method: Method
+    problems: Callable[[], Sequence[Problem]]
+
+
+@dataclass
+class Outcome:
+    """What happened to the planned cells.
+
+    Attributes:
+      rows: of each cell that is there.
+      computed, cached: how many were computed, how many were there.
+      non_finite: values that were not finite.
+      failed: a line for each cell that raised.
+    """
+
+    rows: dict[Cell, list[Row]] = field(default_factory=dict)
+    computed: int = 0
+    cached: int = 0
+    non_finite: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+def run_cells(out: Path, planned: Iterable[Planned], say: Callable[[str], None]) -> Outcome:
+    """Computes the cells that `out` does not have; `say` takes a line about each of them.
+
+    A cell that fails is noted; the others go on.
+    """
+    outcome = Outcome()
+    for each in planned:
+        cell, name = each.cell, each.cell.name(each.method)
+        words = f"{cell.function} {cell.dim} {cell.method}"
+        stored = storage.load(out, name)
+        try:
+            if stored is None:
+                say(words)
+                rows, arrays = compute(cell, each.method, each.problems())
+                decides = cell.decides() | each.method.decides()
+                stored = storage.store(out, name, rows, arrays, decides)
+                outcome.computed += 1
+            else:
+                outcome.cached += 1
+        except Exception as error:  # one cell must not take the others with it
+            logger.debug("cell failed: %s", cell, exc_info=True)
+            outcome.failed.append(f"{words}: {type(error).__name__}: {error}".splitlines()[0])
+            continue
+        outcome.rows[cell] = stored.rows
+        outcome.non_finite += stored.non_finite
+    return outcome

@@ -18,8 +18,13 @@ LABELS = {
 def figure_of(
     panels: int, columns: int = 4, width: float = 3.6, height: float = 3.0
 ) -> tuple[Any, list[Any]]:
-    """A figure without a display, and its axes, of `width` × `height` inches each; no global state
-    of pyplot is touched."""
+    """A figure without a display, and its axes; no global state of pyplot is touched.
+
+    Args:
+      panels: axes.
+      columns: most of them side by side.
+      width, height: of each, inches.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -28,8 +33,8 @@ def figure_of(
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for spare in axes[panels:]:
-        spare.set_axis_off()
+    for empty in axes[panels:]:
+        empty.set_axis_off()
     return figure, list(axes[:panels])
 
 

@@ -2,97 +2,106 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable, Sequence
 
-from optimus.bench.cells import Cell, Method
-from optimus.bench.methods import LEARNED, RIVALS, models
+from optimus.bench.cells import Cell, Method, Planned
+from optimus.bench.methods import BASELINES, LEARNED, models
+from optimus.errors import require
 from optimus.problems import presets
+from optimus.problems.presets import Problem
 
 DIMS = (2, 10, 20, 50, 100, 250, 500, 1000)
 DEFAULT_METHODS = ("bfgs", "l_bfgs_b", "adam", "momentum", "return_zero")
-SHIPPED = {"optimus": "optimus-classical", "adafactor_mlp": "adafactor-mlp-classical"}  # by kind
-# More methods come in by `register`, those of `LEARNED` by `register_learned`, which knows with
-# which weights. `bfgs` is `bfgs_quadratic` where N is large.
-METHODS: dict[str, Method] = {
-    name: Method(name, run_all) for name, run_all in RIVALS.items() if name != "bfgs_quadratic"
-}
+DEFAULT_MODEL, DEFAULT_ADAFACTOR_MODEL = "optimus-classical", "adafactor-mlp-classical"
 
 
-def register(method: Method) -> None:
-    """Makes a method known by its name; one of the same name is replaced."""
-    METHODS[method.name] = method
+def methods_of(
+    text: str | Iterable[str],
+    model: str | os.PathLike[str] = DEFAULT_MODEL,
+    adafactor_model: str | os.PathLike[str] = DEFAULT_ADAFACTOR_MODEL,
+) -> list[Method]:
+    """The methods that are named: "all", or names of `BASELINES` and `LEARNED`, and "KIND:MODEL".
 
-
-def register_learned(
-    model: str | os.PathLike[str] = SHIPPED["optimus"],
-    adafactor_model: str | os.PathLike[str] = SHIPPED["adafactor_mlp"],
-) -> None:
-    """Makes the methods of `LEARNED` known, with these weights; see `models`.
-
-    The command line does this first; in Python it comes before `classical.main`.
-    """
-    chosen = {"optimus": model, "adafactor_mlp": adafactor_model}
-    for name in LEARNED:
-        register(models.method_of(name, chosen[models.kind_of(name)]))
-
-
-def method_names(text: str | Iterable[str]) -> tuple[str, ...]:
-    """Like `names` for methods; those of `models`, with a colon, are loaded and registered.
+    Args:
+      text: names, as a list or with commas between.
+      model: weights of the learned methods that are named without a model.
+      adafactor_model: likewise, of adafactor_mlp.
 
     Raises:
-      ValueError: unknown names, weights that cannot be used, or different weights of one name.
+      ConfigError, WeightsError: unknown names, weights that cannot be used, or different weights of
+        one name; one line.
     """
-    if text == "all":
-        return names(text, METHODS, "method")
-    found: dict[str, str] = {}
-    for entry in text.split(",") if isinstance(text, str) else text:
+    found: dict[str, Method] = {}
+    known = (*BASELINES, *LEARNED)
+    given = text.split(",") if isinstance(text, str) else text
+    for entry in known if text == "all" else given:
         entry = entry.strip()
-        if ":" not in entry or (entry in METHODS and not isinstance(text, str)):
-            found |= dict.fromkeys(names((entry,), METHODS, "method"), "")
-            continue
-        for method in models.methods_of(entry):
-            if found.setdefault(method.name, method.weights_hash) != method.weights_hash:
-                raise ValueError(f"two different weights would both be called {method.name}")
-            register(method)
-    return tuple(found)
+        if ":" in entry:
+            chosen = models.methods_of(entry)
+        elif entry in LEARNED:
+            kind = models.model_kind(entry)
+            chosen = [models.method_of(entry, model if kind == "optimus" else adafactor_model)]
+        else:
+            names((entry,), known, "method")
+            chosen = [Method(entry, BASELINES[entry])]
+        for method in chosen:
+            same = found.setdefault(method.name, method)
+            require(
+                same.weights_hash == method.weights_hash,
+                f"two different weights would both be called {method.name}",
+            )
+    return list(found.values())
 
 
 def names(text: str | Iterable[str], known: Iterable[str], what: str) -> tuple[str, ...]:
-    """ "all", "a,b" or a sequence -> names; raises `ValueError` naming the known ones."""
+    """ "all", "a,b" or a sequence -> names; raises `ConfigError` naming the known ones."""
     known = tuple(known)
     if text == "all":
         return known
     chosen = [each.strip() for each in text.split(",")] if isinstance(text, str) else list(text)
     for each in chosen:
-        if each not in known:
-            raise ValueError(f"unknown {what} {each!r}; known: all, {', '.join(known)}")
+        require(each in known, f"unknown {what} {each!r}; known: all, {', '.join(known)}")
     return tuple(dict.fromkeys(chosen))
 
 
 def dimensions(text: str | Iterable[int]) -> tuple[int, ...]:
-    """ "2,10" or integers -> dimensions; raises `ValueError`."""
-    parts = [part.strip() for part in text.split(",")] if isinstance(text, str) else list(text)
-    try:
-        dims = tuple(dict.fromkeys(int(part) for part in parts))
-    except ValueError:
-        raise ValueError(f"dims must be whole numbers such as 2,10,100: {text!r}") from None
-    if not dims or min(dims) < 1:
-        raise ValueError(f"dims must be at least 1: {text!r}")
+    """ "2,10" or integers -> dimensions; raises `ConfigError`."""
+    parts = text.split(",") if isinstance(text, str) else list(text)
+    words = [str(part).strip() for part in parts]
+    whole = all(word.removeprefix("-").isdecimal() for word in words)
+    require(whole, f"dims must be whole numbers such as 2,10,100: {text!r}")
+    dims = tuple(dict.fromkeys(int(word) for word in words))
+    require(bool(dims) and min(dims) >= 1, f"dims must be at least 1: {text!r}")
     return dims
+
+
+def require_counts(starts: int, steps: int, seed: int) -> None:
+    """Raises `ConfigError` where these numbers make no benchmark."""
+    require(
+        starts >= 1 and steps >= 1 and seed >= 0,
+        f"need starts >= 1, steps >= 1, seed >= 0: {starts}, {steps}, {seed}",
+    )
 
 
 def plan_cells(
     preset: str,
     functions: Sequence[str],
     dims: Sequence[int],
-    methods: Sequence[str],
-    starts: int,
-    steps: int,
-    seed: int,
-) -> tuple[list[Cell], list[str]]:
-    """The cells to compute, cheap dimensions first, and what is left out, with the reason."""
-    planned: dict[Cell, None] = {}
+    methods: Sequence[Method],
+    counts: tuple[int, int, int],
+) -> tuple[list[Planned], list[str]]:
+    """The cells to compute, cheap dimensions first, and what is left out, with the reason.
+
+    Args:
+      preset: a key of `presets.PRESETS`.
+      functions: names.
+      dims: as asked for; a preset may have another one in its place.
+      methods: what runs.
+      counts: starts, steps and seed.
+    """
+    planned: dict[Cell, Planned] = {}
     left_out: dict[str, None] = {}
     for dim in dims:
         for function in functions:
@@ -102,9 +111,13 @@ def plan_cells(
                 left_out[f"{function} {dim}: {error}"] = None
                 continue
             for method in methods:
-                most = METHODS[method].most_dim
-                if most is not None and actual > most:
-                    left_out[f"{method} {function} {dim}: runs up to dimension {most}"] = None
-                else:
-                    planned[Cell(preset, function, actual, method, starts, steps, seed)] = None
-    return list(planned), list(left_out)
+                cell = Cell(preset, function, actual, method.name, *counts)
+                planned[cell] = Planned(cell, method, functools.partial(_problems, cell))
+    return list(planned.values()), list(left_out)
+
+
+def _problems(cell: Cell) -> list[Problem]:
+    return [
+        presets.problem(cell.preset, cell.function, cell.dim, cell.seed, start)
+        for start in range(cell.starts)
+    ]

@@ -7,15 +7,15 @@ left out: under `paper` they would be the reference on every centred function.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from optimus.bench.cells import TOLERANCES
+from optimus.bench.methods import BLIND
+from optimus.bench.storage import Row
 from optimus.problems import presets
-
-BLIND = ("return_zero", "shrink")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Table:
     values: np.ndarray
 
 
-def table(rows: Sequence[dict[str, Any]], column: str) -> Table:
+def table(rows: Sequence[Row], column: str) -> Table:
     """A column of `results.csv` as a table; None becomes infinity."""
     methods = tuple(dict.fromkeys(row["method"] for row in rows if row["method"] not in BLIND))
     cells: dict[tuple[str, int, int], dict[str, float]] = {}
@@ -69,7 +69,7 @@ def data(costs: Table, at: np.ndarray) -> np.ndarray:
 def value(best: Table, preset: str, at: np.ndarray) -> np.ndarray:
     """Share of problems with gap <= t × the least gap at the end of the budget; `[T, M]`.
 
-    Gaps are floored as in the verdict; not finite counts as infinite.
+    Gaps are floored as in the comparison with the print; not finite counts as infinite.
     """
     levels = {}
     for function, dim, _ in best.problems:
@@ -80,3 +80,33 @@ def value(best: Table, preset: str, at: np.ndarray) -> np.ndarray:
     minimum, floor = np.asarray(known).reshape(-1, 2, 1).transpose(1, 0, 2)
     gaps = np.where(np.isfinite(best.values), np.maximum(best.values - minimum, floor), np.inf)
     return performance(Table(best.methods, best.problems, gaps), at)
+
+
+def long_form(kind: str, tau: str, of: Table, at: np.ndarray, values: np.ndarray) -> list[Row]:
+    """Shares as rows of `profiles.csv`: profile, tau, problems, at, method, share.
+
+    Args:
+      kind: name of the profile.
+      tau: tolerance, "" where there is none.
+      of: the table that the profile is of.
+      at: where it is drawn, `[T]`.
+      values: shares `[T, M]`.
+    """
+    shared = {"profile": kind, "tau": tau, "problems": len(of.problems)}
+    return [
+        shared | {"at": float(where), "method": method, "share": float(share)}
+        for where, line in zip(at, values)
+        for method, share in zip(of.methods, line)
+    ]
+
+
+def cost_rows(rows: Sequence[Row], at: Mapping[str, np.ndarray]) -> list[Row]:
+    """The profiles "performance" and "data" in long form, of those that `at` says where to draw,
+    `[T]` each, for every tolerance."""
+    found: list[Row] = []
+    for tau in TOLERANCES:
+        costs = table(rows, f"evals_to_{tau}")
+        for kind, profile in (("performance", performance), ("data", data)):
+            if len(costs.problems) and kind in at:
+                found += long_form(kind, tau, costs, at[kind], profile(costs, at[kind]))
+    return found

@@ -1,11 +1,16 @@
-"""Cells on disk: `OUT/cells/NAME.json` with the rows, `OUT/traces/NAME.npz` with the arrays."""
+"""Files of a benchmark: stored cells, CSV, Markdown tables.
+
+`OUT/cells/NAME.json` has the rows of a cell, `OUT/traces/NAME.npz` its arrays.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +30,7 @@ class Stored:
     Attributes:
       rows: one per start.
       non_finite: values that were not finite.
-      decides: all that decided the numbers, as hashed in the name; empty in files of before.
+      decides: all that decided the numbers, as hashed in the name.
     """
 
     rows: list[Row]
@@ -48,8 +53,16 @@ def store(
     rows: Sequence[Row],
     arrays: Mapping[str, np.ndarray],
     decides: Mapping[str, Any],
-) -> None:
-    """Writes `traces/<name>.npz`, then `cells/<name>.json`: a cell that exists is complete."""
+) -> Stored:
+    """Writes `traces/<name>.npz`, then `cells/<name>.json`: a cell that exists is complete.
+
+    Args:
+      out: folder of the benchmark.
+      name: of the cell.
+      rows: one per start.
+      arrays: as `cells.compute` has them, `[S, ...]` each.
+      decides: all that decided the numbers, JSON values.
+    """
     for folder in ("cells", "traces"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     temporary = out / "traces" / f".{name}.{os.getpid()}.npz"
@@ -58,12 +71,14 @@ def store(
         os.replace(temporary, trace_path(out, name))
     finally:
         temporary.unlink(missing_ok=True)
+    cell = Stored(list(rows), int(arrays["non_finite"].sum()), dict(decides))
     document = {
-        "non_finite": int(arrays["non_finite"].sum()),
-        "decides": dict(decides),
+        "non_finite": cell.non_finite,
+        "decides": cell.decides,
         "rows": [{key: _json(value) for key, value in each.items()} for each in rows],
     }
     write_atomically(out / "cells" / f"{name}.json", json.dumps(document))
+    return cell
 
 
 def load(out: Path, name: str) -> Stored | None:
@@ -78,14 +93,9 @@ def load(out: Path, name: str) -> Stored | None:
         rows = [
             {key: _number(key, value) for key, value in row.items()} for row in document["rows"]
         ]
-        return Stored(rows, int(document["non_finite"]), dict(document.get("decides", {})))
+        return Stored(rows, int(document["non_finite"]), dict(document["decides"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def exists(out: Path, name: str) -> bool:
-    """Whether a cell is stored, damaged or not."""
-    return (out / "cells" / f"{name}.json").is_file()
 
 
 def trace_path(out: Path, name: str) -> Path:
@@ -101,3 +111,25 @@ def names(out: Path, preset: str) -> list[str]:
 def written_at(out: Path, name: str) -> int:
     """When a cell was written, nanoseconds."""
     return (out / "cells" / f"{name}.json").stat().st_mtime_ns
+
+
+def write_csv(path: Path, rows: Sequence[Row], columns: Iterable[str] = ()) -> Path:
+    """Writes rows; columns default to those of the first row. What is None is empty."""
+    text = io.StringIO()
+    columns = list(columns) or list(rows[0])
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue())
+    return path
+
+
+def markdown_table(rows: Sequence[Row]) -> list[str]:
+    """Lines of a Markdown table whose columns are those of the first row; floats in 3 digits."""
+
+    def entry(value: Any) -> str:
+        return f"{value:.3g}" if isinstance(value, float) else "" if value is None else str(value)
+
+    columns = list(rows[0])
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    return lines + ["| " + " | ".join(entry(row.get(c)) for c in columns) + " |" for row in rows]

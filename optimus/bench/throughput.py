@@ -6,7 +6,6 @@ whole updates of the fused trainer on Rosenbrock's function, compilation apart.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import os
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 RULES = ("optimus", "adafactor_mlp")
-COLUMNS = ("rule", "cores", "weights", "n", "lanes", "inner_steps_per_second", "rounds", "spread")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +38,7 @@ def measure(cell: Cell) -> dict[str, Any]:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: cell.cores])
     import jax
 
-    from optimus.config import ClassicalTask, Estimator, Layout, MetaOptimizer, TrainConfig
+    from optimus.config import ClassicalTask, Estimator, Layout, MetaOptimizer, Phase, TrainConfig
     from optimus.meta.fused.trainer import Trainer
     from optimus.model.adafactor_mlp import AdafactorMlpConfig
     from optimus.model.config import PLUS
@@ -51,9 +49,13 @@ def measure(cell: Cell) -> dict[str, Any]:
         task=ClassicalTask(functions=("rosenbrock",), sizes=(cell.n,), least_dim=cell.n),
         updates=1_000_000,
         optimizer=plus if cell.rule == "optimus" else AdafactorMlpConfig(hidden=32, step_mult=0.1),
-        estimator=Estimator(kind="pes", truncation=5, horizon=50),
-        meta=MetaOptimizer(batch=cell.lanes),
-        layout=Layout(1, 1, cell.lanes, 0),
+        phases=(
+            Phase(
+                estimator=Estimator(kind="pes", truncation=5, horizon=50),
+                meta=MetaOptimizer(batch=cell.lanes),
+                layout=Layout(1, 1, cell.lanes, 0),
+            ),
+        ),
     )
     trainer = Trainer(config, devices=1)
     for _ in range(2):  # compiles; the second has lanes of the program's own layout
@@ -91,22 +93,28 @@ def in_process_of_its_own(cell: Cell) -> dict[str, Any]:
 
 
 def main(n: int, lanes: int, seconds: float, out: Path) -> int:
-    """Measures every rule on one core and on all, prints a table, writes `meta_throughput.csv`."""
+    """Measures every rule on one core and on all, prints and writes a table.
+
+    Args:
+      n: N of the tasks, at least 4.
+      lanes: tasks per update, two trajectories each.
+      seconds: least time per row, beside compilation.
+      out: folder of `meta_throughput.csv` and `.md`.
+    """
+    from optimus.bench.storage import markdown_table, write_csv
+
     affinity = getattr(os, "sched_getaffinity", None)
     available = len(affinity(0)) if affinity else (os.cpu_count() or 1)
-    rows = []
-    for cores in sorted({1, available}):
-        for rule in RULES:
-            rows.append(in_process_of_its_own(Cell(rule, cores, n, lanes, seconds)))
+    rows = [
+        in_process_of_its_own(Cell(rule, cores, n, lanes, seconds))
+        for cores in sorted({1, available})
+        for rule in RULES
+    ]
     out.mkdir(parents=True, exist_ok=True)
-    with open(out / "meta_throughput.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(str(row[name]) for name in COLUMNS) + " |" for row in rows]
-    (out / "meta_throughput.md").write_text("\n".join(lines) + "\n")
-    sys.stdout.write("\n".join(lines) + f"\nwrote {out / 'meta_throughput.csv'}\n")
+    path = write_csv(out / "meta_throughput.csv", rows)
+    text = "\n".join(markdown_table(rows)) + "\n"
+    (out / "meta_throughput.md").write_text(text)
+    sys.stdout.write(f"{text}wrote {path}\n")
     return 0
 
 

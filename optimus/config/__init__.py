@@ -7,15 +7,18 @@ starts. The parts are in `optimus.config.tasks` and `optimus.config.training`.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import difflib
 import hashlib
+import itertools
 import json
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from optimus.config.compatibility import FORMAT, PHASE_GROUPS, upgraded
 from optimus.config.serialization import KINDS, build
 from optimus.config.tasks import AnalyticTask as AnalyticTask
 from optimus.config.tasks import ClassicalTask as ClassicalTask
@@ -30,18 +33,16 @@ from optimus.config.training import Layout as Layout
 from optimus.config.training import MetaLoss as MetaLoss
 from optimus.config.training import MetaOptimizer as MetaOptimizer
 from optimus.config.training import Phase as Phase
-from optimus.config.training import require_one_sample_per_lane
 from optimus.errors import ConfigError as ConfigError
 from optimus.errors import require, require_positive
-from optimus.model.adafactor_mlp import AdafactorMlpConfig
-from optimus.model.config import OptimizerConfig
+from optimus.model.config import AdafactorMlpConfig, OptimizerConfig
 
 Task = AnalyticTask | PhysicsTask | ServedTask | ClassicalTask
 LearnedRule = OptimizerConfig | AdafactorMlpConfig
 
 
 def _same_functions(one: ClassicalTask, other: Task) -> bool:
-    """Whether a phase's tasks are the run's in other proportions, so that its arm stays true."""
+    """Whether a phase's tasks are the run's in other proportions: what was held out stays so."""
     if not isinstance(other, ClassicalTask):
         return False
     fixed, optional = ("functions", "hold_out", "least_dim"), ("generated", "networks")
@@ -51,17 +52,20 @@ def _same_functions(one: ClassicalTask, other: Task) -> bool:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides a meta-training run. `name` is also the default run directory."""
+    """Everything that decides a meta-training run. `name` is also the default run directory.
+
+    A run is a list of phases, each with an estimator, a meta-optimizer and lanes of its own; one
+    phase is the common case. The last phase lasts until `updates`, so that a longer run is the same
+    run with another number.
+    """
 
     name: str
     task: Task
-    updates: int
+    updates: int  # of all phases together
+    phases: tuple[Phase, ...] = (Phase(),)
     seed: int = 0
     synchronous: bool = True  # every update uses exactly the samples of the newest version
     optimizer: LearnedRule = field(default_factory=OptimizerConfig)
-    estimator: Estimator = field(default_factory=Estimator)
-    meta: MetaOptimizer = field(default_factory=MetaOptimizer)
-    layout: Layout = field(default_factory=Layout)
     evaluation: Evaluation = field(default_factory=Evaluation)
     checkpoint_every: int = 25  # updates; a fused run validates then too
     keep_checkpoints: int = 3  # newest ones kept beside the first and the best
@@ -70,7 +74,6 @@ class TrainConfig:
     max_staleness: int | None = None  # updates; None: 4 x lanes / (2 x batch), at least 1
     call_timeout: float = 60.0  # s, budget of one loss evaluation including its queueing
     meta_loss: MetaLoss = field(default_factory=MetaLoss)
-    phases: tuple[Phase, ...] = ()  # fused: in place of estimator, meta and layout
     initial: str = ""  # weights to start from, a name or path for `weights.load`; "": random
     weight_average: float = 0.0  # fused: decay of the moving average that is kept; 0: none
 
@@ -88,36 +91,41 @@ class TrainConfig:
             self.max_staleness is None or self.max_staleness >= 0,
             f"max_staleness: got {self.max_staleness}, want >= 0 or null",
         )
-        if self.served:
-            require(
-                self.layout.workers >= self.layout.actors,
-                f"layout.workers: got {self.layout.workers} for {self.layout.actors} actors, want "
-                "at least one loss worker per actor",
-            )
-        total = sum(phase.updates for phase in self.phases)
+        require(bool(self.phases), "phases: got none, want at least one")
+        for index, phase in enumerate(self.phases):
+            self._check_phase(phase, f"phases.{index}", index == len(self.phases) - 1)
+
+    def _check_phase(self, phase: Phase, where: str, last: bool) -> None:
+        if last:
+            wanted = "null: the last phase lasts until the run's updates"
+        else:
+            wanted = "a number: only the last phase lasts until the run's updates"
         require(
-            not self.phases or self.updates <= total,
-            f"updates: got {self.updates}, want at most {total}, the sum over the phases",
+            (phase.updates is None) == last,
+            f"{where}.updates: got {'null' if phase.updates is None else phase.updates}, "
+            f"want {wanted}",
         )
-        for phase in self.phases:
-            require(
-                phase.task is None or _same_functions(phase.task, self.task),
-                "phases.task: got other functions than task has, want the same functions, hold_out "
-                "and least_dim, and generated and networks only where task has them",
-            )
-        if self.synchronous:
-            require_one_sample_per_lane(self.meta, self.layout)
-        guided = any(phase.estimator.guide for phase in self.schedule)
         require(
-            not guided or isinstance(self.task, ClassicalTask),
+            not self.served or phase.layout.workers >= phase.layout.actors,
+            f"layout.workers: got {phase.layout.workers} for {phase.layout.actors} actors, want "
+            "at least one loss worker per actor",
+        )
+        require(
+            phase.task is None or _same_functions(phase.task, self.task),
+            f"{where}.task: got other functions than task has, want the same functions, hold_out "
+            "and least_dim, and generated and networks only where task has them",
+        )
+        require(
+            phase.estimator.guide == 0.0 or isinstance(self.task, ClassicalTask),
             "estimator.guide: got a weight, want 0 but with task.kind 'classical', whose "
             "minimisers are known",
         )
-        tail = any(phase.estimator.tail for phase in self.schedule)
+        lanes = phase.layout.total_lanes
         require(
-            not tail or self.meta_loss.kind in ("log_gap", "log_ratio"),
-            f"estimator.tail: got a share with meta_loss.kind {self.meta_loss.kind!r}, want 0: a "
-            "mean without a logarithm follows its largest gaps anyway",
+            not self.synchronous or phase.meta.batch == lanes,
+            f"meta.batch: got {phase.meta.batch}, want {lanes} (actors x groups x lanes): a "
+            "synchronous update waits for one sample of every lane, so another batch would wait "
+            "for ever",
         )
 
     @property
@@ -125,48 +133,63 @@ class TrainConfig:
         """Whether losses come from a pool of workers rather than from inside the actor."""
         return isinstance(self.task, (PhysicsTask, ServedTask))
 
+    # -- phases ----------------------------------------------------------------------------------
+
     @property
-    def staleness_bound(self) -> int:
+    def processes(self) -> Layout:
+        """The layout that says how many processes there are: that of the first phase. In what
+        they are, the phases of a run with actors agree."""
+        return self.phases[0].layout
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """How many updates are done where each phase begins: 0, ..."""
+        return (0, *itertools.accumulate(phase.updates or 0 for phase in self.phases[:-1]))
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Updates of each phase; 0 where `updates` ends the run before it."""
+        ends = (*self.starts[1:], self.updates)
+        return tuple(max(0, min(e, self.updates) - s) for s, e in zip(self.starts, ends))
+
+    def phase_index(self, step: int) -> int:
+        """The index of the phase that makes the update after `step` updates."""
+        return bisect.bisect_right(self.starts, step) - 1
+
+    def phase_at(self, step: int) -> Phase:
+        """The phase that makes the update after `step` updates."""
+        return self.phases[self.phase_index(step)]
+
+    @property
+    def largest_batch(self) -> int:
+        """Samples of one update, in the phase that takes most."""
+        return max(phase.meta.batch for phase in self.phases)
+
+    def with_phase(self, **changes: Any) -> TrainConfig:
+        """This configuration with fields of its only phase changed.
+
+        Raises:
+          ConfigError: it has several phases.
+        """
+        require(len(self.phases) == 1, f"phases: got {len(self.phases)}, want one to change it")
+        return dataclasses.replace(self, phases=(dataclasses.replace(self.phases[0], **changes),))
+
+    def staleness_bound(self, phase: Phase) -> int:
         """Largest age of a sample in updates (0 when synchronous)."""
         if self.synchronous:
             return 0
         if self.max_staleness is not None:
             return self.max_staleness
-        return max(1, 4 * self.layout.total_lanes // (2 * self.meta.batch))
-
-    @property
-    def schedule(self) -> tuple[Phase, ...]:
-        """The phases; without any, the one that the configuration itself describes."""
-        alone = dataclasses.replace(self.meta, batch=self.layout.total_lanes)
-        return self.phases or (Phase(self.updates, self.estimator, alone, self.layout),)
-
-    @property
-    def fused_only(self) -> str | None:
-        """The first value that only `--launch fused` understands, or None."""
-        default = Estimator(truncation=self.estimator.truncation, horizon=self.estimator.horizon)
-        pathwise = self.estimator.kind in PATHWISE
-        for needs, what in (
-            (isinstance(self.task, ClassicalTask), "task.kind 'classical'"),
-            (bool(self.phases), "phases"),
-            (pathwise and not self.served, f"estimator.kind {self.estimator.kind!r}"),
-            (self.estimator.shortest != default.shortest, "estimator.shortest"),
-            (self.estimator.difference_clip > 0, "estimator.difference_clip"),
-            (self.estimator.tail > 0, "estimator.tail"),
-            (self.meta_loss != MetaLoss(), "meta_loss"),
-            (self.weight_average > 0, "weight_average"),
-        ):
-            if needs:
-                return what
-        return None
+        return max(1, 4 * phase.layout.total_lanes // (2 * phase.meta.batch))
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A configuration as plain JSON types."""
+    """A configuration, or a part of one, as plain JSON types."""
     tree = dataclasses.asdict(config)
     kind = KINDS.get(type(getattr(config, "optimizer", None)).__name__)
     if kind is not None:
         tree["optimizer"] = {"kind": kind, **tree["optimizer"]}
-    return tree
+    return {"format": FORMAT, **tree} if isinstance(config, TrainConfig) else tree
 
 
 def config_hash(config: TrainConfig) -> str:
@@ -178,11 +201,18 @@ def config_hash(config: TrainConfig) -> str:
 
 def from_dict(values: Mapping[str, Any]) -> TrainConfig:
     """Builds a `TrainConfig`; raises `ConfigError` on unknown keys, wrong types, bad values."""
-    return typing.cast(TrainConfig, build(TrainConfig, values))
+    return typing.cast(TrainConfig, build(TrainConfig, upgraded(values)))
 
 
 def override(config: TrainConfig, assignments: typing.Sequence[str]) -> TrainConfig:
-    """Applies `key=JSON` assignments such as `meta.batch=8` or `task.split="train"`."""
+    """Applies `key=JSON` assignments such as `task.split="train"` or `phases.0.meta.batch=8`.
+
+    `estimator`, `meta` and `layout` may be said without a phase: the value is that of every phase,
+    as long as the phases agree in what it replaces.
+
+    Raises:
+      ConfigError: an unknown key, a value that cannot be used, or phases that differ in the key.
+    """
     tree = to_dict(config)
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
@@ -192,15 +222,41 @@ def override(config: TrainConfig, assignments: typing.Sequence[str]) -> TrainCon
             value = json.loads(text)
         except json.JSONDecodeError:
             value = text  # a bare word is a string: --set task.split=train
-        node, parts = tree, key.split(".")
-        for depth, part in enumerate(parts[:-1]):
-            if not isinstance(node.get(part), dict):
-                group = ".".join(parts[: depth + 1])
-                raise ConfigError(f"--set {assignment}: {group!r} is no group")
-            node = node[part]
-        if parts[-1] not in node:
-            close = difflib.get_close_matches(parts[-1], list(node), n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(node)}"
-            raise ConfigError(f"--set {assignment}: unknown key {key!r}{hint}")
-        node[parts[-1]] = value
+        places = _places(tree, key, assignment)
+        if any(node[last] != places[0][0][last] for node, last in places):
+            phases = ", ".join(f"phases.{k}.{key}" for k in range(len(places)))
+            raise ConfigError(f"--set {assignment}: the phases differ in it; want one of {phases}")
+        for node, last in places:
+            node[last] = value
     return from_dict(tree)
+
+
+def _places(tree: dict[str, Any], key: str, assignment: str) -> list[tuple[Any, Any]]:
+    """(dict or list, key or index) of what a key addresses; one in every phase for a short key."""
+    if key.partition(".")[0] in PHASE_GROUPS and isinstance(tree["phases"], (list, tuple)):
+        return [_place(phase, key, assignment) for phase in tree["phases"]]
+    return [_place(tree, key, assignment)]
+
+
+def _place(tree: Any, key: str, assignment: str) -> tuple[Any, Any]:
+    node, parts = tree, key.split(".")
+    for depth, part in enumerate(parts[:-1]):
+        node = node[_keys(node)[part]] if part in _keys(node) else None
+        if not _keys(node):
+            group = ".".join(parts[: depth + 1])
+            raise ConfigError(f"--set {assignment}: {group!r} is no group")
+    known = _keys(node)
+    if parts[-1] not in known:
+        close = difflib.get_close_matches(parts[-1], list(known), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+        raise ConfigError(f"--set {assignment}: unknown key {key!r}{hint}")
+    return node, known[parts[-1]]
+
+
+def _keys(node: Any) -> dict[str, Any]:
+    """What may follow in a dotted path -> the key or index; {}: nothing may."""
+    if isinstance(node, dict):
+        return {key: key for key in node if key != "format"}
+    if isinstance(node, (list, tuple)) and all(isinstance(each, dict) for each in node):
+        return {str(index): index for index in range(len(node))}
+    return {}

@@ -9,7 +9,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Union
 
-from optimus.errors import ConfigError
+from optimus.errors import ConfigError, require_known
+from optimus.model.config import OptimizerConfig, without_removed
 
 
 def convert(value: Any, annotation: Any, where: str) -> Any:
@@ -28,11 +29,14 @@ def convert(value: Any, annotation: Any, where: str) -> Any:
         if len(inner) > 1:
             return _chosen(value, inner, where)
         return convert(value, inner[0], where)
+    if origin is typing.Literal:
+        require_known(value, typing.get_args(annotation), where)
+        return value
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{where}: got {value!r}, want a list")
         item = typing.get_args(annotation)[0]
-        return tuple(convert(each, item, f"{where}[{k}]") for k, each in enumerate(value))
+        return tuple(convert(each, item, f"{where}.{k}") for k, each in enumerate(value))
     if dataclasses.is_dataclass(annotation):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}: got {value!r}, want an object")
@@ -75,6 +79,8 @@ def build(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
     hints = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]
     arguments = {}
+    if cls is OptimizerConfig:
+        values = without_removed(values)
     for key, value in values.items():
         path = f"{where}.{key}" if where else key
         if key not in names:

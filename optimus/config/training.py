@@ -26,10 +26,8 @@ class Estimator:
     order: int = 1  # pathwise: 1 holds inner gradients constant, 2 differentiates them too
     # The rest is for `--launch fused`.
     shortest: int = 0  # > 0: episodes are log-uniform in shortest ... horizon
-    difference_clip: float = 0.0  # evolution: bound of one task's L+ - L-; 0: none
     guide: float = 0.0  # bptt: weight of the log distance to the minimiser; 0: none
     guide_radius: float = 1e-4  # distance per coordinate at which the guide fades out
-    tail: float = 0.0  # share of the log of a function's mean gap, beside the mean of its logs
 
     def __post_init__(self) -> None:
         require_known(self.kind, ESTIMATORS, "estimator.kind")
@@ -61,11 +59,10 @@ class Estimator:
             self.guide == 0.0 or self.kind == "bptt",
             f"estimator.guide: got {self.guide} with {self.kind!r}, want 0 but with 'bptt'",
         )
-        for name in ("task_clip", "difference_clip", "guide"):
+        for name in ("task_clip", "guide"):
             value = getattr(self, name)
             require(0 <= value < math.inf, f"estimator.{name}: got {value}, want >= 0 and finite")
         require_positive(self.guide_radius, "estimator.guide_radius")
-        require(0.0 <= self.tail <= 1.0, f"estimator.tail: got {self.tail}, want a share in [0, 1]")
 
     @property
     def windows(self) -> int:
@@ -78,7 +75,7 @@ class Estimator:
         return 1 if self.kind == "bptt" else 2
 
 
-META_LOSSES = ("log_gap", "log_ratio", "ratio", "raw")
+META_LOSSES = ("log_gap", "log_ratio")
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ class MetaLoss:
 
     kind: str = "log_gap"
     floor: float = 1e-8  # smallest gap, or ratio of gaps, that counts
-    cap: float = 5.0  # a step scores at most this ("raw": no cap)
+    cap: float = 5.0  # a step scores at most this
 
     def __post_init__(self) -> None:
         require_known(self.kind, META_LOSSES, "meta_loss.kind")
@@ -150,17 +147,27 @@ class Layout:
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of a fused run with an estimator, Adam and lanes of its own, started afresh."""
+    """A stretch of a run with an estimator, a meta-optimizer and lanes of its own.
 
-    updates: int
+    It takes over the weights and nothing else: Adam's moments and all episodes start afresh.
+    """
+
+    updates: int | None = None  # None, of the last phase: until the run's `updates`
     estimator: Estimator = field(default_factory=Estimator)
     meta: MetaOptimizer = field(default_factory=MetaOptimizer)
     layout: Layout = field(default_factory=Layout)
     task: ClassicalTask | None = None  # other proportions of the same functions; None: the run's
 
     def __post_init__(self) -> None:
-        require(self.updates >= 1, f"phases.updates: got {self.updates}, want >= 1")
-        require_one_sample_per_lane(self.meta, self.layout)
+        require(
+            self.updates is None or self.updates >= 1,
+            f"phases.updates: got {self.updates}, want >= 1",
+        )
+
+    @property
+    def inner_steps(self) -> int:
+        """Inner steps of one update, over lanes and signs."""
+        return self.layout.total_lanes * self.estimator.signs * self.estimator.truncation
 
 
 @dataclass(frozen=True)
@@ -175,13 +182,3 @@ class Evaluation:
     def __post_init__(self) -> None:
         require(self.tasks >= 2, f"evaluation.tasks: got {self.tasks}, want >= 2 (interval)")
         require(self.steps >= 1, f"evaluation.steps: got {self.steps}, want >= 1")
-
-
-def require_one_sample_per_lane(meta: MetaOptimizer, layout: Layout) -> None:
-    """A synchronous update takes one sample of every lane."""
-    require(
-        meta.batch == layout.total_lanes,
-        f"meta.batch: got {meta.batch}, want {layout.total_lanes} (actors x "
-        "groups x lanes): a synchronous update waits for one sample of every lane, so "
-        "another batch would wait for ever",
-    )

@@ -1,7 +1,7 @@
 """From a raw inner loss to the meta-loss that scores it.
 
 The logarithm makes tasks of different scale comparable inside one batch, where raw values would
-let the largest dominate (optimus fact sheet, section 7.3).
+let the largest dominate.
 """
 
 from __future__ import annotations
@@ -41,22 +41,24 @@ def log_gap_slope(value: float, initial: float) -> float:
 def score(
     kind: str, value: Any, initial: Any, floor: float = FLOOR, cap: float = CAP, xp: Any = np
 ) -> Any:
-    """One of the meta-losses; NaN and infinity score as the cap ("raw": as the start).
+    """One of the meta-losses; NaN and infinity score as the cap.
 
     Args:
       kind: "log_gap", as `log_gap` but with this floor and cap; "log_ratio": log(r + floor) with
-        r = gap / initial gap, where a constant factor on f changes nothing; "ratio": r itself;
-        "raw": the gap itself, without a cap.
-      value: gap f - f* after a step, any shape. initial: at the start, finite, broadcastable.
-      floor, cap: see `config.MetaLoss`. xp: `numpy` or `jax.numpy`.
+        r = gap / initial gap, where a constant factor on f changes nothing.
+      value: gap f - f* after a step, any shape.
+      initial: gap at the start, finite, broadcastable to `value`.
+      floor: smallest gap ("log_gap") or ratio of gaps ("log_ratio") that counts.
+      cap: a step scores at most this.
+      xp: `numpy` or `jax.numpy`.
+
+    Returns:
+      The score, shape and dtype of `value`.
     """
     finite = xp.isfinite(value)
     gap = xp.maximum(xp.where(finite, value, initial), 0.0)
-    if kind == "raw":
-        return gap
     if kind == "log_gap":
         scored = xp.log(xp.maximum(gap, floor)) - xp.log(xp.maximum(initial, floor))
     else:
-        ratio = gap / xp.maximum(initial, 1e-30)
-        scored = ratio if kind == "ratio" else xp.log(ratio + floor)
+        scored = xp.log(gap / xp.maximum(initial, 1e-30) + floor)
     return xp.where(finite, xp.minimum(scored, cap), cap)

@@ -1,4 +1,4 @@
-"""`minimize`: a learned optimizer behind the door of `scipy.optimize.minimize`."""
+"""`minimize`: a learned optimizer with the interface of `scipy.optimize.minimize`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import OptimizeResult
 
-from optimus.minimization import arguments as minimization_arguments
-from optimus.minimization import basin_hopping, proposal
-from optimus.minimization.descent import GRADIENT, LIMIT, NOT_FINITE, STALLED, Descent, Limits
+from optimus.minimization import arguments, basin_hopping, proposal
+from optimus.minimization.descent import Limits, Outcome
 from optimus.minimization.objective import Objective
 from optimus.weights import LearnedOptimizer
 
@@ -51,7 +50,7 @@ def minimize(
       model: what `load` returns, or a name or path for it; of any kind.
       maxiter: steps at most. A step costs one evaluation where the learned one is taken.
       maxfev: evaluations of `fun` at most, never exceeded; None means no limit.
-      callback: called after each step but hops, as in SciPy: callback(xk), or
+      callback: called after each step but restarts, as in SciPy: callback(xk), or
         callback(intermediate_result) if that is the name of its only parameter. StopIteration ends
         the run.
       x_scale: typical size of a change of each variable, scalar or [N], positive. The optimizer
@@ -64,11 +63,10 @@ def minimize(
         so many values (its beta = 1, eps = 0: any shift of f leaves it unchanged). Under the
         safeguard the rule reads the best values so far, so that it means "no progress in so many
         steps". None turns it off.
-      hops: how often to go on from a local minimum: each hop displaces some coordinates of the best
-        point and descends again (`optimus.minimization.basin_hopping`). A hop counts as a step.
-        None: until `maxiter` or `maxfev` is reached. 0, as SciPy's
-        methods: end where the first descent ends.
-      seed: of the hops; nothing else is random.
+      hops: basin-hopping restarts at most: each displaces some coordinates of the best point and
+        descends again (`optimus.minimization.basin_hopping`), and counts as a step. None: until
+        `maxiter` or `maxfev` is reached. 0, as SciPy's methods: end where the first descent ends.
+      seed: of the restarts; nothing else is random.
 
     Returns:
       scipy.optimize.OptimizeResult with `x`, the best point evaluated, float64 [N], and `fun` and
@@ -82,7 +80,7 @@ def minimize(
         3   f or its gradient is not finite at x0; or, without safeguard, at a later point
         99  the callback raised StopIteration
 
-      After all hops, of the descent that found x.
+      After all restarts, of the descent that found x.
 
       Non-finite values under the safeguard are steps that failed.
 
@@ -93,57 +91,35 @@ def minimize(
       Whatever `fun`, `jac` or `callback` raise, unchanged; since CPython 3.11 those of `fun` and
       `jac` carry a note with the evaluation and x.
     """
-    start = minimization_arguments.start(x0)
-    minimization_arguments.check(jac, maxiter, maxfev, safeguard, bounds, gtol, stop_history)
-    minimization_arguments.check_hops(hops, seed)
+    start = arguments.start(x0)
+    arguments.check(jac, safeguard, bounds, gtol)
+    arguments.check_counts(0, optional=False, maxiter=maxiter, seed=seed)
+    arguments.check_counts(0, optional=True, hops=hops)
+    arguments.check_counts(1, optional=True, maxfev=maxfev, stop_history=stop_history)
     if not isinstance(args, tuple):
         args = (args,)  # as SciPy does
     learned = proposal.resolve(model)
     proposal.check_size(learned.config, start.size)
-    scale = minimization_arguments.scale(x_scale, start.size)
+    scale = arguments.scale(x_scale, start.size)
     objective = Objective(fun, jac, args, start, scale, maxfev)
-    notify = minimization_arguments.notifier(callback)
-    guarded, random, first = safeguard == "lbfgs", np.random.default_rng(seed), start / scale
-
-    descents = [Descent(objective, learned, guarded)]
-    descents[0].run(first, Limits(maxiter, gtol, stop_history, hops != 0), notify)
-    while _at_rest(descents) and (hops is None or len(descents) <= hops):
-        made = _steps(descents) + 1  # with the hop to come
-        if made > maxiter:
-            return _result(objective, descents, LIMIT, f"maxiter = {maxiter} steps made")
-        if objective.spent:
-            return _result(objective, descents, LIMIT, f"maxfev = {maxfev} evaluations made")
-        lowest = _lowest(descents)
-        limits = Limits(maxiter, gtol, stop_history, True, made, lowest.best)
-        plain = guarded and len(descents) % 2 == 1  # see `hopping`
-        descents.append(Descent(objective, None if plain else learned, guarded, lowest.pairs))
-        descents[-1].run(basin_hopping.displaced(random, lowest.best.z, first), limits, notify)
-    ended = _lowest(descents) if _at_rest(descents) else descents[-1]
-    return _result(objective, descents, ended.status, ended.message)
+    run = basin_hopping.run(
+        objective,
+        learned,
+        start / scale,
+        Limits(maxiter, gtol, stop_history),
+        guarded=safeguard == "lbfgs",
+        restarts=hops,
+        seed=seed,
+        notify=arguments.notifier(callback),
+    )
+    return _result(objective, run)
 
 
-def _lowest(descents: list[Descent]) -> Descent:
-    """The descent that found the best point; the first, where none is finite."""
-    return min(descents, key=lambda one: one.best.fun if np.isfinite(one.best.fun) else np.inf)
-
-
-def _steps(descents: list[Descent]) -> int:
-    """Steps so far; a hop is one."""
-    return sum(one.steps for one in descents) + len(descents) - 1
-
-
-def _at_rest(descents: list[Descent]) -> bool:
-    """Whether a hop can follow. After a first descent one that fails is only a bad hop."""
-    status = descents[-1].status
-    return status in (GRADIENT, STALLED) or (status == NOT_FINITE and len(descents) > 1)
-
-
-def _result(
-    objective: Objective, descents: list[Descent], status: int, message: str
-) -> OptimizeResult:
-    best, steps = _lowest(descents).best, _steps(descents)
-    reached = [value for one in descents for value in one.values]  # a lucky trial proves nothing
+def _result(objective: Objective, run: basin_hopping.Run) -> OptimizeResult:
+    best, steps, descents = run.lowest.best, run.steps, run.descents
+    reached = [value for each in descents for value in each.values]  # a lucky trial proves nothing
     improved = min(reached) < reached[0]
+    outcome, message = run.end
     return OptimizeResult(
         x=best.x,
         fun=best.fun,
@@ -152,9 +128,9 @@ def _result(
         nfev=objective.nfev,
         njev=objective.njev,
         hops=len(descents) - 1,
-        status=status,
-        success=status == GRADIENT or (status == STALLED and improved),
+        status=int(outcome),
+        success=outcome == Outcome.GRADIENT or (outcome == Outcome.STALLED and improved),
         message=message,
-        accepted_share=sum(one.accepted for one in descents) / steps if steps else float("nan"),
-        history=np.fmin.accumulate([value for one in descents for value in one.history]),
+        accepted_share=sum(each.accepted for each in descents) / steps if steps else float("nan"),
+        history=np.fmin.accumulate([value for each in descents for value in each.history]),
     )

@@ -60,9 +60,11 @@ class Objective:
         scale: np.ndarray,
         maxfev: int | None,
     ) -> None:
-        self.nfev = self.njev = 0
+        self.nfev = 0
+        self.njev = 0
+        self.maxfev = maxfev
         self.best: Point | None = None
-        self._scale, self.maxfev = scale, maxfev
+        self._scale = scale
         self._dtype: Any = np.float64
         self._jac: Evaluation | None = None
         if callable(jac):
@@ -81,7 +83,7 @@ class Objective:
         return self.maxfev is not None and self.nfev >= self.maxfev
 
     def value(self, z: np.ndarray) -> Point:
-        """The point at z, with its gradient where that comes with the value."""
+        """The point at z, float64 [N], with its gradient where that comes with the value."""
         if self.spent:
             raise EvaluationLimit
         with np.errstate(over="ignore"):  # float32: an infinite x has no finite value
@@ -113,7 +115,7 @@ class Objective:
         return known
 
     def unscaled(self, point: Point) -> np.ndarray:
-        """The gradient with respect to x, of a complete point."""
+        """The gradient with respect to x, float64 [N], of a complete point."""
         assert point.gradient is not None
         return point.gradient / self._scale
 

@@ -1,4 +1,4 @@
-"""What the front doors share: which model is meant, how large a problem may be, one jitted step."""
+"""What `minimize` and `as_optax` share: the model that is meant, the largest problem, a step."""
 
 from __future__ import annotations
 
@@ -57,8 +57,18 @@ def compiled(model: LearnedOptimizer) -> Any:
 def step(
     config: Config, params: weights.Params, state: Any, x: jax.Array, gradient: jax.Array
 ) -> tuple[jax.Array, Any]:
-    """`update` of the configuration's rule, compiled once per configuration and N for the whole
-    process; weights are ordinary arguments."""
+    """`update` of the configuration's rule, compiled once per configuration and N.
+
+    Args:
+      config: static.
+      params: meta-parameters, ordinary arguments.
+      state: of the rule.
+      x: current point, float32 [N].
+      gradient: at x, float32 [N].
+
+    Returns:
+      The step, float32 [N], and the state for the next call.
+    """
     found: tuple[jax.Array, Any] = registry.rule_of(config).update(
         config, params, state, x, gradient
     )

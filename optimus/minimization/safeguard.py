@@ -7,9 +7,8 @@ A learned step s from x is taken when
 where H is the L-BFGS inverse Hessian of the path so far and p the decrease it promises. The median
 makes the test non-monotone without keeping a huge first value for long. Asking for a share of p,
 rather than for any decrease, keeps a learned step that is far too small for the problem's scale
-from being taken for ever. A step that fails is halved once, then replaced by a weak-Wolfe line
-search (Lewis and Overton 2013) along -H g: its Armijo part makes f decrease, its curvature part
-yields a usable pair.
+from being taken for ever. A step that fails is halved once, then replaced by a line search along
+-H g (`line_search`).
 
 A refusal costs two evaluations. So after n refusals in a row the learned step is not tried for the
 next min(2^n - 1, 15) steps, which are L-BFGS steps: where the learned optimizer is of no use, the
@@ -26,20 +25,19 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from optimus.minimization.line_search import line_search
 from optimus.minimization.objective import Objective, Point
 
 HISTORY = 3  # values the median is taken of
 SHARE = 0.75  # of the predicted decrease
 PAIRS = 10
 LONGEST_REST = 15
-ARMIJO, CURVATURE = 1e-4, 0.9
-MAX_TRIALS = 20  # of one line search
 
 Pairs = deque[tuple[np.ndarray, np.ndarray]]  # (x change, gradient change), oldest first
 
 
 def new_pairs(known: Iterable[tuple[np.ndarray, np.ndarray]] = ()) -> Pairs:
-    """A memory, empty or of what is known, oldest first."""
+    """A memory, empty or of the pairs known, of float64 [N] each, oldest first."""
     return deque(known, maxlen=PAIRS)
 
 
@@ -55,7 +53,7 @@ def remember(pairs: Pairs, old: Point, new: Point) -> None:
 
 
 def direction(pairs: Pairs, gradient: np.ndarray) -> np.ndarray:
-    """-H g by the two-loop recursion; of length 1 while there are no pairs."""
+    """-H g, float64 [N], by the two-loop recursion; of length 1 while there are no pairs."""
     if not pairs:
         largest = np.max(np.abs(gradient))  # first, since squares of 1e200 overflow
         return -(gradient / largest) / np.linalg.norm(gradient / largest)
@@ -119,44 +117,11 @@ def guarded_step(
                 if trial.finite:
                     remember(pairs, point, trial)
                     return trial, True
-    found = _line_search(objective, point, towards, slope)
+    found = line_search(objective, point, towards, slope)
     if found is None and pairs:  # the memory misled: once more, straight down
         pairs.clear()
         towards = direction(pairs, point.gradient)
-        found = _line_search(objective, point, towards, float(point.gradient @ towards))
+        found = line_search(objective, point, towards, float(point.gradient @ towards))
     if found is not None:
         remember(pairs, point, found)
     return found, False
-
-
-def _line_search(
-    objective: Objective, point: Point, towards: np.ndarray, slope: float
-) -> Point | None:
-    """Weak-Wolfe bisection; after MAX_TRIALS the last point that decreased enough, or None."""
-    low, high, length = 0.0, np.inf, 1.0
-    decreased: Point | None = None
-    flat = False  # whether the last trial had just the value of the start
-    for _ in range(MAX_TRIALS):
-        trial = objective.value(point.z + length * towards)
-        if np.array_equal(trial.z, point.z):
-            break  # shorter than rounding
-        if flat and trial.fun == point.fun:
-            break  # at both lengths: f is flat to rounding (at one it may be a mirror image)
-        flat = trial.fun == point.fun
-        excess = trial.fun - point.fun - length * slope  # over the tangent
-        if trial.finite and trial.fun < point.fun + ARMIJO * length * slope:
-            trial = objective.complete(trial)
-        if trial.finite and trial.fun < point.fun + ARMIJO * length * slope:
-            assert trial.gradient is not None
-            decreased, low = trial, length
-            if trial.gradient @ towards >= CURVATURE * slope:
-                break
-            length = 2.0 * length if np.isinf(high) else 0.5 * (low + high)
-        else:
-            high = length
-            share = 0.5
-            if low == 0.0 and np.isfinite(excess) and excess > 0.0:
-                # The minimum of the parabola through both values and the slope.
-                share = min(max(-slope * length / (2.0 * excess), 0.1), 0.5)
-            length = low + share * (high - low)
-    return decreased

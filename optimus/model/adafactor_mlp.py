@@ -3,8 +3,7 @@ arXiv 2203.11860), as the same pure functions as `optimus.model.optimizer`.
 
 A small network, the same for every coordinate, maps the 39 features that Optimus has too to a
 direction o0 and a log-magnitude o1; coordinates see each other through the normalisation of the
-features only. Formulas, initialisation and constants are those of the public code (fact sheet
-`optimus.md`, section 5), which subtracts
+features only. Formulas, initialisation and constants are those of the public code, which subtracts
 
     o0 * exp(o1 * exp_mult) * step_mult
 
@@ -15,50 +14,23 @@ multipliers, 0.001 each, 200 steps go about 0.2 far; the benchmark's starts are 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from optimus.model import features as features_lib
+from optimus.model import features
+from optimus.model.config import AdafactorMlpConfig as AdafactorMlpConfig
 
 Params = Any  # {"network": Haiku's nested dict, "decays": {...}}, all leaves float32
-
-
-@dataclass(frozen=True)
-class AdafactorMlpConfig:
-    """Sizes and multipliers; the defaults are the published ones: 197 meta-parameters."""
-
-    hidden: int = 4  # width of the hidden layers
-    layers: int = 2  # hidden layers, ReLU
-    step_mult: float = 1e-3
-    exp_mult: float = 1e-3
-
-    def __post_init__(self) -> None:
-        for field in ("hidden", "layers"):
-            value = getattr(self, field)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(
-                    f"AdafactorMlpConfig.{field} is {value!r}, must be an integer of at least 1"
-                )
-        for field in ("step_mult", "exp_mult"):
-            value = getattr(self, field)
-            # Written so that NaN fails too.
-            if not 0.0 < value < float("inf"):
-                raise ValueError(
-                    f"AdafactorMlpConfig.{field} is {value!r}, must be positive and finite"
-                )
 
 
 class AdafactorMlpState(NamedTuple):
     """What the optimizer remembers of one task of N coordinates."""
 
     iteration: jax.Array  # int32 [], steps taken
-    momentum: jax.Array  # float32 [3, N]
-    rms: jax.Array  # float32 [N]
-    factored: jax.Array  # float32 [3, N]
+    averages: features.Accumulators
 
 
 @functools.cache
@@ -77,8 +49,8 @@ def init_params(config: AdafactorMlpConfig, key: jax.Array) -> Params:
     Returns {"network": {module: {name: array}}, "decays": {"momentum": [3], "rms": [],
     "factored": [3]}}, all float32.
     """
-    example = jnp.zeros((1, len(features_lib.FEATURE_NAMES)), jnp.float32)
-    return {"network": _network(config).init(key, example), "decays": features_lib.init_decays()}
+    example = jnp.zeros((1, len(features.FEATURE_NAMES)), jnp.float32)
+    return {"network": _network(config).init(key, example), "decays": features.init_decays()}
 
 
 def init_state(config: AdafactorMlpConfig, x: jax.Array) -> AdafactorMlpState:
@@ -86,7 +58,7 @@ def init_state(config: AdafactorMlpConfig, x: jax.Array) -> AdafactorMlpState:
     del config
     if jnp.ndim(x) != 1 or jnp.size(x) < 1:
         raise ValueError(f"x has shape {jnp.shape(x)}, must be [N] with N of at least 1")
-    return AdafactorMlpState(jnp.zeros((), jnp.int32), *features_lib.init_accumulators(jnp.size(x)))
+    return AdafactorMlpState(jnp.zeros((), jnp.int32), features.init_accumulators(jnp.size(x)))
 
 
 def update(
@@ -99,11 +71,21 @@ def update(
 ) -> tuple[jax.Array, AdafactorMlpState]:
     """One step; pure, for use under jit (config static), vmap, scan and grad.
 
-    Arguments, results, masks, errors and what happens to non-finite input are those of
-    `optimizer.update`: the step, float32 [N], is to be added to x; it is 0 on padding, and all NaN
-    where any real entry of x or gradient is not finite.
+    Masks, errors and what happens to non-finite input are as in `optimizer.update`.
+
+    Args:
+      config: as given to `init_params` and `init_state`.
+      params: meta-parameters.
+      state: state of this task.
+      x: current point, [N]; cast to float32.
+      gradient: gradient of the loss at x, [N]; cast to float32.
+      mask: bool [N], false where a coordinate is padding; None: every coordinate is real.
+
+    Returns:
+      The step, float32 [N], to be added to x: 0 on padding, all NaN where any real entry of x or
+      gradient is not finite. And the state for the next call.
     """
-    size = state.rms.shape[-1]
+    size = state.averages.rms.shape[-1]
     for name, value in (("x", x), ("gradient", gradient), ("mask", mask)):
         if value is not None and jnp.shape(value) != (size,):
             raise ValueError(f"{name} has shape {jnp.shape(value)}, must be [{size}] as in state")
@@ -111,14 +93,10 @@ def update(
     if mask is not None:
         x, gradient = jnp.where(mask, x, 0.0), jnp.where(mask, gradient, 0.0)
 
-    accumulators = features_lib.update_accumulators(
-        params["decays"],
-        features_lib.Accumulators(state.momentum, state.rms, state.factored),
-        gradient,
-    )
-    features = features_lib.compute_features(x, gradient, accumulators, state.iteration, mask=mask)
-    output = _network(config).apply(params["network"], features.T)
+    averages = features.update_accumulators(params["decays"], state.averages, gradient)
+    channels = features.compute_features(x, gradient, averages, state.iteration, mask)
+    output = _network(config).apply(params["network"], channels.T)
     step = -output[:, 0] * jnp.exp(output[:, 1] * config.exp_mult) * config.step_mult
     if mask is not None:
         step = jnp.where(mask, step, 0.0)
-    return step, AdafactorMlpState(state.iteration + 1, *accumulators)
+    return step, AdafactorMlpState(state.iteration + 1, averages)

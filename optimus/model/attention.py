@@ -1,20 +1,17 @@
 """Attention of coordinates to coordinates, in full or through a few inducing points.
 
-Both take and return [D, N], never attend to padding, and permute with the coordinates unless a
-bias on their order is given. Channel first: reductions over keys run along the slow axis, where the
+Both take and return [D, N], never attend to padding, and permute with the coordinates. Channel
+first: reductions over keys run along the slow axis, where the
 CPU adds whole rows at a time, and no transposed copy is needed.
 """
-
-from typing import Any
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimus.model.config import AttentionPrecision
 from optimus.model.layers import layer_norm, linear, linear_gelu, matmul_before_elementwise
-
-REACH = 8  # furthest neighbours that a relative bias tells apart
 
 # From 600 coordinates on, one head after the other is 1.1 to 1.6 times faster on a CPU than all
 # together, to the same bit: their logits would go to memory and back.
@@ -28,22 +25,19 @@ def _attend(
     key: jax.Array,
     value: jax.Array,
     mask: jax.Array | None,
-    bias: jax.Array | None = None,
-    precision: str = "float32",
+    precision: AttentionPrecision = "float32",
 ) -> jax.Array:
-    """softmax over keys: [H, W, Q], [H, W, K], [H, W, K], mask [K], bias [H, K, Q] -> [H, W, Q].
+    """softmax over keys: [H, W, Q], [H, W, K], [H, W, K], mask [K] -> [H, W, Q].
 
     With `precision` "bfloat16" the factors of both products are rounded to it, and nothing else.
     """
     half = precision == "bfloat16"
 
-    def heads(query: jax.Array, key: jax.Array, value: jax.Array, bias: Any) -> jax.Array:
+    def heads(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
         if half:
             logits = _product("...im,...in->...mn", key, query)
         else:
             logits = matmul_before_elementwise(key, query)  # [..., keys, queries]
-        if bias is not None:
-            logits = logits + bias
         if mask is not None:
             logits = jnp.where(mask[:, None], logits, _EXCLUDED_LOGIT)
         # Softmax over keys, divided out after the product with the values: N times fewer divisions.
@@ -57,8 +51,8 @@ def _attend(
 
     per_head = key.shape[-1] * query.shape[-1]
     if jax.default_backend() == "cpu" and per_head >= _LOGITS_THAT_LEAVE_THE_CACHE:
-        return jax.lax.map(lambda one: heads(*one), (query, key, value, bias))
-    return heads(query, key, value, bias)
+        return jax.lax.map(lambda one: heads(*one), (query, key, value))
+    return heads(query, key, value)
 
 
 def _product(indices: str, one: jax.Array, other: jax.Array) -> jax.Array:
@@ -71,8 +65,7 @@ def self_attention(
     inputs: jax.Array,
     heads: int,
     mask: jax.Array | None,
-    positions: jax.Array | None = None,
-    precision: str = "float32",
+    precision: AttentionPrecision = "float32",
 ) -> jax.Array:
     """Multi-head self-attention: [D, N] -> [D, N], in N^2 time and memory.
 
@@ -80,20 +73,13 @@ def self_attention(
       inputs: float32 [D, N].
       heads: divides D.
       mask: bool [N], false on padding, or None.
-      positions: int32 [N], place of each coordinate in the order; a bias trained per head and
-        difference of places, the same beyond `REACH`, is then added. None: no order.
-      precision: "float32" or "bfloat16", of the products' factors.
+      precision: of the products' factors.
     """
     dim, size = inputs.shape
     width = dim // heads
     qkv = linear("qkv", inputs, 3 * dim).reshape(3, heads, width, size)
     query, key, value = qkv[0] * float(1.0 / np.sqrt(width)), qkv[1], qkv[2]
-    bias = None
-    if positions is not None:
-        table = hk.get_parameter("relative_bias", (heads, 2 * REACH + 1), jnp.float32, jnp.zeros)
-        offsets = jnp.clip(positions[:, None] - positions[None], -REACH, REACH) + REACH
-        bias = table[:, offsets]
-    mixed = _attend(query, key, value, mask, bias, precision)
+    mixed = _attend(query, key, value, mask, precision)
     return linear("out", mixed.reshape(dim, size), dim)
 
 
@@ -102,12 +88,19 @@ def inducing_attention(
     heads: int,
     points: int,
     mask: jax.Array | None,
-    precision: str = "float32",
+    precision: AttentionPrecision = "float32",
 ) -> jax.Array:
     """Attention through `points` trained inducing points: [D, N] -> [D, N], in N * points.
 
     As in the Set Transformer (arXiv 1810.00825): the points attend to the coordinates, go through
     a layer of their own, and the coordinates attend to them.
+
+    Args:
+      inputs: float32 [D, N].
+      heads: divides D.
+      points: number of inducing points.
+      mask: bool [N], false on padding, or None.
+      precision: of the products' factors.
     """
     dim, size = inputs.shape
     width = dim // heads
@@ -116,11 +109,11 @@ def inducing_attention(
     # Their queries are trained as they are; of a layer's typical size, so that they differ.
     own = hk.get_parameter("inducing", (dim, points), jnp.float32, hk.initializers.RandomNormal())
     own_query = own.reshape(heads, width, points) * scale
-    gathered = _attend(own_query, qkv[1], qkv[2], mask, None, precision)
+    gathered = _attend(own_query, qkv[1], qkv[2], mask, precision)
     induced = own + linear("gather", gathered.reshape(dim, points), dim)
     wide = linear_gelu("inducing_ffn_in", layer_norm("inducing_ffn_norm", induced), 2 * dim)
     induced = induced + linear("inducing_ffn_out", wide, dim)
     induced = layer_norm("inducing_norm", induced)
     key, value = linear("inducing_kv", induced, 2 * dim).reshape(2, heads, width, points)
-    mixed = _attend(qkv[0] * scale, key, value, None, None, precision)
+    mixed = _attend(qkv[0] * scale, key, value, None, precision)
     return linear("out", mixed.reshape(dim, size), dim)

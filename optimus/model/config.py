@@ -8,23 +8,47 @@ changed with `dataclasses.replace(PLUS, dim=32, encoders=2)`.
 
 from __future__ import annotations
 
+import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any, Literal
 
-RANK_ONE_FORMS = ("sym", "signed", "gated", "asym", "none")
-BRANCHES = ("encoder", "features")
-TIME_FEATURES = ("shifted", "paper", "none")
-POSITIONS = ("x", "displacement", "none")
-COORDINATE_POSITIONS = ("none", "sin", "rel")
-ATTENTIONS = ("full", "inducing", "none")
-ATTENTION_PRECISIONS = ("float32", "bfloat16")
-STEP_SCALES = ("fixed", "relative")
-GRADIENT_SCALES = ("raw", "first")
+from optimus.errors import ConfigError, require, require_known, require_positive
+
+RankOne = Literal["sym", "signed", "gated", "asym", "none"]
+TimeFeatures = Literal["shifted", "none"]
+Position = Literal["x", "displacement", "none"]
+Attention = Literal["full", "inducing", "none"]
+AttentionPrecision = Literal["float32", "bfloat16"]
+StepScale = Literal["fixed", "relative"]
+GradientScale = Literal["raw", "first"]
+
+# Options that older cards and configurations hold, with the only value that is still understood.
+REMOVED = MappingProxyType({"branch": "encoder", "coord_pos": "none", "axes": 0})
+REMOVED_CHOICES = MappingProxyType({"time_features": ("paper",)})
+LAST_COMMIT_WITH_THEM = "7acff6f"
 
 
-def _require(valid: bool, field: str, value: object, allowed: str) -> None:
-    if not valid:
-        raise ValueError(f"OptimizerConfig.{field} is {value!r}, must be {allowed}")
+def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of an `OptimizerConfig` as they were saved, without options that are no more.
+
+    Raises:
+      ConfigError: one of these is not at its default, so that this version cannot do the same.
+    """
+    for field, value in values.items():
+        gone = field in REMOVED and value != REMOVED[field]
+        if gone or value in REMOVED_CHOICES.get(field, ()):
+            raise ConfigError(
+                f"optimizer.{field}: got {value!r}, which this version does not have; the last "
+                f"commit that does is {LAST_COMMIT_WITH_THEM}"
+            )
+    return {field: value for field, value in values.items() if field not in REMOVED}
+
+
+def _require_integer(value: object, least: int, field: str) -> None:
+    valid = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    require(valid, f"optimizer.{field}: got {value!r}, want an integer of at least {least}")
 
 
 @dataclass(frozen=True)
@@ -45,20 +69,20 @@ class OptimizerConfig:
         coordinates of the encoder's output; "asym": g u v^T, g > 0; "none": B = I, for ablations.
       b_decay: B <- I + b_decay (B - I) + dB. 1 is the paper, 0.9 trains stably.
       rank: 0: B is dense, as in the paper; else factored, from the last `rank` steps' terms.
-      branch: what alpha and d are read from, the last "encoder" or the "features".
-      time_features: "shifted": tanh(t/x - 1) as in the public code; "paper": tanh(t/x);
-        "none": without these eleven inputs, for ablations.
+      time_features: "shifted": tanh(t/x - 1) as in the public code; "none": without these eleven
+        inputs, for ablations.
       position: what stands in the channel "parameter". "x", the paper; "displacement": x - x0;
         "none": 0. With either of the last two, moving function and start moves the whole run.
-      place: adds the channels of `history.PLACE_NAMES`, where x is relative to the origin. The
-        paper's channel "parameter" is normalised and tells only how coordinates compare.
-      curvature: adds the normalised channels of `history.CURVATURE_NAMES`: last step, last change
-        of the gradient, B g. The first two are the data of a quasi-Newton update.
-      progress: adds the scalars of `history.PROGRESS_NAMES`, the same for all coordinates: how
-        far the gradient's length has fallen, and whether the last step went too far.
-      secant: m > 0: the quasi-Newton direction of the last m pairs of a step and a change of the
-        gradient is an input (`history.SECANT_NAMES`), and a share of it between 0 and 2 that the
-        network predicts for every coordinate is added to the step. 0: no such thing.
+      place: adds the channels of `trajectory_features.PLACE_NAMES`, where x is relative to the
+        origin. The paper's channel "parameter" is normalised: it tells how coordinates compare.
+      curvature: adds the normalised channels of `trajectory_features.CURVATURE_NAMES`: last step,
+        last change of the gradient, B g. The first two are the data of a quasi-Newton update.
+      progress: adds the scalars of `trajectory_features.PROGRESS_NAMES`, the same for all
+        coordinates: how far the gradient's length has fallen, and whether the last step went too
+        far.
+      secant: m > 0: the L-BFGS direction of the last m pairs of a step and a change of the
+        gradient is an input (`trajectory_features.SECANT_NAMES`), and a share of it between 0 and 2
+        that the network predicts for every coordinate is added to the step. 0: no such thing.
       gradient_scale: "raw"; or "first": gradients are divided by the root mean square of the first
         one that is not 0, so that a constant factor on f changes nothing.
       normalizer_eps: added to a channel's mean square before dividing by its root. 1e-5 as in the
@@ -67,13 +91,6 @@ class OptimizerConfig:
         running mean of the lengths of the steps taken stands in its place. Steps can then grow
         and shrink geometrically over any number of decades.
       b_decay_learned: b_decay, which must lie inside (0, 1), is where a trained decay starts.
-      coord_pos: whether the order of the coordinates means something. "none": they are a set,
-        which is what makes the optimizer permutation equivariant; "sin": sinusoids of the index
-        are added to the embedding; "rel": a trained bias on the attention logits by i - j, for
-        neighbours up to 8 apart, one value for all that are further.
-      axes: A > 0: the N numbers are the courses of A axes over time (`axes.axes_and_times`), and
-        a trained vector for each axis and one for time and time left are added to the embedding.
-        Such a model is for problems of this one kind, and takes no padding.
       attention: "full" over the coordinates, in time and memory N^2; or "inducing", linear: a few
         trained points attend to the coordinates and the coordinates to those; or "none", for
         ablations: coordinates then share only the normalisation of their features and B.
@@ -88,78 +105,62 @@ class OptimizerConfig:
     ffn_multiplier: int = 4
     lambda_a: float = 0.1
     lambda_b: float = 0.1
-    rank_one: str = "sym"
+    rank_one: RankOne = "sym"
     b_decay: float = 1.0
     rank: int = 0
-    branch: str = "encoder"
-    time_features: str = "shifted"
-    position: str = "x"
+    time_features: TimeFeatures = "shifted"
+    position: Position = "x"
     place: bool = False
     curvature: bool = False
     progress: bool = False
     secant: int = 0
-    gradient_scale: str = "raw"
+    gradient_scale: GradientScale = "raw"
     normalizer_eps: float = 1e-5
-    step_scale: str = "fixed"
+    step_scale: StepScale = "fixed"
     b_decay_learned: bool = False
-    coord_pos: str = "none"
-    axes: int = 0
-    attention: str = "full"
+    attention: Attention = "full"
     inducing_points: int = 32
-    attention_precision: str = "float32"
+    attention_precision: AttentionPrecision = "float32"
 
     def __post_init__(self) -> None:
         self._check_numbers()
-        for field in ("place", "curvature", "progress", "b_decay_learned"):
+        for field, hint in typing.get_type_hints(OptimizerConfig).items():
+            value, where = getattr(self, field), f"optimizer.{field}"
+            if hint is bool:
+                require(isinstance(value, bool), f"{where}: got {value!r}, want true or false")
+            elif typing.get_origin(hint) is Literal:
+                require_known(value, typing.get_args(hint), where)
+        require(
+            0.0 < self.b_decay < 1.0 or not self.b_decay_learned,
+            f"optimizer.b_decay: got {self.b_decay}, want inside (0, 1) where it is learned",
+        )
+        require(
+            self.attention != "none" or self.attention_precision == "float32",
+            f"optimizer.attention_precision: got {self.attention_precision!r}, want float32 where "
+            "attention is none",
+        )
+        for field in ("rank", "b_decay_learned"):
             value = getattr(self, field)
-            _require(isinstance(value, bool), field, value, "true or false")
-        for field, allowed in (
-            ("rank_one", RANK_ONE_FORMS),
-            ("branch", BRANCHES),
-            ("time_features", TIME_FEATURES),
-            ("position", POSITIONS),
-            ("gradient_scale", GRADIENT_SCALES),
-            ("step_scale", STEP_SCALES),
-            ("coord_pos", COORDINATE_POSITIONS),
-            ("attention", ATTENTIONS),
-            ("attention_precision", ATTENTION_PRECISIONS),
-        ):
-            value = getattr(self, field)
-            _require(value in allowed, field, value, f"one of {', '.join(allowed)}")
-        if self.b_decay_learned:
-            inside = 0.0 < self.b_decay < 1.0
-            _require(inside, "b_decay", self.b_decay, "inside (0, 1) where it is learned")
-        if self.attention != "full":
-            # A bias by i - j has no meaning but between coordinates.
-            allowed_here = f"none or sin where attention is {self.attention}"
-            _require(self.coord_pos != "rel", "coord_pos", self.coord_pos, allowed_here)
-        if self.attention == "none":
-            precision, allowed_here = self.attention_precision, "float32 where attention is none"
-            _require(precision == "float32", "attention_precision", precision, allowed_here)
-        if self.rank_one == "none":
-            _require(self.rank == 0, "rank", self.rank, "0 where rank_one is none")
-            learned = self.b_decay_learned
-            _require(not learned, "b_decay_learned", learned, "false where rank_one is none")
+            require(
+                self.rank_one != "none" or not value,
+                f"optimizer.{field}: got {value}, want {type(value)()} where rank_one is none",
+            )
 
     def _check_numbers(self) -> None:
         for field in ("dim", "encoders", "heads", "ffn_multiplier", "inducing_points"):
-            value = getattr(self, field)
-            valid = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-            _require(valid, field, value, "an integer of at least 1")
-        for field in ("rank", "secant", "axes"):
-            value = getattr(self, field)
-            valid = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-            _require(valid, field, value, "an integer of at least 0")
-        multiple = f"a multiple of heads = {self.heads}"
-        _require(self.dim % self.heads == 0, "dim", self.dim, multiple)
-        for field in ("lambda_a", "lambda_b"):
-            value = getattr(self, field)
-            # Written so that NaN fails too.
-            _require(0.0 < value < float("inf"), field, value, "positive and finite")
-        _require(0.0 <= self.b_decay <= 1.0, "b_decay", self.b_decay, "within [0, 1]")
+            _require_integer(getattr(self, field), 1, field)
+        for field in ("rank", "secant"):
+            _require_integer(getattr(self, field), 0, field)
+        require(
+            self.dim % self.heads == 0,
+            f"optimizer.dim: got {self.dim}, want a multiple of heads ({self.heads})",
+        )
+        require_positive(self.lambda_a, "optimizer.lambda_a")
+        require_positive(self.lambda_b, "optimizer.lambda_b")
+        decay, eps = self.b_decay, self.normalizer_eps
+        require(0.0 <= decay <= 1.0, f"optimizer.b_decay: got {decay}, want within [0, 1]")
         # Squares of float32 stay exact enough down to 1e-30.
-        eps_valid = 1e-30 <= self.normalizer_eps <= 1.0
-        _require(eps_valid, "normalizer_eps", self.normalizer_eps, "within [1e-30, 1]")
+        require(1e-30 <= eps <= 1.0, f"optimizer.normalizer_eps: got {eps}, want within [1e-30, 1]")
 
     @property
     def factored(self) -> bool:
@@ -173,12 +174,9 @@ class OptimizerConfig:
 
 
 PAPER = OptimizerConfig()
-# Tried at dim 32, 2 encoders, with 600 updates of `benchmarks/train_standin.py`; the figures are
-# the mean log10 of what 200 steps leave of f(x0), for n <= 10 and n <= 50, less is better. Two
-# seeds: PLUS -8.5, -7.7 and -9.0, -8.2; PAPER with b_decay 0.9: -7.2, -6.1 and -7.0, -6.0. One
-# seed: PAPER -7.1, -6.1; PLUS with step_scale "fixed" -7.0, -6.0; without curvature and progress
-# -7.7, -6.7; with position "x" -8.8, -7.9, which we do not want: where minima lie relative to the
-# origin is a habit of the training tasks.
+# Chosen by trials of 600 updates (docs/experiments/forms.md): the relative step length gains most.
+# Seeing x itself scores better, and is not wanted: where minima lie relative to the origin is a
+# habit of the training tasks.
 PLUS = OptimizerConfig(
     dim=64,
     encoders=3,
@@ -193,3 +191,19 @@ PLUS = OptimizerConfig(
     step_scale="relative",
 )
 CONFIGURATIONS = MappingProxyType({"paper": PAPER, "plus": PLUS})
+
+
+@dataclass(frozen=True)
+class AdafactorMlpConfig:
+    """Sizes and multipliers; the defaults are the published ones: 197 meta-parameters."""
+
+    hidden: int = 4  # width of the hidden layers
+    layers: int = 2  # hidden layers, ReLU
+    step_mult: float = 1e-3
+    exp_mult: float = 1e-3
+
+    def __post_init__(self) -> None:
+        _require_integer(self.hidden, 1, "hidden")
+        _require_integer(self.layers, 1, "layers")
+        require_positive(self.step_mult, "optimizer.step_mult")
+        require_positive(self.exp_mult, "optimizer.exp_mult")

@@ -2,9 +2,8 @@
 
 The features are those of Metz et al. 2022 (arXiv 2203.11860), which the paper's supplement names
 as Optimus' input; formulas, constants and order follow the public Adafactor-MLP code on its path
-for one-dimensional parameters (fact sheet `optimus.md`, sections 4.1 to 4.5). There row and column
-statistics coincide, so six of the channels are duplicates; they are kept, because published
-numbers and parameter counts assume 39 inputs.
+for one-dimensional parameters. There row and column statistics coincide, so six of the channels are
+duplicates; they are kept, because published numbers and parameter counts assume 39 inputs.
 
 Arrays are laid out channel first, `[channels, N]`: each channel is contiguous over the N
 coordinates, which is the order every later reduction and matrix product wants.
@@ -15,8 +14,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from optimus.model.config import TIME_FEATURES
 
 MOMENTUM_DECAYS = (0.9, 0.99, 0.999)
 RMS_DECAY = 0.999
@@ -42,9 +39,8 @@ DATA_FEATURE_NAMES: tuple[str, ...] = (
     *_names("inverse_column"),
     *_names("factored_momentum"),
 )
-FEATURE_NAMES: tuple[str, ...] = DATA_FEATURE_NAMES + tuple(
-    f"time_{scale:g}" for scale in TIME_SCALES
-)
+TIME_FEATURE_NAMES: tuple[str, ...] = tuple(f"time_{scale:g}" for scale in TIME_SCALES)
+FEATURE_NAMES = DATA_FEATURE_NAMES + TIME_FEATURE_NAMES
 
 
 class Accumulators(NamedTuple):
@@ -157,18 +153,13 @@ def normalize(channels: jax.Array, mask: jax.Array | None = None, eps: float = 1
     return scaled * jax.lax.rsqrt(eps / jnp.square(scale) + mean_square)
 
 
-def time_features(iteration: jax.Array, kind: str = "shifted") -> jax.Array:
-    """Eleven functions of the step count t = 0, 1, 2, ...: float32 [11].
+def time_features(iteration: jax.Array) -> jax.Array:
+    """Eleven functions of the step count t = 0, 1, 2, ..., tanh(t / scale - 1): float32 [11].
 
-    `kind` "shifted" is tanh(t / scale - 1), as in the public code; "paper" is tanh(t / scale), as
-    printed in the supplement; "none" is no function at all, [0].
+    The supplement prints tanh(t / scale); this is the public code's form.
     """
-    if kind not in TIME_FEATURES:
-        raise ValueError(f"time features are {kind!r}, must be one of {TIME_FEATURES}")
-    if kind == "none":
-        return jnp.zeros((0,), jnp.float32)
     ratio = jnp.asarray(iteration, jnp.float32) / np.asarray(TIME_SCALES, np.float32)
-    return jnp.tanh(ratio - 1.0 if kind == "shifted" else ratio)
+    return jnp.tanh(ratio - 1.0)
 
 
 def compute_features(
@@ -176,24 +167,20 @@ def compute_features(
     gradient: jax.Array,
     state: Accumulators,
     iteration: jax.Array,
-    kind: str = "shifted",
     mask: jax.Array | None = None,
-    eps: float = 1e-5,
 ) -> jax.Array:
-    """The network's input: normalised data channels, then time channels as they are.
+    """The published network's input: normalised data channels, then time channels as they are.
 
     Args:
       x: current point, float32 [N].
       gradient: gradient at x, float32 [N].
       state: accumulators that already contain `gradient`.
       iteration: number of steps taken before this one, int32 [].
-      kind: form of the time features, see `time_features`.
       mask: bool [N], false on padding, or None when every coordinate is real.
-      eps: of the normaliser, see `normalize`.
 
     Returns:
-      float32 [39, N], rows in the order of `FEATURE_NAMES`; the first 28 where `kind` is "none".
+      float32 [39, N], rows in the order of `FEATURE_NAMES`.
     """
-    data = normalize(data_features(x, gradient, state), mask, eps)
-    time = time_features(iteration, kind)
+    data = normalize(data_features(x, gradient, state), mask)
+    time = time_features(iteration)
     return jnp.concatenate([data, jnp.broadcast_to(time[:, None], (len(time), x.shape[0]))])

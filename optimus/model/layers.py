@@ -38,7 +38,14 @@ def _linear_parameters(
 
 
 def linear(name: str, inputs: jax.Array, outputs: int, scale: float = 1.0) -> jax.Array:
-    """Per-coordinate affine map [I, N] -> [outputs, N]."""
+    """Per-coordinate affine map [I, N] -> [outputs, N].
+
+    Args:
+      name: of its parameters, "NAME_w" [I, outputs] and "NAME_b" [outputs].
+      inputs: float32 [I, N].
+      outputs: channels of the result.
+      scale: of the initial weights, whose standard deviation is scale / sqrt(I).
+    """
     weights, bias = _linear_parameters(name, inputs.shape[0], outputs, scale)
     return matmul(weights, inputs) + bias[:, None]
 
@@ -53,10 +60,3 @@ def layer_norm(name: str, inputs: jax.Array) -> jax.Array:
     """Normalises each coordinate over its channels: [D, N] -> [D, N]."""
     norm = hk.LayerNorm(axis=0, param_axis=0, create_scale=True, create_offset=True, name=name)
     return norm(inputs)
-
-
-def sinusoids(positions: jax.Array, channels: int) -> jax.Array:
-    """Sines and cosines of `positions` [N] at wavelengths 2 pi to 2e4 pi: float32 [channels, N]."""
-    frequencies = 1e4 ** (-np.linspace(0.0, 1.0, (channels + 1) // 2))
-    angles = frequencies.astype(np.float32)[:, None] * positions
-    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)])[:channels]

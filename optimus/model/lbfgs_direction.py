@@ -1,4 +1,4 @@
-"""The quasi-Newton direction of the last steps, as an input and as a part of the learned step.
+"""The L-BFGS direction of the last steps, as an input and as a part of the learned step.
 
 What L-BFGS knows of a function it knows from pairs of a step s and the change y of the gradient
 over it. The network reads coordinates one at a time and cannot form the inner products of whole

@@ -1,11 +1,10 @@
 """The Transformer that reads per-coordinate features and predicts step and rank-one terms.
 
 Coordinates are the tokens: every linear layer acts per coordinate and attention runs over the N
-coordinates without positional encoding (unless `coord_pos` asks for one), so one set of weights
-serves every N and permuting the coordinates permutes the outputs. Fixed by the paper: 39 features
-in, D = 128, three stacked encoders that predict rank-one terms, a separate branch for alpha and d.
-Pre-LN, GELU, heads, FFN width and initial scales are our decisions (fact sheet `optimus.md`,
-sections 3.1 and 3.2).
+coordinates without positional encoding, so one set of weights serves every N and permuting the
+coordinates permutes the outputs. Fixed by the paper: 39 features in,
+D = 128, three stacked encoders that predict rank-one terms, a separate branch for alpha and d.
+Pre-LN, GELU, heads, FFN width and initial scales are our decisions: the paper gives none.
 
 Arrays are channel first, `[channels, N]`, inside the network: reductions over channels or keys
 then run along the slow axis, where the CPU adds whole rows at a time, and attention needs no
@@ -20,15 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimus.model.attention import inducing_attention, self_attention
-from optimus.model.axes import axes_and_times
 from optimus.model.config import OptimizerConfig
-from optimus.model.layers import layer_norm, linear, linear_gelu, sinusoids
+from optimus.model.layers import layer_norm, linear, linear_gelu
 
 # A rank-one term starts with weight 0.1 and entries of u of about 0.3 / sqrt(N). Neither may be 0:
 # u u^T is even in u, so at u = 0 there is no first-order signal to learn from.
 _INITIAL_GATE = 0.1
 _HEAD_SCALE = 0.3
-_TIME_UNIT = 8.0  # of the times in `axes`: a quarter of a second of a motion
 
 
 class NetworkOutput(NamedTuple):
@@ -36,7 +33,7 @@ class NetworkOutput(NamedTuple):
 
     alpha: jax.Array  # [N], log-magnitude before its factor lambda_b
     direction: jax.Array  # [N]
-    secant: jax.Array | None  # [N], unconstrained share of the quasi-Newton step; None without one
+    secant: jax.Array | None  # [N], unconstrained share of the L-BFGS direction; None without one
     # The next three are None where `rank_one` is "none".
     raw_gates: jax.Array | None  # [L], unconstrained; see preconditioner.gate_weight
     left: jax.Array | None  # [L, N], the u of each encoder, of norm O(1) at any N
@@ -51,12 +48,12 @@ class Encoder(hk.Module):
         self._config = config
 
     def __call__(
-        self, hidden: jax.Array, mask: jax.Array | None, positions: jax.Array
+        self, hidden: jax.Array, mask: jax.Array | None
     ) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
         """Hidden [D, N] to (hidden [D, N], unscaled u or u and v [1 or 2, N], raw gate [])."""
         config, dim = self._config, hidden.shape[0]
         if config.attention != "none":
-            hidden = hidden + self._attention(hidden, mask, positions)
+            hidden = hidden + self._attention(hidden, mask)
         wide = linear_gelu("ffn_in", layer_norm("ffn_norm", hidden), config.ffn_multiplier * dim)
         hidden = hidden + linear("ffn_out", wide, dim)
 
@@ -66,17 +63,14 @@ class Encoder(hk.Module):
         return hidden, linear("rank_one", hidden, vectors, _HEAD_SCALE), self._gate(hidden, mask)
 
     @hk.transparent  # its modules keep the names that weights have been saved under
-    def _attention(
-        self, hidden: jax.Array, mask: jax.Array | None, positions: jax.Array
-    ) -> jax.Array:
+    def _attention(self, hidden: jax.Array, mask: jax.Array | None) -> jax.Array:
         config, normed = self._config, layer_norm("attention_norm", hidden)
         if config.attention == "inducing":
             points = config.inducing_points
             return inducing_attention(
                 normed, config.heads, points, mask, config.attention_precision
             )
-        order = positions if config.coord_pos == "rel" else None
-        return self_attention(normed, config.heads, mask, order, config.attention_precision)
+        return self_attention(normed, config.heads, mask, config.attention_precision)
 
     def _gate(self, hidden: jax.Array, mask: jax.Array | None) -> jax.Array:
         form = self._config.rank_one
@@ -109,27 +103,17 @@ class Network(hk.Module):
         Outputs at padding are 0, and padding influences nothing else.
         """
         config, size = self._config, features.shape[1]
-        # Places among the real coordinates, wherever the padding is.
-        positions = jnp.arange(size) if mask is None else jnp.cumsum(mask) - 1
-
         hidden = linear("embedding", features, config.dim)
-        if config.coord_pos == "sin":
-            hidden = hidden + sinusoids(positions.astype(jnp.float32), config.dim)
-        if config.axes:
-            if mask is not None:
-                raise ValueError(f"axes is {config.axes}, must be 0 where x may be padded")
-            hidden = hidden + self._axes(size)
         vectors: list[jax.Array] = []
         gates: list[jax.Array] = []
         for index in range(config.encoders):
             encoder = Encoder(config, name=f"encoder_{index}")
-            hidden, vector, gate = encoder(hidden, mask, positions)
+            hidden, vector, gate = encoder(hidden, mask)
             if vector is not None and gate is not None:
                 vectors.append(vector)
                 gates.append(gate)
 
-        branch = features if config.branch == "features" else hidden
-        step = linear("branch_out", linear_gelu("branch_in", branch, config.dim), 2)
+        step = linear("branch_out", linear_gelu("branch_in", hidden, config.dim), 2)
         if mask is not None:
             step = jnp.where(mask, step, 0.0)
         share = linear("secant_share", hidden, 1)[0] if config.secant else None
@@ -147,13 +131,3 @@ class Network(hk.Module):
             left=rank_one[:, 0],
             right=rank_one[:, 1] if config.rank_one == "asym" else None,
         )
-
-    @hk.transparent
-    def _axes(self, size: int) -> jax.Array:
-        """What is added to the embedding for axis and time, [D, N]; nothing before training."""
-        config = self._config
-        axis, time = axes_and_times(size, config.axes)
-        table = hk.get_parameter("axis", (config.axes, config.dim), jnp.float32, jnp.zeros)
-        slopes = hk.get_parameter("axis_time", (2, config.dim), jnp.float32, jnp.zeros)
-        times = np.stack([time, size / config.axes - time]) / _TIME_UNIT
-        return table[axis].T + jnp.dot(slopes.T, times.astype(np.float32))

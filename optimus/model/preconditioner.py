@@ -1,8 +1,9 @@
 """The learned preconditioner: a matrix B that starts at I and grows by rank-one terms.
 
 Algorithm 1 of the paper's supplement updates B <- B + dB before B is used, with dB a sum of
-rank-one matrices. Their form is not given; the choices here and their reasons are in the fact
-sheet `optimus.md`, section 3.2, and what trains stably in `training.md`, section 2.
+rank-one matrices. Their form is not given. Here entries of u are of order 1 / sqrt(N), since
+entries of order 1 explode at N = 1000, and B may decay towards I, without which long unrolls
+diverge in training.
 
 B is dense, [N, N], or factored: I + U^T diag(t) V with the terms of the last `steps` steps, in
 memory and time linear in N. The two are the same operator until a term has to be dropped, after
@@ -24,7 +25,7 @@ def init_preconditioner(size: int) -> jax.Array:
 
 
 def gate_weight(raw_gate: jax.Array, form: str) -> jax.Array:
-    """Weight of a rank-one term from its unconstrained value, of any shape.
+    """Weight [L] of rank-one terms from their unconstrained values [L], or of one [].
 
     tanh, in (-1, 1), if the form is "signed" or "gated"; else softplus, positive.
     """
@@ -71,7 +72,12 @@ def apply_preconditioner(preconditioner: jax.Array, vector: jax.Array) -> jax.Ar
 def init_factored(size: int, steps: int, encoders: int, symmetric: bool) -> jax.Array:
     """The identity, float32 [steps * encoders, 1 + size, or 1 + 2 size if not symmetric].
 
-    With 0 steps there is no place for a term: B is and stays the identity.
+    Args:
+      size: N.
+      steps: how many steps' terms are kept. With 0 there is no place for a term: B stays the
+        identity.
+      encoders: L, terms per step.
+      symmetric: whether a term's right vector is its left one.
     """
     return jnp.zeros((steps * encoders, 1 + (1 if symmetric else 2) * size), jnp.float32)
 

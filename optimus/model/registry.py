@@ -15,8 +15,7 @@ import types
 from typing import Any, NamedTuple
 
 from optimus.model import adafactor_mlp, optimizer
-from optimus.model.adafactor_mlp import AdafactorMlpConfig
-from optimus.model.config import OptimizerConfig
+from optimus.model.config import AdafactorMlpConfig, OptimizerConfig
 
 Config = OptimizerConfig | AdafactorMlpConfig
 

@@ -1,7 +1,7 @@
-"""Formulas of the 15 test functions: x `[N]` -> scalar of the dtype of x, pure JAX.
+"""Formulas of the 15 test functions, and the paper's slips of three: x `[N]` -> scalar, pure JAX.
 
 Source: the Virtual Library of Simulation Experiments (Simon Fraser University); their minima,
-minimisers and domains are in `optimus.problems.functions`.
+minimisers and domains are in `optimus.problems.functions`. Values have the dtype of x.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def _index(x: jax.Array) -> jax.Array:
 
 
 def ackley(x: jax.Array) -> jax.Array:
-    """A cone with ripples. At 0 it has no gradient; 0, a subgradient, is returned there."""
+    """A cone with ripples; x `[N]`. The gradient at 0, where there is none, is 0: a subgradient."""
     mean = jnp.mean(jnp.square(x))
     root = jnp.where(mean > 0, jnp.sqrt(jnp.where(mean > 0, mean, 1.0)), 0.0)
     waves = jnp.mean(jnp.cos(2 * math.pi * x))
@@ -29,30 +29,30 @@ def ackley(x: jax.Array) -> jax.Array:
 
 
 def dixon_price(x: jax.Array) -> jax.Array:
-    """(x₁−1)² + Σ_{i≥2} i (2x_i² − x_{i−1})². Methods also stall at the stationary value 2/3."""
+    """(x₁−1)² + Σ_{i≥2} i (2x_i² − x_{i−1})²; x `[N]`. There is a stationary value of 2/3."""
     terms = jnp.square(2 * jnp.square(x[1:]) - x[:-1])
     return jnp.square(x[0] - 1) + jnp.sum(_index(x)[1:] * terms)
 
 
 def griewank(x: jax.Array) -> jax.Array:
-    """Σ x²/4000 − Π cos(x_i/√i) + 1."""
+    """Σ x²/4000 − Π cos(x_i/√i) + 1; x `[N]`."""
     return jnp.sum(jnp.square(x)) / 4000 - jnp.prod(jnp.cos(x / jnp.sqrt(_index(x)))) + 1
 
 
 def levy_term(w: jax.Array) -> jax.Array:
-    """One inner term of Levy, elementwise."""
+    """One inner term of Levy, elementwise; w `[N]`."""
     return jnp.square(w - 1) * (1 + 10 * jnp.square(jnp.sin(math.pi * w + 1)))
 
 
 def levy(x: jax.Array) -> jax.Array:
-    """With w = 1 + (x−1)/4; the inner sum runs to N − 1."""
+    """With w = 1 + (x−1)/4; the inner sum runs to N − 1; x `[N]`."""
     w = 1 + (x - 1) / 4
     last = jnp.square(w[-1] - 1) * (1 + jnp.square(jnp.sin(2 * math.pi * w[-1])))
     return jnp.square(jnp.sin(math.pi * w[0])) + jnp.sum(levy_term(w[:-1])) + last
 
 
 def perm(x: jax.Array) -> jax.Array:
-    """Perm 0, d, β = 10: Σ_i (Σ_j (j+β)(x_jⁱ − j⁻ⁱ))². Powers up to N: float64 beyond N ~ 10."""
+    """Perm 0, d, β = 10: Σ_i (Σ_j (j+β)(x_jⁱ − j⁻ⁱ))²; x `[N]`, in float64 beyond N ~ 10."""
     j = np.arange(1.0, x.size + 1)
     # A running product along i is x_jⁱ, with right gradients at 0 and for negative x.
     powers = jnp.cumprod(jnp.broadcast_to(x, (x.size, x.size)), axis=0)
@@ -62,7 +62,7 @@ def perm(x: jax.Array) -> jax.Array:
 
 
 def powell(x: jax.Array) -> jax.Array:
-    """Σ over groups (a, b, c, d): (a+10b)² + 5(c−d)² + (b−2c)⁴ + 10(a−d)⁴. N a multiple of 4."""
+    """Σ over groups (a, b, c, d): (a+10b)² + 5(c−d)² + (b−2c)⁴ + 10(a−d)⁴; x `[N]`, 4 divides N."""
     if x.size % 4:
         raise ValueError(f"powell needs a dimension that is a multiple of 4: {x.size}")
     a, b, c, d = x.reshape(-1, 4).T
@@ -71,46 +71,71 @@ def powell(x: jax.Array) -> jax.Array:
 
 
 def rastrigin(x: jax.Array) -> jax.Array:
-    """10N + Σ (x² − 10 cos 2πx)."""
+    """10N + Σ (x² − 10 cos 2πx); x `[N]`."""
     return 10 * x.size + jnp.sum(jnp.square(x) - 10 * jnp.cos(2 * math.pi * x))
 
 
 def rosenbrock(x: jax.Array) -> jax.Array:
-    """Σ 100 (x_{i+1} − x_i²)² + (x_i − 1)². From N = 4 on with a second local minimum."""
+    """Σ 100 (x_{i+1} − x_i²)² + (x_i − 1)²; x `[N]`. From N = 4 on with a second local minimum."""
     return jnp.sum(100 * jnp.square(x[1:] - jnp.square(x[:-1])) + jnp.square(x[:-1] - 1))
 
 
 def rotated_hyper_ellipsoid(x: jax.Array) -> jax.Array:
-    """Σ_i Σ_{j≤i} x_j² = Σ_j (N−j+1) x_j². Its axes are not rotated, in spite of the name."""
+    """Σ_i Σ_{j≤i} x_j² = Σ_j (N−j+1) x_j²; x `[N]`. In spite of the name it is not rotated."""
     return jnp.sum(_index(x)[::-1] * jnp.square(x))
 
 
 def sphere(x: jax.Array) -> jax.Array:
-    """Σ x²."""
+    """Σ x²; x `[N]`."""
     return jnp.sum(jnp.square(x))
 
 
 def styblinski_tang(x: jax.Array) -> jax.Array:
-    """½ Σ (x⁴ − 16x² + 5x). The other local minimum of a coordinate costs 14.137 more."""
+    """½ Σ (x⁴ − 16x² + 5x); x `[N]`. The other local minimum of a coordinate costs 14.137 more."""
     return jnp.sum(x**4 - 16 * jnp.square(x) + 5 * x) / 2
 
 
 def sum_of_powers(x: jax.Array) -> jax.Array:
-    """Σ |x_i|^{i+1}. Overflows float32 where |x| > 1 and N is large."""
+    """Σ |x_i|^{i+1}; x `[N]`. Overflows float32 where |x| > 1 and N is large."""
     return jnp.sum(jnp.abs(x) ** (_index(x) + 1))
 
 
 def sum_of_squares(x: jax.Array) -> jax.Array:
-    """Σ i x_i²."""
+    """Σ i x_i²; x `[N]`."""
     return jnp.sum(_index(x) * jnp.square(x))
 
 
 def trid(x: jax.Array) -> jax.Array:
-    """Σ (x_i−1)² − Σ_{i≥2} x_i x_{i−1}. The minimiser is of size N²/4."""
+    """Σ (x_i−1)² − Σ_{i≥2} x_i x_{i−1}; x `[N]`. The minimiser is of size N²/4."""
     return jnp.sum(jnp.square(x - 1)) - jnp.sum(x[1:] * x[:-1])
 
 
 def zakharov(x: jax.Array) -> jax.Array:
-    """Σ x² + s² + s⁴ with s = Σ i x_i / 2."""
+    """Σ x² + s² + s⁴ with s = Σ i x_i / 2; x `[N]`."""
     s = jnp.sum(_index(x) * x) / 2
     return jnp.sum(jnp.square(x)) + jnp.square(s) + s**4
+
+
+def levy_to_d(x: jax.Array) -> jax.Array:
+    """The paper's Levy: one more inner term, that of the last coordinate; x `[N]`."""
+    return levy(x) + levy_term(1 + (x[-1] - 1) / 4)
+
+
+def sum_in_pairs(terms: jax.Array) -> jax.Array:
+    """Σ `[N]` as a binary tree, whatever the device: the rounding error grows with log N, not N."""
+    width = 1 << max(terms.size - 1, 0).bit_length()
+    terms = jnp.concatenate([terms, jnp.zeros(width - terms.size, terms.dtype)])
+    while width > 1:
+        width //= 2
+        terms = terms[:width] + terms[width:]
+    return terms[0]
+
+
+def trid_in_pairs(x: jax.Array) -> jax.Array:
+    """Trid with the rounding error of sums in pairs, which is NumPy's; x `[N]`.
+
+    Its sums of size N⁵ cancel to N³: in float32 it is their rounding that ends a line search. On a
+    CPU XLA sums in blocks, with an error about twice as large; BFGS then stops at a mean of 9.1e4
+    in 250 dimensions, in pairs at 5.4e4, and the print has 5.55e4. The gradient is the same.
+    """
+    return sum_in_pairs(jnp.square(x - 1)) - sum_in_pairs(x[1:] * x[:-1])

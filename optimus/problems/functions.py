@@ -1,8 +1,8 @@
 """The 15 test functions of the paper's Table 4, as the SFU library defines them.
 
-Source: the Virtual Library of Simulation Experiments (Simon Fraser University); fact sheet
-`benchmark.md`, section 4. These are the true definitions: scalings, offsets and slips of the
-paper, shifts and rotations are wrappers: their use is in `optimus.problems.presets`.
+Source: the Virtual Library of Simulation Experiments (Simon Fraser University). These are the true
+definitions; scalings, offsets and slips of the paper, shifts and rotations are those of
+`optimus.problems.presets`.
 
     rosenbrock = function("rosenbrock")
     rosenbrock.value(jnp.ones(10))      # 0.0, in the dtype of its argument
@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from optimus.problems import formulas
@@ -129,26 +128,3 @@ def function(name: str) -> Function:
     if name not in FUNCTIONS:
         raise ValueError(f"unknown function {name!r}; known: {', '.join(FUNCTIONS)}")
     return FUNCTIONS[name]
-
-
-# ---------------------------------------------------------------------------------------- wrappers
-
-
-def scale(value: Value, factor: float) -> Value:
-    """z -> f(factor · z)."""
-    return lambda z: value(factor * z)
-
-
-def shift(value: Value, delta: jax.Array) -> Value:
-    """z -> f(z − δ)."""
-    return lambda z: value(z - delta)
-
-
-def rotate(value: Value, rotation: jax.Array) -> Value:
-    """z -> f(R z), at full precision also where the device multiplies in less."""
-    return lambda z: value(jnp.matmul(rotation, z, precision="highest"))
-
-
-def offset(value: Value, constant: float) -> Value:
-    """z -> f(z) − constant."""
-    return lambda z: value(z) - constant

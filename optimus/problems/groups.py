@@ -1,9 +1,8 @@
 """Which functions count as relatives, so that "held out" means something. Plain values.
 
-The groups are those of arm C (fact sheet `benchmark.md`, section 11): the first is one weighted
-quadratic family, so its members are no strangers to each other. Perm stands with it because the
-paper's Perm is Sum of Squares. Generated families carry the tag of the group they resemble; small
-neural networks resemble none and have a tag of their own.
+The first group is one weighted quadratic family: who has trained on one member knows the others.
+Perm stands with it because the paper's Perm is Sum of Squares. Generated families carry the tag of
+the group they resemble; small neural networks resemble none and have a tag of their own.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Benchmark problems: a preset, a function, a dimension, a seed and a start decide one of them.
 
-`paper` reproduces Table 4 with its slips, `fair-shift` and `fair-rotate` take the centre of the
-start box away from the optimum (fact sheet `benchmark.md`, sections 2, 3, 8, 10 and 11). All are
-wrappers around the true functions of `optimus.problems.functions`.
+`paper` reproduces Table 4 with its slips; `fair-shift` and `fair-rotate` take the centre of the
+start box away from the optimum. The true functions are those of `optimus.problems.functions`.
 
     problem = presets.problem("paper", "rosenbrock", dim=100, seed=0, start=0)
     problem.value(problem.x0)         # what the table would print if nothing were optimised
@@ -20,7 +19,7 @@ What the paper's protocol does, and this preset with it:
 
 The fair presets shift the optimum by U(-5, 5)^N, half of the start box; the true Perm, which starts
 in U(-1, 1)^N, by U(-0.5, 0.5)^N for the same reason, Sum of Powers by U(-2, 2)^N.
-Best-so-far as the reported value, and 199 updates for 200 evaluations, are the rivals' part.
+Best-so-far as the reported value, and 199 updates for 200 evaluations, are the methods' part.
 """
 
 from __future__ import annotations
@@ -29,26 +28,117 @@ import contextlib
 import functools
 import importlib
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimus.problems.functions import FUNCTIONS, function
-from optimus.problems.paper_formulas import Objective as Objective
-from optimus.problems.paper_formulas import objective_of
-from optimus.problems.preset_rules import PRESETS as PRESETS
-from optimus.problems.preset_rules import SCALES as SCALES
-from optimus.problems.preset_rules import TUNING_START as TUNING_START
-from optimus.problems.preset_rules import Preset as Preset
-from optimus.problems.preset_rules import dimension as dimension
-from optimus.problems.preset_rules import preset as preset
-from optimus.problems.preset_rules import revision as revision
-from optimus.problems.preset_rules import shift_half_width, size, start_half_width
+from optimus.problems import formulas
+from optimus.problems.functions import FUNCTIONS, Value, function
 
 Data = dict[str, np.ndarray]
+Dtype = Literal["float32", "float64"]
+Objective = Callable[[Any, jax.Array], jax.Array]  # (data, z `[N]`) -> reported value
+
+SCALES = {"sphere": 0.512, "rotated_hyper_ellipsoid": 6.5536, "sum_of_powers": 0.1}
+TUNING_START = 1 << 20  # starts from here on are for choosing options, never for results
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What holds for every function of a preset.
+
+    Attributes:
+      dtype: "float32" or "float64", of objective, gradient and start.
+      slips: with the paper's Levy, Perm, Trid and Powell.
+      shift: half-width of the box of δ, 0 for none.
+      rotate: with a random orthogonal matrix.
+      most_dim: largest N, where there is one.
+      counts_evaluations: the budget is evaluations; else iterations.
+    """
+
+    name: str
+    dtype: Dtype
+    slips: bool = False
+    shift: float = 0.0
+    rotate: bool = False
+    most_dim: int | None = None
+    counts_evaluations: bool = True
+
+
+PRESETS = {
+    each.name: each
+    for each in (
+        Preset("paper", "float32", slips=True, counts_evaluations=False),
+        Preset("fair-shift", "float64", shift=5.0),
+        Preset("fair-rotate", "float64", shift=5.0, rotate=True, most_dim=100),
+    )
+}
+
+SUITE = Preset("suite", "float64")  # of the problems that `optimus.problems.suites` brings
+
+
+def preset(name: str) -> Preset:
+    """A preset by name; raises `ValueError` naming the known ones."""
+    if name == SUITE.name:
+        return SUITE
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def dimension(preset_name: str, function_name: str, dim: int) -> int:
+    """The `dim` a preset has in place of the one asked for: Powell's 2 is 4 where it is true.
+
+    Raises:
+      ValueError: unknown names, or a dimension that the preset leaves out, and why.
+    """
+    chosen, true = preset(preset_name), function(function_name)
+    if chosen is SUITE:
+        raise ValueError(
+            f"{preset_name} has no function {function_name!r}; see optimus.problems.suites"
+        )
+    if dim < 1:
+        raise ValueError(f"the dimension must be at least 1: {dim}")
+    if chosen.most_dim is not None and dim > chosen.most_dim:
+        raise ValueError(f"{preset_name} ends at dimension {chosen.most_dim}: {dim}")
+    if chosen.slips:
+        size(chosen, function_name, dim)
+        return dim
+    if function_name == "perm" and dim not in (2, 10):
+        raise ValueError(f"{preset_name} has perm in dimensions 2 and 10 only: {dim}")
+    if function_name == "sum_of_powers" and dim > 100:
+        raise ValueError(f"{preset_name} ends sum_of_powers at dimension 100: {dim}")
+    if function_name == "powell":
+        dim = 4 * -(-dim // 4)
+    true.check(dim)
+    return dim
+
+
+def size(chosen: Preset, function_name: str, dim: int) -> int:
+    """N, the number of coordinates of the start; raises `ValueError` where there is none."""
+    size = 4 * -(-dim // 4) if chosen.slips and function_name == "powell" else dim
+    function(function_name).check(size)
+    return size
+
+
+def start_half_width(chosen: Preset, function_name: str) -> float:
+    """Of the box of the starts: 10, and 1 for the true Perm, whose powers go up to x^N."""
+    return 1.0 if function_name == "perm" and not chosen.slips else 10.0
+
+
+def shift_half_width(chosen: Preset, function_name: str) -> float:
+    """Of the box of δ: half of the box of the starts, so that the optimum stays among them.
+
+    A shift of 5 would take Perm's optimum out of its box of ±1 in nearly every coordinate, and
+    start it at 1e20 in 10 dimensions. Sum of Powers has 2: it overflows float64 beyond.
+    """
+    if function_name == "sum_of_powers":
+        return min(2.0, chosen.shift)
+    return chosen.shift * start_half_width(chosen, function_name) / 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,16 +173,56 @@ class Problem:
     minimiser: np.ndarray
     floor: float
 
+    @property
+    def dtype(self) -> Dtype:
+        """Of objective, gradient and start."""
+        return preset(self.preset).dtype
+
     def value(self, x: Any) -> jax.Array:
         """Reported value at x `[N]`, in the arithmetic that is on; see `arithmetic`."""
         return self.objective(self.data, jnp.asarray(x))
 
 
-def arithmetic(dtype: str) -> contextlib.AbstractContextManager[Any]:
+def arithmetic(dtype: Dtype) -> contextlib.AbstractContextManager[Any]:
     """Context in which JAX computes in "float32" or "float64", whatever is set outside."""
     home = jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")
     context: contextlib.AbstractContextManager[Any] = home.enable_x64(dtype == "float64")
     return context
+
+
+def _formula(name: str, slips: bool) -> Value:
+    """A function by name, with the paper's slips if wanted."""
+    if not slips:
+        return function(name).value
+    known = {
+        "levy": formulas.levy_to_d,
+        "perm": formulas.sum_of_squares,
+        "trid": formulas.trid_in_pairs,
+    }
+    return known.get(name, function(name).value)
+
+
+@functools.cache
+def objective_of(preset_name: str, function_name: str, dim: int) -> tuple[Objective, float]:
+    """The reported value as a function of (data, z `[N]`), and what it subtracts.
+
+    `data` may hold "shift" `[N]` and "rotation" `[N, N]`. The same object at every call, so that
+    compiled code is shared.
+    """
+    slips = PRESETS[preset_name].slips
+    value, factor = _formula(function_name, slips), SCALES.get(function_name, 1.0)
+    f_star = function(function_name).minimum(dim)
+    if slips and function_name == "trid":
+        f_star = function("trid").minimum(dim + 1)
+
+    def objective(data: Any, z: jax.Array) -> jax.Array:
+        if "rotation" in data:  # at full precision also where the device multiplies in less
+            z = jnp.matmul(data["rotation"], z, precision="highest")
+        if "shift" in data:
+            z = z - data["shift"]
+        return value(factor * z) - f_star
+
+    return objective, f_star
 
 
 def _random(word: str, seed: int, function_name: str, dim: int, start: int) -> np.random.Generator:
@@ -112,6 +242,13 @@ def problem(preset_name: str, function_name: str, dim: int, seed: int, start: in
 
     Each start has a shift and a rotation of its own. The start itself is the same under every
     preset (for the same N).
+
+    Args:
+      preset_name: a key of `PRESETS`.
+      function_name: a key of `FUNCTIONS`.
+      dim: as asked for; `dimension` says which one it becomes.
+      seed: of starts, shifts and rotations, at least 0.
+      start: number of the start, at least 0.
 
     Raises:
       ValueError: unknown names, negative seed or start, a dimension that the preset leaves out.

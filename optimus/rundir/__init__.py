@@ -8,10 +8,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from optimus.config import ConfigError, TrainConfig, from_dict, to_dict
 from optimus.errors import UserError
-from optimus.rundir import checkpoint
+from optimus.rundir.retention import write_atomically
 
 CONFIG = "config.json"
 # Values that may differ when a run is resumed: they change how long it runs, not what it computes.
@@ -61,14 +62,14 @@ def prepare(run_dir: Path, config: TrainConfig) -> None:
         raise RunDirError(f"{run_dir} is not a directory")
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_atomically(path, json.dumps(to_dict(config), indent=2) + "\n")
+        write_atomically(path, json.dumps(to_dict(config), indent=2) + "\n")
     except OSError as error:
         raise RunDirError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _difference(old: dict, new: dict, prefix: str = "") -> str:  # type: ignore[type-arg]
+def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
     for key in sorted(old.keys() | new.keys()):
-        a, b = old.get(key), new.get(key)
+        a, b = _numbered(old.get(key)), _numbered(new.get(key))
         if isinstance(a, dict) and isinstance(b, dict):
             inner = _difference(a, b, f"{prefix}{key}.")
             if inner:
@@ -76,6 +77,12 @@ def _difference(old: dict, new: dict, prefix: str = "") -> str:  # type: ignore[
         elif a != b and f"{prefix}{key}" not in RESUMABLE:
             return f"{prefix}{key} is {a!r} there and {b!r} here"
     return ""
+
+
+def _numbered(value: Any) -> Any:
+    """Phases as a dict, so that the difference is named as `--set` names it."""
+    phases = isinstance(value, (list, tuple)) and value and isinstance(value[0], dict)
+    return {str(k): each for k, each in enumerate(value)} if phases else value
 
 
 @contextmanager

@@ -30,19 +30,18 @@ import safetensors
 import safetensors.numpy
 
 from optimus.rundir import manifest as checkpoint_manifest
-from optimus.rundir.checkpoint_files import BEST as BEST
-from optimus.rundir.checkpoint_files import LATEST as LATEST
-from optimus.rundir.checkpoint_files import MANIFEST as MANIFEST
-from optimus.rundir.checkpoint_files import STATE as STATE
-from optimus.rundir.checkpoint_files import CheckpointError as CheckpointError
-from optimus.rundir.checkpoint_files import named_step, sync
-from optimus.rundir.checkpoint_files import write_atomically as write_atomically
+from optimus.rundir.retention import BEST as BEST
+from optimus.rundir.retention import LATEST as LATEST
+from optimus.rundir.retention import MANIFEST as MANIFEST
+from optimus.rundir.retention import STATE as STATE
+from optimus.rundir.retention import CheckpointError as CheckpointError
 from optimus.rundir.retention import best_step as best_step
 from optimus.rundir.retention import hold as hold
 from optimus.rundir.retention import latest_step as latest_step
 from optimus.rundir.retention import mark_best as mark_best
-from optimus.rundir.retention import prune
+from optimus.rundir.retention import named_step, prune, sync
 from optimus.rundir.retention import steps as steps
+from optimus.rundir.retention import write_atomically as write_atomically
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,69 @@
-"""Which checkpoints stay: the first, the newest k, every n-th, the best, the one being evaluated.
+"""The names inside a `checkpoints` folder, its pointers, and which checkpoints stay.
 
-The learner saves and prunes; another process, the evaluator, moves `BEST` and `HELD`. They share
-nothing but these files: a prune reads both pointers right before it deletes, and whoever points
-looks afterwards whether the folder is still there.
+The first, the newest k, every n-th, the best and the one being evaluated stay. The learner saves
+and prunes; another process, the evaluator, moves `BEST` and `HELD`. They share nothing but these
+files: a prune reads both pointers right before it deletes, and whoever points looks afterwards
+whether the folder is still there.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import uuid
 from pathlib import Path
 
-from optimus.rundir.checkpoint_files import BEST, HELD, LATEST, CheckpointError, named_step, point
+from optimus.errors import UserError
+
+STATE = "state.safetensors"
+MANIFEST = "manifest.json"
+LATEST = "LATEST"
+BEST = "BEST"
+HELD = "HELD"
+
+
+class CheckpointError(UserError, RuntimeError):
+    """A checkpoint that cannot be written or used; the message is one line."""
+
+    final = True
+
+
+def sync(path: Path) -> None:
+    """Forces a file or a folder's entries to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces a small text file so that a reader sees the old or the new text, nothing else."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        temporary.write_text(text)
+        sync(temporary)
+        os.replace(temporary, path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def named_step(folder: Path, name: str) -> int | None:
+    """The step that a pointer (`LATEST`, `BEST`, `HELD`) names; None where there is none."""
+    try:
+        return int((folder / name).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def point(folder: Path, name: str, step: int) -> None:
+    """Writes a pointer; raises `CheckpointError`."""
+    try:
+        write_atomically(folder / name, f"{step}\n")
+    except OSError as error:
+        raise CheckpointError(f"cannot write {folder / name}: {error.strerror or error}") from error
 
 
 def steps(folder: Path) -> list[int]:

@@ -2,7 +2,7 @@
 
     f(z) = f_scale [F(s x_scale (R z - δ)) - F*]
 
-with F, s, δ and the start box those of the fair presets (`optimus.problems.preset_rules`): with
+with F, s, δ and the start box those of the fair presets (`optimus.problems.presets`): with
 scales of 1 and neither shift nor rotation it is what `optimus.problems.presets` reports for the
 true functions. Starts are drawn from JAX keys; the benchmark's own come from NumPy streams that
 nothing here can reach.
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optimus.problems.preset_rules import PRESETS, SCALES, shift_half_width, start_half_width
+from optimus.problems.presets import PRESETS, SCALES, shift_half_width, start_half_width
 from optimus.tasks.draws import dimension, log_scaled, maybe_rotation, rotate, rotate_back
 from optimus.tasks.masked import MASKED
 

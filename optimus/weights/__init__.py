@@ -4,9 +4,9 @@
     NAME.json          the card: kind ("optimus" if it does not say), architecture, sha256 of the
                        file beside it, library versions, and what the author says about training
 
-`load` reads that pair, a training checkpoint, a run directory or a name that ships with the
-package, so that whatever has been trained can be used in the same way. Nothing is a pickle. What
-differs between kinds of learned optimizers is in `optimus.model.registry`.
+`load` reads that pair, a training checkpoint, a run directory or a name: of the weights in the
+package or, in a checkout of the repository, of those in benchmarks/weights. Nothing is a pickle.
+What differs between kinds of learned optimizers is in `optimus.model.registry`.
 """
 
 from __future__ import annotations
@@ -33,16 +33,19 @@ import safetensors
 import safetensors.numpy
 
 from optimus import rundir
-from optimus.config import ConfigError
-from optimus.errors import UserError
-from optimus.meta.noise import layout_of
+from optimus.errors import ConfigError, UserError
 from optimus.model import registry
+from optimus.model.config import OptimizerConfig, without_removed
+from optimus.model.parameters import PREFIX, layout_of
 from optimus.model.registry import Config
 from optimus.rundir import checkpoint
 
 Params = Any  # nested dict of float32 arrays, as `init_params` of the rule lays them out
 
 SHIPPED = Path(__file__).with_name("data")
+BESIDE = "benchmarks/weights"  # in the repository, not in the package: weights of the tables
+_CHECKOUT = Path(__file__).parents[2] / BESIDE
+_INDEX = Path(__file__).with_name("elsewhere.json")  # their names and sha256
 FORMAT = 1  # of the card; raised when an older reader could misread a newer one
 _SUFFIX, _FOLDER_NAME = ".safetensors", "weights.safetensors"
 _OWN_KEYS = ("format", "kind", "architecture", "sha256", "parameters", "libraries")
@@ -50,6 +53,8 @@ _OWN_KEYS = ("format", "kind", "architecture", "sha256", "parameters", "librarie
 
 class WeightsError(UserError, ValueError):
     """Weights that cannot be written, found or used; the message is one line."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +64,7 @@ class LearnedOptimizer:
     Attributes:
       config: the architecture; its type is that of the rule.
       params: meta-parameters as the rule's `init_params` lays them out, float32. Not to be changed
-        in place: weights that ship with the package are loaded once and shared.
+        in place: weights loaded by name are loaded once and shared.
       card: what is known about them; of a training checkpoint, its manifest.
     """
 
@@ -110,11 +115,7 @@ def save(
     if target.suffix != _SUFFIX:
         target = target / _FOLDER_NAME
     layout = layout_of(params)
-    leaves = layout.unflatten(layout.flatten(params))
-    arrays = {}
-    for parts, name in zip(layout.paths, layout.names):
-        leaf = functools.reduce(lambda node, key: node[key], parts, leaves)
-        arrays[f"theta/{name}"] = np.array(leaf, order="C")
+    arrays = layout.to_arrays(layout.flatten(params))
     _params_from(arrays, config, str(target))  # what could not be loaded is not written
     used = sorted(set(card or ()) & set(_OWN_KEYS))
     if used:
@@ -159,18 +160,18 @@ def load(name_or_path: str | os.PathLike[str]) -> LearnedOptimizer:
     """Loads weights, verified.
 
     Args:
-      name_or_path: a name in `shipped()`; or the path of a safetensors file with its card beside
+      name_or_path: a name in `available()`; or the path of a safetensors file with its card beside
         it, a folder written by `save`, a training checkpoint (`RUN/checkpoints/STEP`; the
         architecture is read from RUN/config.json), or a run directory (the checkpoint that `BEST`
         names; without one its newest that verifies, with a warning for each newer one that does
-        not). A shipped name wins over a path of that name; write "./NAME" for the path.
+        not). A name wins over a path of that name; write "./NAME" for the path.
 
     Raises:
       WeightsError: nothing of that name, a missing or damaged file, a hash that does not match,
         weights of another architecture than the card or config says, or not finite.
     """
-    if isinstance(name_or_path, str) and name_or_path in shipped():
-        return _load_shipped(name_or_path)
+    if isinstance(name_or_path, str) and name_or_path in available():
+        return _load_named(name_or_path)
     path = Path(name_or_path)
     if path.is_file() and path.suffix == _SUFFIX:
         return _load_pair(path)
@@ -185,7 +186,13 @@ def load(name_or_path: str | os.PathLike[str]) -> LearnedOptimizer:
             f"{path} holds no weights: want a {_SUFFIX} file, a folder with {_FOLDER_NAME}, a "
             f"checkpoint folder with {checkpoint.STATE}, or a run directory with checkpoints/"
         )
-    names = ", ".join(shipped()) or "none"
+    sha256 = json.loads(_INDEX.read_text()).get(str(name_or_path))
+    if sha256:
+        raise WeightsError(
+            f"{name_or_path} is not in the package: fetch {BESIDE}/{name_or_path}{_SUFFIX} (sha256 "
+            f"{sha256}) and {name_or_path}.json from the repository, and load it by its path"
+        )
+    names = ", ".join(available())
     raise WeightsError(f"no weights named {str(name_or_path)!r}, nor such a path; names: {names}")
 
 
@@ -197,12 +204,21 @@ def card_path(path: str | os.PathLike[str]) -> Path:
 
 def shipped() -> tuple[str, ...]:
     """Names of the weights inside the package."""
-    return tuple(sorted(path.stem for path in SHIPPED.glob(f"*{_SUFFIX}")))
+    return _names_in(SHIPPED)
+
+
+def available() -> tuple[str, ...]:
+    """Names that `load` finds: those of `shipped`, and in a checkout those beside the benchmark."""
+    return tuple(sorted({*shipped(), *_names_in(_CHECKOUT)}))
+
+
+def _names_in(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in folder.glob(f"*{_SUFFIX}")))
 
 
 @functools.cache
-def _load_shipped(name: str) -> LearnedOptimizer:
-    return _load_pair(SHIPPED / f"{name}{_SUFFIX}")
+def _load_named(name: str) -> LearnedOptimizer:
+    return _load_pair((SHIPPED if name in shipped() else _CHECKOUT) / f"{name}{_SUFFIX}")
 
 
 def _load_pair(path: Path) -> LearnedOptimizer:
@@ -233,13 +249,15 @@ def _architecture(kind: Any, values: dict[str, Any], where: Path) -> Config:
         known_kinds = ", ".join(registry.RULES)
         raise WeightsError(f"{where} is of kind {kind!r}, this reads {known_kinds}")
     config_type = registry.RULES[kind].config_type
-    unknown = sorted(set(values) - {field.name for field in dataclasses.fields(config_type)})
-    if unknown:
-        raise WeightsError(
-            f"{where}: architecture has {', '.join(unknown)}, unknown to this version of optimus"
-            f" for {kind}"
-        )
     try:
+        if config_type is OptimizerConfig:
+            values = without_removed(values)
+        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(config_type)})
+        if unknown:
+            raise ConfigError(
+                f"architecture has {', '.join(unknown)}, unknown to this version of optimus"
+                f" for {kind}"
+            )
         config: Config = config_type(**values)
         return config
     except (TypeError, ValueError) as error:
@@ -277,17 +295,13 @@ def _params_from(arrays: Mapping[str, np.ndarray], config: Config, where: str) -
     init_params = functools.partial(registry.rule_of(config).init_params, config)
     expected = jax.eval_shape(init_params, jax.random.PRNGKey(0))
     layout = layout_of(expected)
-    wanted = {f"theta/{name}": shape for name, shape in zip(layout.names, layout.shapes)}
-    for name, shape in wanted.items():
-        if name not in arrays or arrays[name].shape != shape:
-            got = f"shape {arrays[name].shape}" if name in arrays else "no such array"
-            raise WeightsError(
-                f"{where} is of another architecture: {name} has {got}, want {shape}"
-            )
-    extra = sorted(name for name in arrays if name.startswith("theta/") and name not in wanted)
-    if extra:
-        raise WeightsError(f"{where} is of another architecture: unexpected {extra[0]}")
-    flat = np.concatenate([arrays[name].ravel() for name in wanted]).astype(np.float32)
+    try:
+        flat = layout.from_arrays(arrays)
+    except ValueError as error:
+        raise WeightsError(f"{where} {error}") from None
+    unexpected = sorted({k for k in arrays if k.startswith(PREFIX)} - layout.to_arrays(flat).keys())
+    if unexpected:
+        raise WeightsError(f"{where} is of another architecture: unexpected {unexpected[0]}")
     if not np.isfinite(flat).all():
         raise WeightsError(f"{where} holds values that are not finite")
     return jax.tree_util.tree_map(jnp.asarray, layout.unflatten(flat))

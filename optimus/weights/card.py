@@ -1,12 +1,11 @@
-"""What a card says of trained weights, and the arm that follows from it.
+"""The card of trained weights: what they are, and how they are made again.
 
-    card = weights_card.card_of_run("runs/classical-small")      # of the checkpoint `load` takes
+    card = card_of_run("runs/classical")      # of the checkpoint `load` takes
     weights.save("NAME.safetensors", model.config, model.params, card)
 
 Keys beside those that `weights.save` fills in:
 
     what          a sentence
-    arm           "A", "B", "C:GROUP", "generated", "part" or "none": see `arm_of`
     trained_on    the task's fields, with `functions` and `families` that were really drawn
     n, horizon    [least, most] of the training tasks
     seed          of meta-training
@@ -14,10 +13,8 @@ Keys beside those that `weights.save` fills in:
     compute       seconds, core_seconds (null where the run did not record them), machine
     command, config, config_hash   with what it is made again
     evaluation    validation of this checkpoint
-    test_reads    each time the benchmark has read the test set with these weights, and ...
-    test_reads_of_others           with other weights of the same run, so before they were frozen
 
-`optimus.bench.reads` has what is said of reads.
+Cards of earlier versions hold others too; these are not read.
 """
 
 from __future__ import annotations
@@ -36,28 +33,35 @@ from optimus.problems.groups import FUNCTION_NAMES, allowed, allowed_generated
 from optimus.rundir import checkpoint, metrics
 
 
-def arm_of(task: Any) -> str:
-    """The arm of the benchmark (fact sheet `benchmark.md`, section 11) that a task trains for.
+def evaluation_split(trained_on: Mapping[str, Any]) -> str:
+    """Which part of the benchmark weights may be scored on, by what they were trained on.
 
-    "A": Rosenbrock's function alone. "C:GROUP": these groups ("+" between) held out. "B": all
-    fifteen functions. "generated": no benchmark function. "part": some of them. "none": no task of
-    this kind, such as physics.
+    Args:
+      trained_on: fields of a task, as in a card or by `dataclasses.asdict`.
+
+    Returns:
+      "A": Rosenbrock's function alone. "B": all fifteen functions, so that scores are in
+      distribution. "C:GROUP": these groups ("+" between) were held out, and only those may be
+      scored. "generated": no benchmark function. "part": some of them. "none": no task of this
+      kind, such as motions.
     """
-    if not isinstance(task, ClassicalTask):
+    if trained_on.get("kind") != "classical":
         return "none"
-    if task.hold_out:
-        return "C:" + "+".join(sorted(set(task.hold_out)))
-    drawn = _drawn(task)
+    hold_out, others = trained_on["hold_out"], trained_on.get("networks", 0.0)
+    if hold_out:
+        return "C:" + "+".join(sorted(set(hold_out)))
+    others += trained_on["generated"]
+    drawn = tuple(trained_on["functions"]) if others < 1.0 else ()
     if not drawn:
         return "generated"
-    if drawn == ("rosenbrock",) and not (task.generated or task.networks):
+    if drawn == ("rosenbrock",) and not others:
         return "A"
-    return "B" if drawn == FUNCTION_NAMES else "part"
+    return "B" if set(drawn) == set(FUNCTION_NAMES) else "part"
 
 
-def held_out(arm: str) -> tuple[str, ...]:
-    """The groups that an arm holds out: those of "C:GROUP"."""
-    return tuple(arm[2:].split("+")) if arm.startswith("C:") else ()
+def held_out_groups(split: str) -> tuple[str, ...]:
+    """The groups that an evaluation split holds out: those of "C:GROUP"."""
+    return tuple(split[2:].split("+")) if split.startswith("C:") else ()
 
 
 def _drawn(task: ClassicalTask) -> tuple[str, ...]:
@@ -77,7 +81,7 @@ def card_of_run(
 
     Args:
       run_dir: of a finished or stopped run.
-      what: a sentence; default: name and arm.
+      what: a sentence; default: name, evaluation split and seed.
       command: by which it was made; default: one that takes the `config` in the card.
       machine: class of the machine it ran on; default: that of this one.
       step: of the checkpoint; default the one that `weights.load` takes.
@@ -95,19 +99,23 @@ def card_of_run(
         except checkpoint.CheckpointError as error:
             raise weights.WeightsError(str(error)) from None
     config = rundir.load_config(run_dir / rundir.CONFIG)
-    arm, records = arm_of(config.task), _records(run_dir)
+    records = _records(run_dir)
+    distribution = _distribution(config)
+    split = evaluation_split(distribution["trained_on"])
     last = max((each for each in records if "step" in each), key=_step, default={})
     card = {
-        "what": what or f"{config.name}, arm {arm}, seed {config.seed}",
-        "arm": arm,
-        **_distribution(config),
+        "what": what or f"{config.name}, evaluation split {split}, seed {config.seed}",
+        **distribution,
         "seed": config.seed,
         "training": {
             "updates": manifest["step"],
             "inner_steps": manifest.get("evaluations"),
             "updates_of_run": last.get("step"),
             "inner_steps_of_run": last.get("evaluations"),
-            "phases": [_phase(phase, config.task) for phase in config.schedule],
+            "phases": [
+                _phase(phase, updates, config.task)
+                for phase, updates in zip(config.phases, config.lengths)
+            ],
             "meta_loss": dataclasses.asdict(config.meta_loss),
         },
         "compute": _compute(records, manifest["step"]) | {"machine": machine or _machine()},
@@ -116,15 +124,13 @@ def card_of_run(
         "config_hash": config_hash(config),
         "trained_with": manifest.get("libraries", {}),
         "evaluation": manifest.get("validation") or {},
-        "test_reads": [],
-        "test_reads_of_others": [],
     }
     return json.loads(json.dumps(card))  # type: ignore[no-any-return]
 
 
 def _distribution(config: TrainConfig) -> dict[str, Any]:
     task = config.task
-    lengths = [(each.estimator.shortest, each.estimator.horizon) for each in config.schedule]
+    lengths = [(each.estimator.shortest, each.estimator.horizon) for each in config.phases]
     found: dict[str, Any] = {
         "trained_on": dataclasses.asdict(task),
         "horizon": [min(low or high for low, high in lengths), max(high for _, high in lengths)],
@@ -132,18 +138,18 @@ def _distribution(config: TrainConfig) -> dict[str, Any]:
     if isinstance(task, ClassicalTask):
         families = allowed_generated(task.hold_out) if task.generated else ()
         found["trained_on"] |= {"functions": _drawn(task), "families": families}
-        most = [max((each.task or task).sizes) for each in config.schedule]
+        most = [max((each.task or task).sizes) for each in config.phases]
         found["n"] = [task.least_dim, max(most)]
     return found
 
 
-def _phase(phase: Any, task: Any) -> dict[str, Any]:
+def _phase(phase: Any, updates: int, task: Any) -> dict[str, Any]:
     """The fields of a phase that are not at their defaults or as in the run's task, and the kind of
     estimator."""
     changed = _changed(phase.estimator, type(phase.estimator)())
     meta = dataclasses.asdict(phase.meta)
     tasks = {"task": _changed(phase.task, task)} if phase.task else {}
-    return {"updates": phase.updates, "kind": phase.estimator.kind} | changed | meta | tasks
+    return {"updates": updates, "kind": phase.estimator.kind} | changed | meta | tasks
 
 
 def _changed(found: Any, usual: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import psutil
 from optimus.config import Estimator, Layout, MetaOptimizer, ServedTask, TrainConfig, to_dict
 from optimus.model.config import OptimizerConfig
 from tests.launch import run_tools as tools
+from tests.one_phase import one_phase
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYOUT = Layout(actors=2, groups=2, lanes=3, workers=4, per_process=2, restarts=1000)
@@ -38,7 +39,7 @@ def config(**changes: Any) -> TrainConfig:
         call_timeout=4.0,
         max_staleness=50,
     )
-    return TrainConfig(**{**values, **changes})
+    return one_phase(**{**values, **changes})
 
 
 class Run:
@@ -171,7 +172,7 @@ def audit(folder: str) -> None:
     run_dir = Path(folder)
     configuration = load_config(run_dir / "config.json")
     entries = ledger.surviving(run_dir)
-    ledger.check(entries, configuration.meta.batch)
+    ledger.check(entries, configuration.phases[0].meta.batch)
     found, _ = checkpoint.load_latest(run_dir / "checkpoints")
     assert found is not None and found.step == len(entries), (found, len(entries))
     assert int(found.arrays["adam/count"]) == len(entries)

@@ -33,13 +33,7 @@ def add_checkpoint(run_dir: pathlib.Path, step: int, shift: float = 0.0) -> path
     chosen = config()
     layout = parameter_layout(chosen)
     theta = builders.initial_theta(chosen) + np.float32(shift)
-    tree = layout.unflatten(theta)
-    arrays = {}
-    for path, name in zip(layout.paths, layout.names):
-        leaf = tree
-        for key in path:
-            leaf = leaf[key]
-        arrays[f"theta/{name}"] = leaf
+    arrays = layout.to_arrays(theta)
     manifest = {"config_hash": config_hash(chosen), "evaluations": 10 * step}
     return checkpoint.save(run_dir / "checkpoints", step, arrays, manifest)
 

@@ -6,18 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learner.intake import REASONS, Intake
-from optimus.config import AnalyticTask, Estimator, Layout, MetaOptimizer, TrainConfig
+from optimus.config import AnalyticTask, Estimator, Layout, MetaOptimizer
 from optimus.meta import noise
-from optimus.meta.estimators import pes
+from optimus.meta.estimators import BY_NAME
 from optimus.rundir import checkpoint
 from optimus.wire import Sample, Version, encode, pack, unpack
+from tests.one_phase import one_phase
 
 RUN, SIZE, WINDOW, WINDOWS = "0123456789ab", 50, 3, 6
 NOW = Version(epoch=2, step=10)
 
 
 def config(synchronous=False, kind="gaussian", estimator="pes"):
-    return TrainConfig(
+    return one_phase(
         name="test",
         task=AnalyticTask(dim=2),
         updates=100,
@@ -38,7 +39,7 @@ def regenerated(episode, window, kind="gaussian"):
     """The sum of an episode's noise, drawn from its seeds in order."""
     total = None
     for each in range(window + 1):
-        total = pes.advance(total, drawn(episode, each, kind))
+        total = BY_NAME["pes"].advance(total, drawn(episode, each, kind))
     return total
 
 

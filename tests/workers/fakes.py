@@ -19,6 +19,7 @@ from optimus.config import (
 )
 from optimus.model.config import OptimizerConfig
 from optimus.wire import LossReply, LossRequest, Session, Version, decode, encode, pack
+from tests.one_phase import one_phase
 
 SMALL = OptimizerConfig(dim=8, encoders=1, heads=2, b_decay=0.9)
 
@@ -34,7 +35,7 @@ def analytic(**changes: Any) -> TrainConfig:
         "meta": MetaOptimizer(batch=4),
         "layout": Layout(groups=2, lanes=2, workers=0),
     }
-    return TrainConfig(**{**values, **changes})
+    return one_phase(**{**values, **changes})
 
 
 def served(**changes: Any) -> TrainConfig:

@@ -27,7 +27,7 @@ def make(config: TrainConfig, index: int = 0) -> tuple[Actor, fakes.Parameters, 
     parameters = fakes.Parameters(config, theta_of(config))
     stream = fakes.Stream()
     unroll = unrolls.AnalyticUnroll(config, config.seed)
-    return Actor(config, index, unroll, parameters, stream), parameters, stream
+    return Actor(config, index, lambda _: unroll, parameters, stream), parameters, stream
 
 
 def collect(actor: Actor, parameters: fakes.Parameters, windows: int) -> None:
@@ -119,7 +119,7 @@ def test_a_failed_lane_begins_a_new_episode_with_a_new_id() -> None:
     parameters, stream = fakes.Parameters(config, theta_of(config)), fakes.Stream()
     pool = fakes.Pool(lambda r: "nonfinite" if r.episode == 100 else None)  # episode 100
     unroll = unrolls.PooledUnroll(config, fakes.Source(), pool)
-    actor = Actor(config, 0, unroll, parameters, stream)
+    actor = Actor(config, 0, lambda _: unroll, parameters, stream)
     collect(actor, parameters, 2)
     samples = [decode(Sample, data) for data in stream.samples]
     assert samples[0].failed and samples[0].last and not samples[0].mask.any()
@@ -131,7 +131,8 @@ def test_a_learner_of_another_config_is_refused() -> None:
     config = fakes.analytic()
     parameters = fakes.Parameters(fakes.analytic(seed=9), theta_of(config))
     with pytest.raises(ValueError, match=r"actor 0: its configuration is .*, the learner's is"):
-        Actor(config, 0, unrolls.AnalyticUnroll(config, 0), parameters, fakes.Stream())
+        unroll = unrolls.AnalyticUnroll(config, 0)
+        Actor(config, 0, lambda _: unroll, parameters, fakes.Stream())
 
 
 def test_weights_of_another_size_are_refused() -> None:
@@ -151,7 +152,7 @@ def test_stop_ends_every_wait() -> None:
             return Future()
 
     unroll = unrolls.PooledUnroll(config, fakes.Source(), Silent())
-    actor = Actor(config, 0, unroll, parameters, fakes.Stream())
+    actor = Actor(config, 0, lambda _: unroll, parameters, fakes.Stream())
     stop = threading.Event()
     threading.Timer(0.3, stop.set).start()
     actor.run(stop)  # waits for losses that never come, until stop; returns without an error

@@ -49,7 +49,7 @@ def test_a_record_says_where_the_time_went(tmp_path: pathlib.Path, served: bool)
     actor = Actor(
         config,
         0,
-        unroll,
+        lambda _: unroll,
         fakes.Parameters(config, theta),
         fakes.Stream(),
         metrics,

@@ -2,11 +2,12 @@
 
     python -m workers.physics.build          # the simulator, and the op beside tensorflow
     python -m workers.physics.build --op     # both; an error when tensorflow is missing
-    python -m workers.physics.build --fast   # also generated code for the gradient (minute)
+    python -m workers.physics.build --fast   # also generated code for the gradient, and the clips
 
-Compiles only what is older than its sources. Needs g++ and the header packages cmeel-cppad and
-cmeel-eigen; the op also needs tensorflow, generated code cmeel-cppadcodegen. Flags and the two-ABI
-rule: fact sheet stack.md, 5.
+Compiles only what is older than its sources, as many files at once as there are processors. Needs
+g++ and the header packages cmeel-cppad and cmeel-eigen; the op also needs tensorflow, generated
+code cmeel-cppadcodegen. The op is compiled with TensorFlow's own flags (its C++ ABI), the library
+is not: between the two lies nothing but a C interface.
 """
 
 from __future__ import annotations
@@ -19,11 +20,21 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 from optimus.errors import UserError
-from workers.physics.assets import AssetError
+from workers.physics.assets import AssetError, ensure_assets
 from workers.physics.native import LIBRARY, OP_LIBRARY, SOURCE_DIR, generated_library
+
+CONTROLS = ("pd", "torque")
+Made = TypeVar("Made")
+
+_compilers = threading.BoundedSemaphore(os.cpu_count() or 1)  # processes at once
 
 
 class BuildError(UserError, RuntimeError):
@@ -62,6 +73,21 @@ def build_op(force: bool = False) -> Path:
     return OP_LIBRARY
 
 
+def build_generator(force: bool = False) -> Path:
+    """Builds the program that writes a model's gradient as C code; returns its path."""
+    sources = [SOURCE_DIR / "generate" / "generate.cc", SOURCE_DIR / "model.cc"]
+    generator = LIBRARY.parent / "generate"
+    if not force and _is_fresh(generator, [*sources, *SOURCE_DIR.glob("*.hpp")]):
+        return generator
+    include = _header_dir()
+    if not (include / "cppad" / "cg.hpp").is_file():
+        raise BuildError("the code generator is missing: pip install cmeel-cppadcodegen")
+    flags = ["-std=c++17", "-O1", "-DNDEBUG", "-isystem", str(include)]
+    flags += ["-isystem", str(include / "eigen3")]
+    _compile(flags, sources, generator, ["-ldl", "-pthread"])
+    return generator
+
+
 def build_generated(text: str, control: str, force: bool = False) -> Path:
     """Builds generated code for the structure of a model text and a control; returns its path.
 
@@ -74,17 +100,10 @@ def build_generated(text: str, control: str, force: bool = False) -> Path:
     output = generated_library(Simulator(text, 1.0, control, fast=False).structure)
     if output.exists() and not force:
         return output
-    include = _header_dir()
-    if not (include / "cppad" / "cg.hpp").is_file():
-        raise BuildError("the code generator is missing: pip install cmeel-cppadcodegen")
-    sources = [SOURCE_DIR / "generate" / "generate.cc", SOURCE_DIR / "model.cc"]
-    generator = LIBRARY.parent / "generate"
-    if force or not _is_fresh(generator, [*sources, *SOURCE_DIR.glob("*.hpp")]):
-        flags = ["-std=c++17", "-O1", "-DNDEBUG", "-isystem", str(include)]
-        flags += ["-isystem", str(include / "eigen3")]
-        _compile(flags, sources, generator, ["-ldl", "-pthread"])
+    generator = build_generator()
     command = [str(generator), "1" if control == "pd" else "0"]
-    done = subprocess.run(command, input=text, capture_output=True, text=True)
+    with _compilers:
+        done = subprocess.run(command, input=text, capture_output=True, text=True)
     if done.returncode != 0:
         raise BuildError(done.stderr.strip())
     with tempfile.TemporaryDirectory() as folder:
@@ -100,7 +119,22 @@ def build_humanoid_code(force: bool = False) -> list[Path]:
     from workers.physics.loss import humanoid
     from workers.physics.model import model_text
 
-    return [build_generated(model_text(humanoid()), control, force) for control in ("pd", "torque")]
+    text = model_text(humanoid())
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda control: build_generated(text, control, force), CONTROLS))
+
+
+def build_everything(force: bool = False) -> list[Path]:
+    """All that a run uses, the clips included; what does not wait for another is made at once."""
+    with ThreadPoolExecutor() as pool:
+        assets = pool.submit(_timed, "the humanoid and its clips", ensure_assets)
+        generator = pool.submit(_timed, "the code generator", build_generator, force)
+        outputs = [_timed("the simulator", build_library, force)]
+        if has_tensorflow():
+            outputs.append(_timed("the TensorFlow op", build_op, force))
+        generator.result()
+        assets.result()
+        return outputs + _timed("the generated gradient", build_humanoid_code, force)
 
 
 def has_tensorflow() -> bool:
@@ -129,21 +163,43 @@ def _header_dir() -> Path:
     raise BuildError("the CppAD and Eigen headers are missing: pip install cmeel-cppad cmeel-eigen")
 
 
+def _timed(what: str, make: Callable[..., Made], *arguments: Any) -> Made:
+    """Calls `make` and says how long that took, unless there was nothing to do."""
+    start = time.monotonic()
+    made = make(*arguments)
+    seconds = time.monotonic() - start
+    if seconds > 1.0:
+        print(f"build: {what} in {seconds:.0f} s", file=sys.stderr, flush=True)
+    return made
+
+
 def _compile(flags: list[str], sources: list[Path], output: Path, libraries: list[str]) -> None:
+    """Compiles each source by itself, links, and renames, so that nobody loads half a library."""
     compiler = _compiler()
     output.parent.mkdir(exist_ok=True)
-    # Compiled beside the target and renamed, so nobody ever loads half a library.
-    handle, temporary = tempfile.mkstemp(dir=output.parent, suffix=".so")
-    os.close(handle)
-    command = [compiler, *flags, *map(str, sources), "-o", temporary, *libraries]
-    try:
+    for_objects = [flag for flag in flags if flag != "-shared" and not flag.startswith("-Wl,")]
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".build-") as name:
+        folder = Path(name)
+        objects = [folder / f"{source.stem}.o" for source in sources]
+
+        def compile_one(source: Path, target: Path) -> None:
+            command = [compiler, *for_objects, "-c", str(source), "-o", str(target)]
+            _run(command, output.name)
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(compile_one, sources, objects))
+        linked = folder / output.name
+        for_link = [flag for flag in flags if flag not in ("-x", "c")]
+        _run([compiler, *for_link, *map(str, objects), "-o", str(linked), *libraries], output.name)
+        linked.chmod(0o755)
+        linked.replace(output)
+
+
+def _run(command: list[str], name: str) -> None:
+    with _compilers:
         done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise BuildError(f"compiling {output.name} failed:\n{done.stderr.strip()}")
-        os.chmod(temporary, 0o755)
-        os.replace(temporary, output)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    if done.returncode != 0:
+        raise BuildError(f"compiling {name} failed:\n{done.stderr.strip()}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -153,11 +209,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--force", action="store_true", help="build even when up to date")
     arguments = parser.parse_args(argv)
     try:
+        if arguments.fast and (has_tensorflow() or not arguments.op):
+            print(*build_everything(arguments.force), sep="\n")
+            return 0
         print(build_library(arguments.force))
         if arguments.op or has_tensorflow():
             print(build_op(arguments.force))
-        if arguments.fast:
-            print(*build_humanoid_code(arguments.force), sep="\n")
     except (AssetError, BuildError) as error:
         print(f"build: {error}", file=sys.stderr)
         return 1

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimus.config import TrainConfig
-from optimus.meta.noise import ParameterLayout, layout_of
 from optimus.model import optimizer as opt
+from optimus.model.parameters import ParameterLayout, layout_of, state_from_leaves, state_leaves
 from optimus.model.registry import rule_of
 from optimus.wire import LossReply
 
@@ -41,7 +41,7 @@ class LaneArrays(NamedTuple):
 def arrays_to_names(arrays: LaneArrays) -> dict[str, np.ndarray]:
     """Lane state as named arrays `[G, ...]`, for a checkpoint; without those that are empty."""
     named = {"x": arrays.x, "gradient": arrays.gradient, "initial": arrays.initial}
-    state = arrays.state._asdict().items()
+    state = state_leaves(arrays.state).items()
     named |= {f"state/{name}": leaf for name, leaf in state if np.size(leaf)}
     named |= {f"task/{name}": leaf for name, leaf in arrays.task.items()}
     return {name: np.asarray(leaf) for name, leaf in named.items()}
@@ -52,10 +52,8 @@ def arrays_from_names(
 ) -> LaneArrays:
     """Inverse of `arrays_to_names` `[G, ...]`; `state_type`: of the rule's state."""
     empty = np.zeros((*named["x"].shape[:2], 0), np.float32)
-    fields: dict[str, Any] = {
-        field: named.get(f"state/{field}", empty) for field in state_type._fields
-    }
-    state = state_type(**fields)
+    leaves = {k[len("state/") :]: v for k, v in named.items() if k.startswith("state/")}
+    state = state_from_leaves(state_type, leaves, empty)
     task = {k[len("task/") :]: v for k, v in named.items() if k.startswith("task/")}
     return LaneArrays(named["x"], named["gradient"], named["initial"], state, task)
 

@@ -90,8 +90,8 @@ class PooledUnroll:
       source: which loss each episode minimises, and from where.
       pool: evaluates it.
       signs: trajectories of a lane, S.
-      derivatives: each window also differentiates its meta-loss by the weights, with the inner
-        gradients held constant, or exactly if the estimator's order is 2.
+      order: 1 or 2: each window also differentiates its meta-loss by the weights, with the inner
+        gradients held constant, or exactly; 0: it does not.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class PooledUnroll:
         source: WindowSource,
         pool: LossPool,
         signs: int = 2,
-        derivatives: bool = False,
+        order: int = 0,
     ) -> None:
         self._source = source
         self._pool = pool
@@ -111,8 +111,8 @@ class PooledUnroll:
         self._propose = jax.jit(_over_lanes(propose, source.dim))
         self._fresh_state = jax.jit(functools.partial(base.batched_state, config))
         self._replace = jax.jit(base.replace_lanes)
-        self._order = config.estimator.order if derivatives else 0
-        if derivatives:
+        self._order = order
+        if order:
             self._differentiate = self._derivative_of(propose)
 
     def _derivative_of(self, propose: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""The checkpoint against rivals on held-out classical functions: table, profile, trajectories.
+"""The checkpoint against baselines on held-out classical functions: table, profile, trajectories.
 
 The benchmark's own code and cells are used, in RUN/report/: what is there is not computed again.
 """
@@ -17,8 +17,7 @@ from rich.console import Console
 
 from optimus.bench import plan
 from optimus.bench.cells import Method
-from optimus.bench.classical import paper_figures as paper
-from optimus.bench.classical import report
+from optimus.bench.classical import paper_figures, report
 from optimus.bench.classical import run as classical
 from optimus.bench.methods import learned
 from optimus.bench.storage import Row
@@ -26,7 +25,7 @@ from optimus.weights import LearnedOptimizer
 
 MINE = "this_checkpoint"
 PRESET = "fair-shift"
-RIVALS = ("adam", "momentum", "l_bfgs_b")
+BASELINES = ("adam", "momentum", "l_bfgs_b")
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Plan:
 
     functions: tuple[str, ...] = ("rosenbrock", "rastrigin", "ackley", "levy", "dixon_price")
     dims: tuple[int, ...] = (2, 10)
-    methods: tuple[str, ...] = RIVALS
+    methods: tuple[str, ...] = BASELINES
     starts: int = 8
     steps: int = 100
 
@@ -51,16 +50,23 @@ class Found:
 
 
 def compare(model: LearnedOptimizer, out: Path, wanted: Plan, say: Callable[[str], None]) -> Found:
-    """Runs what is missing. Pictures need matplotlib; without it a line says so."""
+    """Runs what is missing. Pictures need matplotlib; without it a line says so.
+
+    Args:
+      model: weights of the checkpoint.
+      out: folder of the cells and pictures.
+      wanted: what is compared.
+      say: takes a line about what is under way.
+    """
     run_all = functools.partial(learned.run_all, model=model)
-    plan.register(Method(MINE, run_all, weights_hash=model.fingerprint))
+    mine = Method(MINE, run_all, weights_hash=model.fingerprint)
     methods = (MINE, *wanted.methods)
     say(f"comparing with {', '.join(wanted.methods)} on {len(wanted.functions)} functions")
     result = classical.run(
         PRESET,
         wanted.functions,
         wanted.dims,
-        methods,
+        [mine, *plan.methods_of(wanted.methods)],
         wanted.starts,
         wanted.steps,
         0,
@@ -97,10 +103,10 @@ def _pictures(rows: Sequence[Row], result: classical.Result, out: Path) -> dict[
     profile = [r for r in report.profile_rows(rows) if r["profile"] == "performance"]
     if profile:
         found["profile"] = figures.draw_profiles(profile, out / "profile.png")
-    traces = {k: p for k, p in result.traces.items() if k[2] in (MINE, *RIVALS)}
-    paths = paper.path_rows(traces)
+    traces = {k: p for k, p in result.traces.items() if k[2] in (MINE, *BASELINES)}
+    paths = paper_figures.path_rows(traces)
     if paths:
         least = min(row["dim"] for row in paths)
         chosen = [row for row in paths if row["dim"] == least]
-        found["paths"] = paper.draw_paths(chosen, PRESET, 0, out / "paths.png")
+        found["paths"] = paper_figures.draw_paths(chosen, PRESET, 0, out / "paths.png")
     return found

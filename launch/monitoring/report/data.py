@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from launch.evaluation import records as evaluate_records
-from launch.monitoring.status import Status, read_config, read_status
-from launch.monitoring.status_parts import Record, number
+from launch.monitoring.readings import Record, number, read_config
+from launch.monitoring.status import Status, read_status
 from optimus.rundir import checkpoint, metrics
 
 MOST = 1000  # points of a curve

@@ -20,7 +20,7 @@ class Motion:
     start: float
     evaluations: int
     loss: float
-    rival: float
+    baseline: float
     error_mm: float
 
 
@@ -56,7 +56,7 @@ def _reconstruct(
         mine = METHODS["optimus"](found, x0, evaluations, models)
     except Unavailable as error:
         raise NoMotion(str(error)) from None
-    rival = METHODS["l_bfgs_b"](found, x0, evaluations, models)
+    baseline = METHODS["l_bfgs_b"](found, x0, evaluations, models)
     if not len(mine.points):
         raise NoMotion("no loss of this checkpoint was finite")
     states = found.states(mine.points[-1])  # the best
@@ -74,6 +74,6 @@ def _reconstruct(
         start=window.start,
         evaluations=evaluations,
         loss=float(mine.best[-1]) / first,
-        rival=float(rival.best[-1]) / first,
+        baseline=float(baseline.best[-1]) / first,
         error_mm=apart,
     )

@@ -1,9 +1,9 @@
 """All cells of a preset that lie in OUT, whichever calls computed them.
 
 Methods may thus be run one by one, and the report shows them together. A cell counts if what
-decides its numbers is what would decide them now: starts, steps, seed, preset, revision, schema and
-library versions. For a method's options, weights and revision the call's own hold; of a method
-that this call did not name, those of its newest cell hold. Whatever else lies there is stale.
+decides its numbers is what would decide them now: starts, steps, seed, preset, schema and library
+versions. For a method's options and weights the call's own hold; of a method that this call did not
+name, those of its newest cell hold. Whatever else lies there is stale.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from optimus.bench import storage
 from optimus.bench.cells import Cell, Method
+from optimus.bench.methods import BASELINES, LEARNED
 from optimus.bench.storage import Row
 from optimus.problems.functions import FUNCTIONS
 
@@ -24,10 +25,12 @@ Key = tuple[str, int, str]  # (function, dim, method)
 
 @dataclass(frozen=True)
 class Gathered:
-    """Attributes:
-    rows: of all cells: by function, dimension, method (those called first), start.
-    traces: (function, dim, method) -> npz of that cell.
-    stale: cells of the preset that were left out.
+    """The cells that count.
+
+    Attributes:
+      rows: of all cells: by function, dimension, method (those called first), start.
+      traces: (function, dim, method) -> npz of that cell.
+      stale: cells of the preset that were left out.
     """
 
     rows: list[Row]
@@ -57,58 +60,41 @@ def _parse(name: str, preset: str) -> Key | None:
 
 
 def _variant(decides: Mapping[str, Any]) -> str:
-    chosen = {name: decides.get(name) for name in ("options", "weights_hash", "method_revision")}
-    return json.dumps(chosen, sort_keys=True)
+    return json.dumps([decides.get("options"), decides.get("weights_hash")], sort_keys=True)
 
 
-def _look(
-    out: Path, name: str, key: Key, template: Cell, methods: Mapping[str, Method]
-) -> _Found | None:
+def _look(out: Path, name: str, preset: str, counts: tuple[int, int, int]) -> _Found | None:
     """The cell of that name, or None where something else than the method has changed."""
-    function, dim, method = key
-    cell = Cell(template.preset, function, dim, method, *_numbers(template))
-    stored = storage.load(out, name)
-    if stored is None:
+    key = _parse(name, preset)
+    stored = storage.load(out, name) if key else None
+    if key is None or stored is None:
         return None
-    known = methods.get(method)
-    if known is not None and cell.name(known) == name:
-        decides: Mapping[str, Any] = known.decides()
-    else:
-        decides = stored.decides
-        now = json.loads(json.dumps(cell.decides()))
-        revised = decides.get("revision") == now.get("revision")
-        if not revised or any(decides.get(what) != value for what, value in now.items()):
-            return None
-    return _Found(key, name, _variant(decides), storage.written_at(out, name), stored.rows)
-
-
-def _numbers(cell: Cell) -> tuple[int, int, int]:
-    return cell.starts, cell.steps, cell.seed
+    now = json.loads(json.dumps(Cell(preset, *key, *counts).decides()))
+    if any(stored.decides.get(what) != value for what, value in now.items()):
+        return None
+    variant = _variant(stored.decides)
+    return _Found(key, name, variant, storage.written_at(out, name), stored.rows)
 
 
 def gather(
-    out: Path,
-    preset: str,
-    starts: int,
-    steps: int,
-    seed: int,
-    called: Sequence[str],
-    methods: Mapping[str, Method],
+    out: Path, preset: str, counts: tuple[int, int, int], called: Sequence[Method]
 ) -> Gathered:
-    """Reads `out/cells`; `called`: the methods whose options and weights are those of `methods`."""
-    template = Cell(preset, "", 0, "", starts, steps, seed)
+    """Reads `out/cells`.
+
+    Args:
+      out: folder of the benchmark.
+      preset: whose cells are read.
+      counts: starts, steps and seed.
+      called: the methods whose own options and weights count.
+    """
     names = storage.names(out, preset)
-    found = []
-    for name in names:
-        key = _parse(name, preset)
-        one = _look(out, name, key, template, methods) if key else None
-        if one is not None:
-            found.append(one)
-    wanted = {name: _variant(methods[name].decides()) for name in called}
+    looked = (_look(out, name, preset, counts) for name in names)
+    found = [one for one in looked if one is not None]
+    wanted = {method.name: _variant(method.decides()) for method in called}
     for one in sorted(found, key=lambda one: one.written, reverse=True):
         wanted.setdefault(one.key[2], one.variant)
     chosen = [one for one in found if one.variant == wanted[one.key[2]]]
-    order = [*called, *methods, *sorted(wanted)]
+    order = [*(method.name for method in called), *BASELINES, *LEARNED, *sorted(wanted)]
     functions = list(FUNCTIONS)
     chosen.sort(key=lambda one: (functions.index(one.key[0]), one.key[1], order.index(one.key[2])))
     return Gathered(

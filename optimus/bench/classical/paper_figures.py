@@ -121,7 +121,14 @@ def _contours(preset: str, dim: int, seed: int, start: int) -> tuple[np.ndarray,
 
 
 def draw_paths(rows: Sequence[Row], preset: str, seed: int, path: Path) -> Path:
-    """Fig. 6 of rows of one dimension; every iterate a dot, so that the step lengths show."""
+    """Fig. 6; every iterate a dot, so that the step lengths show.
+
+    Args:
+      rows: `path_rows` of one dimension.
+      preset: whose function is drawn beneath.
+      seed: of its starts.
+      path: of the picture, which is returned.
+    """
     methods = list(dict.fromkeys(row["method"] for row in rows))
     dim, start = rows[0]["dim"], rows[0]["start"]
     axis_values, levels = _contours(preset, dim, seed, start)

@@ -1,8 +1,8 @@
 """SciPy's BFGS with its update in O(N²) instead of O(N³), for N beyond 250.
 
 `scipy.optimize` multiplies N × N matrices at every iteration: half an hour for one cell of 64
-starts at N = 1000. The loop, its line search (SciPy's own) and its tests are those of SciPy's
-`_minimize_bfgs`; the update of the inverse Hessian H is the same formula multiplied out,
+starts at N = 1000. The loop and its tests are those of SciPy's BFGS, the line search is SciPy's
+own; the update of the inverse Hessian H is the same formula multiplied out,
     H - ρ (s (Hy)ᵀ + (Hy) sᵀ) + ρ (1 + ρ yᵀHy) s sᵀ        with ρ = 1 / yᵀs.
 A test holds the traces of the two against each other.
 """
@@ -10,33 +10,64 @@ A test holds the traces of the two against each other.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from scipy.optimize._linesearch import line_search_wolfe1, line_search_wolfe2
+import scipy.optimize
 
-from optimus.bench.methods.counting import BudgetSpent, Counted
-from optimus.bench.methods.trace import Trace
-from optimus.problems.presets import Problem, arithmetic, preset
+from optimus.bench.methods.counting import BudgetSpent, Counted, Status, Trace, one_by_one
+from optimus.problems.presets import Problem, arithmetic
 
 GTOL = 1e-5
-WOLFE = {"c1": 1e-4, "c2": 0.9, "amax": 1e100}
 
 
-def _line_search(counted: Counted, *arguments: Any) -> tuple[Any, ...] | None:
-    """(step length, ..., value, value before, gradient or None), or None where both searches fail.
+def line_search(
+    counted: Counted,
+    x: np.ndarray,
+    direction: np.ndarray,
+    gradient: np.ndarray,
+    value: float,
+    before: float,
+) -> tuple[float, float] | None:
+    """(step length, value there) by the line search of SciPy's BFGS; None where it fails.
 
-    The arguments are x, direction, gradient, value, value before.
+    SciPy offers that search only as a part of BFGS, so this is the first iteration of BFGS in one
+    variable, the step length. Its inverse Hessian is chosen such that the first length tried is
+    that of BFGS in N variables, min(1, 2.02 (f - f before) / slope).
+
+    Args:
+      counted: the function.
+      x, direction, gradient: `[N]`, where it stands.
+      value: at x.
+      before: value at the iterate before x.
     """
-    found = line_search_wolfe1(counted.value, counted.gradient, *arguments, amin=1e-100, **WOLFE)
-    if found[0] is None:
-        found = line_search_wolfe2(counted.value, counted.gradient, *arguments, **WOLFE)
-    return None if found[0] is None else found
+    slope = float(gradient @ direction)
+    if not -np.inf < slope < 0:
+        return None  # no descent
+    first = min(1.0, 2.02 * (value - before) / slope)
+    if first == 0:
+        return None
+    first = 1.0 if first < 0 else first
+
+    def along(length: np.ndarray) -> float:
+        return counted.value(x + length * direction) if length[0] else value
+
+    def slope_along(length: np.ndarray) -> np.ndarray:
+        if not length[0]:
+            return np.array([slope])
+        return np.array([counted.gradient(x + length * direction) @ direction])
+
+    found = scipy.optimize.minimize(
+        along,
+        np.zeros(1),
+        jac=slope_along,
+        method="BFGS",
+        options={"maxiter": 1, "gtol": 0.0, "hess_inv0": np.array([[-first / slope]])},
+    )
+    return (float(found.x[0]), float(found.fun)) if found.nit else None
 
 
 def update_inverse(inverse: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """H after the pair (s, y), in place."""
+    """H `[N, N]` after the pair (s, y), `[N]` each, in place."""
     curvature = y @ s
     rho = 1000.0 if curvature == 0 else 1 / curvature
     product = inverse @ y
@@ -48,24 +79,24 @@ def update_inverse(inverse: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndar
     return inverse
 
 
-def minimise(counted: Counted, x0: np.ndarray, steps: int) -> str:
-    """BFGS from x0 for at most `steps` iterations; returns its status."""
+def minimise(counted: Counted, x0: np.ndarray, steps: int) -> Status:
+    """BFGS from x0 `[N]` for at most `steps` iterations; returns its status."""
     x = np.asarray(x0, np.float64)
     value, gradient = counted.value(x), counted.gradient(x)
-    before = value + np.linalg.norm(gradient) / 2
+    before = value + float(np.linalg.norm(gradient)) / 2
     inverse = np.eye(x.size)
     for _ in range(steps):
         if not np.max(np.abs(gradient)) > GTOL:
             break
         direction = -(inverse @ gradient)
-        found = _line_search(counted, x, direction, gradient, value, before)
+        found = line_search(counted, x, direction, gradient, value, before)
         if found is None:
             return "stalled"
-        length, _, _, value, before, new_gradient = found
+        before = value
+        length, value = found
         s = length * direction
         x = x + s
-        if new_gradient is None:
-            new_gradient = counted.gradient(x)
+        new_gradient = counted.gradient(x)  # the last point of the search: not evaluated again
         y, gradient = new_gradient - gradient, new_gradient
         counted.iterated(value, x)
         if not np.any(s) or not np.isfinite(value):
@@ -79,20 +110,13 @@ def minimise(counted: Counted, x0: np.ndarray, steps: int) -> str:
 
 def run(problem: Problem, steps: int, *, max_evaluations: int | None = None) -> Trace:
     """One problem, at most `steps` iterations and `max_evaluations` points."""
-    with (
-        arithmetic(preset(problem.preset).dtype),
-        warnings.catch_warnings(),
-        np.errstate(all="ignore"),
-    ):
+    with arithmetic(problem.dtype), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # a failed line search shows in the status
         counted = Counted(problem, max_evaluations)
         try:
-            status = minimise(counted, problem.x0, steps)
+            return counted.trace(minimise(counted, problem.x0, steps))
         except BudgetSpent:
-            status = "evaluations"
-        return counted.trace(status)
+            return counted.trace("evaluations")
 
 
-def run_all(problems: Sequence[Problem], steps: int, **options: Any) -> list[Trace]:
-    """The problems one after the other; options as for `run`."""
-    return [run(problem, steps, **options) for problem in problems]
+run_all = one_by_one(run)

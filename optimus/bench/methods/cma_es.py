@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from optimus.bench.methods.counting import compiled_value
-from optimus.bench.methods.multistart import random_of
-from optimus.bench.methods.trace import Trace
-from optimus.problems.presets import Problem, arithmetic, preset
+from optimus.bench.methods.counting import Status, Trace, compiled_value, one_by_one, random_of
+from optimus.problems.presets import Problem, arithmetic
 
 SIGMA = 3.0
 
@@ -29,13 +26,23 @@ def run(
     """`factor` times `max_evaluations` (or `steps`) values; the start is the first.
 
     The last generation is cut short at the budget: what is left of it counts, then it ends.
+
+    Args:
+      problem: what to minimise.
+      steps: values, where `max_evaluations` does not say.
+      max_evaluations: values.
+      sigma: first step size.
+      factor: on the number of values.
+
+    Raises:
+      ModuleNotFoundError: cma is not installed.
     """
     try:
         import cma
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("CMA-ES needs the package cma: pip install cma") from error
     budget = factor * (max_evaluations or steps)
-    dtype = preset(problem.preset).dtype
+    dtype = problem.dtype
     random = random_of(problem, "cma")
     options = {
         "verbose": -9,
@@ -51,7 +58,7 @@ def run(
         started = time.perf_counter()
         points = [float(compiled_value(problem.objective)(problem.data, problem.x0))]
         evaluations = [1]
-        status = "evaluations"
+        status: Status = "evaluations"
         while len(points) < budget:
             if strategy.stop():
                 status = "converged"
@@ -75,6 +82,4 @@ def run(
     )
 
 
-def run_all(problems: Sequence[Problem], steps: int, **options: Any) -> list[Trace]:
-    """The problems one after the other; options as for `run`."""
-    return [run(problem, steps, **options) for problem in problems]
+run_all = one_by_one(run)

@@ -1,18 +1,171 @@
-"""A problem as counted NumPy functions, for methods that run on the host."""
+"""What a method sees of a problem, and what it leaves behind.
+
+An evaluation is one new point at which f, or f and its gradient, is computed. Values alone,
+gradients and Hessian-vector products are counted apart. Best-so-far runs over all points,
+line-search trials included.
+"""
 
 from __future__ import annotations
 
 import functools
+import itertools
 import time
-from collections.abc import Sequence
-from typing import Any
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimus.bench.methods.trace import Trace, path_of
-from optimus.problems.presets import Objective, Problem, preset
+from optimus.problems.presets import Objective, Problem, arithmetic
+
+Status = Literal[
+    "converged",  # by the method's own test
+    "steps",  # all iterations done
+    "evaluations",  # the cap on evaluations was reached
+    "stalled",  # the line search or trust region failed, or a learned step was not finite
+    "non_finite",  # nothing finite after the start
+]
+STATUSES: tuple[Status, ...] = get_args(Status)
+PATHS = ("rosenbrock",)  # functions whose iterates are kept: the paper's Fig. 6
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One method on one problem.
+
+    Attributes:
+      points: float64 `[P]`, reported value at each new point in order, finite or not.
+      iterates: float64 `[K + 1]`, reported value of the iterate after k iterations (0: the start).
+      evaluations: int64 `[K + 1]`, number of points evaluated by then, at least 1.
+      n_f, n_g, n_hvp: new points with f, gradients at new points, Hessian-vector products.
+      status: how it ended.
+      lr: learning rate, NaN where there is none.
+      seconds: wall time without compilation; a share of the whole where starts run together.
+      path: float64 `[K + 1, 2]`, first two coordinates of the iterates in the optimizer's variable
+        z, for the functions of `PATHS` and methods that can tell; else None.
+    """
+
+    points: np.ndarray
+    iterates: np.ndarray
+    evaluations: np.ndarray
+    n_f: int
+    n_g: int
+    n_hvp: int
+    status: Status
+    lr: float = float("nan")
+    seconds: float = 0.0
+    path: np.ndarray | None = None
+
+    @property
+    def best(self) -> np.ndarray:
+        """Best-so-far by evaluation, float64 `[P]`; infinite before the first finite value."""
+        return best_so_far(self.points)
+
+    @property
+    def best_by_iteration(self) -> np.ndarray:
+        """Best-so-far by iteration over all points until then, float64 `[K + 1]`."""
+        return self.best[np.clip(self.evaluations, 1, len(self.points)) - 1]
+
+    @property
+    def non_finite(self) -> int:
+        """Number of points with a value that is not finite."""
+        return int(np.sum(~np.isfinite(self.points)))
+
+    def evaluations_to(self, value: float) -> int | None:
+        """Evaluations until the best-so-far is at most `value`; None if never."""
+        reached = np.flatnonzero(self.best <= value)
+        return int(reached[0]) + 1 if len(reached) else None
+
+
+RunAll = Callable[..., list[Trace]]  # (problems of one cell, steps, **options) -> their traces
+
+
+def best_so_far(values: np.ndarray) -> np.ndarray:
+    """Running minimum along the last axis of `[..., P]`; what is not finite counts as +infinity."""
+    return np.minimum.accumulate(np.where(np.isfinite(values), values, np.inf), axis=-1)
+
+
+def path_of(problem: Problem, iterates: np.ndarray) -> np.ndarray | None:
+    """`Trace.path` from the iterates, `[K + 1, N]` or their first coordinates."""
+    if problem.function not in PATHS or problem.x0.size < 2:
+        return None
+    return np.asarray(iterates, np.float64)[:, :2]
+
+
+def one_point_a_step(points: np.ndarray, *, gradients: bool, **more: Any) -> Trace:
+    """The trace of a method that evaluates exactly one point an iteration.
+
+    Args:
+      points: reported values `[P]`.
+      gradients: whether the gradient was computed at each of them.
+      **more: `lr`, `seconds` and `path` of the trace.
+    """
+    points = np.asarray(points, np.float64)
+    count = len(points)
+    return Trace(
+        points=points,
+        iterates=points,
+        evaluations=np.arange(1, count + 1),
+        n_f=count,
+        n_g=count if gradients else 0,
+        n_hvp=0,
+        status="steps" if np.isfinite(points[1:]).any() or count == 1 else "non_finite",
+        **more,
+    )
+
+
+# ------------------------------------------------------------------------- problems of one cell
+
+
+def stacked(problems: Sequence[Problem]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Data and starts `[S, N]` of problems that share an objective, with a leading dimension S."""
+    if any(each.objective is not problems[0].objective for each in problems):
+        raise ValueError("problems of one batch must share preset, function and dimension")
+    data = {name: np.stack([each.data[name] for each in problems]) for name in problems[0].data}
+    return data, np.stack([each.x0 for each in problems])
+
+
+def timed(problem: Problem, jitted: Any, *arguments: Any) -> tuple[Any, float]:
+    """What a jitted function returns, as NumPy arrays, and its seconds without compilation."""
+    with arithmetic(problem.dtype):
+        run = jitted.lower(*arguments).compile()
+        started = time.perf_counter()
+        found = jax.tree_util.tree_map(np.asarray, run(*arguments))
+        return found, time.perf_counter() - started
+
+
+def one_by_one(run: Callable[..., Trace]) -> RunAll:
+    """`run_all` of a method that runs on the host: the problems one after the other."""
+
+    def run_all(problems: Sequence[Problem], steps: int, **options: Any) -> list[Trace]:
+        return [run(problem, steps, **options) for problem in problems]
+
+    return run_all
+
+
+def random_of(problem: Problem, word: str) -> np.random.Generator:
+    """The random numbers a method has for this problem; they depend on nothing else."""
+    names = zlib.crc32(f"{word} {problem.function}".encode())
+    return np.random.default_rng([problem.seed, names, problem.dim, problem.start])
+
+
+def further_starts(problem: Problem) -> Iterator[np.ndarray]:
+    """Points `[N]` uniform in the start box, for the restarts of every multistart method."""
+    random = random_of(problem, "multistart")
+    while True:
+        yield random.uniform(*problem.box, problem.x0.size)
+
+
+def restart_points(problem: Problem, count: int) -> np.ndarray:
+    """The first of `further_starts`: `[count, N]`, of the preset's dtype."""
+    points = np.asarray(list(itertools.islice(further_starts(problem), count)))
+    return points.reshape(count, problem.x0.size).astype(problem.x0.dtype)
+
+
+# ------------------------------------------------------------- counted functions, for the host
 
 
 class BudgetSpent(Exception):
@@ -42,14 +195,6 @@ def compiled_hvp(objective: Objective) -> Any:
     return jax.jit(hvp)
 
 
-def stacked(problems: Sequence[Problem]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Data and starts of problems that share an objective, with a leading dimension S."""
-    if any(each.objective is not problems[0].objective for each in problems):
-        raise ValueError("problems of one batch must share preset, function and dimension")
-    data = {name: np.stack([each.data[name] for each in problems]) for name in problems[0].data}
-    return data, np.stack([each.x0 for each in problems])
-
-
 class Counted:
     """Counts and records what a method asks of a problem; use inside `presets.arithmetic`.
 
@@ -59,11 +204,12 @@ class Counted:
     Args:
       problem: what to minimise.
       cap: most points evaluated; beyond it `BudgetSpent` is raised. None for no cap.
+      hvp: whether `hvp` will be called, so that it is compiled outside the clock.
     """
 
     def __init__(self, problem: Problem, cap: int | None = None, hvp: bool = False) -> None:
         self._problem = problem
-        self._dtype = np.dtype(preset(problem.preset).dtype)
+        self._dtype = np.dtype(problem.dtype)
         self._data = {name: jnp.asarray(leaf) for name, leaf in problem.data.items()}
         self._value_and_grad = compiled_value_and_grad(problem.objective)
         self._hvp = compiled_hvp(problem.objective)
@@ -91,8 +237,10 @@ class Counted:
         if self._cap is not None and len(self._points) >= self._cap:
             raise BudgetSpent
         value, gradient = self._value_and_grad(self._data, x.astype(self._dtype))
-        self._x, self._f, self._has_gradient = x.copy(), float(value), False
+        self._x = x.copy()
+        self._f = float(value)
         self._gradient = np.asarray(gradient, np.float64)
+        self._has_gradient = False
         self._points.append(self._f)
         if not self._iterates:
             self.iterated(self._f, x)  # the first point is the start
@@ -122,7 +270,7 @@ class Counted:
         self._path.append(np.array(x[:2], np.float64))
         self._evaluations.append(len(self._points))
 
-    def trace(self, status: str) -> Trace:
+    def trace(self, status: Status) -> Trace:
         """What was recorded until now."""
         points = np.asarray(self._points)
         if len(points) > 1 and not np.isfinite(points[1:]).any():

@@ -1,51 +1,52 @@
-"""Adam and Momentum (optax), learning rate tuned per function and dimension.
+"""Methods of one evaluation a step, a whole cell one compiled program.
 
-All starts run as one compiled scan, vmapped. The value is read before the update, so `steps`
-evaluations are `steps` − 1 updates.
+Adam and Momentum (optax): the value is read before the update, so `steps` evaluations are
+`steps` − 1 updates. Their learning rate is tuned per function and dimension: the best of a log grid
+by the mean best-so-far over starts of their own. Under `paper` the grid is 100 rates in 1e-6 ... 1,
+the cap of 1 included, which held the paper back; under the fair presets 1e-4 ... 10, Momentum's
+from 1e-9.
 
-Learning rates (fact sheet `benchmark.md`, sections 2.2 and 11): the best of a log grid by the mean
-best-so-far over starts of their own. Under `paper` the grid is 100 rates in 1e-6 ... 1, the cap of
-1 included, which held the paper back; under the fair presets 1e-4 ... 10, Momentum's from 1e-9.
+Return zero, and x <- 0.9 x, never look at the function. The paper's start box is centred on 0, the
+optimum of most of its functions; what they score there is what seeking the centre alone is worth.
 """
 
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
-from optimus.bench.methods.counting import stacked
-from optimus.bench.methods.trace import Trace, best_so_far, one_point_a_step, path_of
+from optimus.bench.methods.counting import (
+    Trace,
+    best_so_far,
+    one_point_a_step,
+    path_of,
+    stacked,
+    timed,
+)
 from optimus.problems import presets
+from optimus.problems.functions import FUNCTIONS
 from optimus.problems.presets import TUNING_START, Objective, Problem
 
+Name = Literal["adam", "momentum"]
+Schedule = Literal["constant", "cosine"]
 MOMENTUM = 0.9
 TUNING_STARTS = 16
-
-
-def _rate(lr: Any, steps: int, schedule: str) -> Any:
-    return optax.cosine_decay_schedule(lr, steps) if schedule == "cosine" else lr
-
-
-def _transformation(method: str, rate: Any) -> optax.GradientTransformation:
-    if method == "adam":
-        return optax.adam(rate)
-    return optax.sgd(rate, momentum=MOMENTUM)
+SHARED_RATE_DIMS = (10, 100)
 
 
 @functools.cache
-def _compiled(objective: Objective, method: str, steps: int, schedule: str) -> Any:
+def _compiled(objective: Objective, method: Name, steps: int, schedule: Schedule) -> Any:
     """(data, x0, lr), all of leading dimension S -> values `[S, steps]` and the first two
     coordinates `[S, steps, 2]` of the points they belong to, jitted."""
 
     def descend(data: Any, x0: jax.Array, lr: jax.Array) -> jax.Array:
-        optimizer = _transformation(method, _rate(lr, steps, schedule))
+        rate = optax.cosine_decay_schedule(lr, steps) if schedule == "cosine" else lr
+        optimizer = optax.adam(rate) if method == "adam" else optax.sgd(rate, momentum=MOMENTUM)
 
         def step(carry: Any, _: None) -> tuple[Any, Any]:
             x, state = carry
@@ -58,8 +59,43 @@ def _compiled(objective: Objective, method: str, steps: int, schedule: str) -> A
     return jax.jit(jax.vmap(descend))
 
 
-def grid(preset: str, method: str) -> np.ndarray:
-    """Learning rates to choose from, ascending."""
+def run_all(
+    problems: Sequence[Problem],
+    steps: int,
+    *,
+    method: Name = "adam",
+    schedule: Schedule = "constant",
+    lr: float | None = None,
+    max_evaluations: int | None = None,
+) -> list[Trace]:
+    """Problems of one cell together.
+
+    Args:
+      problems: of one cell.
+      steps: evaluations.
+      method: which of the two.
+      schedule: of the rate over the steps.
+      lr: learning rate; None tunes it first, outside the clock.
+      max_evaluations: caps `steps`.
+    """
+    steps = min(steps, max_evaluations or steps)
+    lr = tune(problems[0], method, steps, schedule) if lr is None else lr
+    data, x0 = stacked(problems)
+    run = _compiled(problems[0].objective, method, steps, schedule)
+    rates = np.full(len(x0), lr, x0.dtype)
+    (values, shown), seconds = timed(problems[0], run, data, x0, rates)
+    more = {"lr": lr, "seconds": seconds / len(problems)}
+    return [
+        one_point_a_step(row, gradients=True, path=path_of(problem, points), **more)
+        for problem, row, points in zip(problems, values, shown)
+    ]
+
+
+# ----------------------------------------------------------------------------- learning rates
+
+
+def grid(preset: str, method: Name) -> np.ndarray:
+    """Learning rates `[rates]` to choose from, ascending."""
     if presets.preset(preset).slips:
         return np.logspace(-6, 0, 100)
     lowest = -4 if method == "adam" else -9
@@ -67,58 +103,131 @@ def grid(preset: str, method: str) -> np.ndarray:
 
 
 def tuning_runs(
-    problem: Problem, method: str, steps: int, schedule: str, rates: np.ndarray
+    problem: Problem, method: Name, steps: int, schedule: Schedule, rates: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values at the tuning starts of the problem's cell, `[S]`, and the best that `steps`
-    evaluations reach from there with each rate, `[rates, S]`."""
+    """Runs from the tuning starts of the problem's cell, those from `TUNING_START` on.
+
+    Args:
+      problem: any of the cell.
+      method: which of the two.
+      steps: evaluations.
+      schedule: of the rate over the steps.
+      rates: learning rates `[rates]`.
+
+    Returns:
+      Values at the starts `[S]`, and the best from there with each rate `[rates, S]`.
+    """
     starts = range(TUNING_START, TUNING_START + TUNING_STARTS)
     cell = (problem.preset, problem.function, problem.dim, problem.seed)
     data, x0 = stacked([presets.problem(*cell, start) for start in starts])
-    with presets.arithmetic(presets.preset(problem.preset).dtype):
+    with presets.arithmetic(problem.dtype):
         run = _compiled(problem.objective, method, steps, schedule)
-        values = np.asarray(
-            [run(data, x0, jnp.full(len(x0), rate, x0.dtype))[0] for rate in rates], np.float64
-        )
+        found = [run(data, x0, np.full(len(x0), rate, x0.dtype))[0] for rate in rates]
+        values = np.asarray(found, np.float64)
     return values[0, :, 0], best_so_far(values)[:, :, -1]
 
 
 def tune(
     problem: Problem,
-    method: str,
+    method: Name,
     steps: int,
-    schedule: str = "constant",
+    schedule: Schedule = "constant",
     rates: np.ndarray | None = None,
 ) -> float:
-    """The rate of the grid with the least mean best-so-far; of equals the smallest.
+    """The rate with the least mean best-so-far over the tuning starts; of equals the smallest.
 
-    The starts it is chosen on are those of the problem's cell from `TUNING_START` on.
+    Args:
+      problem: any of the cell.
+      method: which of the two.
+      steps: evaluations.
+      schedule: of the rate over the steps.
+      rates: to choose from, `[rates]`, ascending; None for those of `grid`.
     """
     rates = grid(problem.preset, method) if rates is None else rates
     _, best = tuning_runs(problem, method, steps, schedule, rates)
     return float(rates[int(np.argmin(np.mean(best, axis=1)))])
 
 
-def run_all(
+def log_gap_left(problem: Problem, method: Name, steps: int) -> np.ndarray:
+    """Mean over the tuning starts of log10 of the floored share of the gap that is left, at most 0,
+    for each rate of the grid: `[rates]`."""
+    rates = grid(problem.preset, method)
+    first, best = tuning_runs(problem, method, steps, "constant", rates)
+    first, best = (np.maximum(each - problem.minimum, problem.floor) for each in (first, best))
+    return np.mean(np.log10(best / first), axis=1)
+
+
+def shared_rate(preset: str, method: Name, steps: int, seed: int = 0) -> float:
+    """One rate for all problems, what a user has who does not tune.
+
+    The best of the grid by the mean of `log_gap_left` over all functions that the preset has in
+    dimensions `SHARED_RATE_DIMS`, in which no function outweighs the others.
+
+    Args:
+      preset: a key of `presets.PRESETS`.
+      method: which of the two.
+      steps: evaluations.
+      seed: of the tuning starts.
+    """
+    scores = []
+    for name in FUNCTIONS:
+        for dim in SHARED_RATE_DIMS:
+            try:
+                problem = presets.problem(preset, name, dim, seed, TUNING_START)
+            except ValueError:
+                continue  # no such problem in this preset
+            scores.append(log_gap_left(problem, method, steps))
+    return float(grid(preset, method)[int(np.argmin(np.mean(scores, axis=0)))])
+
+
+# ------------------------------------------------------------- methods that look at no value
+
+
+@functools.cache
+def _compiled_along(objective: Objective) -> Any:
+    """(data, x0, factors `[K]`) -> values `[S, K]` at factor · x0, jitted."""
+
+    def along(data: Any, x0: jax.Array, factors: jax.Array) -> jax.Array:
+        return jax.lax.map(lambda factor: objective(data, factor * x0), factors)
+
+    return jax.jit(jax.vmap(along, in_axes=(0, 0, None)))
+
+
+def _along(problems: Sequence[Problem], factors: np.ndarray) -> list[Trace]:
+    data, x0 = stacked(problems)
+    run = _compiled_along(problems[0].objective)
+    values, seconds = timed(problems[0], run, data, x0, factors.astype(x0.dtype))
+    return [
+        one_point_a_step(
+            row,
+            gradients=False,
+            seconds=seconds / len(problems),
+            path=path_of(problem, factors[:, None] * problem.x0),
+        )
+        for problem, row in zip(problems, values)
+    ]
+
+
+def shrink_all(
     problems: Sequence[Problem],
     steps: int,
     *,
-    method: str = "adam",
-    schedule: str = "constant",
-    lr: float | None = None,
+    factor: float = 0.9,
     max_evaluations: int | None = None,
 ) -> list[Trace]:
-    """Problems of one cell together; `lr` None tunes it first, outside the clock."""
-    steps = min(steps, max_evaluations or steps)
-    lr = tune(problems[0], method, steps, schedule) if lr is None else lr
-    data, x0 = stacked(problems)
-    with presets.arithmetic(presets.preset(problems[0].preset).dtype):
-        run = _compiled(problems[0].objective, method, steps, schedule)
-        arguments = (data, x0, jnp.full(len(x0), lr, x0.dtype))
-        run = run.lower(*arguments).compile()
-        started = time.perf_counter()
-        values, shown = (np.asarray(each) for each in run(*arguments))
-        seconds = (time.perf_counter() - started) / len(problems)
-    return [
-        one_point_a_step(row, gradients=True, lr=lr, seconds=seconds, path=path_of(problem, points))
-        for problem, row, points in zip(problems, values, shown)
-    ]
+    """x <- factor · x, as many values as steps.
+
+    Args:
+      problems: of one cell.
+      steps: evaluations.
+      factor: of each step.
+      max_evaluations: caps `steps`.
+    """
+    return _along(problems, factor ** np.arange(min(steps, max_evaluations or steps)))
+
+
+def zero_all(
+    problems: Sequence[Problem], steps: int, *, max_evaluations: int | None = None
+) -> list[Trace]:
+    """x = 0: one evaluation, and not even the start is looked at."""
+    return _along(problems, np.zeros(1))

@@ -1,8 +1,9 @@
-"""Learned optimizers as methods of the benchmark: one compiled program per cell.
+"""Learned optimizers as methods of the benchmark: bare, restarted, and behind `minimize`.
 
-The starts of a cell are one program: a scan over the steps, vmapped over the starts. Only where
-the memory of all starts together would pass `MEMORY` are they taken in groups, by `lax.map` inside
-the same program; the 64 starts of N = 100 are one group, those of N = 1000 are not.
+Bare and restarted, the starts of a cell are one compiled program: a scan over the steps, vmapped
+over the starts. Only where the memory of all starts together would pass `MEMORY` are they taken in
+groups, by `lax.map` inside the same program; the 64 starts of N = 100 are one group, those of
+N = 1000 are not.
 
 The value is read before the update: `steps` evaluations are `steps` − 1 updates. Objective and
 point have the preset's precision; the optimizer is float32 and its steps are added up in the
@@ -11,31 +12,48 @@ point's.
 A lane whose step is not finite stops there for good: its record ends with the point that has
 spoilt it, its status is "stalled", or "non_finite" if nothing after its start was finite. What it
 has left of its budget is not spent.
+
+Behind `optimus.minimize`, which is what a user gets, learned steps that fail a decrease test are
+replaced by L-BFGS steps, so an iteration may cost more than one evaluation. It stops by itself
+where nothing is left to gain; with `hops=None` it goes on from there by basin hopping, until the
+budget is spent.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.optimize import OptimizeResult
 
-from optimus.bench.methods.counting import stacked
-from optimus.bench.methods.multistart import restart_points
-from optimus.bench.methods.trace import Trace, one_point_a_step, path_of
+from optimus.bench.methods.counting import (
+    BudgetSpent,
+    Counted,
+    Status,
+    Trace,
+    one_by_one,
+    one_point_a_step,
+    path_of,
+    random_of,
+    restart_points,
+    stacked,
+    timed,
+)
+from optimus.minimization import minimize
 from optimus.model import registry
 from optimus.model.registry import Config
-from optimus.problems import presets
-from optimus.problems.presets import Objective, Problem
+from optimus.problems.presets import Objective, Problem, arithmetic
 from optimus.weights import LearnedOptimizer
 
 MEMORY = 1 << 30  # bytes that the starts of one group may take, by `lane_bytes`
 SHOWN = 2  # coordinates of each iterate that are kept
+# By OptimizeResult.status of `minimize`; what is not here has met its test or got stuck.
+_STATUSES: dict[int, Status] = {0: "converged", 3: "stalled"}
 
 
 def lane_bytes(config: Config, size: int) -> int:
@@ -57,8 +75,18 @@ def lanes_together(config: Config, size: int, lanes: int) -> int:
 
 @functools.cache
 def compiled(objective: Objective, config: Config, steps: int, together: int) -> Any:
-    """(params, data, x0), the latter two of leading dimension S, a multiple of `together` ->
-    values `[S, steps]`, points evaluated `[S]`, first coordinates `[S, steps, 2]`; jitted."""
+    """The jitted program of a cell.
+
+    Args:
+      objective: of all starts.
+      config: the architecture.
+      steps: evaluations of each start.
+      together: starts that run vmapped.
+
+    Returns:
+      (params, data, x0), the latter two of leading dimension S, a multiple of `together` ->
+      values `[S, steps]`, points evaluated `[S]`, first coordinates `[S, steps, 2]`.
+    """
     rule = registry.rule_of(config)
 
     def descend(params: Any, lane: tuple[Any, jax.Array]) -> Any:
@@ -94,12 +122,8 @@ def _descend(
 ) -> tuple[Any, float]:
     """What `compiled` returns for these starts, as NumPy arrays, and the seconds it took."""
     together = lanes_together(model.config, x0.shape[1], len(x0))
-    with presets.arithmetic(presets.preset(problem.preset).dtype):
-        run = compiled(problem.objective, model.config, steps, together)
-        run = run.lower(model.params, data, x0).compile()
-        started = time.perf_counter()
-        found = jax.tree_util.tree_map(np.asarray, run(model.params, data, x0))
-        return found, time.perf_counter() - started
+    run = compiled(problem.objective, model.config, steps, together)
+    return timed(problem, run, model.params, data, x0)
 
 
 def _trace(
@@ -107,7 +131,7 @@ def _trace(
 ) -> Trace:
     trace = one_point_a_step(values, gradients=True, seconds=seconds, path=path_of(problem, shown))
     if trace.n_f < budget:
-        status = "stalled" if np.isfinite(values[1:]).any() else "non_finite"
+        status: Status = "stalled" if np.isfinite(values[1:]).any() else "non_finite"
         trace = dataclasses.replace(trace, status=status)
     return trace
 
@@ -119,7 +143,14 @@ def run_all(
     model: LearnedOptimizer,
     max_evaluations: int | None = None,
 ) -> list[Trace]:
-    """Problems of one cell together."""
+    """Problems of one cell together.
+
+    Args:
+      problems: of one cell.
+      steps: evaluations.
+      model: the weights.
+      max_evaluations: caps `steps`.
+    """
     steps = min(steps, max_evaluations or steps)
     data, x0 = stacked(problems)
     (values, counts, shown), seconds = _descend(model, problems[0], data, x0, steps)
@@ -143,6 +174,13 @@ def multistart_all(
     that does not divide); the first begins at the problem's start, the others at points uniform in
     the start box, which are those of `multistart_l_bfgs_b`. All runs of all starts are lanes of one
     program. The record is that of the runs one after the other, so best-so-far is over all.
+
+    Args:
+      problems: of one cell.
+      steps: evaluations in all.
+      model: the weights.
+      restarts: runs.
+      max_evaluations: caps `steps`.
     """
     budget = min(steps, max_evaluations or steps)
     length = -(-budget // restarts)
@@ -161,3 +199,53 @@ def multistart_all(
         seen = np.concatenate([shown[lane, :count] for lane, count in kept])
         traces.append(_trace(problem, points, seen, seconds / len(problems), budget))
     return traces
+
+
+def safeguarded(
+    problem: Problem,
+    steps: int,
+    *,
+    model: LearnedOptimizer,
+    max_evaluations: int | None = None,
+    hops: int | None = 0,
+) -> Trace:
+    """One problem by `optimus.minimize`; value and gradient come together at every point.
+
+    Args:
+      problem: what to minimise.
+      steps: most iterations.
+      model: the weights.
+      max_evaluations: most points.
+      hops: basin-hopping restarts; None: as many as the budget allows.
+    """
+    with arithmetic(problem.dtype):
+        counted = Counted(problem, max_evaluations)
+
+        def value_and_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
+            return counted.value(x), counted.gradient(x)
+
+        def iterated(intermediate_result: OptimizeResult) -> None:
+            counted.iterated(intermediate_result.fun, intermediate_result.x)
+
+        try:
+            result = minimize(
+                value_and_gradient,
+                problem.x0,
+                jac=True,
+                model=model,
+                maxiter=steps,
+                maxfev=max_evaluations,
+                callback=iterated,
+                safeguard="lbfgs",
+                hops=hops,
+                seed=int(random_of(problem, "hops").integers(2**31)),
+            )
+        except BudgetSpent:  # not met as long as both counts agree
+            return counted.trace("evaluations")
+        if result.status == 1:
+            return counted.trace("steps" if result.nit >= steps else "evaluations")
+        ended: Status = "converged" if result.success else "stalled"
+        return counted.trace(_STATUSES.get(result.status, ended))
+
+
+safeguarded_all = one_by_one(safeguarded)

@@ -1,4 +1,4 @@
-"""Learned methods by model: `KIND:MODEL`, several side by side; and the folds of arm C.
+"""Learned methods by model: `KIND:MODEL`, several side by side; and folds of held-out weights.
 
     optimus                          the weights that the command's --model says
     optimus:NAME_OR_PATH             these weights; the column is called "optimus:NAME"
@@ -6,7 +6,8 @@
     heldout:PREFIX                   PREFIX-quadratic, PREFIX-power, ...: each function is scored by
                                      the weights that hold its group out; "heldout:PREFIX-s0" takes
                                      PREFIX-quadratic-s0 ...; also as MODEL of another kind
-KIND is one of `rivals.LEARNED`.
+
+KIND is one of `methods.LEARNED`. The groups are those of `optimus.problems.groups`.
 """
 
 from __future__ import annotations
@@ -17,28 +18,69 @@ import glob
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 
-from optimus import weights
+from optimus import rundir, weights
 from optimus.bench.cells import Method
-from optimus.bench.methods import LEARNED, REVISIONS, RunAll
-from optimus.bench.methods.labels import HELD_OUT, fold_name
-from optimus.bench.methods.sources import Source, short_name, source_of
-from optimus.bench.methods.trace import Trace
+from optimus.bench.methods import LEARNED
+from optimus.bench.methods.counting import RunAll, Trace
+from optimus.errors import ConfigError, require
 from optimus.model import registry
 from optimus.problems.groups import GROUPS, tag_of
 from optimus.problems.presets import Problem
+from optimus.rundir import checkpoint
 from optimus.weights import LearnedOptimizer
 
+HELD_OUT = "heldout"
 UNTRAINED = "untrained"  # in place of a model: random weights of the default architecture, key 0
 
 
-def kind_of(method: str) -> str:
+# --------------------------------------------------------------------------------------- names
+
+
+def kind_in(label: str) -> str:
+    """The kind of method that a label begins with; a name without a colon is its own kind."""
+    kind = label.partition(":")[0]
+    return "optimus" if kind == HELD_OUT else kind
+
+
+def learned(label: str) -> bool:
+    """Whether it is a learned method."""
+    return kind_in(label) in LEARNED
+
+
+def column_of(label: str) -> str:
+    """The column of the paper's Table 4 that a method is held against: its own kind of model, of
+    what is not learned its own name."""
+    return model_kind(kind_in(label)) if learned(label) else label
+
+
+def model_kind(method: str) -> str:
     """The kind of model a learned method takes."""
     return "adafactor_mlp" if method == "adafactor_mlp" else "optimus"
+
+
+def fold_name(prefix: str, group: str) -> str:
+    """The weights that hold a group out: PREFIX-GROUP; of PREFIX-s0 PREFIX-GROUP-s0."""
+    seeded = re.fullmatch(r"(.*)(-s\d+)", prefix)
+    base, seed = seeded.groups() if seeded else (prefix, "")
+    return f"{base}-{group}{seed}"
+
+
+def short_name(name_or_path: str | os.PathLike[str]) -> str:
+    """A name as it is; of a path the last part, without suffix, that is not "weights"."""
+    path = Path(name_or_path)
+    if path.suffix == ".safetensors":
+        path = path.parent if path.stem == "weights" else path.with_suffix("")
+    return path.name
+
+
+# -------------------------------------------------------------------------------------- models
 
 
 def model_of(kind: str, name_or_path: str | os.PathLike[str]) -> tuple[LearnedOptimizer, str]:
@@ -46,28 +88,40 @@ def model_of(kind: str, name_or_path: str | os.PathLike[str]) -> tuple[LearnedOp
     preceded by "untrained:" where it is.
 
     Raises:
-      ValueError: there is no such model, or it is of another kind; in one line.
+      WeightsError: there is no such model, in one line.
+      ConfigError: it is of another kind.
     """
     if str(name_or_path) == UNTRAINED:
         config = registry.RULES[kind].config_type()
         params = registry.rule_of(config).init_params(config, jax.random.PRNGKey(0))
-        model = LearnedOptimizer(config, params, {"what": UNTRAINED, "arm": UNTRAINED})
+        model = LearnedOptimizer(config, params, {"what": UNTRAINED})
         return model, f"{UNTRAINED}:{model.fingerprint}"
     model = weights.load(name_or_path)
-    if model.kind != kind:
-        raise ValueError(f"{name_or_path} holds weights of {model.kind}, need {kind}")
+    require(model.kind == kind, f"{name_or_path} holds weights of {model.kind}, need {kind}")
     return model, model.fingerprint
+
+
+def held_out(model: LearnedOptimizer, name_or_path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """The groups of functions that weights have not seen although they were trained on the others,
+    according to their card or the configuration of their run; () where nothing is known."""
+    trained_on = model.card.get("trained_on")
+    if trained_on is not None:
+        return tuple(trained_on.get("hold_out") or ())
+    path = Path(name_or_path)
+    run_dir = path.resolve().parents[1] if (path / checkpoint.MANIFEST).is_file() else path
+    try:
+        task = rundir.load_config(run_dir / rundir.CONFIG).task
+    except ConfigError:
+        return ()
+    return tuple(getattr(task, "hold_out", ()))
 
 
 def method_of(name: str, name_or_path: str | os.PathLike[str], label: str = "") -> Method:
     """A learned method, a name in `LEARNED`, with these weights; raises as `model_of` does."""
-    model, weights_hash = model_of(kind_of(name), name_or_path)
+    model, weights_hash = model_of(model_kind(name), name_or_path)
     run_all = functools.partial(LEARNED[name], model=model)
-    sources = {"": source_of(model, name_or_path)}
-    revision = REVISIONS.get(name, 0)
-    return Method(
-        label or name, run_all, weights_hash=weights_hash, sources=sources, revision=revision
-    )
+    groups = held_out(model, name_or_path) or None
+    return Method(label or name, run_all, weights_hash=weights_hash, unseen=groups)
 
 
 def run_folds(
@@ -78,64 +132,67 @@ def run_folds(
     models: Mapping[str, LearnedOptimizer],
     **options: Any,
 ) -> list[Trace]:
-    """Problems of one cell with the model that is kept for their function's group."""
+    """Problems of one cell with the model that is kept for their function's group.
+
+    Args:
+      problems: of one cell.
+      steps: as `run_all` takes them.
+      run_all: the method.
+      models: by group.
+      **options: of the method.
+    """
     return run_all(problems, steps, model=models[tag_of(problems[0].function)], **options)
 
 
-def held_out_method(name: str, prefix: str, label: str) -> Method:
-    """A learned method that scores each function with the weights that never saw its group."""
-    models, sources = {}, {}
+def _held_out_method(name: str, prefix: str, label: str) -> Method:
+    models, unseen = {}, []
     for group in GROUPS:
         where = fold_name(prefix, group)
-        models[group], _ = model_of(kind_of(name), where)
-        sources[group] = source_of(models[group], where)
+        models[group], _ = model_of(model_kind(name), where)
+        if group in held_out(models[group], where):
+            unseen.append(group)
     run_all = functools.partial(run_folds, run_all=LEARNED[name], models=models)
-    revision, weights_hash = REVISIONS.get(name, 0), _hash_of(sources)
-    return Method(label, run_all, weights_hash=weights_hash, sources=sources, revision=revision)
-
-
-def _hash_of(sources: Mapping[str, Source]) -> str:
-    text = json.dumps({group: each.fingerprint for group, each in sources.items()}, sort_keys=True)
-    return f"{HELD_OUT}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-
-def parse(entry: str) -> tuple[str, bool, str] | None:
-    """ "KIND:MODEL" -> (kind, whether MODEL is a prefix of folds, MODEL); None: no such entry.
-
-    Raises:
-      ValueError: no KIND of that name, or no MODEL.
-    """
-    name, colon, model = entry.partition(":")
-    if not colon:
-        return None
-    if name == HELD_OUT:
-        name, model = "optimus", entry
-    folds = model.partition(":")[0] == HELD_OUT
-    model = model.partition(":")[2] if folds else model
-    if name not in LEARNED or not model:
-        known = ", ".join((*LEARNED, HELD_OUT))
-        raise ValueError(f"method {entry!r}: want KIND:MODEL with KIND one of {known}")
-    return name, folds, model
+    prints = {group: model.fingerprint for group, model in models.items()}
+    digest = hashlib.sha256(json.dumps(prints, sort_keys=True).encode()).hexdigest()[:16]
+    return Method(label, run_all, weights_hash=f"{HELD_OUT}:{digest}", unseen=tuple(unseen))
 
 
 def methods_of(entry: str) -> list[Method]:
-    """The methods that an entry with a colon stands for, loaded.
+    """The methods that "KIND:MODEL" stands for, loaded.
 
     Raises:
-      ValueError: no such kind, or weights that cannot be used; in one line.
+      ConfigError, WeightsError: no such kind, or weights that cannot be used; in one line.
     """
-    parsed = parse(entry)
-    assert parsed is not None
-    name, folds, model = parsed
+    name, _, model = entry.partition(":")
+    if name == HELD_OUT:
+        name, model = "optimus", entry
+    folds = model.startswith(f"{HELD_OUT}:")
+    model = model.partition(":")[2] if folds else model
+    known = ", ".join((*LEARNED, HELD_OUT))
+    require(
+        name in LEARNED and model != "",
+        f"method {entry!r}: want KIND:MODEL with KIND one of {known}",
+    )
     if folds:
-        return [held_out_method(name, model, _label(name, f"{HELD_OUT}:{short_name(model)}"))]
-    models = sorted(fnmatch.filter(weights.shipped(), model)) or sorted(glob.glob(model))
-    if not any(sign in model for sign in "*?["):
-        models = [model]
-    if not models:
-        raise ValueError(f"method {entry!r}: no weights match {model!r}")
-    return [method_of(name, each, _label(name, short_name(each))) for each in models]
+        label = f"{HELD_OUT}:{short_name(model)}"
+        return [_held_out_method(name, model, label if name == "optimus" else f"{name}:{label}")]
+    found = [model]
+    if any(sign in model for sign in "*?["):
+        found = sorted(fnmatch.filter(weights.available(), model)) or sorted(glob.glob(model))
+    require(bool(found), f"method {entry!r}: no weights match {model!r}")
+    return [method_of(name, each, f"{name}:{short_name(each)}") for each in found]
 
 
-def _label(name: str, model: str) -> str:
-    return model if name == "optimus" and model.startswith(f"{HELD_OUT}:") else f"{name}:{model}"
+def require_unseen(method: Method, functions: Sequence[str]) -> None:
+    """Refuses to score held-out weights on functions that they have seen.
+
+    Raises:
+      ConfigError: one line.
+    """
+    for function in functions if method.unseen is not None else ():
+        require(
+            tag_of(function) in (method.unseen or ()),
+            f"{method.name}: its weights do not hold out the group {tag_of(function)} of "
+            f"{function}, only {', '.join(method.unseen or ()) or 'none'}; score them on held-out "
+            "functions, use heldout:PREFIX, or say --split any",
+        )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,9 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from optimus.bench.methods.counting import stacked
-from optimus.bench.methods.trace import Trace, path_of
-from optimus.problems import presets
+from optimus.bench.methods.counting import Status, Trace, path_of, stacked, timed
 from optimus.problems.presets import Objective, Problem
 
 GTOL = 1e-5
@@ -87,7 +84,7 @@ def _trace(
     values, evaluations = values[:within].astype(np.float64), evaluations[:within].astype(int)
     points = np.repeat(np.append(values[0], values[:-1]), np.diff(evaluations, prepend=0))
     points[evaluations - 1] = values
-    status = "converged" if flat else "steps" if len(values) > steps else "stalled"
+    status: Status = "converged" if flat else "steps" if len(values) > steps else "stalled"
     if len(values) > 1 and not np.isfinite(values[1:]).any():
         status = "non_finite"
     return Trace(
@@ -106,14 +103,11 @@ def run_all(
 ) -> list[Trace]:
     """Problems of one cell, at most `steps` iterations and `max_evaluations` points each."""
     data, x0 = stacked(problems)
-    with presets.arithmetic(presets.preset(problems[0].preset).dtype):
-        run = _compiled(problems[0].objective, steps).lower(data, x0).compile()
-        started = time.perf_counter()
-        values, evaluations, path, done, flat = (np.asarray(each) for each in run(data, x0))
-        seconds = (time.perf_counter() - started) / len(problems)
+    run = _compiled(problems[0].objective, steps)
+    (values, evaluations, path, done, flat), seconds = timed(problems[0], run, data, x0)
     traces = []
     for i, (problem, k) in enumerate(zip(problems, done)):
         trace = _trace(values[i, : k + 1], evaluations[i, : k + 1], flat[i], steps, max_evaluations)
         seen = path_of(problem, path[i, : len(trace.iterates)])
-        traces.append(dataclasses.replace(trace, seconds=seconds, path=seen))
+        traces.append(dataclasses.replace(trace, seconds=seconds / len(problems), path=seen))
     return traces

@@ -1,43 +1,54 @@
 """SciPy's BFGS, L-BFGS-B, Newton-CG and trust-ncg, with counted evaluations and SciPy's defaults.
 
 BFGS is the paper's: gtol 1e-5, dense, H0 = I. Of float32 objectives SciPy sees values and
-gradients as float64 numbers; its own arithmetic is float64.
+gradients as float64 numbers; its own arithmetic is float64. Multistart L-BFGS-B goes from one start
+to another, the first shared with the other methods, then uniform in the start box.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import scipy.optimize
 
-from optimus.bench.methods.counting import BudgetSpent, Counted
-from optimus.bench.methods.trace import Trace
-from optimus.problems.presets import Problem, arithmetic, preset
+from optimus.bench.methods import bfgs_quadratic
+from optimus.bench.methods.counting import (
+    BudgetSpent,
+    Counted,
+    RunAll,
+    Status,
+    Trace,
+    further_starts,
+    one_by_one,
+)
+from optimus.problems.presets import Problem, arithmetic
 
-SCIPY_NAMES = {
+Name = Literal["bfgs", "l_bfgs_b", "newton_cg", "trust_ncg"]
+SCIPY_NAMES: dict[Name, str] = {
     "bfgs": "BFGS",
     "l_bfgs_b": "L-BFGS-B",
     "newton_cg": "Newton-CG",
     "trust_ncg": "trust-ncg",
 }
+SECOND_ORDER = ("newton_cg", "trust_ncg")
+LARGE = 250  # coordinates up to which SciPy's own BFGS, cubic in N, is bearable
 
 
-def _status(method: str, result: scipy.optimize.OptimizeResult, steps: int) -> str:
-    if result.success:
-        return "converged"
-    return "steps" if result.nit >= steps else "stalled"
+def minimise(counted: Counted, method: Name, x0: np.ndarray, steps: int, **options: Any) -> Status:
+    """Runs a SciPy method; returns its status.
 
-
-def minimise(counted: Counted, method: str, x0: np.ndarray, steps: int, **options: Any) -> str:
-    """Runs a SciPy method from x0 for at most `steps` iterations; returns its status.
-
-    `counted` keeps the record. Further options go to SciPy, by SciPy's names.
+    Args:
+      counted: the function, which keeps the record.
+      method: which.
+      x0: start `[N]`.
+      steps: most iterations.
+      **options: for SciPy, by SciPy's names.
     """
-    second_order = method in ("newton_cg", "trust_ncg")
 
     def iterated(intermediate_result: scipy.optimize.OptimizeResult) -> None:
         counted.iterated(intermediate_result.fun, intermediate_result.x)
@@ -51,7 +62,7 @@ def minimise(counted: Counted, method: str, x0: np.ndarray, steps: int, **option
                 counted.value,
                 np.asarray(x0, np.float64),
                 jac=counted.gradient,
-                hessp=counted.hvp if second_order else None,
+                hessp=counted.hvp if method in SECOND_ORDER else None,
                 method=SCIPY_NAMES[method],
                 callback=iterated,
                 options={"maxiter": steps, **options},
@@ -60,29 +71,57 @@ def minimise(counted: Counted, method: str, x0: np.ndarray, steps: int, **option
         return "evaluations"
     except (ValueError, FloatingPointError, np.linalg.LinAlgError):
         return "stalled"  # SciPy refuses numbers that are not finite in the middle of a run
-    return _status(method, result, steps)
+    if result.success:
+        return "converged"
+    return "steps" if result.nit >= steps else "stalled"
 
 
 def run(
     problem: Problem,
     steps: int,
     *,
-    method: str = "bfgs",
+    method: Name,
     max_evaluations: int | None = None,
     **options: Any,
 ) -> Trace:
-    """One problem, at most `steps` iterations and `max_evaluations` points."""
-    with arithmetic(preset(problem.preset).dtype):
-        counted = Counted(problem, max_evaluations, hvp=method in ("newton_cg", "trust_ncg"))
-        status = minimise(counted, method, problem.x0, steps, **options)
-        return counted.trace(status)
+    """One problem.
+
+    Args:
+      problem: what to minimise.
+      steps: most iterations.
+      method: which.
+      max_evaluations: most points.
+      **options: for SciPy, by SciPy's names.
+    """
+    with arithmetic(problem.dtype):
+        counted = Counted(problem, max_evaluations, hvp=method in SECOND_ORDER)
+        return counted.trace(minimise(counted, method, problem.x0, steps, **options))
 
 
-def run_all(problems: Sequence[Problem], steps: int, **options: Any) -> list[Trace]:
-    """The problems one after the other; options as for `run`."""
-    return [run(problem, steps, **options) for problem in problems]
-
-
-def named(method: str) -> Callable[..., list[Trace]]:
+def named(method: Name) -> RunAll:
     """`run_all` of one SciPy method."""
-    return functools.partial(run_all, method=method)
+    return one_by_one(functools.partial(run, method=method))
+
+
+def bfgs(problems: Sequence[Problem], steps: int, **options: Any) -> list[Trace]:
+    """SciPy's own BFGS up to `LARGE` coordinates, beyond it the one with an O(N²) update."""
+    if problems[0].x0.size > LARGE:
+        return bfgs_quadratic.run_all(problems, steps, **options)
+    return named("bfgs")(problems, steps, **options)
+
+
+def multistart(
+    problem: Problem, steps: int, *, max_evaluations: int | None = None, **options: Any
+) -> Trace:
+    """L-BFGS-B, restarted until `max_evaluations` points, or `steps` where no cap is given, are
+    spent.
+
+    Under a budget of iterations the points are capped at that number all the same: a restart is
+    not a way around the budget. Options are SciPy's for L-BFGS-B.
+    """
+    with arithmetic(problem.dtype):
+        counted = Counted(problem, max_evaluations or steps)
+        for x0 in itertools.chain([problem.x0], further_starts(problem)):
+            if minimise(counted, "l_bfgs_b", x0, steps, **options) == "evaluations":
+                break
+        return counted.trace("evaluations")

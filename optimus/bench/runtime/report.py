@@ -6,29 +6,23 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 import scipy
 
-from optimus.bench.runtime.methods import GEMM, LANES, SCAN_STEPS
-
-Row = dict[str, Any]
+from optimus.bench.runtime.steps import GEMM, LANES, SCAN_STEPS
+from optimus.bench.storage import Row, markdown_table
 
 
 def _table(rows: Sequence[Row], title: str, column: str, digits: int) -> list[str]:
     methods = dict.fromkeys(row["method"] for row in rows)
-    found = {(row["N"], row["method"]): row for row in rows}
-    text = ["", f"## {title}", "", "| N | " + " | ".join(methods) + " |"]
-    text.append("|---" * (len(methods) + 1) + "|")
-    for dim in dict.fromkeys(row["N"] for row in rows):
-        entries = [
-            f"{found[dim, method][column]:.{digits}g}" if (dim, method) in found else "–"
-            for method in methods
-        ]
-        text.append(f"| {dim} | " + " | ".join(entries) + " |")
-    return text
+    found = {(row["N"], row["method"]): f"{row[column]:.{digits}g}" for row in rows}
+    lines = [
+        {"N": dim, **{method: found.get((dim, method), "–") for method in methods}}
+        for dim in dict.fromkeys(row["N"] for row in rows)
+    ]
+    return ["", f"## {title}", "", *markdown_table(lines)]
 
 
 def _cores() -> int:
@@ -47,7 +41,14 @@ def _threads() -> str:
 def markdown(
     rows: Sequence[Row], skipped: Sequence[str], rates: Mapping[int, float], load: Sequence[float]
 ) -> str:
-    """`runtime.md`. `rates`: FLOP/s by N; `load`: load averages before and after."""
+    """`runtime.md`.
+
+    Args:
+      rows: of `runtime.csv`.
+      skipped: lines about what did not fit.
+      rates: FLOP/s of the matrix product by N.
+      load: load averages before and after.
+    """
     versions = f"jax {jax.__version__}, scipy {scipy.__version__}, numpy {np.__version__}"
     measured = ", ".join(f"{rate / 1e9:.0f} (N = {dim})" for dim, rate in rates.items())
     text = [

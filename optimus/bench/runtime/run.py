@@ -18,9 +18,7 @@ machine is faster. A row stops being sampled when its time is up; how often it w
 
 from __future__ import annotations
 
-import csv
 import importlib.util
-import io
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -33,9 +31,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from optimus.bench.plan import DIMS, dimensions
-from optimus.bench.runtime.methods import BUILDERS, REFERENCE, Build, gemm
-from optimus.bench.runtime.report import Row, draw, markdown
+from optimus.bench.runtime.report import draw, markdown
+from optimus.bench.runtime.steps import BUILDERS, REFERENCE, Build, gemm
 from optimus.bench.runtime.timing import Timed, TooLarge, compiling_anew
+from optimus.bench.storage import Row, write_csv
+from optimus.errors import require, require_positive
 from optimus.rundir.checkpoint import write_atomically
 
 COLUMNS = (
@@ -105,7 +105,18 @@ def measure(
     console: Console,
     builders: Mapping[str, Build] = BUILDERS,
 ) -> tuple[list[Row], list[str], dict[int, float]]:
-    """(rows, what was skipped and why, FLOP/s of the matrix product in each dimension's rounds)."""
+    """Times everything in interleaved rounds.
+
+    Args:
+      dims: dimensions.
+      repeats: rounds.
+      budget: seconds a row may be sampled for in each dimension.
+      console: shows progress.
+      builders: what is timed, by name.
+
+    Returns:
+      (rows, what was skipped and why, FLOP/s of the matrix product in each dimension's rounds).
+    """
     rows: list[Row] = []
     skipped: list[str] = []
     rates: dict[int, float] = {}
@@ -151,29 +162,25 @@ def main(
       dims: dimensions, at least 2 (Rosenbrock).
       repeats: rounds.
       budget: seconds a row may be sampled for in each dimension.
+      out: folder.
+      console: shows progress; default: on standard error.
+      builders: what is timed, by name.
 
     Raises:
-      ValueError: a mistake in the arguments, in one line.
+      ConfigError: a mistake in the arguments, in one line.
     """
     console = console or Console(stderr=True)
     chosen = dimensions(dims)
-    if min(chosen) < 2 or max(chosen) > MOST_DIM:
-        raise ValueError(f"dims must be within 2 and {MOST_DIM}: {dims}")
-    if repeats < 1:
-        raise ValueError(f"repeats must be at least 1: {repeats}")
-    if not 0 < budget < math.inf:
-        raise ValueError(f"budget must be a positive number of seconds: {budget}")
+    fits = min(chosen) >= 2 and max(chosen) <= MOST_DIM
+    require(fits, f"dims must be within 2 and {MOST_DIM}: {dims}")
+    require(repeats >= 1, f"repeats must be at least 1: {repeats}")
+    require_positive(budget, "budget")
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     before = os.getloadavg()[0]
     with compiling_anew():
         rows, skipped, rates = measure(chosen, repeats, budget, console, builders)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    written = [out / "runtime.csv", out / "runtime.md"]
-    write_atomically(written[0], text.getvalue())
+    written = [write_csv(out / "runtime.csv", rows, COLUMNS), out / "runtime.md"]
     write_atomically(written[1], markdown(rows, skipped, rates, (before, os.getloadavg()[0])))
     if importlib.util.find_spec("matplotlib"):
         written.append(draw(rows, out / "runtime.png"))

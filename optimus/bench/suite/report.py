@@ -8,19 +8,16 @@ f <= f_L + τ (f0 − f_L); what is left of the first gap, (f − f_L) / (f0 −
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from optimus.bench import profiles
 from optimus.bench.cells import TOLERANCES
-from optimus.bench.storage import Row
+from optimus.bench.storage import Row, markdown_table, write_csv
 from optimus.rundir.checkpoint import write_atomically
 
 COLUMNS = (
@@ -28,14 +25,13 @@ COLUMNS = (
     *("f_least", "expected", "left", "n_f", "n_g", *(f"evals_to_{each}" for each in TOLERANCES)),
     *("status", "lr", "seed", "steps", "weights_hash", "seconds"),
 )
+REFERENCE = "reference"
 FLOOR = 1e-9
 AGAINST = "l_bfgs_b"
-AT = np.geomspace(0.01, 100, 101)  # evaluations / (N + 1)
+AT = {"data": np.geomspace(0.01, 100, 101)}  # evaluations / (N + 1)
 
 
-def completed(
-    rows: Sequence[Row], traces: Mapping[tuple[str, int, str], Path], reference: str
-) -> list[Row]:
+def completed(rows: Sequence[Row], traces: Mapping[tuple[str, int, str], Path]) -> list[Row]:
     """Rows without the reference's, with what follows from all methods together; `COLUMNS`."""
     least: dict[tuple[str, int, int], float] = {}
     for row in rows:
@@ -48,7 +44,7 @@ def completed(
         with np.load(path) as arrays:
             curves = arrays["best"]
         for row, best in zip(own, curves, strict=True):
-            if row["method"] == reference:
+            if row["method"] == REFERENCE:
                 continue
             f0, low = float(row["f0"]), least[row["function"], row["dim"], row["start"]]
             line = dict.fromkeys(COLUMNS) | row | {"f_least": low}
@@ -67,7 +63,7 @@ def left(value: float, f0: float, least: float) -> float:
     return min(1.0, max((value - least) / (f0 - least), FLOOR)) if f0 > least else FLOOR
 
 
-def table_rows(rows: Sequence[Row], weights: Mapping[str, str]) -> list[Row]:
+def table_rows(rows: Sequence[Row]) -> list[Row]:
     """A row per method, for all problems and for the unrelated ones."""
     found = []
     for which in ("all", "unrelated"):
@@ -88,7 +84,7 @@ def table_rows(rows: Sequence[Row], weights: Mapping[str, str]) -> list[Row]:
             line: Row = {
                 "problems": which,
                 "method": name,
-                "weights": weights.get(name, ""),
+                "weights": own[0]["weights_hash"],
                 "runs": len(own),
             }
             for tolerance in TOLERANCES:
@@ -104,34 +100,12 @@ def table_rows(rows: Sequence[Row], weights: Mapping[str, str]) -> list[Row]:
     return found
 
 
-def profile_rows(rows: Sequence[Row]) -> list[Row]:
-    """Data profiles in long form: share of runs solved within so many evaluations / (N + 1)."""
-    found = []
-    for tolerance in TOLERANCES:
-        costs = profiles.table(rows, f"evals_to_{tolerance}")
-        if not len(costs.problems):
-            continue
-        for at, line in zip(AT, profiles.data(costs, AT)):
-            for method, share in zip(costs.methods, line):
-                found.append(
-                    dict(
-                        profile="data",
-                        tau=tolerance,
-                        problems=len(costs.problems),
-                        at=float(at),
-                        method=method,
-                        share=float(share),
-                    )
-                )
-    return found
-
-
 def markdown(rows: Sequence[Row], lines: Sequence[Row]) -> str:
     """`table.md`: the counts, then what each method leaves of the gap on each problem."""
     first = rows[0]
     kept = len({(row["function"], row["dim"]) for row in rows})
     text = [f"# Suite {first['suite']}: {kept} problems, {first['steps']} evaluations", ""]
-    text += _markdown_table(lines)
+    text += markdown_table(lines)
     methods = tuple(dict.fromkeys(row["method"] for row in rows))
     text += ["", "Median over starts of log10 of what is left of the first gap (* related):", ""]
     cells: dict[tuple[str, int, bool], dict[str, list[float]]] = {}
@@ -144,46 +118,33 @@ def markdown(rows: Sequence[Row], lines: Sequence[Row]) -> str:
         for method in methods:
             line[method] = round(float(np.median(found[method])), 2) if method in found else None
         by_problem.append(line)
-    return "\n".join([*text, *_markdown_table(by_problem), ""])
-
-
-def _markdown_table(lines: Sequence[Row]) -> list[str]:
-    def entry(value: Any) -> str:
-        return f"{value:.3g}" if isinstance(value, float) else "" if value is None else str(value)
-
-    columns = list(lines[0])
-    text = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    return text + ["| " + " | ".join(entry(line.get(c)) for c in columns) + " |" for line in lines]
-
-
-def _csv(path: Path, columns: Iterable[str], rows: Sequence[Row]) -> Path:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue())
-    return path
+    return "\n".join([*text, *markdown_table(by_problem), ""])
 
 
 def write(
     rows: Sequence[Row],
     traces: Mapping[tuple[str, int, str], Path],
     out: Path,
-    reference: str,
-    weights: Mapping[str, str],
     figures: bool = True,
 ) -> list[Path]:
-    """Writes the report of `suite.run`'s rows; returns the files. Pictures need matplotlib."""
-    full = completed(rows, traces, reference)
+    """Writes the report of `suite.run`'s rows; returns the files.
+
+    Args:
+      rows: of all cells, the reference's too.
+      traces: (problem, dim, method) -> npz of that cell.
+      out: folder.
+      figures: whether pictures are drawn, which needs matplotlib.
+    """
+    full = completed(rows, traces)
     if not full:
         return []
-    lines, shares = table_rows(full, weights), profile_rows(full)
-    written = [_csv(out / "results.csv", COLUMNS, full)]
+    lines, shares = table_rows(full), profiles.cost_rows(full, AT)
+    written = [write_csv(out / "results.csv", full, COLUMNS)]
     if lines:
         write_atomically(out / "table.md", markdown(full, lines))
-        written += [out / "table.md", _csv(out / "table.csv", lines[0], lines)]
+        written += [out / "table.md", write_csv(out / "table.csv", lines)]
     if shares:
-        written.append(_csv(out / "profiles.csv", shares[0], shares))
+        written.append(write_csv(out / "profiles.csv", shares))
         if figures and find_spec("matplotlib"):
             from optimus.bench import figures as drawing
 

@@ -1,17 +1,50 @@
 """Estimators of the meta-gradient, by the name that a configuration uses.
 
-Evolution strategies, for losses of any kind and for every runner: one file each, told apart by
-their `EvolutionStrategy`. What needs derivatives through the optimizer is in `pathwise`; how it is
-perturbed, in `PERTURBED`.
+Whatever differs between them, a `GradientEstimator` says: how weights are perturbed, whether a
+derivative is needed, what a difference of losses is credited to and with which weight.
 """
 
 from __future__ import annotations
 
-from optimus.meta.estimators import full_es, nres, pathwise, pes, truncated_es
-from optimus.meta.estimators.evolution import EvolutionStrategy
+import jax
+import numpy as np
 
-STRATEGIES: dict[str, EvolutionStrategy] = {
-    module.STRATEGY.name: module.STRATEGY for module in (pes, nres, full_es, truncated_es)
+from optimus.config import Estimator
+from optimus.meta.estimators import evolution, pathwise
+from optimus.meta.estimators.evolution import GradientEstimator as GradientEstimator
+
+BY_NAME: dict[str, GradientEstimator] = {
+    each.name: each for each in (*evolution.STRATEGIES, *pathwise.ESTIMATORS)
 }
-# Everything that perturbs weights, so all but "bptt".
-PERTURBED: dict[str, EvolutionStrategy] = {**STRATEGIES, **pathwise.STRATEGIES}
+
+
+def of(config: Estimator) -> GradientEstimator:
+    """The estimator that a configuration names."""
+    return BY_NAME[config.kind]
+
+
+def estimate(
+    config: Estimator,
+    gradients: np.ndarray,
+    differences: np.ndarray,
+    drawn: np.ndarray,
+    accumulated: np.ndarray,
+) -> jax.Array:
+    """The estimate of the meta-gradient from a batch of samples: their mean.
+
+    Args:
+      config: which estimator, sigma and task_clip.
+      gradients: derivative through each window, float32 `[B, P]`; `[B, 0]` where none is needed.
+      differences: float32 `[B]`, from `evolution.mean_difference`.
+      drawn: noise of each window, float32 `[B, P]`; `[B, 0]` where nothing is perturbed.
+      accumulated: xi of each sample, with its own noise; shape of `drawn`.
+
+    Returns:
+      float32 `[P]`.
+    """
+    chosen = of(config)
+    if not chosen.needs_gradient:
+        return evolution.estimate(accumulated, differences, np.float32(config.sigma))
+    return pathwise.estimate(
+        chosen, gradients, differences, drawn, accumulated, config.sigma, config.task_clip
+    )

@@ -7,7 +7,7 @@ and need nothing but the gradient that the loss returns anyway, so that they wor
 
   bptt           g: truncated back-propagation, blind to earlier windows.
   pes_pathwise   xi_{t-1} (L+ - L-) / (2 sigma^2) + g: the noise of this window is independent of
-                 xi_{t-1}, which leaves the earlier windows to PES (fact sheet `optimus.md`, 8.1).
+                 xi_{t-1}, which leaves the earlier windows to PES.
   nres_pathwise  eps [(L+ - L-) / (2 sigma^2) - eps.g / sigma^2] + g: one noise serves the whole
                  episode, so what g has already is taken out of the difference: a control variate.
 
@@ -21,29 +21,27 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from optimus.meta.estimators.evolution import EvolutionStrategy
-from optimus.meta.estimators.nres import STRATEGY as NRES
-from optimus.meta.estimators.pes import STRATEGY as PES
+from optimus.meta.estimators.evolution import GradientEstimator
 
-# The noise of each: that of its evolution strategy.
-STRATEGIES: dict[str, EvolutionStrategy] = {"pes_pathwise": PES, "nres_pathwise": NRES}
+ESTIMATORS = (
+    GradientEstimator("bptt", perturbs=False, needs_gradient=True),
+    GradientEstimator("pes_pathwise", accumulates=True, needs_gradient=True, credits_the_past=True),
+    GradientEstimator(
+        "nres_pathwise", fresh_each_window=False, needs_gradient=True, control_variate=True
+    ),
+)
 
 
-def clip_each(gradients: jax.Array, most: float | jax.Array) -> jax.Array:
-    """Gradients `[L, P]`, each at most of norm `most` (one number, 0: as they are; or `[L]`); not
-    finite ones are 0."""
+def clip_each(gradients: jax.Array, most: float) -> jax.Array:
+    """Gradients `[L, P]`, each at most of norm `most` (0: as they are); not finite ones are 0."""
     norms = jnp.linalg.norm(gradients, axis=1, keepdims=True)
     finite = jnp.isfinite(norms)
-    if isinstance(most, jax.Array):
-        bounds = most[:, None]
-        factors = bounds / jnp.maximum(norms, jnp.maximum(bounds, 1e-30))
-    else:
-        factors = most / jnp.maximum(norms, most) if most else jnp.ones_like(norms)
+    factors = most / jnp.maximum(norms, most) if most else jnp.ones_like(norms)
     return jnp.where(finite, jnp.where(finite, gradients, 0.0) * factors, 0.0)
 
 
 def log_distance(mean_squares: jax.Array, radius: float | jax.Array) -> jax.Array:
-    """What `guide` weighs: half the logarithm of the mean squared distance to the minimiser.
+    """What distance-to-minimiser supervision weighs: half the log of the mean squared distance.
 
     In a task whose minimiser is known, following it is supervised learning on the optimizer's own
     trajectories: its derivative points out of local minima, where that of f points into them. It
@@ -52,31 +50,12 @@ def log_distance(mean_squares: jax.Array, radius: float | jax.Array) -> jax.Arra
     return 0.5 * jnp.log(mean_squares + radius**2)
 
 
-def evolution_weights(
-    kind: str, difference: jax.Array, noise: jax.Array, gradient: jax.Array, sigma: float
-) -> jax.Array:
-    """Factor `[L]` that each task's credit is multiplied with.
-
-    Args:
-      difference: L+ - L-, `[L]`. noise: eps of this window, `[L, P]`; gradient: g, `[L, P]`.
-    """
-    weights = difference / (2.0 * sigma**2)
-    if kind == "nres_pathwise":
-        weights = weights - jnp.einsum("lp,lp->l", noise, gradient, precision="highest") / sigma**2
-    return weights
-
-
-def credit(kind: str, before: jax.Array, after: jax.Array) -> jax.Array:
-    """Which sum of noise a window's difference is credited to, `[L, P]`: before it, or with it."""
-    return before if kind == "pes_pathwise" else after
-
-
-@functools.partial(jax.jit, static_argnames=("kind", "sigma", "task_clip"))
+@functools.partial(jax.jit, static_argnames=("estimator", "sigma", "task_clip"))
 def estimate(
-    kind: str,
+    estimator: GradientEstimator,
     gradients: jax.Array,
     differences: jax.Array,
-    noise: jax.Array,
+    drawn: jax.Array,
     accumulated: jax.Array,
     sigma: float,
     task_clip: float,
@@ -84,13 +63,18 @@ def estimate(
     """The estimate of the meta-gradient from a batch of samples, float32 `[P]`: their mean.
 
     Args:
-      gradients: g, `[B, P]`, clipped here. differences: `[B]`, from `mean_difference`.
-      noise: eps of each window, accumulated: xi with it, `[B, P]`; empty for "bptt".
+      estimator: one of `ESTIMATORS`.
+      gradients: derivative through each window, float32 `[B, P]`, clipped here.
+      differences: float32 `[B]`, from `mean_difference`.
+      drawn: noise of each window, float32 `[B, P]`; empty without perturbations.
+      accumulated: xi with it, float32 `[B, P]`; empty without perturbations.
+      sigma: standard deviation of one draw of the noise.
+      task_clip: largest norm of one sample's gradient; 0: none.
     """
     gradients = clip_each(gradients, task_clip)
     total = jnp.mean(gradients, axis=0)
-    if kind == "bptt":
+    if not estimator.perturbs:
         return total
-    factors = evolution_weights(kind, differences, noise, gradients, sigma)
-    credited = credit(kind, accumulated - noise, accumulated)
+    factors = estimator.weights(differences, drawn, gradients, sigma)
+    credited = estimator.credit(accumulated - drawn, accumulated)
     return total + jnp.einsum("b,bp->p", factors, credited, precision="highest") / factors.shape[0]

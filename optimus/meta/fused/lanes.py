@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimus.config import Estimator
-from optimus.meta.fused import tail
+from optimus.meta import estimators
 from optimus.meta.fused.unroll import Rule
 from optimus.tasks import distribution
 from optimus.tasks.distribution import Data, Deal
@@ -24,7 +24,6 @@ class Lanes(NamedTuple):
       x: float32 `[L, S, N]`. state: of the rule, leading axes `[L, S]`.
       left: int32 `[L]`, inner steps to go. fresh: bool `[L]`, no window done yet.
       credit: float32 `[L, P]`, sum of the episode's noise; `[L, 0]` without evolution strategies.
-      age: int32 `[L]`, windows done, where the estimator has a `tail`; else None.
     """
 
     data: tuple[Data, ...]
@@ -35,7 +34,6 @@ class Lanes(NamedTuple):
     left: jax.Array
     fresh: jax.Array
     credit: jax.Array
-    age: jax.Array | None = None
 
 
 def episode_length(estimator: Estimator, key: jax.Array) -> jax.Array:
@@ -49,16 +47,13 @@ def episode_length(estimator: Estimator, key: jax.Array) -> jax.Array:
 
 
 def start(rule: Rule, dealt: Deal, estimator: Estimator, keys: jax.Array) -> Lanes:
-    """A new episode in every lane, of one length in a slot with a tail; `keys` `[L]` are
-    consumed."""
+    """A new episode in every lane; `keys` `[L]` are consumed."""
     pairs = jax.vmap(jax.random.split)(keys)
     data, x, mask = distribution.sample(dealt, pairs[:, 0])
     state = jax.vmap(rule.init_state)(x)
     signs, lanes = estimator.signs, x.shape[0]
-    size = 0 if estimator.kind == "bptt" else rule.layout.size
+    size = rule.layout.size if estimators.of(estimator).perturbs else 0
     left = jax.vmap(lambda key: episode_length(estimator, key))(pairs[:, 1])
-    if estimator.tail:
-        left = left[tail.first_of_slot(dealt)]
 
     def both(leaf: jax.Array) -> jax.Array:
         return jnp.repeat(leaf[:, None], signs, axis=1)
@@ -72,7 +67,6 @@ def start(rule: Rule, dealt: Deal, estimator: Estimator, keys: jax.Array) -> Lan
         left=left,
         fresh=jnp.ones(lanes, bool),
         credit=jnp.zeros((lanes, size), jnp.float32),
-        age=jnp.zeros(lanes, jnp.int32) if estimator.tail else None,
     )
 
 
@@ -90,6 +84,4 @@ def replace(dealt: Deal, over: jax.Array, new: Lanes, old: Lanes) -> Lanes:
         for slot, a, b in zip(dealt.slots, new.data, old.data)
     )
     merged: Lanes = picked(over, new._replace(data=()), old._replace(data=()))
-    if old.age is not None:
-        merged = merged._replace(left=tail.end_together(dealt, over, new.left, old.left))
     return merged._replace(data=data)

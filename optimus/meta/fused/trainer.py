@@ -19,9 +19,10 @@ from optimus.config import (
 )
 from optimus.meta import update as meta_update
 from optimus.meta.fused import program as programs
+from optimus.meta.fused.group import Program, Supervision, compiled_for
 from optimus.meta.fused.unroll import Rule
 from optimus.meta.fused.validation import validate
-from optimus.meta.noise import layout_of
+from optimus.model.parameters import layout_of
 from optimus.rundir.checkpoint import CheckpointError
 from optimus.tasks import distribution
 from optimus.tasks.draws import domain_key
@@ -41,14 +42,14 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, devices: int | None = None) -> None:
         if isinstance(config.task, (PhysicsTask, ServedTask)):
-            kind = config.task.kind
-            raise ConfigError(f"task.kind: {kind!r} is no loss in JAX; use another --launch")
-        self.config, self._whole_task = config, config.task
+            raise ConfigError(f"task.kind: {config.task.kind!r} is no loss in JAX")
+        self.config = config
+        self._whole_task = config.task
         params = initial_params(config)
         self.rule = Rule(config.optimizer, layout_of(params))
         self._devices = jax.device_count() if devices is None else devices
         self.step, self.inner_steps, self._phase = 0, 0, 0
-        self._meta = meta_update.init(config.schedule[0].meta, self.rule.layout.flatten(params))
+        self._meta = meta_update.init(config.phases[0].meta, self.rule.layout.flatten(params))
         self._average = self._meta.theta  # where `weight_average` is set, the weights that count
         self._lanes: dict[int, Any]
         self._counts = programs.no_counts()
@@ -68,18 +69,21 @@ class Trainer:
     @property
     def _task(self) -> AnalyticTask | ClassicalTask:
         """The tasks of this phase."""
-        return self.config.schedule[self._phase].task or self._whole_task
+        return self.config.phases[self._phase].task or self._whole_task
 
-    def _program(self, size: int) -> programs.Program:
-        phase = self.config.schedule[self._phase]
+    def _program(self, size: int) -> Program:
+        return self._compiled_for(size)[0]
+
+    def _compiled_for(self, size: int) -> tuple[Program, Supervision]:
+        phase = self.config.phases[self._phase]
         dealt = distribution.deal(self._task, size, phase.layout.lanes)
         score, devices = self.config.meta_loss, self.devices_used
-        return programs.Program(self.rule, phase, score, dealt, devices)
+        return compiled_for(self.rule, phase, score, dealt, devices)
 
     @property
     def devices_used(self) -> int:
         """The most devices that the phase's groups can be dealt to evenly."""
-        layout = self.config.schedule[self._phase].layout
+        layout = self.config.phases[self._phase].layout
         groups = layout.actors * layout.groups
         return max(d for d in range(1, self._devices + 1) if groups % d == 0)
 
@@ -95,30 +99,25 @@ class Trainer:
         state = (self._meta, self._counts, self._average)
         self._meta, self._counts, self._average = self._spread(state)
 
-    def _phase_at(self, step: int) -> tuple[int, int]:
-        """(phase, updates done in it) before update `step`."""
-        for index, phase in enumerate(self.config.schedule[:-1]):
-            if step < phase.updates:
-                return index, step
-            step -= phase.updates
-        return len(self.config.schedule) - 1, step
-
     def update(self) -> dict[str, jax.Array]:
         """One update; returns its "meta_loss" and "norm", on the device."""
-        phase, within = self._phase_at(self.step)
-        if phase != self._phase:
-            self._meta = meta_update.init(self.config.schedule[phase].meta, self._meta.theta)
-            self._enter(phase)
+        index = self.config.phase_index(self.step)
+        phase = self.config.phases[index]
+        if index != self._phase:
+            self._meta = meta_update.init(phase.meta, self._meta.theta)
+            self._enter(index)
         sizes = distribution.sizes(self._task)
-        size = sizes[within % len(sizes)]
+        size = sizes[(self.step - self.config.starts[index]) % len(sizes)]
         key = jax.random.fold_in(domain_key(self.config.seed, "train"), self.step)
         self._meta, self._lanes[size], self._counts, found = programs.meta_step(
-            self._program(size), self._meta, self._lanes[size], self._counts, key
+            *self._compiled_for(size),
+            phase.meta,
+            self._meta,
+            self._lanes[size],
+            self._counts,
+            key,
         )
-        chosen = self.config.schedule[phase]
-        self.inner_steps += (
-            chosen.layout.total_lanes * chosen.estimator.signs * chosen.estimator.truncation
-        )
+        self.inner_steps += phase.inner_steps
         self.step += 1
         if self.config.weight_average:
             self._average = meta_update.averaged(

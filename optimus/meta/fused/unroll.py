@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optimus.meta.noise import ParameterLayout
+from optimus.model.parameters import ParameterLayout
 from optimus.model.registry import Config, rule_of
 from optimus.tasks.distribution import Data, Slot, values_and_gradients
 

@@ -1,4 +1,4 @@
-"""Problems that no model here is trained on: arm D of the benchmark. The libraries are optional.
+"""Problems of other libraries, which no model here is trained on. The libraries are optional.
 
     for case in suites.cases("sif2jax", least_dim=2, most_dim=10):
         problems = case.problems(starts=1, seed=0)      # of `optimus.problems.presets.Problem`
@@ -12,11 +12,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from optimus.errors import UserError
+from optimus.errors import UserError, require_known
 from optimus.problems.presets import Problem
 
+Name = Literal["sif2jax", "coco"]
 PACKAGES = {"sif2jax": "sif2jax", "coco": "cocoex"}  # suite -> module that it needs
 MOST_DIM = 100
 
@@ -69,8 +70,7 @@ def cases(
       SuiteMissing: its library is not installed.
       ValueError: no such suite or problem, or nothing in this range; one line.
     """
-    if suite not in PACKAGES:
-        raise ValueError(f"unknown suite {suite!r}; known: {', '.join(PACKAGES)}")
+    require_known(suite, tuple(PACKAGES), "suite")
     module = importlib.import_module(f"optimus.problems.suites.{suite}")
     found: list[Case] = module.cases(least_dim, most_dim)
     known = {case.name for case in found}

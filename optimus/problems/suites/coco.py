@@ -15,8 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimus.problems.preset_rules import SUITE
-from optimus.problems.presets import Objective, Problem
+from optimus.problems.presets import SUITE, Objective, Problem
 from optimus.problems.suites import Case, library
 
 DIMS = (2, 3, 5, 10, 20, 40)
@@ -56,7 +55,17 @@ def _function(number: int, dim: int, instance: int) -> Any:
 def value_and_gradient(
     number: int, dim: int, instance: int, x: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """f and its central differences at x, float64 `[N]`; NaN where x is not finite."""
+    """f and its central differences at x; NaN where x is not finite.
+
+    Args:
+      number: of the function, a member of `SMOOTH`.
+      dim: N, a member of `DIMS`.
+      instance: 1 ... `INSTANCES`.
+      x: float64 `[N]`.
+
+    Returns:
+      (value, gradient float64 `[N]`).
+    """
     if not np.isfinite(x).all():
         return float("nan"), np.full(dim, np.nan)
     function, steps = _function(number, dim, instance), STEP * np.maximum(1.0, np.abs(x))

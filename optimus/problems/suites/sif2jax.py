@@ -14,11 +14,10 @@ import jax
 import jax.flatten_util
 import numpy as np
 
-from optimus.problems.preset_rules import SUITE
-from optimus.problems.presets import Objective, Problem, arithmetic
+from optimus.problems.presets import SUITE, Objective, Problem, arithmetic
 from optimus.problems.suites import Case, library
 
-# By hand: variants of Rosenbrock's function, quadratics with known axes, waves on a bowl.
+# By hand: variants of Rosenbrock's function, quadratics with known axes, waves on a quadratic.
 RELATED = (
     *("CHNROSNB", "CHNRSNBM", "CUBE", "ERRINROS", "GENROSE", "LUKSAN11LS", "PRICE3", "ROSENBR"),
     *("HILBERTA", "HILBERTB", "ZANGWIL2", "EGGCRATE"),

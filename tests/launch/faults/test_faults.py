@@ -166,6 +166,25 @@ def test_a_role_that_keeps_failing_ends_the_run_with_its_cause(tmp_path: Path) -
         tools.finish(run.process, run.run_dir)
 
 
+def test_a_killed_supervisor_ends_the_run_and_is_named(tmp_path: Path) -> None:
+    layout = faults.Layout(actors=1, groups=1, lanes=2, workers=1)
+    run = faults.Run(tmp_path, faults.config(layout=layout))
+    try:
+        run.progress(1, 180.0)
+        supervisor = run.nodes("actor")[0].parent()
+        assert supervisor is not None and "launch.program.supervisor" in supervisor.cmdline()
+        supervisor.kill()
+        output, _ = run.process.communicate(timeout=40)
+        assert run.process.returncode == 1
+        last = output.strip().splitlines()[-1]
+        log = run.run_dir / "logs/actor/0.log"
+        assert f"actor 0: its supervisor was killed (log: {log})" in last, output
+        assert not tools.processes_of(run.run_dir)
+    finally:
+        tools.finish(run.process, run.run_dir)
+
+
+@pytest.mark.story
 def test_a_synchronous_run_survives_too(tmp_path: Path) -> None:
     """Each update needs every lane: a killed actor begins a new epoch, a killed stream a resend."""
     layout = faults.Layout(actors=1, groups=2, lanes=2, workers=2, restarts=5)

@@ -102,6 +102,7 @@ def test_workers_and_an_actor_join_from_another_host(
     the_others_alone_carry_the_run(run)
 
 
+@pytest.mark.story
 def test_a_cut_cable_costs_the_other_host_only_and_both_come_back(
     hosts: network.Hosts, run: faults.Run, newcomers: list[subprocess.Popen[str]]
 ) -> None:

@@ -15,16 +15,17 @@ from optimus.config import ServedTask
 from tests.launch import fault_tools as faults
 from tests.launch import run_tools as tools
 
-pytestmark = tools.distributed
+pytestmark = [tools.distributed, pytest.mark.story]
 
 # Nobody sleeps: actors make samples as fast as they can. 12 lanes, episodes of 5 windows.
 LAYOUT = faults.Layout(actors=2, groups=2, lanes=3, workers=2, per_process=2, restarts=1000)
 CONFIG = faults.config(task=ServedTask(dim=6), layout=LAYOUT)
-BATCH = CONFIG.meta.batch
+BATCH = CONFIG.phases[0].meta.batch
 # Samples between actor and update: the stream holds 2 batches, its reader one, the learner gathers
 # one; Reverb's reader and writers have two or three each in their hands; each group has a window.
 MOST_IN_FLIGHT = 4 * BATCH + 3 * (1 + LAYOUT.actors) + LAYOUT.total_lanes
-MOST_EVALUATIONS = 2 * CONFIG.estimator.truncation + 1  # per sample: two signs, and the start's
+# Of one sample: two signs, and the start's.
+MOST_EVALUATIONS = 2 * CONFIG.phases[0].estimator.truncation + 1
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import base64
 import configparser
 import importlib.util
 import io
 import json
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -13,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch.fleet import host as host_side
-from launch.fleet import inventory, wheelhouse
-from launch.fleet.ansible import FleetError
-from launch.fleet.collect import unpack
-from launch.fleet.placement import spread
+from launch.fleet import inventory, on_host, wheelhouse
+from launch.fleet.actions import unpack
+from launch.fleet.on_host import supervisord
+from launch.fleet.starting import spread
+from optimus.errors import ConfigError
 
 
 @given(
@@ -81,7 +85,7 @@ def test_instances_of_a_cloud(tmp_path: Path) -> None:
 def test_wrong_instance_lists_are_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "instances.json"
     path.write_text(text)
-    with pytest.raises(FleetError, match="--inventory") as caught:
+    with pytest.raises(ConfigError, match="--inventory") as caught:
         inventory.load(path)
     assert message in str(caught.value)
 
@@ -97,7 +101,7 @@ def test_any_ansible_inventory(tmp_path: Path) -> None:
     assert (head.name, head.head, head.address) == ("a", True, "10.0.0.1")
     assert (other.name, other.workers, other.address) == ("b", 3, "b")
     path.write_text("[head\n")
-    with pytest.raises(FleetError, match="--inventory"):
+    with pytest.raises(ConfigError, match="--inventory"):
         inventory.load(path)
 
 
@@ -114,7 +118,7 @@ def test_supervisord_is_told_of_every_worker(tmp_path: Path) -> None:
         "coordinator": "c:20100",
     }
     parser = configparser.RawConfigParser()
-    parser.read_file(io.StringIO(host_side._conf(tmp_path, run)))
+    parser.read_file(io.StringIO(supervisord.configuration(tmp_path, run)))
     programs = {s: parser[s]["command"].split() for s in parser.sections() if s.startswith("prog")}
     counts = {n: int(c[c.index("--count") + 1]) for n, c in programs.items()}
     ports = {n: int(c[c.index("--port") + 1]) for n, c in programs.items()}
@@ -122,7 +126,7 @@ def test_supervisord_is_told_of_every_worker(tmp_path: Path) -> None:
     assert counts == dict(zip(names, (3, 3, 1)))
     assert ports == dict(zip(names, (21000, 21003, 21006)))
     assert "h%%1" in parser["program:worker-0"]["command"]
-    head = host_side._conf(tmp_path, {**run, "role": "head", "workers": 0})
+    head = supervisord.configuration(tmp_path, {**run, "role": "head", "workers": 0})
     assert "--advertise h%%1 --port 20100" in head and "program:worker" not in head
 
 
@@ -142,12 +146,27 @@ def test_an_archive_cannot_write_outside_its_place(tmp_path: Path) -> None:
 
 def test_what_is_no_wheelhouse_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "wheelhouse.tar"
-    with pytest.raises(FleetError, match="No such file"):
+    with pytest.raises(ConfigError, match="No such file"):
         wheelhouse.read(path)
     path.write_text("nothing of the kind")
-    with pytest.raises(FleetError, match="wheelhouse"):
+    with pytest.raises(ConfigError, match="wheelhouse"):
         wheelhouse.read(path)
     with tarfile.open(path, "w") as tar:
         tar.add(__file__, "else.py")
-    with pytest.raises(FleetError, match="not a wheelhouse of ours"):
+    with pytest.raises(ConfigError, match="not a wheelhouse of ours"):
         wheelhouse.read(path)
+
+
+def test_what_is_sent_to_a_host_is_one_program_of_the_standard_library(tmp_path: Path) -> None:
+    text = on_host.program()
+    tree = ast.parse(text)
+    imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    names = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in imports if isinstance(node, ast.ImportFrom)}
+    assert {name.partition(".")[0] for name in names} <= set(sys.stdlib_module_names)
+    request = base64.b64encode(json.dumps({"action": "look", "root": str(tmp_path)}).encode())
+    done = subprocess.run(
+        [sys.executable, "-I", "-", request.decode()], input=text, capture_output=True, text=True
+    )
+    answer = json.loads(done.stdout)
+    assert answer["deployed"] is None and answer["run"] is None and answer["cores"] >= 1

@@ -19,7 +19,7 @@ schemas = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate
 from launch.configs import find  # noqa: E402
 from launch.fleet import manifests  # noqa: E402
 from launch.fleet.kubernetes import Kubernetes  # noqa: E402
-from launch.runners.train import distributed_missing  # noqa: E402
+from launch.runners import distributed_missing  # noqa: E402
 from optimus.config import ConfigError, Layout, from_dict  # noqa: E402
 from tests.launch import fault_tools  # noqa: E402
 from tests.launch import run_tools as tools  # noqa: E402
@@ -95,7 +95,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path, changes: dict[str, Any], mess
     assert not (tmp_path / "k").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.story
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(distributed_missing() is not None, reason=str(distributed_missing()))
 def test_the_containers_commands_make_a_run(tmp_path: Path) -> None:

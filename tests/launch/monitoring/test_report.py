@@ -41,7 +41,7 @@ def run_dir(template: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def full(template: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """The whole page of a run with evaluations, rivals and pictures."""
+    """The whole page of a run with evaluations, baselines and pictures."""
     run_dir = pathlib.Path(shutil.copytree(template, tmp_path_factory.mktemp("full") / "run"))
     with open(run_dir / "eval.jsonl", "w") as file:
         for step in (0, 10):
@@ -102,7 +102,7 @@ def test_the_page_is_whole_and_needs_nothing_from_outside(full: pathlib.Path) ->
     for words in (
         "Learning",
         "Held-out evaluation",
-        "Against rivals",
+        "Against baselines",
         "Resume and use",
         "Training made it better",
         "this checkpoint",

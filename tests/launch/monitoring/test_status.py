@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from launch.evaluation import records as evaluate_records
+from launch.monitoring.readings import rate, recent
 from launch.monitoring.status import Status, read_status
-from launch.monitoring.status_parts import rate, recent
-from launch.monitoring.watch_view import clean, duration, panel, rows, sparkline
+from launch.monitoring.watch import clean, duration, panel, rows, sparkline
 from optimus.rundir import checkpoint
 from optimus.rundir.metrics import MetricsWriter
 

@@ -250,9 +250,11 @@ def test_no_run_directory_is_one_line(
     (tmp_path / "file").write_text("")
     with pytest.raises(NotARun):
         read_status(tmp_path / name)
-    assert watch(tmp_path / name, as_json=True) == 1
-    output = capsys.readouterr()
-    assert output.out == "" and len(output.err.splitlines()) == 1 and name in output.err
+    with pytest.raises(NotARun) as caught:
+        watch(tmp_path / name, as_json=True)
+    assert caught.value.exit_code == 2
+    assert name in str(caught.value) and len(str(caught.value).splitlines()) == 1
+    assert capsys.readouterr().out == ""
 
 
 def test_json_keys(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The thin parent, with real processes and real signals."""
+"""The supervisor of a node, with real processes and real signals."""
 
 from __future__ import annotations
 
@@ -274,21 +274,23 @@ def test_a_failed_role_starts_again_until_it_ends_well(tree: Tree) -> None:
     assert code == 0 and [line.split()[0] for line in tree.log()] == ["start"] * 3 + ["well"]
     assert "actor 0: killed by signal 9; restart 1 of at most 2 in 0." in errors
     assert "actor 0: exited with code 1; restart 2 of at most 2 in " in errors
-    assert "fatal" not in errors
+    assert "abandoned" not in errors
 
 
-def test_a_role_that_goes_on_failing_is_given_up(tree: Tree) -> None:
+def test_a_role_that_goes_on_failing_is_abandoned(tree: Tree) -> None:
     options = ("--restart", "on-failure", "--limit", "1", "--name", "actor 0")
     code, errors = finish(tree.parent(FAILS_TWICE, *options))
     assert code == 1 and len(tree.log()) == 2
-    assert errors.splitlines()[-1] == "fatal: actor 0: exited with code 1 after 1 restarts"
+    last = "supervisor: actor 0: exited with code 1 after 1 restarts; abandoned"
+    assert errors.splitlines()[-1] == last
 
 
-def test_a_spare_role_that_is_given_up_has_ended_well(tree: Tree) -> None:
-    options = ("--restart", "on-failure", "--limit", "1", "--name", "evaluator 0", "--spare")
+def test_an_optional_role_that_is_abandoned_has_ended_well(tree: Tree) -> None:
+    options = ("--restart", "on-failure", "--limit", "1", "--name", "evaluator 0", "--optional")
     code, errors = finish(tree.parent("sys.exit(1)", *options))
-    assert code == 0 and "fatal" not in errors
-    last = "evaluator 0: exited with code 1 after 1 restarts; the run goes on without it"
+    assert code == 0
+    last = "exited with code 1 after 1 restarts; abandoned; the run goes on without it"
+    last = f"evaluator 0: {last}"
     assert errors.splitlines()[-1] == f"supervisor: {last}"
 
 
@@ -296,7 +298,7 @@ def test_what_cannot_be_mended_is_not_tried_again(tree: Tree) -> None:
     role = 'log("start"); sys.exit(78)'
     code, errors = finish(tree.parent(role, "--restart", "on-failure", "--name", "learner 0"))
     assert (code, tree.log()) == (78, ["start"])
-    assert errors == "fatal: learner 0: exited with code 78\n"
+    assert errors == "supervisor: learner 0: exited with code 78; abandoned\n"
 
 
 def test_a_stop_while_waiting_to_start_again_is_heeded(tree: Tree) -> None:

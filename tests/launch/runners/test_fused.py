@@ -21,14 +21,14 @@ from optimus.config import (
     Evaluation,
     Layout,
     MetaOptimizer,
-    TrainConfig,
 )
 from optimus.model.config import OptimizerConfig
 from optimus.rundir import checkpoint
 from optimus.rundir.metrics import read
 from tests.launch import run_tools
+from tests.one_phase import one_phase
 
-TINY = TrainConfig(
+TINY = one_phase(
     name="tiny",
     task=AnalyticTask(family="quadratic", dim=3),
     updates=6,
@@ -117,13 +117,16 @@ def test_the_best_stays_when_newer_ones_are_pruned(tmp_path):
     assert checkpoint.steps(tmp_path) == [0, 2, 4] and checkpoint.best_step(tmp_path) == 2
 
 
+PES = dataclasses.replace(TINY.phases[0], estimator=Estimator("pes", truncation=2, horizon=4))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({}, "estimator.kind 'bptt' needs --launch fused"),
         ({"task": ClassicalTask()}, "task.kind 'classical' needs --launch fused"),
         (
-            {"estimator": Estimator("pes", truncation=2, horizon=4), "weight_average": 0.9},
+            {"phases": (PES,), "weight_average": 0.9},
             "weight_average needs --launch fused",
         ),
     ],
@@ -152,23 +155,23 @@ def test_flags_that_the_user_gave_win(monkeypatch):
     for flags in (environment.XLA_FLAGS, "--xla_cpu_multi_thread_eigen=true"):
         monkeypatch.setenv("XLA_FLAGS", flags)
         monkeypatch.setenv("OPTIMUS_XLA_FLAGS", flags)
-        environment.deal_to(2)
+        environment.make_devices(2)
         assert os.environ["XLA_FLAGS"] == flags
     monkeypatch.delenv("OPTIMUS_XLA_FLAGS")
-    environment.deal_to(1)
+    environment.make_devices(1)
     assert os.environ["XLA_FLAGS"] == "--xla_cpu_multi_thread_eigen=true"
-    environment.deal_to(3)
+    environment.make_devices(3)
     assert os.environ["XLA_FLAGS"].startswith("--xla_force_host_platform_device_count=3 ")
     assert os.environ["XLA_FLAGS"].endswith(environment.XLA_FLAGS)
-    environment.deal_to(100)
+    environment.make_devices(100)
     assert os.environ["XLA_FLAGS"].startswith("--xla_force_host_platform_device_count=8 ")
 
 
 @pytest.mark.parametrize(
-    "name", ["classical-small", "rosenbrock", "paper-classical", "adafactor-mlp-classical"]
+    "name", ["classical", "rosenbrock", "paper-classical", "adafactor-mlp-classical"]
 )
 def test_the_shipped_configurations_are_for_this_runner(name):
     config = configs.find(name)
     assert fused.check(config, "fused", configs.Path("none")) is None
     assert "needs --launch fused" in fused.check(config, "local_mp", configs.Path("none"))
-    assert sum(phase.updates for phase in config.schedule) == config.updates
+    assert sum(config.lengths) == config.updates

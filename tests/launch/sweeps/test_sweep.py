@@ -25,13 +25,13 @@ from optimus.config import (
     Layout,
     MetaOptimizer,
     Phase,
-    TrainConfig,
 )
 from optimus.meta.fused.trainer import Trainer
 from optimus.model.config import OptimizerConfig
 from optimus.rundir import RunDirError, checkpoint, metrics
+from tests.one_phase import one_phase
 
-TINY = TrainConfig(
+TINY = one_phase(
     name="tiny",
     task=AnalyticTask(family="quadratic", dim=3),
     updates=1,
@@ -79,13 +79,23 @@ def test_one_at_a_time_leaves_out_what_the_base_has():
 def test_every_cell_has_the_same_budget():
     batch = Arm("batch", {"meta.batch": 8, "layout.lanes": 8})
     phases = (
-        Phase(2, TINY.estimator, dataclasses.replace(TINY.meta, cosine=9), TINY.layout),
-        Phase(1, Estimator(kind="nres", truncation=2, horizon=4), TINY.meta, TINY.layout),
+        Phase(
+            2,
+            TINY.phases[0].estimator,
+            dataclasses.replace(TINY.phases[0].meta, cosine=9),
+            TINY.phases[0].layout,
+        ),
+        Phase(
+            1,
+            Estimator(kind="nres", truncation=2, horizon=4),
+            TINY.phases[0].meta,
+            TINY.phases[0].layout,
+        ),
     )
     made = sweep(Arm(BASE), batch, Arm("phases", phases_of(*phases)), inner_steps=960)
     alone, wide, phased = (made.config(arm, 0) for arm in made.arms)
     assert [c.updates for c in (alone, wide, phased)] == [120, 60, 90]
-    assert [phase.updates for phase in phased.phases] == [60, 30]
+    assert phased.lengths == (60, 30)
     assert [phase.meta.cosine for phase in phased.phases] == [60, 0]
     assert (alone.checkpoint_every, wide.checkpoint_every) == (40, 20)
     for config in (alone, wide, phased):

@@ -11,10 +11,11 @@ from rich.console import Console
 
 from optimus.bench import cells, plan, profiles, storage
 from optimus.bench.cells import Cell, Method
-from optimus.bench.classical import paper_figures, report, table, verdict
+from optimus.bench.classical import paper_figures, printed, report, table
 from optimus.bench.classical import run as classical
-from optimus.bench.methods import RIVALS
-from optimus.bench.methods.trace import one_point_a_step
+from optimus.bench.methods import BASELINES, LEARNED
+from optimus.bench.methods.counting import one_point_a_step
+from optimus.problems.functions import FUNCTIONS
 
 COLUMNS = [
     *("preset", "function", "dim", "method", "start", "f0", "f_star", "f_best", "f_last"),
@@ -32,7 +33,9 @@ def run(out, methods=("bfgs", "return_zero"), **changes):
         preset="paper", functions=("sphere", "trid"), dims=(2, 4), methods=methods, starts=3
     )
     arguments |= dict(steps=20, seed=0, out=out, console=quiet()) | changes
-    return classical.run(**arguments)
+    named = [name for name in arguments["methods"] if isinstance(name, str)]
+    given = [method for method in arguments["methods"] if isinstance(method, Method)]
+    return classical.run(**arguments | {"methods": [*given, *plan.methods_of(named)]})
 
 
 def read(path):
@@ -40,16 +43,18 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-@pytest.fixture
-def broken(monkeypatch):
-    """A method that raises in dimension 4 and returns NaN after the start otherwise."""
+def break_in_four(problems, steps, **options):
+    """Raises in dimension 4 and returns NaN after the start otherwise."""
+    if problems[0].dim == 4:
+        raise RuntimeError("no luck\nwith this")
+    return [one_point_a_step(np.array([5.0, np.nan, np.inf]), gradients=True)] * len(problems)
 
-    def run_all(problems, steps, **options):
-        if problems[0].dim == 4:
-            raise RuntimeError("no luck\nwith this")
-        return [one_point_a_step(np.array([5.0, np.nan, np.inf]), gradients=True)] * len(problems)
 
-    monkeypatch.setitem(plan.METHODS, "broken", Method("broken", run_all))
+BROKEN = Method("broken", break_in_four)
+
+
+def learned(weights_hash, **more):
+    return Method("learned", BASELINES["shrink"], weights_hash=weights_hash, **more)
 
 
 def test_results_have_the_columns_of_the_contract_and_the_right_numbers(tmp_path):
@@ -94,7 +99,7 @@ def test_calls_for_one_method_after_the_other_add_up(tmp_path):
     assert timeless[0] == timeless[1]
     assert len(read(apart / "results.csv")) == 2 * 2 * 2 * 3
     text = table.markdown(report.summarise(last.rows))
-    assert "bfgs, all functions but perm" in text and "| function | dim | return_zero |" in text
+    assert "| bfgs | all but perm | 2 |" in text and "| function | dim | return_zero |" in text
 
 
 def test_cells_of_other_starts_presets_and_versions_are_left_out(tmp_path, monkeypatch):
@@ -109,32 +114,24 @@ def test_cells_of_other_starts_presets_and_versions_are_left_out(tmp_path, monke
     assert (after.computed, after.stale) == (2, 7)
 
 
-def test_of_a_method_with_weights_the_newest_cells_count_unless_it_is_called(tmp_path, monkeypatch):
-    monkeypatch.setitem(plan.METHODS, "learned", None)  # undone at the end
-    for weights_hash in ("old", "new", "default"):
-        plan.register(Method("learned", RIVALS["shrink"], weights_hash=weights_hash))
-        if weights_hash != "default":
-            run(tmp_path, methods=("learned",), functions=("sphere",))
+def test_of_a_method_with_weights_the_newest_cells_count_unless_it_is_called(tmp_path):
+    for weights_hash in ("old", "new"):
+        run(tmp_path, methods=(learned(weights_hash),), functions=("sphere",))
 
     def hashes(result):
         return {row["weights_hash"] for row in result.rows if row["method"] == "learned"}
 
     others = run(tmp_path, methods=("return_zero",), functions=("sphere",))
     assert hashes(others) == {"new"} and others.stale == 2
-    plan.register(Method("learned", RIVALS["shrink"], weights_hash="old"))
-    called = run(tmp_path, methods=("learned",), functions=("sphere",))
+    called = run(tmp_path, methods=(learned("old"),), functions=("sphere",))
     assert hashes(called) == {"old"} and called.computed == 0
-    plan.register(Method("learned", RIVALS["shrink"], weights_hash="old", revision=1))
-    revised = run(tmp_path, methods=("learned",), functions=("sphere",))
-    assert revised.computed == 2 and len(revised.rows) == len(called.rows)  # none of both
 
 
-def test_a_changed_problem_makes_a_cell_of_its_own():
-    method = plan.METHODS["bfgs"]
-    decides = Cell("paper", "trid", 2, "bfgs", 3, 20, 0).decides()
-    assert decides["revision"] == 1  # sums in pairs
-    assert "revision" not in Cell("paper", "sphere", 2, "bfgs", 3, 20, 0).decides()
-    assert json.loads(json.dumps(decides | method.decides()))["weights_hash"] == ""
+def test_cells_of_another_schema_are_stale(tmp_path, monkeypatch):
+    run(tmp_path, methods=(learned("old"),), functions=("sphere",))
+    monkeypatch.setattr(cells, "SCHEMA", cells.SCHEMA + 1)
+    again = run(tmp_path, methods=(learned("old"),), functions=("sphere",))
+    assert (again.computed, again.stale) == (2, 2)
 
 
 def test_a_damaged_cell_is_computed_again(tmp_path):
@@ -146,12 +143,12 @@ def test_a_damaged_cell_is_computed_again(tmp_path):
 
 def test_what_decides_a_cell_decides_its_name():
     cell = Cell("paper", "sphere", 2, "bfgs", 3, 20, 0)
-    method = plan.METHODS["bfgs"]
+    (method,) = plan.methods_of("bfgs")
     name = cell.name(method)
     assert name.startswith("paper-sphere-2-bfgs-") and name == cell.name(method)
     for change in (dict(seed=1), dict(steps=21), dict(starts=4), dict(preset="fair-shift")):
         assert dataclasses.replace(cell, **change).name(method)[-16:] != name[-16:]
-    for change in (dict(options={"gtol": 1e-3}), dict(weights_hash="ab"), dict(revision=1)):
+    for change in (dict(options={"gtol": 1e-3}), dict(weights_hash="ab")):
         assert cell.name(dataclasses.replace(method, **change)) != name
 
 
@@ -180,8 +177,8 @@ def test_fair_presets_cap_evaluations_and_substitute_dimensions(tmp_path):
     assert len(result.left_out) == 1 and "perm in dimensions 2 and 10" in result.left_out[0]
 
 
-def test_failures_are_named_and_do_not_stop_the_rest(tmp_path, broken):
-    result = run(tmp_path, methods=("broken", "return_zero"))
+def test_failures_are_named_and_do_not_stop_the_rest(tmp_path):
+    result = run(tmp_path, methods=(BROKEN, "return_zero"))
     assert result.failed == (
         "sphere 4 broken: RuntimeError: no luck",
         "trid 4 broken: RuntimeError: no luck",
@@ -190,17 +187,10 @@ def test_failures_are_named_and_do_not_stop_the_rest(tmp_path, broken):
     rows = [row for row in read(tmp_path / "results.csv") if row["method"] == "broken"]
     assert {row["status"] for row in rows} == {"non_finite"}
     assert {row["f_best"] for row in rows} == {"5.0"} and {row["f_last"] for row in rows} == {"inf"}
-    again = run(tmp_path, methods=("broken", "return_zero"))
+    again = run(tmp_path, methods=(BROKEN, "return_zero"))
     assert again.non_finite == 12 and again.rows[0]["f_last"] == np.inf
     for path in (tmp_path / "cells").iterdir():
         json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(name))
-
-
-def test_large_dimensions_of_a_limited_method_are_left_out(tmp_path, monkeypatch):
-    small = Method("small", RIVALS["return_zero"], most_dim=3)
-    monkeypatch.setitem(plan.METHODS, "small", small)
-    result = run(tmp_path, methods=("small",), functions=("sphere",))
-    assert result.left_out == ("small sphere 4: runs up to dimension 3",)
 
 
 def test_mistakes_are_one_line(tmp_path):
@@ -220,11 +210,17 @@ def test_mistakes_are_one_line(tmp_path):
     assert plan.names("all", "ab", "x") == ("a", "b")
 
 
-def test_a_method_of_another_package_can_be_registered(tmp_path, monkeypatch):
-    monkeypatch.setitem(plan.METHODS, "learned", None)  # undone at the end
-    plan.register(Method("learned", RIVALS["shrink"], {"factor": 0.5}, "abc", precision="x"))
-    result = run(tmp_path, methods=("learned",))
-    assert {(row["weights_hash"], row["precision"]) for row in result.rows} == {("abc", "x")}
+def test_a_method_of_ones_own_runs_beside_the_others(tmp_path):
+    mine = Method("mine", BASELINES["shrink"], {"factor": 0.5}, "abc")
+    result = run(tmp_path, methods=(mine, "return_zero"))
+    assert {row["weights_hash"] for row in result.rows if row["method"] == "mine"} == {"abc"}
+
+
+def test_all_methods_are_those_of_the_tables():
+    untrained = plan.methods_of("all", "untrained", "untrained")
+    assert [method.name for method in untrained] == [*BASELINES, *LEARNED]
+    with pytest.raises(TypeError):
+        BASELINES["mine"] = BASELINES["adam"]
 
 
 def test_main_writes_the_report(tmp_path):
@@ -234,8 +230,8 @@ def test_main_writes_the_report(tmp_path):
     code = classical.main(**arguments, steps=20, out=tmp_path, console=console)
     assert code == 0 and "4 cells computed" in console.file.getvalue()
     table = (tmp_path / "table4.md").read_text()
-    assert "| trid | 2 |" in table and "5" in table and "wants 256 starts; here are 3" in table
-    assert "bfgs, optimum off the centre" in table
+    assert "| trid | 2 |" in table and "5" in table
+    assert "| bfgs | optimum off the centre | 1 |" in table
     names = ("table4.csv", "profiles.csv", "profiles.png", "curves/sphere.png", "per_function.png")
     for name in names:
         assert (tmp_path / name).stat().st_size > 100
@@ -254,7 +250,7 @@ def summary_of(means, preset="paper", agreement="agrees", printed=1.0):
     return [
         dict.fromkeys(report.TABLE_COLUMNS)
         | dict(preset=preset, function=function, dim=dim, method=method, starts=64, mean=mean)
-        | dict(error=0.1, printed=printed, agreement=agreement, share=0.5, verdict="no worse")
+        | dict(error=0.1, printed=printed, agreement=agreement, share=0.5, comparison="no worse")
         for (function, dim, method), mean in means.items()
     ]
 
@@ -265,14 +261,13 @@ def test_the_table_has_the_papers_methods_side_by_side_and_names_what_differs():
     lines += summary_of({("trid", 20, "bfgs"): 99.0}, agreement="differs", printed=230.0)
     lines += summary_of({("sphere", 2, "bfgs"): 0.0}, agreement="round-off")
     lines += summary_of({("levy", 2, "cma"): 3.0}, printed=None)
-    lines[-1]["verdict"] = None
+    lines[-1]["comparison"] = None
     text = table.markdown(lines)
     assert "| function | dim | bfgs | optimus | adafactor_mlp | adam | momentum |" in text
     assert "| levy | 2 | 7 ± 0.1 = 1 (P 0.50) | (5.65) |" in text
     assert "| trid | 10 | 70 ± 0.1 ~ 65 (P 0.50) |" in text
-    assert "bfgs, all functions but perm: 3 cells above round-off, of which 2 within 10 %" in text
-    assert "(1 if the latter also needs a factor of 10); 1 at round-off." in text
-    assert "Differ: trid 20. Within 2 standard errors only: trid 10." in text
+    assert "| method | functions | cells | ≈ round-off | = agrees | ~ spread | ≠ differs |" in text
+    assert "| bfgs | all but perm | 4 | 1 | 1 | 1 | 1 | 4 | 0 | 0 |" in text
     assert "| function | dim | cma |" in text and "| levy | 2 | 3 ± 0.1 |" in text
 
 
@@ -283,8 +278,10 @@ def test_the_best_of_five_are_counted_with_ties_after_the_floor():
     lines += summary_of({("levy", 2, method): 1 / (1 + mean) for method, mean in means.items()})
     lines += summary_of({("levy", 4, "bfgs"): 1.0})  # the others are missing: not counted
     whole, off = table.best_counts(lines)
-    assert "bfgs 1, optimus 1, adafactor_mlp 0, adam 0, momentum 1, return_zero 1; of 2" in whole
-    assert off.endswith("momentum 1; of 1")
+    assert whole == dict(functions="all but perm", cells=2, bfgs=1, optimus=1, adafactor_mlp=0) | (
+        dict(adam=0, momentum=1, return_zero=1, shrink=0)
+    )
+    assert (off["functions"], off["cells"], off["momentum"]) == ("optimum off the centre", 1, 1)
 
 
 # ------------------------------------------------------------------------------------------ figures
@@ -300,11 +297,9 @@ def walking(problems, steps, **options):
     ]
 
 
-def test_paths_are_stored_and_drawn(tmp_path, monkeypatch):
-    monkeypatch.setitem(plan.METHODS, "walking", Method("walking", walking))
-    result = run(
-        tmp_path, functions=("rosenbrock",), methods=("walking", "return_zero"), dims=(2, 3, 4)
-    )
+def test_paths_are_stored_and_drawn(tmp_path):
+    methods = (Method("walking", walking), "return_zero")
+    result = run(tmp_path, functions=("rosenbrock",), methods=methods, dims=(2, 3, 4))
     with np.load(result.traces["rosenbrock", 2, "walking"]) as arrays:
         assert arrays["path"].shape == (3, 3, 2)
         np.testing.assert_array_equal(arrays["path"][0, 2], [2.0, 2.0])  # continued
@@ -364,29 +359,29 @@ def test_a_damaged_file_is_no_cell(tmp_path):
         assert storage.load(tmp_path, "x") is None
 
 
-# ------------------------------------------------------------------------------------------ verdict
+# -------------------------------------------------------------------------------------------- print
 
 
 def test_the_print_is_all_there():
-    printed = verdict.printed()
-    assert len(printed) == 15 * 8 * 5
-    assert printed["rosenbrock", 1000, "optimus"] == 21.7
-    assert printed["griewank", 50, "bfgs"] == 9.31e-10
+    table4 = printed.table4()
+    assert len(table4) == 15 * 8 * 5 and {key[0] for key in table4} == set(FUNCTIONS)
+    assert table4["rosenbrock", 1000, "optimus"] == 21.7
+    assert table4["griewank", 50, "bfgs"] == 9.31e-10
 
 
-def test_verdicts_follow_the_rules():
+def test_comparisons_follow_the_rules():
     random = np.random.default_rng(0)
     values = random.uniform(0.9, 1.1, 64)
-    better, same, worse = (verdict.compare(values, at, 0, 1e-9) for at in (2.0, values.mean(), 0.5))
-    assert (better.verdict, better.agreement) == ("clearly better", "differs")
+    better, same, worse = (printed.compare(values, at, 0, 1e-9) for at in (2.0, values.mean(), 0.5))
+    assert (better.outcome, better.agreement) == ("clearly better", "differs")
     assert same.agreement == "agrees" and 0.3 < same.share < 0.7
-    assert (worse.verdict, worse.agreement) == ("clearly worse", "differs")
-    floor = verdict.compare(values * 1e-12, 3e-14, 0, 1e-9)
-    assert (floor.verdict, floor.agreement, floor.share) == ("no worse", "round-off", 1.0)
+    assert (worse.outcome, worse.agreement) == ("clearly worse", "differs")
+    floor = printed.compare(values * 1e-12, 3e-14, 0, 1e-9)
+    assert (floor.outcome, floor.agreement, floor.share) == ("no worse", "round-off", 1.0)
     # One wild start in 64 is within two standard errors of anything; that is said.
-    assert verdict.compare(np.append(np.ones(63), 1e9), 1.0, 0, 1e-9).agreement == "spread"
+    assert printed.compare(np.append(np.ones(63), 1e9), 1.0, 0, 1e-9).agreement == "spread"
     # The print of Trid 20d is 2.30e2.
-    assert verdict.compare(np.full(64, 230.003), 230.0, 230.0, 2e-4).verdict == "no worse"
+    assert printed.compare(np.full(64, 230.003), 230.0, 230.0, 2e-4).outcome == "no worse"
 
 
 # ----------------------------------------------------------------------------------------- profiles

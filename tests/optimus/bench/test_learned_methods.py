@@ -14,10 +14,13 @@ from launch.cli.bench import Classical
 from optimus import weights
 from optimus.bench import plan
 from optimus.bench.classical import run as classical
-from optimus.bench.methods import LEARNED, RIVALS, learned
-from optimus.bench.methods.counting import compiled_value_and_grad, stacked
-from optimus.bench.methods.multistart import restart_points
-from optimus.bench.methods.trace import STATUSES
+from optimus.bench.methods import BASELINES, LEARNED, learned
+from optimus.bench.methods.counting import (
+    STATUSES,
+    compiled_value_and_grad,
+    restart_points,
+    stacked,
+)
 from optimus.model import registry
 from optimus.model.adafactor_mlp import AdafactorMlpConfig
 from optimus.model.config import OptimizerConfig
@@ -29,7 +32,7 @@ MLP = AdafactorMlpConfig(step_mult=0.1)
 CONFIGS = dict.fromkeys(LEARNED, SMALL) | {"adafactor_mlp": MLP}
 ON_HOST = ("optimus_safeguarded", "optimus_hopping")
 COMPILED = [name for name in LEARNED if name not in ON_HOST]
-GLOBAL_RATES = {"adam_global": 0.1, "momentum_global": 1e-4, "adam": 0.1, "momentum": 1e-4}
+RATES = {"adam": 0.1, "adam_cosine": 0.1, "momentum": 1e-4}
 
 
 @functools.cache
@@ -45,14 +48,14 @@ def problems(function="rosenbrock", dim=4, count=2, preset="fair-shift"):
 def run(name, given, steps, **options):
     if name in LEARNED:
         return LEARNED[name](given, steps, model=model(CONFIGS[name]), **options)
-    if name in GLOBAL_RATES or name == "adam_cosine":
-        options["lr"] = GLOBAL_RATES.get(name, 0.1)
-    return RIVALS[name](given, steps, **options)
+    if name in RATES:
+        options["lr"] = RATES[name]
+    return BASELINES[name](given, steps, **options)
 
 
 # ----------------------------------------------------------------------------------------- contract
 
-TABLE = (*LEARNED, *(name for name in RIVALS if not name.startswith(("cma", "optax"))))
+TABLE = (*LEARNED, *(name for name in BASELINES if not name.startswith(("cma", "optax"))))
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -216,7 +219,7 @@ def test_multistart_shares_the_evaluations_out():
 
 def test_restarts_are_those_of_multistart_l_bfgs_b():
     problem = problems("sphere", 3, 1)[0]
-    (trace,) = RIVALS["multistart_l_bfgs_b"]([problem], 40)
+    (trace,) = BASELINES["multistart_l_bfgs_b"]([problem], 40)
     with presets.arithmetic("float64"):
         values = [float(problem.value(x)) for x in restart_points(problem, 3)]
     for value in values:
@@ -226,20 +229,12 @@ def test_restarts_are_those_of_multistart_l_bfgs_b():
 # ------------------------------------------------------------------------------------ command line
 
 
-@pytest.fixture
-def methods(monkeypatch):
-    """Registrations are undone at the end."""
-    for name in LEARNED:
-        monkeypatch.setitem(plan.METHODS, name, None)
-    return plan.METHODS
-
-
 def read(path):
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_the_command_line_takes_models(tmp_path, methods):
+def test_the_command_line_takes_models(tmp_path):
     files = [
         str(weights.save(tmp_path / name, config, model(config).params))
         for name, config in (("o", SMALL), ("a", MLP))
@@ -252,20 +247,20 @@ def test_the_command_line_takes_models(tmp_path, methods):
     assert hashes["adafactor_mlp"] == model(MLP).fingerprint
 
 
-def test_cells_are_computed_anew_for_other_weights(tmp_path, methods):
-    arguments = dict(preset="paper", functions=("sphere",), dims=(2,), methods=("adafactor_mlp",))
-    arguments |= dict(starts=1, steps=3, seed=0, out=tmp_path, console=Console(file=io.StringIO()))
-    plan.register_learned()
-    first, again = (classical.run(**arguments) for _ in range(2))
-    plan.register_learned(adafactor_model="untrained")
-    other = classical.run(**arguments)
+def test_cells_are_computed_anew_for_other_weights(tmp_path):
+    arguments = dict(preset="paper", functions=("sphere",), dims=(2,), starts=1, steps=3, seed=0)
+    arguments |= dict(out=tmp_path, console=Console(file=io.StringIO()))
+    shipped = plan.methods_of("adafactor_mlp")
+    first, again = (classical.run(methods=shipped, **arguments) for _ in range(2))
+    untrained = plan.methods_of("adafactor_mlp", adafactor_model="untrained")
+    other = classical.run(methods=untrained, **arguments)
     assert [each.computed for each in (first, again, other)] == [1, 0, 1]
     assert other.rows[0]["weights_hash"].startswith("untrained:")
     assert first.rows[0]["weights_hash"] == weights.load("adafactor-mlp-classical").fingerprint
 
 
-def test_a_model_of_the_other_kind_is_refused_in_one_line(methods):
-    with pytest.raises(ValueError, match="optimus-standin holds weights of optimus, need adafac"):
-        plan.register_learned(adafactor_model="optimus-standin")
+def test_a_model_of_the_other_kind_is_refused_in_one_line():
+    with pytest.raises(ValueError, match="optimus-classical holds weights of optimus, need adafac"):
+        plan.methods_of("adafactor_mlp", adafactor_model="optimus-classical")
     with pytest.raises(ValueError, match="no weights named 'nothing'"):
-        plan.register_learned(model="nothing")
+        plan.methods_of("optimus", model="nothing")

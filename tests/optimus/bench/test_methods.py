@@ -1,19 +1,25 @@
-"""Rivals: honest counts, budgets, and known answers."""
+"""Baselines: honest counts, budgets, and known answers."""
 
 import numpy as np
 import pytest
 import scipy.optimize
 
-from optimus.bench.methods import RIVALS, first_order, global_rate
-from optimus.bench.methods.counting import BudgetSpent, Counted
-from optimus.bench.methods.trace import STATUSES, Trace, best_so_far, one_point_a_step
+from optimus.bench.methods import BASELINES, bfgs_quadratic, first_order
+from optimus.bench.methods.counting import (
+    STATUSES,
+    BudgetSpent,
+    Counted,
+    Trace,
+    best_so_far,
+    one_point_a_step,
+)
 from optimus.problems import presets
 from optimus.problems.functions import FUNCTIONS
 
 HOST = ("bfgs", "l_bfgs_b", "newton_cg", "trust_ncg")
 STEP = ("adam", "adam_cosine", "momentum", "shrink")
 CHEAP = {"adam": {"lr": 0.1}, "adam_cosine": {"lr": 0.1}, "momentum": {"lr": 1e-4}}
-CHEAP |= {"adam_global": {"lr": 0.1}, "momentum_global": {"lr": 1e-4}}
+ALL = BASELINES | {"bfgs_quadratic": bfgs_quadratic.run_all}
 PATHLESS = ("cma", "cma_5x")
 
 
@@ -21,13 +27,13 @@ def problems(function="rosenbrock", dim=4, count=2, preset="fair-shift"):
     return [presets.problem(preset, function, dim, 0, start) for start in range(count)]
 
 
-@pytest.mark.parametrize("name", RIVALS)
-def test_every_rival_keeps_the_contract(name):
+@pytest.mark.parametrize("name", ALL)
+def test_every_baseline_keeps_the_contract(name):
     if name.startswith("cma"):
         pytest.importorskip("cma")
     steps, cap = 30, 25
     given = problems()
-    traces = RIVALS[name](given, steps, max_evaluations=cap, **CHEAP.get(name, {}))
+    traces = ALL[name](given, steps, max_evaluations=cap, **CHEAP.get(name, {}))
     assert len(traces) == 2
     for problem, trace in zip(given, traces):
         allowed = 5 * cap if name == "cma_5x" else cap
@@ -51,7 +57,7 @@ def test_every_rival_keeps_the_contract(name):
 
 @pytest.mark.parametrize("name", [*HOST, "bfgs_quadratic", "optax_lbfgs", "multistart_l_bfgs_b"])
 def test_local_methods_solve_a_quadratic(name):
-    traces = RIVALS[name](problems("sum_of_squares", 6), 100)
+    traces = ALL[name](problems("sum_of_squares", 6), 100)
     for trace in traces:
         assert trace.best[-1] < 1e-8
         assert trace.status == ("evaluations" if name.startswith("multi") else "converged")
@@ -61,7 +67,7 @@ def test_local_methods_solve_a_quadratic(name):
 def test_counts_are_scipys(name):
     """With a function that never asks twice, SciPy's own counts must be ours."""
     problem, second = problems("rosenbrock", 4, 1)[0], name in ("newton_cg", "trust_ncg")
-    (trace,) = RIVALS[name]([problem], 50)
+    (trace,) = ALL[name]([problem], 50)
     with presets.arithmetic("float64"):
         counted, products = Counted(problem), []
         result = scipy.optimize.minimize(
@@ -83,7 +89,7 @@ def test_counts_are_scipys(name):
 )
 def test_the_quadratic_bfgs_is_scipys(function, dim):
     for problem in problems(function, dim, 2):
-        ours, scipys = (RIVALS[name]([problem], 40)[0] for name in ("bfgs_quadratic", "bfgs"))
+        ours, scipys = (ALL[name]([problem], 40)[0] for name in ("bfgs_quadratic", "bfgs"))
         # Rounding grows along a run of line searches: the same evaluations, equal for 25 of them.
         np.testing.assert_allclose(ours.points[:25], scipys.points[:25], rtol=1e-6, atol=1e-12)
         assert ours.evaluations[:10].tolist() == scipys.evaluations[:10].tolist()
@@ -107,14 +113,14 @@ def test_a_value_and_a_gradient_at_one_point_are_one_evaluation():
 
 
 def test_iterations_are_the_budget_where_no_cap_is_given():
-    (trace,) = RIVALS["bfgs"](problems("rosenbrock", 10, 1, "paper"), 7)
+    (trace,) = ALL["bfgs"](problems("rosenbrock", 10, 1, "paper"), 7)
     assert trace.status == "steps" and len(trace.iterates) == 8 and trace.n_f > 8
 
 
 def test_adam_is_optax_by_hand():
     """Two steps on the sphere: Adam's first two steps are lr · sign(g) to 1e-4 for equal signs."""
     problem = problems("sphere", 3, 1)[0]
-    (trace,) = RIVALS["adam"]([problem], 3, lr=0.01)
+    (trace,) = ALL["adam"]([problem], 3, lr=0.01)
     start = problem.x0 * 0.512 - 0.512 * problem.data["shift"]
     for k in range(3):
         moved = start - 0.512 * 0.01 * k * np.sign(start)
@@ -126,11 +132,11 @@ def test_paths_are_the_iterates():
     """In two dimensions the path is all of x, and the function gives the record's values."""
     problem = problems("rosenbrock", 2, 1)[0]
     for name in ("bfgs", "bfgs_quadratic", "optax_lbfgs", "adam", "multistart_l_bfgs_b", "shrink"):
-        (trace,) = RIVALS[name]([problem], 12, **CHEAP.get(name, {}))
+        (trace,) = ALL[name]([problem], 12, **CHEAP.get(name, {}))
         with presets.arithmetic("float64"):
             values = [float(problem.value(x)) for x in trace.path]
         np.testing.assert_allclose(values, trace.iterates, rtol=1e-8)
-    (trace,) = RIVALS["bfgs"](problems("sphere", 2, 1), 12)
+    (trace,) = ALL["bfgs"](problems("sphere", 2, 1), 12)
     assert trace.path is None
 
 
@@ -142,7 +148,7 @@ def test_momentum_is_the_heavy_ball():
         expected.append(float(np.sum((0.512 * x) ** 2)))
         velocity = 0.9 * velocity + 2 * 0.512**2 * x
         x = x - 0.1 * velocity
-    (trace,) = RIVALS["momentum"]([problem], 4, lr=0.1)
+    (trace,) = ALL["momentum"]([problem], 4, lr=0.1)
     np.testing.assert_allclose(trace.points, expected, rtol=1e-10)
 
 
@@ -163,34 +169,33 @@ def test_tuning_takes_the_best_rate_on_starts_of_its_own():
     assert (momentum[0], momentum[-1]) == pytest.approx((1e-9, 10))
 
 
-def test_a_global_rate_is_chosen_on_other_groups(monkeypatch):
-    """Scores made up so that every group likes another rate of the grid best."""
-    assert {name for group in global_rate.GROUPS for name in group} == set(FUNCTIONS)
+def test_a_shared_rate_is_the_best_on_average(monkeypatch):
+    """Gaps made up so that every function likes another rate of the grid best, one the most."""
     grid = first_order.grid("fair-shift", "adam")
-    liked = {name: i for i, group in enumerate(global_rate.GROUPS) for name in group}
+    asked = []
 
-    def scores(preset, function, dim, seed, method, steps):
-        if function == "perm":
-            return None  # as where the preset has no such problem
-        return -np.where(np.arange(len(grid)) == liked[function], 10.0 ** -liked[function], 0.0)
+    def gaps(problem, method, steps):
+        asked.append((problem.function, problem.dim))
+        liked = list(FUNCTIONS).index(problem.function)
+        return -np.where(np.arange(len(grid)) == liked, 1.0 + (problem.function == "levy"), 0.0)
 
-    monkeypatch.setattr(global_rate, "scores", scores)
-    for function, expected in (("sphere", 1), ("trid", 1), ("rosenbrock", 0), ("levy", 0)):
-        assert global_rate.rate_for("fair-shift", function, 0, "adam", 20) == grid[expected]
+    monkeypatch.setattr(first_order, "log_gap_left", gaps)
+    rate = first_order.shared_rate("fair-shift", "adam", 20)
+    assert rate == grid[list(FUNCTIONS).index("levy")]
+    assert ("sphere", 100) in asked and ("perm", 100) not in asked  # there is no such problem
 
 
-def test_scores_of_rates_are_the_gaps_that_are_left():
-    found = global_rate.scores("fair-shift", "sphere", 4, 0, "momentum", 30)
+def test_gaps_that_are_left_by_rate():
+    problem = problems("sphere", 4, 1)[0]
+    found = first_order.log_gap_left(problem, "momentum", 30)
     grid = first_order.grid("fair-shift", "momentum")
     assert found.shape == grid.shape and (found <= 0).all() and found[0] > -1e-3
     best = int(np.argmin(found))
-    problem = problems("sphere", 4, 1)[0]
     assert grid[best] == pytest.approx(first_order.tune(problem, "momentum", 30), rel=2.0)
-    assert global_rate.scores("fair-shift", "perm", 100, 0, "momentum", 30) is None
 
 
 def test_divergence_is_recorded_and_never_best():
-    (trace,) = RIVALS["momentum"](problems("rosenbrock", 4, 1), 60, lr=10.0)
+    (trace,) = ALL["momentum"](problems("rosenbrock", 4, 1), 60, lr=10.0)
     assert trace.non_finite > 10 and np.isfinite(trace.best).all()
     assert trace.status == "steps" and trace.best[-1] <= trace.points[0]
 
@@ -209,11 +214,11 @@ def test_evaluations_to_a_value_run_over_all_points():
     assert (trace.evaluations_to(1.0), trace.evaluations_to(0.1)) == (2, None)
 
 
-def test_global_rivals_do_not_touch_numpys_global_state_and_repeat():
+def test_random_baselines_do_not_touch_numpys_global_state_and_repeat():
     pytest.importorskip("cma")
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     for name in ("cma", "multistart_l_bfgs_b"):
-        first, again = (RIVALS[name](problems("rastrigin", 3, 1), 60)[0] for _ in range(2))
+        first, again = (ALL[name](problems("rastrigin", 3, 1), 60)[0] for _ in range(2))
         np.testing.assert_array_equal(first.points, again.points)
         assert first.best[-1] < first.points[0]
     assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
@@ -221,12 +226,12 @@ def test_global_rivals_do_not_touch_numpys_global_state_and_repeat():
 
 def test_return_zero_and_shrink_do_what_they_are_called():
     given = problems("sum_of_squares", 5, 1, "paper")
-    assert RIVALS["return_zero"](given, 200)[0].points.tolist() == [0.0]
-    (trace,) = RIVALS["shrink"](given, 3)
+    assert ALL["return_zero"](given, 200)[0].points.tolist() == [0.0]
+    (trace,) = ALL["shrink"](given, 3)
     np.testing.assert_allclose(trace.points, trace.points[0] * 0.81 ** np.arange(3), rtol=1e-5)
 
 
 def test_batches_of_different_problems_are_refused():
     mixed = [problems("sphere", 3, 1)[0], problems("sphere", 4, 1)[0]]
     with pytest.raises(ValueError, match="must share preset, function and dimension"):
-        RIVALS["adam"](mixed, 3, lr=0.1)
+        ALL["adam"](mixed, 3, lr=0.1)

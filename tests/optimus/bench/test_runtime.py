@@ -14,19 +14,9 @@ from rich.console import Console
 
 from launch.cli import bench as bench_commands
 from optimus.bench.methods import bfgs_quadratic
-from optimus.bench.runtime import (
-    baselines as runtime_rivals,
-)
-from optimus.bench.runtime import (
-    methods as runtime_methods,
-)
-from optimus.bench.runtime import (
-    run as runtime,
-)
-from optimus.bench.runtime import (
-    timing as runtime_timing,
-)
-from optimus.bench.runtime.methods import REFERENCE
+from optimus.bench.runtime import report, steps, timing
+from optimus.bench.runtime import run as runtime
+from optimus.bench.runtime.steps import REFERENCE
 from optimus.bench.runtime.timing import Timed, TooLarge
 from optimus.config import ConfigError
 from optimus.model.config import OptimizerConfig
@@ -97,9 +87,9 @@ def test_a_row_slower_than_its_time_is_measured_once():
 
 @pytest.mark.parametrize("form", ["call", "scan", "vmap"])
 def test_the_learned_step_is_compiled_and_counted(form, monkeypatch):
-    monkeypatch.setattr(runtime_methods, "SCAN_STEPS", 3)
-    monkeypatch.setattr(runtime_methods, "LANES", 2)
-    timed = runtime_methods.learned(SMALL, 3, form)
+    monkeypatch.setattr(steps, "SCAN_STEPS", 3)
+    monkeypatch.setattr(steps, "LANES", 2)
+    timed = steps.learned(SMALL, 3, form)
     assert timed.steps == {"call": 1, "scan": 3, "vmap": 2}[form]
     assert timed.compile_seconds > 0 and timed.sample(2) > 0
     # Per coordinate at least twice the weights of one encoder's linear layers: 12 D².
@@ -107,10 +97,10 @@ def test_the_learned_step_is_compiled_and_counted(form, monkeypatch):
 
 
 def test_what_does_not_fit_is_refused_before_it_is_made(monkeypatch):
-    monkeypatch.setattr(runtime_timing, "MEMORY_LIMIT", 1 << 20)
-    monkeypatch.setattr(runtime_methods, "LANES", 1 << 10)
+    monkeypatch.setattr(timing, "MEMORY_LIMIT", 1 << 20)
+    monkeypatch.setattr(steps, "LANES", 1 << 10)
     with pytest.raises(TooLarge, match=r"GiB, limit 0 GiB"):
-        runtime_methods.learned(SMALL, 50, "vmap")
+        steps.learned(SMALL, 50, "vmap")
 
 
 def test_scipys_update_is_the_one_multiplied_out():
@@ -118,8 +108,8 @@ def test_scipys_update_is_the_one_multiplied_out():
     root = random.standard_normal((6, 6))
     inverse, s = root @ root.T, random.standard_normal(6)
     y = s * random.uniform(1, 2, 6)
-    expected = runtime_rivals.cubic_update(inverse, s, y)
-    np.testing.assert_allclose(expected @ y, s, atol=1e-9)  # the secant equation
+    expected = steps.cubic_update(inverse, s, y)
+    np.testing.assert_allclose(expected @ y, s, atol=1e-9)  # the quasi-Newton equation
     updated = bfgs_quadratic.update_inverse(inverse.copy(), s, y)
     np.testing.assert_allclose(updated, expected, atol=1e-9)
 
@@ -138,16 +128,16 @@ def test_the_functions_time_is_taken_out(method, monkeypatch):
         now += 1e6
         return gradient(x)
 
-    monkeypatch.setattr(runtime_rivals, "time", types.SimpleNamespace(perf_counter=clock))
+    monkeypatch.setattr(steps, "time", types.SimpleNamespace(perf_counter=clock))
     monkeypatch.setattr(scipy.optimize, "rosen_der", slow)
-    timed = runtime_rivals.scipy_iteration(4, method)
+    timed = steps.scipy_iteration(4, method)
     assert timed.steps > 10
     assert 0 < timed.call() < 1e5
     assert now > 1e7
 
 
 def test_every_builder_builds():
-    for name, build in runtime_methods.BUILDERS.items():
+    for name, build in steps.BUILDERS.items():
         if not name.startswith("optimus"):
             timed = build(3)
             assert timed.sample(2) > 0 and timed.flops > 0, name
@@ -156,22 +146,22 @@ def test_every_builder_builds():
         for name in ("optimus", "optimus_small", "optimus_tiny")
         for form in ("call", "scan", "vmap")
     }
-    assert names < set(runtime_methods.BUILDERS)
-    assert isinstance(runtime_methods.BUILDERS["optimus_call"], functools.partial)
+    assert names < set(steps.BUILDERS)
+    assert isinstance(steps.BUILDERS["optimus_call"], functools.partial)
 
 
 def test_compile_times_are_not_those_of_the_cache_on_disk(tmp_path, monkeypatch):
     before = jax.config.jax_compilation_cache_dir, jax.config.jax_enable_compilation_cache
     jax.config.update("jax_compilation_cache_dir", str(tmp_path))
     try:
-        with runtime_timing.compiling_anew():
+        with timing.compiling_anew():
             assert not jax.config.jax_enable_compilation_cache
-            runtime_timing.compiled_with_seconds(lambda x: 3 * x, jnp.ones(3))
+            timing.compiled_with_seconds(lambda x: 3 * x, jnp.ones(3))
         assert not list(tmp_path.iterdir())
         assert jax.config.jax_enable_compilation_cache == before[1]
     finally:
         jax.config.update("jax_compilation_cache_dir", before[0])
-        runtime_timing.compilation_cache.reset_cache()
+        timing.compilation_cache.reset_cache()
 
 
 def test_the_report_says_how_many_threads_there_were(monkeypatch):
@@ -183,13 +173,13 @@ def test_the_report_says_how_many_threads_there_were(monkeypatch):
         monkeypatch.setenv("XLA_FLAGS", flags)
         monkeypatch.setenv("OPENBLAS_NUM_THREADS", blas)
         monkeypatch.setenv("OMP_NUM_THREADS", "")
-        assert words in runtime.markdown(*rows, (0.0, 0.0))
+        assert words in report.markdown(*rows, (0.0, 0.0))
 
 
 def test_flops_are_xlas_count():
     matrix = jnp.ones((32, 32))
-    compiled, _ = runtime_timing.compiled_with_seconds(jnp.matmul, matrix, matrix)
-    assert runtime_timing.flops_of(compiled) == pytest.approx(2 * 32**3, rel=0.01)
+    compiled, _ = timing.compiled_with_seconds(jnp.matmul, matrix, matrix)
+    assert timing.flops_of(compiled) == pytest.approx(2 * 32**3, rel=0.01)
 
 
 def test_mistakes_are_one_line(tmp_path):
@@ -198,11 +188,11 @@ def test_mistakes_are_one_line(tmp_path):
         (dict(dims="10,100000"), "dims must be within 2 and 5000"),
         (dict(dims="a"), "dims must be whole numbers"),
         (dict(repeats=0), "repeats must be at least 1: 0"),
-        (dict(budget=float("nan")), "budget must be a positive number of seconds: nan"),
+        (dict(budget=float("nan")), "budget: got nan, want > 0 and finite"),
     ):
         with pytest.raises(ValueError, match=words) as caught:
             runtime.main(**changes, out=tmp_path / "never", console=quiet())
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "never").exists()
     with pytest.raises(ConfigError, match="repeats must be"):
-        bench_commands.run(bench_commands.Bench(bench_commands.Runtime(repeats=0, out=tmp_path)))
+        bench_commands.Bench(bench_commands.Runtime(repeats=0, out=tmp_path)).run(print)

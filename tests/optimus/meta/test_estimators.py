@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimus.config import EVOLUTION, ConfigError, Estimator
+from optimus.config import ESTIMATORS, PATHWISE, ConfigError, Estimator
 from optimus.meta import noise
-from optimus.meta.estimators import STRATEGIES, evolution, pes
+from optimus.meta.estimators import BY_NAME, estimate, evolution, of
 
 A, B = 0.9, 0.3
 THETA = np.array([0.5, -1.0, 2.0])
@@ -61,8 +61,9 @@ def estimates(kind, strategy):
     accumulated = None
     sums, differences = [], []
     for window in range(HORIZON // steps):
-        index = strategy.noise_window(window)
-        fresh = np.stack([noise.draw(3, 2**33 + e, index, 3, SIGMA, kind) for e in range(EPISODES)])
+        fresh = np.stack(
+            [strategy.draw(3, 2**33 + e, window, 3, SIGMA, kind) for e in range(EPISODES)]
+        )
         losses, x = unroll(THETA + signs * fresh, x, steps)
         accumulated = strategy.advance(accumulated, fresh)
         sums.append(accumulated)
@@ -87,7 +88,7 @@ def test_the_closed_form_is_the_gradient():
 @pytest.mark.parametrize("name", ["pes", "nres", "full_es"])
 def test_unbiased(name, kind):
     """4000 episodes: within four standard errors, which together are below 4 % of the gradient."""
-    each, exact = estimates(kind, STRATEGIES[name]), exact_gradient()
+    each, exact = estimates(kind, BY_NAME[name]), exact_gradient()
     assert each.shape == (EPISODES // BATCH, 3)
     error = each.std(axis=0, ddof=1) / len(each) ** 0.5
     assert np.linalg.norm(error) < 0.04 * np.linalg.norm(exact)
@@ -95,16 +96,49 @@ def test_unbiased(name, kind):
 
 
 def test_the_same_test_finds_the_bias_of_truncated_es():
-    each, exact = estimates("gaussian", STRATEGIES["truncated_es"]), exact_gradient()
+    each, exact = estimates("gaussian", BY_NAME["truncated_es"]), exact_gradient()
     error = each.std(axis=0, ddof=1) / len(each) ** 0.5
     assert (np.abs(each.mean(axis=0) - exact) > 10 * error).all()
 
 
-def test_every_strategy_can_be_configured_and_no_other():
-    assert tuple(STRATEGIES) == EVOLUTION
-    for name in EVOLUTION:
-        horizon = 5 if STRATEGIES[name].whole_episodes else 20
-        assert Estimator(kind=name, truncation=5, horizon=horizon).kind == name
+def test_every_estimator_can_be_configured_and_no_other():
+    assert tuple(BY_NAME) == ESTIMATORS
+    assert tuple(name for name in BY_NAME if BY_NAME[name].needs_gradient) == PATHWISE
+    for name, estimator in BY_NAME.items():
+        horizon = 5 if estimator.whole_episodes else 20
+        config = Estimator(kind=name, truncation=5, horizon=horizon)
+        assert of(config) is estimator and config.signs == 1 + estimator.perturbs
+
+
+@pytest.mark.parametrize("name", ["pes", "nres", "bptt"])
+def test_weights_are_perturbed_both_ways_or_not_at_all(name):
+    estimator, theta = BY_NAME[name], np.float32([1.0, 2.0, 3.0])
+    drawn = np.stack([estimator.draw(0, episode, 0, 3, 0.5, "rademacher") for episode in (1, 2)])
+    weights = np.asarray(estimator.perturb(theta, drawn))
+    if name == "bptt":
+        assert drawn.shape == (2, 0)
+        np.testing.assert_array_equal(weights, np.broadcast_to(theta, (2, 1, 3)))
+    else:
+        np.testing.assert_array_equal(weights, np.stack([theta + drawn, theta - drawn], axis=1))
+
+
+def test_a_batch_is_estimated_by_the_kind_that_it_is_of():
+    random = np.random.default_rng(0)
+    g, noise_, xi = random.normal(0, 0.1, (3, 4, 5)).astype(np.float32)
+    d = random.normal(size=4).astype(np.float32)
+    s, mean = 0.5, g.mean(axis=0)
+    left = d / (2 * s**2) - np.sum(noise_ * g, axis=1) / s**2
+    for kind, want in (
+        ("pes", np.mean(d[:, None] * xi, axis=0) / (2 * s**2)),
+        ("bptt", mean),
+        ("pes_pathwise", mean + np.mean(d[:, None] * (xi - noise_), axis=0) / (2 * s**2)),
+        ("nres_pathwise", mean + np.mean(left[:, None] * xi, axis=0)),
+    ):
+        found = estimate(Estimator(kind=kind, sigma=s, task_clip=0.0), g, d, noise_, xi)
+        np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-6, err_msg=kind)
+
+
+def test_what_estimators_demand_of_a_configuration():
     with pytest.raises(ConfigError, match="full_es scores whole episodes"):
         Estimator(kind="full_es", truncation=5, horizon=20)
     with pytest.raises(ConfigError, match="want one of pes, nres, full_es, truncated_es"):
@@ -128,8 +162,9 @@ def weight_of_each_step(accumulated):
 
 
 def test_the_last_window_is_credited_to_the_whole_sum_and_the_next_starts_empty():
-    """Fact sheet 8.3: with acc = 100 and eps = 1 the published code weighs 101, 101, 1, 0, 1, 1."""
+    """With acc = 100 and eps = 1 the published implementation weighs 101, 101, 1, 0, 1, 1."""
     acc, eps = np.float32([100.0]), np.float32([1.0])
+    pes = BY_NAME["pes"]
     last = pes.advance(acc, eps)
     np.testing.assert_allclose(weight_of_each_step(last), [101.0] * WINDOW, rtol=1e-6)
     new_episode = pes.advance(None, eps)
@@ -138,9 +173,8 @@ def test_the_last_window_is_credited_to_the_whole_sum_and_the_next_starts_empty(
 
 def test_advance_changes_neither_argument():
     first = np.float32([1, 2])
-    start = pes.advance(None, first)
-    start += 1
-    assert first.tolist() == [1, 2]
+    pes = BY_NAME["pes"]
+    start = pes.advance(None, first) + 1
     total = pes.advance(start, first)
     assert (start.tolist(), first.tolist(), total.tolist()) == ([2, 3], [1, 2], [3, 5])
 

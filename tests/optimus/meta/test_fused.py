@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from launch import runners
 from optimus.config import (
     ESTIMATORS,
     AnalyticTask,
@@ -23,13 +24,12 @@ from optimus.config import (
     MetaOptimizer,
     Phase,
     PhysicsTask,
-    TrainConfig,
     from_dict,
     to_dict,
 )
 from optimus.meta import update as meta_update
+from optimus.meta.fused import group
 from optimus.meta.fused import lanes as lanes_lib
-from optimus.meta.fused import perturbation
 from optimus.meta.fused import program as programs
 from optimus.meta.fused.trainer import Trainer
 from optimus.model.adafactor_mlp import AdafactorMlpConfig
@@ -37,6 +37,7 @@ from optimus.model.config import OptimizerConfig
 from optimus.rundir.checkpoint import CheckpointError
 from optimus.tasks.distribution import Deal, Source
 from optimus.tasks.draws import domain_key
+from tests.one_phase import one_phase
 
 TINY = OptimizerConfig(dim=8, encoders=1, heads=2, b_decay=0.9)
 
@@ -55,7 +56,7 @@ def config(kind="bptt", task=None, lanes=4, groups=1, **changes):
         evaluation=Evaluation(tasks=4, steps=5),
         checkpoint_every=4,
     )
-    return TrainConfig(**{**values, **changes})
+    return one_phase(**{**values, **changes})
 
 
 def bits(trainer):
@@ -111,7 +112,7 @@ def test_back_propagation_is_that_of_each_task_alone():
         total += gradient / max(1.0, np.linalg.norm(gradient)) / 4
     found = trainer.update()
     assert float(found["norm"]) == pytest.approx(np.linalg.norm(total), rel=1e-3)
-    meta = trainer.config.meta
+    meta = trainer.config.phases[0].meta
     start = meta_update.init(meta, Trainer(config("bptt"), devices=1).theta)
     expected, _ = meta_update.update(meta, start, total.astype(np.float32))
     np.testing.assert_allclose(trainer._meta.mu, expected.mu, rtol=2e-2, atol=1e-5)
@@ -128,7 +129,7 @@ def test_pes_credits_the_sum_of_the_noise_and_its_estimate_is_the_formula():
     for lane in range(4):
         noise_key = jax.random.split(jax.random.fold_in(key, lane), 2)[0]
         noise = np.asarray(
-            perturbation.draw(trainer.config.estimator, noise_key, theta.size), np.float64
+            group.draw(trainer.config.phases[0].estimator, noise_key, theta.size), np.float64
         )
         credit = noise if lanes.fresh[lane] else noise + lanes.credit[lane]
         credits.append(credit)
@@ -219,7 +220,13 @@ def test_tasks_that_diverge_move_nothing_and_are_counted(kind, bad):
     program, lanes = diverging(kind)
     lanes = with_bad(lanes, [bad] * 4)
     state, after, counts, found = programs.meta_step(
-        program, trainer._meta, lanes, programs.no_counts(), domain_key(0, "b")
+        program,
+        trainer._compiled_for(3)[1],
+        trainer.config.phases[0].meta,
+        trainer._meta,
+        lanes,
+        programs.no_counts(),
+        domain_key(0, "b"),
     )
     np.testing.assert_array_equal(state.theta, trainer.theta)
     assert int(counts.failed) == 4 and int(counts.skipped) == 0
@@ -230,12 +237,12 @@ def test_tasks_that_diverge_move_nothing_and_are_counted(kind, bad):
 def test_a_task_that_diverges_leaves_the_others_what_they_are():
     trainer = Trainer(config("bptt"), devices=1)
     program, lanes = diverging("bptt")
-    run = jax.jit(functools.partial(programs._group, program))
+    run = jax.jit(functools.partial(group.update_of_group, program, trainer._compiled_for(3)[1]))
     results = []
     for bad in ([0.0] * 4, [0.0, np.nan, 0.0, np.nan]):
-        group = jax.tree_util.tree_map(lambda a: np.asarray(a)[0], with_bad(lanes, bad))
+        one = jax.tree_util.tree_map(lambda a: np.asarray(a)[0], with_bad(lanes, bad))
         keys = jax.random.split(jax.random.PRNGKey(1), 4)
-        total, _, _, events = run(jnp.asarray(trainer.theta), group, keys)
+        total, _, _, events = run(jnp.asarray(trainer.theta), one, keys)
         results.append((np.asarray(total), np.asarray(events)))
     assert (results[0][1][0], results[1][1][0], results[1][1][3]) == (0, 2, 2)  # failed, good
     assert np.isfinite(results[1][0]).all() and np.abs(results[1][0]).max() > 0
@@ -254,8 +261,8 @@ def two_phases():
     phases = (
         Phase(3, Estimator(kind="bptt", truncation=2, horizon=4), MetaOptimizer(batch=4), layout),
         Phase(
-            5,
-            Estimator(kind="pes", truncation=2, horizon=8, shortest=4, difference_clip=1.0),
+            None,
+            Estimator(kind="pes", truncation=2, horizon=8, shortest=4),
             MetaOptimizer(batch=4, cosine=5, warmup=2, clip="value"),
             layout,
             dataclasses.replace(CLASSICAL, sizes=(6,), shift=0.25),
@@ -318,17 +325,19 @@ def test_phases_that_differ_in_numbers_alone_are_compiled_once():
     base = config("bptt", ClassicalTask(functions=("sphere",), sizes=(4,)))
 
     def phase(updates, rate, guide, radius):
-        estimator = dataclasses.replace(base.estimator, guide=guide, guide_radius=radius)
-        meta = dataclasses.replace(base.meta, learning_rate=rate, warmup=2, cosine=updates)
-        return Phase(updates, estimator, meta, base.layout)
+        estimator = dataclasses.replace(base.phases[0].estimator, guide=guide, guide_radius=radius)
+        meta = dataclasses.replace(
+            base.phases[0].meta, learning_rate=rate, warmup=2, cosine=updates or 2
+        )
+        return Phase(updates, estimator, meta, base.phases[0].layout)
 
     programs._estimate.clear_cache()
     thetas = []
     for second in (
-        phase(2, 1e-3, 5.0, 1e-4),
-        phase(2, 2e-3, 5.0, 1e-4),
-        phase(2, 1e-3, 50.0, 1e-4),
-        phase(2, 1e-3, 5.0, 1.0),
+        phase(None, 1e-3, 5.0, 1e-4),
+        phase(None, 2e-3, 5.0, 1e-4),
+        phase(None, 1e-3, 50.0, 1e-4),
+        phase(None, 1e-3, 5.0, 1.0),
     ):
         phases = (phase(1, 1e-3, 5.0, 1e-4), second)
         trainer = Trainer(dataclasses.replace(base, phases=phases, updates=3), devices=1)
@@ -343,7 +352,7 @@ def test_phases_that_differ_in_numbers_alone_are_compiled_once():
 def test_phases_survive_json():
     made = two_phases()
     assert from_dict(to_dict(made)) == made
-    assert made.fused_only == "task.kind 'classical'"
+    assert runners.default(made) == "fused"
 
 
 @pytest.mark.parametrize(
@@ -352,7 +361,7 @@ def test_phases_survive_json():
 def test_a_phase_has_no_other_functions_than_the_run(other):
     made = two_phases()
     strange = dataclasses.replace(made.phases[1], task=dataclasses.replace(CLASSICAL, **other))
-    with pytest.raises(ConfigError, match=r"^phases\.task: got other functions"):
+    with pytest.raises(ConfigError, match=r"^phases\.1\.task: got other functions"):
         dataclasses.replace(made, phases=(made.phases[0], strange))
 
 
@@ -377,7 +386,7 @@ def test_adafactor_mlp_is_trained_by_the_same_program():
 
 def test_what_cannot_be_trained_here_is_refused():
     with pytest.raises(ConfigError, match="'physics' is no loss in JAX"):
-        Trainer(dataclasses.replace(config(), task=PhysicsTask(), layout=Layout(1, 1, 4, 1)))
+        Trainer(config(task=PhysicsTask(), layout=Layout(1, 1, 4, 1)))
 
 
 DEVICES = """

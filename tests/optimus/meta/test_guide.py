@@ -20,16 +20,16 @@ from optimus.config import (
     MetaLoss,
     MetaOptimizer,
     Phase,
-    TrainConfig,
 )
 from optimus.meta.estimators import pathwise
-from optimus.meta.fused import program as programs
+from optimus.meta.fused import group
 from optimus.meta.fused.trainer import Trainer
 from optimus.meta.fused.unroll import unroll
 from optimus.model import optimizer, trajectory_features
 from optimus.model.config import PLUS
 from optimus.problems import groups
 from optimus.tasks import distribution
+from tests.one_phase import one_phase
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +72,7 @@ def test_the_guide_is_for_back_propagation_on_tasks_with_known_minima() -> None:
     with pytest.raises(ConfigError, match=r"estimator\.guide"):
         Estimator(kind="bptt", guide=-1.0)
     with pytest.raises(ConfigError, match=r"estimator\.guide"):
-        TrainConfig(
+        one_phase(
             name="x",
             updates=1,
             task=AnalyticTask(),
@@ -87,9 +87,10 @@ def test_tasks_without_a_known_minimiser_are_not_guided() -> None:
     phase = Phase(1, estimator, MetaOptimizer(batch=40), Layout(1, 1, 40, 0))
     dealt = distribution.deal(task, 10, 40)
     no_rule: Any = None
-    program = programs.Program(no_rule, phase, MetaLoss(), dealt, 1)
+    program, supervision = group.compiled_for(no_rule, phase, MetaLoss(), dealt, 1)
     found: dict[str, set[float]] = {}
-    for name, weight in zip(program.deal.names, np.asarray(programs._guides(program, 10.0))):
+    weights = np.asarray(group._weights(program, supervision.weight))
+    for name, weight in zip(program.deal.names, weights):
         found.setdefault(name, set()).add(float(weight))
     assert set(found) == {*groups.FUNCTION_NAMES, "generated", "network"}
     assert found.pop("network") == {0.0}
@@ -107,7 +108,7 @@ def _distance_before_and_after(guide: float) -> tuple[float, float]:
     """Mean distance to the minimum after ten steps on Rastrigin's function, whose slopes point
     into twenty local minima per coordinate; before and after sixty updates."""
     estimator = Estimator(kind="bptt", truncation=10, horizon=10, guide=guide)
-    config = TrainConfig(
+    config = one_phase(
         name="x",
         updates=60,
         task=ClassicalTask(functions=("rastrigin",), sizes=(4,)),
@@ -144,8 +145,8 @@ def test_it_leads_out_of_local_minima_where_the_loss_itself_does_not() -> None:
 def test_place_tells_where_a_point_is_whatever_the_others_are() -> None:
     config = dataclasses.replace(TINY, place=True)
     assert set(trajectory_features.PLACE_NAMES) <= set(optimizer.feature_names(config))
-    x = jnp.asarray([0.0, 1.0, -30.0, 5.0])
-    channels = trajectory_features.place(x, jnp.asarray([True, True, True, False]))
+    x = jnp.asarray([0.0, 1.0, -30.0, 0.0])
+    channels = trajectory_features.place(x)
     np.testing.assert_allclose(channels[1], np.tanh([0.0, 1 / 3, -10.0, 0.0]), rtol=1e-6)
     params = optimizer.init_params(config, jax.random.PRNGKey(0))
     gradient = jnp.ones(4)

@@ -65,7 +65,3 @@ def test_per_task_clip():
     np.testing.assert_allclose(clipped, [[0.6, 0.8], [0.3, 0.4], [0, 0], [0, 0]], rtol=1e-6)
     free = pathwise.clip_each(gradients, 0.0)
     np.testing.assert_allclose(free, [[3.0, 4.0], [0.3, 0.4], [0, 0], [0, 0]])
-    each = pathwise.clip_each(gradients, jnp.asarray([10.0, 0.25, 1.0, 0.0]))
-    np.testing.assert_allclose(each, [[3.0, 4.0], [0.15, 0.2], [0, 0], [0, 0]], rtol=1e-6)
-    none = pathwise.clip_each(jnp.asarray([[3.0, 4.0], [0.0, 0.0]]), jnp.zeros(2))
-    np.testing.assert_array_equal(none, np.zeros((2, 2)))

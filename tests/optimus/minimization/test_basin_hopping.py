@@ -1,4 +1,4 @@
-"""Hops: where they go, what they find, and that no budget is overdrawn for them."""
+"""Basin-hopping restarts: where they go, what they find, and that no budget is overdrawn."""
 
 import functools
 
@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import optimus
 from optimus.minimization import basin_hopping, safeguard
-from optimus.minimization.descent import STALLED, Descent, Limits
+from optimus.minimization.basin_hopping import Abandonment
+from optimus.minimization.descent import Descent, Limits, Outcome
 from optimus.minimization.objective import Objective
 from optimus.model.optimizer import OptimizerConfig, init_params
 from optimus.weights import LearnedOptimizer
@@ -99,10 +100,11 @@ def test_a_descent_before_a_hop_ends_where_nothing_but_rounding_is_left():
     nfev, found = [], []
     for start in np.linspace(0.3, 1.2, 10):
         each = []
-        for hops in (False, True):
+        for abandoned in (None, Abandonment()):
             objective = Objective(wells, True, (), WRONG, np.ones(6), None)
             one = Descent(objective, None, True)
-            one.run(np.full(6, start), Limits(500, None, None, hops), lambda point: None)
+            limits = Limits(500, None, None)
+            one.run(np.full(6, start), limits, lambda point: None, abandoned)
             each.append((objective.nfev, one.best.fun))
         (without, lowest), (with_hops, end) = each
         nfev.append(with_hops - without)
@@ -124,13 +126,13 @@ def test_a_search_that_finds_nothing_leaves_its_memory_to_the_next_descent(monke
     monkeypatch.setattr(safeguard, "guarded_step", fails_at_last)
     one = Descent(Objective(wells, True, (), WRONG, np.ones(6), None), untrained(), True)
     one.run(WRONG, Limits(500, None, None), lambda point: None)
-    assert one.status == STALLED and one.steps == 8
+    assert one.end.outcome == Outcome.STALLED and one.steps == 8
     assert len(one.pairs) == len(before) > 0
     again = Descent(one.objective, untrained(), True, one.pairs)
     assert len(again.pairs) == len(before) and again.pairs is not one.pairs
 
 
-def test_a_hop_that_promises_nothing_is_given_up():
+def test_a_hop_that_promises_nothing_is_abandoned():
     """Ten hops cost far less than ten descents to the last digit, and lose nothing."""
     first = minimize(wells, WRONG)
     result = minimize(wells, WRONG, hops=10, maxiter=2000)
@@ -144,14 +146,15 @@ def test_a_run_after_all_its_hops_ends_as_the_descent_that_found_x():
     assert np.max(np.abs(result.jac)) < 1e-4
 
 
-def test_a_descent_back_where_it_hopped_from_is_given_up():
+def test_a_descent_back_where_it_hopped_from_is_abandoned():
     objective = Objective(wells, True, (), WRONG, np.ones(6), None)
     one = Descent(objective, None, True)
-    one.run(WRONG, Limits(500, None, 10, True), lambda point: None)
+    one.run(WRONG, Limits(500, None, 10), lambda point: None, Abandonment())
     again = Descent(objective, None, True)
-    limits = Limits(500, None, 10, True, one.steps, one.best)
-    again.run(one.best.z + 0.3, limits, lambda point: None)  # within the same wells
-    assert again.status == STALLED and "back at" in again.message
+    limits = Limits(500, None, 10, made=one.steps)
+    # Within the same wells.
+    again.run(one.best.z + 0.3, limits, lambda point: None, Abandonment(one.best))
+    assert again.end.outcome == Outcome.STALLED and "back at" in again.end.message
     assert np.max(np.abs(again.point.z - one.best.z)) < 0.01 and again.best.fun >= one.best.fun
 
 
@@ -164,7 +167,7 @@ def test_every_other_descent_is_l_bfgs_alone(monkeypatch):
             super().__init__(*args)
             made.append(self)
 
-    monkeypatch.setattr("optimus.minimization.Descent", Watched)
+    monkeypatch.setattr("optimus.minimization.basin_hopping.Descent", Watched)
     result = minimize(wells, WRONG, maxiter=1000, hops=4)
     learned = [one.accepted for one in made]
     assert learned[0] > 0 and learned[1] == learned[3] == 0 and len(made) == 5
@@ -244,11 +247,11 @@ def test_a_function_in_jax_hops_too():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"hops": -1}, "hops is -1, must be an integer of at least 0"),
-        ({"hops": 1.5}, "hops is 1.5"),
-        ({"hops": True}, "hops is True"),
-        ({"seed": -1}, "seed is -1"),
-        ({"seed": None}, "seed is None"),
+        ({"hops": -1}, "hops: got -1, want an integer of at least 0"),
+        ({"hops": 1.5}, "hops: got 1.5"),
+        ({"hops": True}, "hops: got True"),
+        ({"seed": -1}, "seed: got -1"),
+        ({"seed": None}, "seed: got None"),
     ],
 )
 def test_arguments_that_cannot_be_used(options, message):

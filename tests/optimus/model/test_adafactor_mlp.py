@@ -154,10 +154,10 @@ def test_mistakes_are_one_line():
     with pytest.raises(ValueError, match=r"x has shape \(0,\)"):
         init_state(CONFIG, np.zeros(0))
     for change, words in (
-        (dict(hidden=0), "hidden is 0, must be an integer"),
-        (dict(layers=True), "layers is True"),
-        (dict(step_mult=float("nan")), "step_mult is nan, must be positive"),
-        (dict(exp_mult=-1.0), "exp_mult is -1.0"),
+        (dict(hidden=0), "hidden: got 0, want an integer"),
+        (dict(layers=True), "layers: got True"),
+        (dict(step_mult=float("nan")), "step_mult: got nan, want > 0"),
+        (dict(exp_mult=-1.0), "exp_mult: got -1.0"),
     ):
         with pytest.raises(ValueError, match=words):
             AdafactorMlpConfig(**change)

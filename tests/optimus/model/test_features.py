@@ -1,4 +1,4 @@
-"""The 39 features against numbers worked out by hand from the fact sheet's formulas."""
+"""The 39 features against numbers worked out by hand from the formulas."""
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +57,7 @@ def test_accumulators_over_two_steps():
 
 
 def test_data_channels_of_a_first_step_by_hand():
-    """x = (1, -2), g = (3, 0.5): each raw channel as the fact sheet writes it, in float64."""
+    """x = (1, -2), g = (3, 0.5): each raw channel as its formula is written, in float64."""
     x, g = np.array([1.0, -2.0]), np.array([3.0, 0.5])
     mix = np.array([0.1, 0.01, 0.001])[:, None]
     m, v, w = mix * g, 0.001 * g**2, mix * (g**2 + 1e-30)
@@ -102,16 +102,11 @@ def _one_coordinate():
     return jnp.asarray([-5.0]), jnp.asarray([2.0]), state
 
 
-def test_time_features_in_both_forms():
+def test_time_features():
     scales = np.array(features.TIME_SCALES)
     np.testing.assert_allclose(
-        features.time_features(7, "shifted"), np.tanh(7 / scales - 1), rtol=1e-5, atol=1e-7
+        features.time_features(7), np.tanh(7 / scales - 1), rtol=1e-5, atol=1e-7
     )
-    np.testing.assert_allclose(
-        features.time_features(7, "paper"), np.tanh(7 / scales), rtol=1e-5, atol=1e-7
-    )
-    with pytest.raises(ValueError, match="time features are 'log'"):
-        features.time_features(0, "log")
     rows = first_step([1.0, 2.0], [3.0, 4.0])[0][28:]
     np.testing.assert_allclose(rows, np.full((11, 2), np.tanh(-1.0)), rtol=1e-6)
 

@@ -120,7 +120,7 @@ def test_its_length_is_bounded_by_that_of_recent_steps():
     state = init_state(CONFIG, float32(x))
     _, state = step_of(weights(0.0), state, float32(x), float32(flat @ x))
     step, state = step_of(weights(0.0), state, float32(x + 0.1), float32(flat @ (x + 0.1)))
-    typical = float(state.length[0])
+    typical = float(state.past.length[0])
     assert 0.05 < typical < 0.2
     np.testing.assert_allclose(step, -10.0 * typical, rtol=1e-3)
 

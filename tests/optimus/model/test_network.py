@@ -1,6 +1,7 @@
 """The Transformer: sizes, what it starts from, which coordinates see which."""
 
 import functools
+from typing import get_args
 
 import haiku as hk
 import jax
@@ -9,10 +10,9 @@ import numpy as np
 import pytest
 
 from optimus.model import attention
-from optimus.model.attention import REACH, inducing_attention, self_attention
-from optimus.model.config import RANK_ONE_FORMS, OptimizerConfig
+from optimus.model.attention import inducing_attention, self_attention
+from optimus.model.config import OptimizerConfig, RankOne
 from optimus.model.features import FEATURE_NAMES
-from optimus.model.layers import sinusoids
 from optimus.model.network import Network
 from optimus.model.preconditioner import gate_weight
 
@@ -30,7 +30,7 @@ def features(size, seed=1):
     return jax.random.normal(jax.random.PRNGKey(seed), (len(FEATURE_NAMES), size))
 
 
-@pytest.mark.parametrize("form", [form for form in RANK_ONE_FORMS if form != "none"])
+@pytest.mark.parametrize("form", [form for form in get_args(RankOne) if form != "none"])
 def test_rank_one_terms_start_small_but_not_at_zero(form):
     network = build(rank_one=form, dim=64, encoders=1)
     params = network.init(KEY, features(1))
@@ -101,43 +101,12 @@ def test_attention_agrees_with_jax_own():
 
 def test_one_head_after_the_other_is_all_heads_together(monkeypatch):
     mask = jnp.arange(5) < 4
-    layer = hk.without_apply_rng(
-        hk.transform(lambda h: self_attention(h, 2, mask, positions=jnp.arange(5)))
-    )
+    layer = hk.without_apply_rng(hk.transform(lambda h: self_attention(h, 2, mask)))
     h = jax.random.normal(KEY, (8, 5))
     params = jax.tree_util.tree_map(lambda leaf: leaf + 0.1, layer.init(KEY, h))
     together = layer.apply(params, h)
     monkeypatch.setattr(attention, "_LOGITS_THAT_LEAVE_THE_CACHE", 0)
     np.testing.assert_allclose(layer.apply(params, h), together, rtol=1e-6, atol=1e-6)
-
-
-def test_relative_bias_tells_neighbours_apart_up_to_its_reach():
-    """Logits of 0 but for the bias: the weights of a query are the softmax of the table."""
-    size, far = 2 * REACH + 4, 2 * REACH + 3
-    layer = hk.without_apply_rng(
-        hk.transform(lambda h: self_attention(h, 1, None, jnp.arange(size)))
-    )
-    h = jax.random.normal(KEY, (3, size))
-    params = layer.init(KEY, h)
-    weights = params["~"]
-    np.testing.assert_array_equal(weights["relative_bias"], np.zeros((1, 2 * REACH + 1)))
-    table = np.linspace(-1.0, 2.0, 2 * REACH + 1)[None]
-    qkv = weights["qkv_w"].at[:, :6].set(0.0)  # queries and keys
-    found = layer.apply({"~": {**weights, "qkv_w": qkv, "relative_bias": table}}, h)
-    values = h.T @ qkv[:, 6:]
-    for query in (0, 5, far):
-        offsets = np.clip(np.arange(size) - query, -REACH, REACH) + REACH
-        share = np.exp(table[0, offsets])
-        expected = (share / share.sum()) @ values @ weights["out_w"]
-        np.testing.assert_allclose(found[:, query], expected, rtol=1e-4, atol=1e-5)
-
-
-def test_sinusoids():
-    waves = sinusoids(jnp.asarray([0.0, 1.0, 700.0]), 5)
-    assert waves.shape == (5, 3)
-    np.testing.assert_allclose(waves[:, 0], [0.0, 0.0, 0.0, 1.0, 1.0], atol=1e-6)
-    np.testing.assert_allclose(waves[0, 1], np.sin(1.0), rtol=1e-5)
-    np.testing.assert_allclose(waves[2, 2], np.sin(0.07), rtol=1e-4)
 
 
 def test_inducing_points_see_every_coordinate_and_tell_them_apart():

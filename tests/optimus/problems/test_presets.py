@@ -1,17 +1,16 @@
 """Presets: the paper's protocol against its printed numbers, fair problems against the truth."""
 
-import csv
 import functools
-import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from optimus.bench.classical.printed import table4
 from optimus.problems import presets
+from optimus.problems.formulas import sum_in_pairs
 from optimus.problems.functions import FUNCTIONS
-from optimus.problems.paper_formulas import sum_in_pairs
 
 NAMES = sorted(FUNCTIONS)
 
@@ -50,7 +49,7 @@ def mean_start(name, dim):
 
 # ------------------------------------------------------------------------------------------- paper
 
-# Section 3's last column: the reported value at z = 0.
+# The reported value at z = 0.
 AT_ZERO = {name: lambda dim: 0.0 for name in NAMES} | {
     "dixon_price": lambda dim: 1.0,
     "rosenbrock": lambda dim: dim - 1.0,
@@ -119,12 +118,9 @@ def test_paper_trid_sums_in_pairs():
 
 
 def test_paper_trid_floor_is_the_printed_one():
-    table = pathlib.Path(presets.__file__).parents[1] / "bench/classical/table4.csv"
-    lines = [line for line in table.read_text().splitlines() if not line.startswith("#")]
-    rows = [row for row in csv.DictReader(lines) if row["function"].startswith("Trid")]
-    assert len(rows) == 8
-    for row in rows[:4]:  # the optimum is reached up to 50d
-        assert float(row["bfgs"]) == pytest.approx(paper("trid", int(row["dim"])).minimum, rel=5e-3)
+    for dim in (2, 10, 20, 50):  # the optimum is reached up to 50d
+        printed = table4()["trid", dim, "bfgs"]
+        assert printed == pytest.approx(paper("trid", dim).minimum, rel=5e-3)
 
 
 def test_paper_perm_is_sum_of_squares():
@@ -255,7 +251,7 @@ def test_problems_of_a_cell_share_one_objective():
     assert paper("levy", 10, 0).objective is paper("levy", 10, 5).objective
 
 
-def test_floors_are_those_of_the_fact_sheet():
+def test_floors_are_what_float32_can_tell_from_the_minimum():
     floors = {name: paper(name, 100).floor for name in ("sphere", "ackley", "rastrigin", "trid")}
     assert floors["sphere"] == 1e-9
     assert floors["ackley"] == pytest.approx(2.7e-6, rel=0.01)

@@ -1,9 +1,8 @@
-"""Arm D: problems of foreign suites as ours, equal evaluations, tables. The libraries are optional:
+"""Problems of other libraries as ours, equal evaluations, tables. The libraries are optional:
 most tests use small stand-ins that have the libraries' interface."""
 
 import csv
 import io
-import json
 import types
 
 import jax
@@ -12,8 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from optimus.bench import plan, reads
-from optimus.bench.suite import methods as suite_methods
+from optimus.bench.methods import first_order
 from optimus.bench.suite import report as suite_report
 from optimus.bench.suite import run as suite
 from optimus.problems import presets, suites
@@ -55,7 +53,7 @@ class Broken(Rosenbrock):
 
 
 class Bbob:
-    """As cocoex has functions: instance i is a bowl around (i, ..., i) at height 100."""
+    """As cocoex has functions: instance i is a quadratic around (i, ..., i) at height 100."""
 
     def __init__(self, *arguments):
         self.instance = 0
@@ -81,12 +79,6 @@ def libraries(monkeypatch):
     yield made
     for each in caches:
         each.cache_clear()
-
-
-@pytest.fixture(autouse=True)
-def methods(monkeypatch):
-    """Registrations are undone at the end."""
-    monkeypatch.setattr(plan, "METHODS", dict(plan.METHODS))
 
 
 def run(out, **changes):
@@ -138,7 +130,7 @@ def test_black_boxes_have_gradients_in_full_precision(libraries):
 
 def test_a_suite_runs_resumes_and_is_tabled(tmp_path, libraries):
     code, said = run(tmp_path, starts=2)
-    assert code == 0 and "arm untrained" in said and "arm D here" in said
+    assert code == 0 and "ROSENBR 2 l_bfgs_b" in said
     rows = read(tmp_path / "results.csv")
     assert list(rows[0]) == list(suite_report.COLUMNS) and len(rows) == 2 * 2 * 2
     assert {row["method"] for row in rows} == {"l_bfgs_b", "adafactor_mlp:untrained"}
@@ -155,14 +147,13 @@ def test_a_suite_runs_resumes_and_is_tabled(tmp_path, libraries):
     ]
     assert "| ROSENBR* | 2 |" in (tmp_path / "table.md").read_text()
     assert {row["profile"] for row in read(tmp_path / "profiles.csv")} == {"data"}
-    (line,) = (json.loads(each) for each in (tmp_path / reads.LOG).read_text().splitlines())
-    assert (line["set"], line["cells"]) == ("suite sif2jax", 2)
+    assert lines[0]["weights"] == "" and lines[1]["weights"].startswith("untrained:")
     before = (tmp_path / "results.csv").read_text()
     code, said = run(tmp_path, starts=2)
-    assert code == 0 and "1/2" not in said and (tmp_path / "results.csv").read_text() == before
+    assert code == 0 and "ROSENBR" not in said and (tmp_path / "results.csv").read_text() == before
 
 
-def test_coco_runs_through_the_same_door(tmp_path, libraries):
+def test_coco_runs_in_the_same_way(tmp_path, libraries):
     code, _ = run(tmp_path, suite="coco", problems="f6", most_dim=2, starts=2)
     rows = [row for row in read(tmp_path / "results.csv") if row["method"] == "l_bfgs_b"]
     assert code == 0 and len(rows) == 2
@@ -171,12 +162,10 @@ def test_coco_runs_through_the_same_door(tmp_path, libraries):
 
 def test_adam_has_one_rate_from_other_functions(tmp_path, libraries, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        suite_methods.global_rate, "rate_for", lambda *given: asked.append(given) or 0.01
-    )
+    monkeypatch.setattr(first_order, "shared_rate", lambda *given: asked.append(given) or 0.01)
     for _ in range(2):  # the second time it is known
         code, _ = run(tmp_path, methods="adam")
-    assert code == 0 and asked == [("fair-shift", "", 0, "adam", 30)]
+    assert code == 0 and asked == [("fair-shift", "adam", 30)]
     assert {row["lr"] for row in read(tmp_path / "results.csv")} == {"0.01"}
 
 
@@ -188,7 +177,7 @@ def test_a_problem_that_fails_does_not_take_the_others_with_it(tmp_path, librari
 
 def test_mistakes_are_one_line(tmp_path, libraries, monkeypatch):
     for changes, words in (
-        (dict(suite="cutest"), "unknown suite 'cutest'; known: sif2jax, coco"),
+        (dict(suite="cutest"), "suite: got 'cutest', want one of sif2jax, coco"),
         (dict(problems="LARGE"), "sif2jax has no 'LARGE' with 2 to 100 variables; it has BROKEN"),
         (dict(problems="all", least_dim=50), "nothing with 50 to 100"),
         (dict(methods="return_zero"), "no method 'return_zero' for suites; known: bfgs"),

@@ -9,7 +9,7 @@ import os
 import pytest
 
 from optimus.rundir import metrics_reader
-from optimus.rundir.metrics import MetricsWriter, read, tail
+from optimus.rundir.metrics import MetricsWriter, TimeIn, read, tail
 
 
 @pytest.fixture
@@ -164,3 +164,39 @@ def test_a_full_disk_harms_no_run_and_is_counted(writer, path, room):
     else:
         assert [r["event"] for r in records] == ["before", "after", "later"]
         assert [r.get("lost") for r in records] == [None, 3, None]
+
+
+# ------------------------------------------------- where a thread's time goes
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_every_second_is_charged_to_one_activity() -> None:
+    clock = Clock()
+    spent = TimeIn("weights", clock)
+    clock.now += 2.0
+    assert spent.record() == {"weights": 2.0}, "the wait under way counts"
+    clock.now += 1.0
+    spent.enter("optimizer")
+    clock.now += 0.5
+    spent.enter("losses")
+    spent.enter("losses")
+    clock.now += 4.0
+    spent.enter("weights")
+    clock.now += 0.25
+    assert spent.record() == {"losses": 4.0, "optimizer": 0.5, "weights": 3.25}
+    assert sum(spent.record().values()) == pytest.approx(clock.now - 100.0)
+
+
+def test_a_clock_that_goes_back_charges_nothing() -> None:
+    clock = Clock()
+    spent = TimeIn("weights", clock)
+    clock.now -= 50.0
+    spent.enter("stream")
+    clock.now += 1.0
+    assert spent.record() == {"stream": 1.0, "weights": 0.0}

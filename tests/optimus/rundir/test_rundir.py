@@ -34,7 +34,7 @@ def test_the_same_configuration_may_come_again(tmp_path):
     ("assignment", "named"),
     [
         ("seed=7", "seed is 0 there and 7 here"),
-        ("meta.learning_rate=0.5", "meta.learning_rate is 0.001 there and 0.5 here"),
+        ("meta.learning_rate=0.5", "phases.0.meta.learning_rate is 0.001 there and 0.5 here"),
         ("task.dim=11", "task.dim is 10 there and 11 here"),
         ("max_staleness=3", "max_staleness is None there and 3 here"),
         ("optimizer.encoders=2", "optimizer.encoders is 1 there and 2 here"),

@@ -144,8 +144,8 @@ def test_what_leaves_no_task_is_refused() -> None:
 def test_they_are_trained_on_beside_the_others_guided_or_not() -> None:
     rule = AdafactorMlpConfig(hidden=4, step_mult=0.1)
     plain = these.config("bptt", task=TWO, lanes=8, optimizer=rule)
-    guided = dataclasses.replace(plain.estimator, guide=10.0)
-    trainer = Trainer(dataclasses.replace(plain, estimator=guided), devices=1)
+    guided = dataclasses.replace(plain.phases[0].estimator, guide=10.0)
+    trainer = Trainer(plain.with_phase(estimator=guided), devices=1)
     before = trainer.theta
     for _ in range(2):
         found = trainer.update()

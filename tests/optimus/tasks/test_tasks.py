@@ -9,9 +9,16 @@ import pytest
 import scipy.optimize
 
 from optimus import tasks
+from optimus.config.tasks import ANALYTIC_FAMILIES
 from optimus.meta import noise
 
 NAMES = sorted(tasks.FAMILIES)
+
+
+def test_configurations_know_the_families_by_name() -> None:
+    assert sorted(ANALYTIC_FAMILIES) == NAMES
+
+
 DIM = 6
 
 

@@ -1,5 +1,6 @@
-"""Cards of trained weights: the arm that follows from a task, and what a run says of itself."""
+"""Cards of trained weights: what a run says of itself, and what its weights may be scored on."""
 
+import dataclasses
 import json
 
 import jax
@@ -16,8 +17,8 @@ from optimus.config import (
     TrainConfig,
     from_dict,
 )
-from optimus.meta.noise import layout_of
 from optimus.model.optimizer import OptimizerConfig, init_params
+from optimus.model.parameters import layout_of
 from optimus.rundir import checkpoint
 from optimus.rundir.metrics import MetricsWriter
 from optimus.weights import WeightsError
@@ -27,7 +28,7 @@ CONFIG = OptimizerConfig(dim=8, encoders=1, heads=2)
 
 
 @pytest.mark.parametrize(
-    ("task", "arm"),
+    ("task", "split"),
     [
         (ClassicalTask(), "B"),
         (ClassicalTask(generated=0.5), "B"),
@@ -40,15 +41,24 @@ CONFIG = OptimizerConfig(dim=8, encoders=1, heads=2)
         (AnalyticTask(), "none"),
     ],
 )
-def test_the_arm_follows_from_the_task(task, arm):
-    assert weights_card.arm_of(task) == arm
-    assert weights_card.held_out(arm) == (tuple(sorted(getattr(task, "hold_out", ()))))
+def test_the_evaluation_split_follows_from_the_task(task, split):
+    assert weights_card.evaluation_split(dataclasses.asdict(task)) == split
+    assert weights_card.held_out_groups(split) == tuple(sorted(getattr(task, "hold_out", ())))
+
+
+def test_the_splits_of_the_weights_of_the_repository():
+    splits = {
+        name: weights_card.evaluation_split(weights.load(name).card["trained_on"])
+        for name in weights.available()
+    }
+    assert splits["optimus-classical"] == splits["optimus-noposition"] == "B"
+    assert splits["optimus-rosenbrock"] == "A" and splits["optimus-physics"] == "none"
+    assert splits["optimus-heldout-well"] == splits["adafactor-mlp-heldout-well"] == "C:well"
 
 
 def make_run(run_dir, task, cpu=True):
     """A fused run's directory: two sessions, checkpoints 4 (the best) and 8."""
     phase = Phase(
-        updates=8,
         estimator=Estimator(kind="bptt", truncation=10, horizon=40, shortest=20),
         meta=MetaOptimizer(batch=2),
         layout=Layout(1, 1, 2, 0),
@@ -57,13 +67,7 @@ def make_run(run_dir, task, cpu=True):
     rundir.prepare(run_dir, config)
     tree = init_params(CONFIG, jax.random.PRNGKey(0))
     layout = layout_of(tree)
-    flat = layout.unflatten(layout.flatten(tree))
-    arrays = {}
-    for path, name in zip(layout.paths, layout.names):
-        leaf = flat
-        for key in path:
-            leaf = leaf[key]
-        arrays[f"theta/{name}"] = leaf
+    arrays = layout.to_arrays(layout.flatten(tree))
     for step, gap in ((4, -2.0), (8, -1.0)):
         manifest = {"evaluations": 40 * step, "launch": "fused", "validation": {"gap": gap}}
         checkpoint.save(run_dir / "checkpoints", step, arrays, manifest)
@@ -89,7 +93,7 @@ def test_a_run_makes_a_card_that_can_be_saved_and_trained_again(tmp_path):
     task = ClassicalTask(hold_out=("valley",), generated=0.25, sizes=(10, 50), shift=0.5)
     config = make_run(tmp_path / "run", task)
     card = weights_card.card_of_run(tmp_path / "run", machine="2 cores of x86_64")
-    assert (card["arm"], card["seed"]) == ("C:valley", 3)
+    assert weights_card.evaluation_split(card["trained_on"]) == "C:valley" and card["seed"] == 3
     assert (card["n"], card["horizon"]) == ([2, 50], [20, 40])
     assert "rosenbrock" not in card["trained_on"]["functions"]
     assert "valley" not in card["trained_on"]["families"] and card["trained_on"]["shift"] == 0.5
@@ -103,11 +107,11 @@ def test_a_run_makes_a_card_that_can_be_saved_and_trained_again(tmp_path):
         "core_seconds_of_run": 57.0,
         "machine": "2 cores of x86_64",
     }
-    assert card["evaluation"] == {"gap": -2.0} and card["test_reads"] == []
+    assert card["evaluation"] == {"gap": -2.0}
     assert from_dict(card["config"]) == config
     model = weights.load(tmp_path / "run")
     weights.save(tmp_path / "out", model.config, model.params, card)
-    assert weights.load(tmp_path / "out").card["arm"] == "C:valley"
+    assert weights.load(tmp_path / "out").card["trained_on"] == card["trained_on"]
 
 
 def test_what_a_run_did_not_record_is_not_made_up(tmp_path):

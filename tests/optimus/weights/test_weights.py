@@ -15,13 +15,14 @@ import pytest
 
 import optimus
 from optimus import rundir, weights
-from optimus.config import AnalyticTask, Layout, MetaOptimizer, TrainConfig
-from optimus.meta.noise import layout_of
+from optimus.config import AnalyticTask, Layout, MetaOptimizer
 from optimus.model import adafactor_mlp
 from optimus.model.adafactor_mlp import AdafactorMlpConfig
 from optimus.model.optimizer import OptimizerConfig, init_params
+from optimus.model.parameters import layout_of
 from optimus.rundir import checkpoint
 from optimus.weights import WeightsError
+from tests.one_phase import one_phase
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 CONFIG = OptimizerConfig(dim=8, encoders=1, heads=2, rank_one="asym", b_decay=0.5)
@@ -45,15 +46,12 @@ def assert_same(found, expected):
 
 def named_arrays(tree):
     layout = layout_of(tree)
-    found = {}
-    for path, name in zip(layout.paths, layout.names):
-        found[f"theta/{name}"] = np.asarray(functools.reduce(lambda n, k: n[k], path, tree))
-    return found
+    return layout.to_arrays(layout.flatten(tree))
 
 
 def save_checkpoint(run_dir, step, tree, config=CONFIG):
     """A run directory as the learner writes it."""
-    train = TrainConfig(
+    train = one_phase(
         name="t",
         task=AnalyticTask(),
         updates=10,
@@ -113,27 +111,41 @@ def test_a_damaged_newest_checkpoint_is_passed_over_aloud(tmp_path):
         weights.load(newest)
 
 
-@pytest.mark.parametrize("name", weights.shipped())
+@pytest.mark.parametrize("name", weights.available())
 def test_shipped_weights_load_and_say_what_they_are(name, monkeypatch, tmp_path):
     (tmp_path / name).mkdir()  # a folder of that name does not get in the way
     monkeypatch.chdir(tmp_path)
     model = optimus.load(name)
     assert model is weights.load(name)  # once a process
-    for key in ("what", "arm", "trained_on", "training", "command"):
+    for key in ("what", "trained_on", "training", "command"):
         assert model.card[key]
     with pytest.raises(WeightsError, match="holds no weights"):
         weights.load(f"./{name}")
 
 
-def test_shipped_weights_are_small_enough_for_the_package():
+def test_shipped_weights_are_few_and_small():
     sizes = [path.stat().st_size for path in weights.SHIPPED.iterdir()]
-    assert sizes and sum(sizes) <= 12_000_000
+    assert len(weights.shipped()) == 5 and sum(sizes) <= 1_000_000
 
 
-def test_the_stand_ins_say_so():
-    for name, kind in (("optimus-standin", "optimus"), ("adafactor-mlp-standin", "adafactor_mlp")):
-        assert name in weights.shipped() and weights.load(name).kind == kind
-        assert "stand-in" in weights.load(name).card["what"]
+def test_the_index_of_the_other_weights_is_that_of_the_checkout():
+    files = (ROOT / weights.BESIDE).glob("*.safetensors")
+    found = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    index = json.loads((ROOT / "optimus" / "weights" / "elsewhere.json").read_text())
+    assert index == found and set(weights.available()) == {*weights.shipped(), *found}
+    assert not set(weights.shipped()) & set(found)
+
+
+def test_weights_outside_the_package_are_named_by_file_and_sha256(monkeypatch, tmp_path):
+    monkeypatch.setattr(weights, "_CHECKOUT", tmp_path)
+    assert weights.available() == weights.shipped()
+    with pytest.raises(WeightsError) as error:
+        weights.load("optimus-paper")
+    digest = hashlib.sha256((ROOT / weights.BESIDE / "optimus-paper.safetensors").read_bytes())
+    assert (
+        f"benchmarks/weights/optimus-paper.safetensors (sha256 {digest.hexdigest()})"
+        in one_line(error)
+    )
 
 
 # -------------------------------------------------------------------------------------------- kinds
@@ -162,6 +174,13 @@ def test_a_card_from_before_there_were_kinds_is_of_optimus(tmp_path):
     assert model.kind == "optimus" and model.config == CONFIG
 
 
+def test_removed_options_at_their_defaults_are_dropped(tmp_path):
+    path = weights.save(tmp_path / "a.safetensors", CONFIG, params())
+    old = {"branch": "encoder", "coord_pos": "none", "axes": 0}
+    edit_card(path, architecture=dataclasses.asdict(CONFIG) | old)
+    assert weights.load(path).config == CONFIG
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [
@@ -169,7 +188,7 @@ def test_a_card_from_before_there_were_kinds_is_of_optimus(tmp_path):
         ({"kind": "velo"}, "is of kind 'velo', this reads optimus, adafactor_mlp"),
         ({"kind": ["optimus"]}, r"is of kind \['optimus'\], this reads"),
         ({"architecture": {"hidden": 4}}, "another architecture: theta/network/"),
-        ({"architecture": {"hidden": 0}}, "AdafactorMlpConfig.hidden is 0"),
+        ({"architecture": {"hidden": 0}}, "optimizer.hidden: got 0"),
     ],
 )
 def test_a_wrong_kind_is_refused(tmp_path, changes, message):
@@ -216,7 +235,7 @@ def edit_card(path, **changes):
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
     with pytest.raises(WeightsError) as error:
         weights.load("optimus-classicle")
-    assert "optimus-classicle" in one_line(error) and "optimus-standin" in str(error.value)
+    assert "optimus-classicle" in one_line(error) and "optimus-classical" in str(error.value)
     (tmp_path / "empty").mkdir()
     with pytest.raises(WeightsError, match="holds no weights"):
         weights.load(tmp_path / "empty")
@@ -248,9 +267,17 @@ def test_a_file_that_is_no_safetensors_is_refused(tmp_path):
         ({"architecture": None}, "names no architecture"),
         ({"format": 2}, "format 2, this reads 1"),
         ({"architecture": {"dim": 16, "heads": 2, "encoders": 1}}, "another architecture: theta/"),
-        ({"architecture": {"dim": 7, "heads": 2}}, "dim is 7, must be a multiple of heads = 2"),
+        ({"architecture": {"dim": 7, "heads": 2}}, "dim: got 7, want a multiple of heads"),
         ({"architecture": {"dim": 8, "lambda_a": "big"}}, "'<' not supported"),
         ({"architecture": {"dim": 8, "wings": 2}}, "wings, unknown to this version"),
+        (
+            {"architecture": {"dim": 8, "axes": 2}},
+            "axes: got 2, .* last commit that does is 7acff6f",
+        ),
+        (
+            {"architecture": {"dim": 8, "time_features": "paper"}},
+            "time_features: got 'paper', which",
+        ),
     ],
 )
 def test_a_card_that_does_not_fit_is_refused(tmp_path, changes, message):

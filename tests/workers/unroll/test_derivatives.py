@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from launch.runners import actors_cannot
 from optimus.config import Estimator, TrainConfig
 from optimus.meta import loss as meta_loss
 from optimus.model.adafactor_mlp import AdafactorMlpConfig
@@ -28,6 +29,11 @@ SECANT = dataclasses.replace(fakes.SMALL, secant=2, step_scale="relative")
 def config_of(rule: Any, kind: str = "bptt", order: int = 1) -> TrainConfig:
     estimator = Estimator(kind=kind, truncation=STEPS, horizon=2 * STEPS, order=order)
     return fakes.served(optimizer=rule, estimator=estimator)
+
+
+def unroll_of(config: TrainConfig, signs: int, *fail: Any) -> unrolls.PooledUnroll:
+    order = config.phases[0].estimator.order
+    return unrolls.PooledUnroll(config, fakes.Source(), fakes.Pool(*fail), signs, order)
 
 
 def theta_of(config: TrainConfig) -> np.ndarray:
@@ -52,7 +58,7 @@ def expected(config: TrainConfig, theta: jax.Array, shift: float, windows: int) 
                 x, state = jax.lax.stop_gradient((x, state))
                 scores = []
             gradient = 2 * (x - shift)
-            if config.estimator.order == 1 or step % STEPS == 0:
+            if config.phases[0].estimator.order == 1 or step % STEPS == 0:
                 gradient = jax.lax.stop_gradient(gradient)
             params = layout.unflatten(theta)
             move, state = rule.update(config.optimizer, params, state, x, gradient)
@@ -69,7 +75,7 @@ def expected(config: TrainConfig, theta: jax.Array, shift: float, windows: int) 
 )
 def test_it_is_the_derivative_of_the_window(rule: Any, order: int) -> None:
     config = config_of(rule, order=order)
-    unroll = unrolls.PooledUnroll(config, fakes.Source(), fakes.Pool(), 1, derivatives=True)
+    unroll = unroll_of(config, 1)
     theta = jnp.asarray(theta_of(config))
     weights = jnp.broadcast_to(theta, (2, 1, theta.size))
     first = window(unroll, weights, None, [3, 5])
@@ -93,8 +99,8 @@ def test_a_pair_gives_the_mean_of_its_two() -> None:
     config = config_of(fakes.SMALL)
     theta = theta_of(config)
     both = jnp.asarray(np.stack([theta, 1.1 * theta])[None])
-    pair = unrolls.PooledUnroll(config, fakes.Source(), fakes.Pool(), 2, derivatives=True)
-    alone = unrolls.PooledUnroll(config, fakes.Source(), fakes.Pool(), 1, derivatives=True)
+    pair = unroll_of(config, 2)
+    alone = unroll_of(config, 1)
     found = window(pair, both, None, [3]).gradients
     each = [window(alone, both[:, k : k + 1], None, [3]).gradients for k in range(2)]
     np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=1e-4, atol=1e-5)
@@ -107,7 +113,7 @@ def test_a_failed_lane_says_nothing_and_leaves_the_others_alone() -> None:
     config = config_of(fakes.SMALL)
     theta = jnp.asarray(theta_of(config))
     weights = jnp.broadcast_to(theta, (2, 1, theta.size))
-    unroll = unrolls.PooledUnroll(config, fakes.Source(), fakes.Pool(fail), 1, derivatives=True)
+    unroll = unroll_of(config, 1, fail)
     found = window(unroll, weights, None, [3, 5])
     assert list(found.failed) == [True, False] and found.gradients is not None
     assert not found.gradients[0].any()
@@ -122,7 +128,7 @@ def test_a_loss_that_fails_on_the_way_back_takes_its_own_lane_only() -> None:
     config = config_of(fakes.SMALL, order=2)
     theta = jnp.asarray(theta_of(config))
     weights = jnp.broadcast_to(theta, (2, 1, theta.size))
-    unroll = unrolls.PooledUnroll(config, fakes.Source(), fakes.Pool(fail), 1, derivatives=True)
+    unroll = unroll_of(config, 1, fail)
     found = window(unroll, weights, None, [3, 5])
     assert not found.failed.any() and found.mask.all() and found.gradients is not None
     assert found.gradients[0].any() and not found.gradients[1].any()
@@ -133,14 +139,14 @@ def test_samples_of_an_actor_carry_it(kind: str, signs: int) -> None:
     config = config_of(fakes.SMALL, kind)
     theta, stream = theta_of(config), fakes.Stream()
     parameters = fakes.Parameters(config, theta)
-    unroll = unrolls.PooledUnroll(config, fakes.Source(), fakes.Pool(), signs, derivatives=True)
-    actor = Actor(config, 0, unroll, parameters, stream)
+    unroll = unroll_of(config, signs)
+    actor = Actor(config, 0, lambda _: unroll, parameters, stream)
     for _ in range(2):
         assert actor.refresh()
         actor.collect(threading.Event())
         parameters.version = Version(1, parameters.version.step + 1)
     samples = [decode(Sample, data) for data in stream.samples]
-    assert len(samples) == 2 * config.layout.total_lanes
+    assert len(samples) == 2 * config.phases[0].layout.total_lanes
     for sample in samples:
         assert check_sample(sample, STEPS, 2, signs, theta.size) is None
         assert sample.gradient.any()
@@ -161,7 +167,7 @@ def test_the_slope_is_the_derivative_of_the_score() -> None:
 
 def test_lanes_of_another_rule_come_back_from_a_checkpoint() -> None:
     config = config_of(AdafactorMlpConfig(step_mult=0.1))
-    unroll = unrolls.PooledUnroll(config, fakes.Source(), fakes.Pool(), 1, derivatives=True)
+    unroll = unroll_of(config, 1)
     theta = theta_of(config)
     weights = jnp.broadcast_to(jnp.asarray(theta), (2, 1, theta.size))
     first = window(unroll, weights, None, [3, 5])
@@ -174,7 +180,7 @@ def test_lanes_of_another_rule_come_back_from_a_checkpoint() -> None:
 
 def test_only_what_runs_everywhere_is_for_every_launch() -> None:
     config = config_of(fakes.SMALL)
-    assert config.fused_only is None
-    assert config_of(fakes.SMALL, order=2).fused_only is None
-    analytic = fakes.analytic(estimator=config.estimator)
-    assert analytic.fused_only == "estimator.kind 'bptt'"
+    assert actors_cannot(config) is None
+    assert actors_cannot(config_of(fakes.SMALL, order=2)) is None
+    analytic = fakes.analytic(estimator=config.phases[0].estimator)
+    assert actors_cannot(analytic) == "estimator.kind 'bptt' needs --launch fused"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from launch.cli.bench import Throughput
+from launch.cli.bench import LossSpeed, Throughput
 from workers.physics.benchmark import throughput
 from workers.physics.loss import PhysicsLoss, PhysicsOptions
 
@@ -93,15 +93,16 @@ def test_a_ratio_is_the_median_of_ratios_within_rounds(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "want --loss physics, --meta or --fleet"),
-        ({"loss": "physics", "threads": "1,0"}, "threads must be whole numbers of at least 1"),
-        ({"loss": "physics", "threads": "two"}, "threads must be whole numbers of at least 1"),
-        ({"loss": "physics", "repeats": 0}, "repeats must be at least 1: 0"),
+        ({"loss": None}, "want --loss physics, --meta or --fleet"),
+        ({"threads": "1,0"}, "threads must be whole numbers of at least 1"),
+        ({"threads": "two"}, "threads must be whole numbers of at least 1"),
+        ({"repeats": 0}, "repeats must be at least 1: 0"),
     ],
 )
 def test_mistakes_are_named(arguments, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        Throughput(out=tmp_path, **arguments).run()
+        loss = arguments.pop("loss", "physics")
+        Throughput(out=tmp_path, loss=loss, of_loss=LossSpeed(**arguments)).run()
 
 
 def test_a_window_that_does_not_fit_is_named(assets, tmp_path):

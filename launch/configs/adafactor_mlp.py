@@ -1,0 +1,64 @@
+"""Adafactor-MLP, the learned baseline, on the terms of each of Optimus's configurations:
+
+    optimus train adafactor-mlp-classical --launch fused          # half an hour of two cores
+    optimus train adafactor-mlp-classical-first --launch fused
+    optimus train adafactor-mlp-heldout-quadratic --launch fused  # also -power, -valley, ...
+    optimus train adafactor-mlp-physics --launch local_mp         # 830 updates
+
+Same tasks, phases, rates, lanes, estimator and meta-loss; hidden width 64 and step multiplier 1,
+the best of 4, 32, 64 x 0.01, 0.1, 1 on validation, one seed, 700 updates each (`docs/training.md`).
+
+-classical: its steps are far cheaper than Optimus's, so it gets four times the updates.
+
+-physics: the first two phases of `physics-flagship`, from `adafactor-mlp-classical-first`; what
+ships is the checkpoint after 730 updates. Exact derivatives did not help it.
+"""
+
+import dataclasses
+
+from launch.configs import classical, physics_flagship
+from optimus.config import TrainConfig
+from optimus.model.config import AdafactorMlpConfig
+
+_OF = "adafactor-mlp-"
+_CLASSICAL = tuple(name for name in classical.NAMES if name.startswith(("classical", "heldout")))
+NAMES = (
+    *(f"{_OF}{name}" for name in _CLASSICAL if name != "classical-noposition"),
+    f"{_OF}physics",
+)
+_TIMES = 4  # as many updates as Optimus
+
+
+def get_config(name: str) -> TrainConfig:
+    """One of `NAMES`."""
+    terms = name.removeprefix(_OF)
+    if terms == "physics":
+        config = physics_flagship.get_config("physics-flagship")
+        config = dataclasses.replace(
+            config,
+            updates=830,
+            phases=physics_flagship.first_order(480, None),
+            initial="adafactor-mlp-classical-first",
+        )
+    else:
+        config = classical.get_config(terms)
+    optimizer = AdafactorMlpConfig(hidden=64, step_mult=1.0)
+    config = dataclasses.replace(config, name=name, optimizer=optimizer)
+    return _longer(config) if terms == "classical" else config
+
+
+def _longer(config: TrainConfig) -> TrainConfig:
+    phases = tuple(
+        dataclasses.replace(
+            phase,
+            updates=None if phase.updates is None else _TIMES * phase.updates,
+            meta=dataclasses.replace(phase.meta, cosine=_TIMES * phase.meta.cosine),
+        )
+        for phase in config.phases
+    )
+    return dataclasses.replace(
+        config,
+        updates=_TIMES * config.updates,
+        phases=phases,
+        checkpoint_every=2 * config.checkpoint_every,
+    )

@@ -1,0 +1,118 @@
+"""supervisord on a host: its file, and what it is told and says."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import string
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from launch.fleet.on_host.state import run_of
+
+_SUPERVISORD = string.Template("""\
+[supervisord]
+logfile=$logs/supervisord.log
+logfile_maxbytes=5MB
+pidfile=$root/supervisord.pid
+directory=$root
+environment=OPTIMUS_CACHE="$root/cache",PYTHONPATH="",VIRTUAL_ENV=""
+
+[unix_http_server]
+file=$root/supervisord.sock
+chmod=0700
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+
+[supervisorctl]
+serverurl=unix://$root/supervisord.sock
+""")
+_PROGRAM = string.Template("""
+[program:$name]
+command=$env/bin/optimus $command --advertise $address --port $port
+exitcodes=$final
+startsecs=5
+stopwaitsecs=$patience
+stdout_logfile=$logs/$name.log
+autorestart=unexpected
+startretries=1000000
+redirect_stderr=true
+stdout_logfile_maxbytes=10MB
+stdout_logfile_backups=3
+killasgroup=true
+""")
+
+
+def configuration(root: Path, run: dict[str, Any]) -> str:
+    """supervisord.conf: the head's program, or one program for every few workers."""
+    common = {
+        "env": root / f"env-{run['id']}",
+        "logs": root / "logs" / run["run"],
+        "address": run["address"],
+    }
+    programs = []
+    if run["role"] == "head":
+        folder = root / "runs" / run["run"]
+        command = f"train {folder}/request.json --run-dir {folder} --launch local_mp"
+        programs.append(
+            _PROGRAM.substitute(
+                common,
+                name="head",
+                command=command,
+                port=run["port"],
+                final="0,2",  # 2: a mistake in its arguments, which another start would not mend
+                patience=40,
+            )
+        )
+    for first in range(0, run["workers"], run["per_process"]):
+        count = min(run["per_process"], run["workers"] - first)
+        programs.append(
+            _PROGRAM.substitute(
+                common,
+                name=f"worker-{first}",
+                command=f"worker --coordinator {run['coordinator']} --count {count}",
+                port=run["worker_port"] + first,
+                final="0",
+                patience=15,
+            )
+        )
+    head = _SUPERVISORD.substitute(common, root=root)
+    return head + "".join(programs).replace("%", "%%")
+
+
+def control(root: Path, *words: str, timeout: float = 60.0) -> str:
+    """What supervisorctl says to these words."""
+    conf = root / "supervisord.conf"
+    python = run_python(root)
+    command = [python, "-m", "supervisor.supervisorctl", "-c", str(conf), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    return done.stdout + done.stderr
+
+
+def run_python(root: Path) -> str:
+    """The Python of the run's environment, else of the newest."""
+    run = run_of(root)
+    return str(root / f"env-{run['id']}/bin/python" if run else root / "current/bin/python")
+
+
+def supervisor_pid(root: Path) -> int | None:
+    """Of the supervisord that answers at our socket."""
+    if not (root / "supervisord.sock").exists() or not (root / "supervisord.conf").exists():
+        return None
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(5)
+            probe.connect(str(root / "supervisord.sock"))
+    except OSError:
+        return None
+    with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
+        return int(control(root, "pid").strip())
+    return None
+
+
+def programs(root: Path) -> dict[str, str]:
+    """What supervisord says of each program: RUNNING pid 7, uptime 0:01:02."""
+    lines = (line.split(None, 1) for line in control(root, "status").splitlines())
+    return {words[0]: words[1].strip() for words in lines if len(words) == 2}

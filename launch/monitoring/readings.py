@@ -1,0 +1,249 @@
+"""Numbers, rates and shares out of metrics records.
+
+Records may come from another version, a damaged file, or a host whose clock jumps. A rate is taken
+over the uptime of one life of one process, which never jumps; without one there is no rate.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optimus.config.compatibility import layout_in
+from optimus.rundir import metrics
+
+RECENT = 60.0  # s that rates and shares are taken over
+ALIVE = 10.0  # s since its newest record: a worker or actor counts as alive
+_TAIL, _SHORT_TAIL = 256 * 1024, 8192  # bytes read of the learner's file, of any other
+_LONGEST_CONFIG = 4 << 20  # bytes; more is no config.json
+BUSY = 0.5  # share of its time from which a worker counts as busy
+
+Record = Mapping[str, Any]
+Files = Mapping[str, list[dict[str, Any]]]  # records of each process, by ROLE-INDEX
+
+
+def number(record: Record, key: str) -> float | None:
+    """A finite number, or None: what is not finite is written as a string."""
+    value = record.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if abs(value) < 1e300 and math.isfinite(value) else None
+
+
+def whole(record: Record, key: str) -> int:
+    """A count, 0 where there is none."""
+    return int(number(record, key) or 0)
+
+
+def mapping(record: Record, key: str) -> Record:
+    """A record inside a record; {} where there is none."""
+    value = record.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def counts(record: Record, key: str) -> dict[str, int]:
+    """A mapping of counts; {} where there is none."""
+    return {str(k): v for k, v in mapping(record, key).items() if isinstance(v, int)}
+
+
+def numbers(record: Record, key: str) -> dict[str, float]:
+    """A mapping of finite numbers; {} where there is none."""
+    inner = mapping(record, key)
+    found = {str(k): number(inner, k) for k in inner}
+    return {k: v for k, v in found.items() if v is not None}
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def read_config(run_dir: Path) -> dict[str, Any]:
+    """`config.json` as it is, of whatever version; {} where it cannot be read."""
+    try:
+        with open(run_dir / "config.json", encoding="utf-8") as file:
+            config = json.loads(file.read(_LONGEST_CONFIG))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def task_of(config: Record) -> str:
+    """For example "analytic quadratic"."""
+    task = mapping(config, "task")
+    if not task:
+        return "unknown task"
+    return " ".join(str(task[k]) for k in ("kind", "family", "split") if k in task)
+
+
+def read_files(run_dir: Path) -> Files:
+    """The newest records of every process."""
+    return {path.stem: _records(path) for path in sorted(run_dir.glob("metrics/*.jsonl"))}
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    """The newest records that have an event and a time."""
+    try:
+        found = metrics.tail(path, _TAIL if path.stem == "learner-0" else _SHORT_TAIL)
+    except OSError:
+        return []
+    return [r for r in found if isinstance(r.get("event"), str) and number(r, "time") is not None]
+
+
+def newest(files: Files, role: str) -> list[dict[str, Any]]:
+    """The last record of every process of a role."""
+    return [r[-1] for stem, r in files.items() if stem.startswith(f"{role}-") and r]
+
+
+# -- records of one process ------------------------------------------------------------------------
+
+
+def last(records: Sequence[dict[str, Any]], *events: str) -> dict[str, Any]:
+    """The newest record of these events; {} without one."""
+    return next((record for record in reversed(records) if record["event"] in events), {})
+
+
+def this_life(records: Sequence[dict[str, Any]], event: str) -> list[dict[str, Any]]:
+    """What follows the newest record of an event that opens a life; all where there is none."""
+    for k in range(len(records) - 1, -1, -1):
+        if records[k]["event"] == event:
+            return list(records[k:])
+    return list(records)
+
+
+def elapsed(first: Record, newest: Record) -> float:
+    """s between two records of one process; 0 when they are of two lives."""
+    a, b = number(first, "uptime"), number(newest, "uptime")
+    return max(0.0, b - a) if a is not None and b is not None else 0.0
+
+
+def recent(
+    updates: Sequence[dict[str, Any]], now: float | None
+) -> tuple[list[dict[str, Any]], float]:
+    """Updates within `RECENT` of the newest (two at least, where there are), and the s they took.
+
+    When nothing new has come for long until `now` (s since 1970), that counts too: rates sink.
+    """
+    if len(updates) < 2:
+        return list(updates), 0.0
+    newest = updates[-1]
+    first = len(updates) - 1
+    while first > 0 and _close(updates[first - 1], updates[first], newest):
+        first -= 1
+    chosen = list(updates[min(first, len(updates) - 2) :])
+    silence = now - newest["time"] if now is not None else 0.0
+    return chosen, elapsed(chosen[0], newest) + (silence if silence > RECENT else 0.0)
+
+
+def _close(before: Record, after: Record, newest: Record) -> bool:
+    """Whether `before` is of the same life as `after`, and not long before `newest`."""
+    a, b, end = (number(record, "uptime") for record in (before, after, newest))
+    return a is not None and b is not None and end is not None and a <= b and end - a <= RECENT
+
+
+def rate(chosen: Sequence[Record], key: str, seconds: float) -> float | None:
+    """Growth a second over records of one life; None where it cannot be told, never negative."""
+    if len(chosen) < 2 or seconds <= 0:
+        return None
+    first, newest = number(chosen[0], key), number(chosen[-1], key)
+    if first is None or newest is None or newest < first:  # went back to an older checkpoint
+        return None
+    return (newest - first) / seconds
+
+
+def busy_share(records: Sequence[Record], key: str) -> float | None:
+    """Share of the time between a process's last two records of it that it worked, 0 ... 1."""
+    records = [record for record in records if number(record, key) is not None]
+    if len(records) < 2:
+        return None
+    seconds = elapsed(records[-2], records[-1])
+    a, b = number(records[-2], key), number(records[-1], key)
+    if seconds <= 0 or a is None or b is None or b < a:
+        return None
+    return min(1.0, (b - a) / seconds)
+
+
+def work(files: Files, role: str, key: str) -> dict[str, float]:
+    """{"busy": how many of a role are at work, "share": mean share of their time}; {} unknown."""
+    found = [busy_share(r, key) for stem, r in files.items() if stem.rpartition("-")[0] == role]
+    known = [share for share in found if share is not None]
+    if not known:
+        return {}
+    return {"busy": sum(share >= BUSY for share in known), "share": sum(known) / len(known)}
+
+
+def roles(config: Record, files: Files, now: float, served: bool) -> dict[str, dict[str, int]]:
+    """Who is there: role -> {"alive", "total"}; total from the configuration, or seen if more."""
+    layout = layout_in(config)
+    total = {"actor": whole(layout, "actors")}
+    total["physics_worker"] = whole(layout, "workers") if served else 0
+    total["evaluator"] = int(config.get("evaluator") is True)
+    seen: Counter[str] = Counter()
+    alive: Counter[str] = Counter()
+    for stem, records in files.items():
+        role = stem.rpartition("-")[0]
+        if role not in ("learner", "launcher"):
+            seen[role] += 1
+            alive[role] += bool(records) and now - records[-1]["time"] < ALIVE
+    return {
+        role: {"alive": alive[role], "total": max(total.get(role, 0), seen[role])}
+        for role in sorted(total.keys() | seen.keys())
+        if total.get(role) or seen[role]
+    }
+
+
+def outside_share(before: Record, after: Record) -> float | None:
+    """Share of its calls' time that was not spent in the simulator, between two records of an
+    actor: wire, queue of the worker, codec; None where there were no calls."""
+
+    def grown(key: str, old: Record, new: Record) -> float:
+        return (number(new, key) or 0.0) - (number(old, key) or 0.0)
+
+    calls = grown("sum", mapping(before, "latency"), mapping(after, "latency"))
+    losses = grown("loss_seconds", before, after)
+    return min(1.0, max(0.0, 1.0 - losses / calls)) if calls > 0 and losses >= 0 else None
+
+
+def time_shares(chosen: Sequence[Record], seconds: float, files: Files) -> dict[str, float]:
+    """Where time goes, each 0 ... 1 of the time of those who do it.
+
+    Args:
+      chosen: recent updates. seconds: that they took. files: records of all processes.
+
+    Returns:
+      "learner", "samples": of the learner's, computing and waiting for the stream. "loss": of the
+      physics workers'. What actors say in `time_in` (cumulative s by name), as "actor: <name>"; of
+      "losses", what the calls of that time spent outside of the simulator is "network".
+    """
+    found: dict[str, float] = {}
+    if len(chosen) > 1 and seconds > 0:
+        waiting = sum(number(r, "waiting") or 0.0 for r in chosen[1:])
+        busy = sum(number(r, "seconds") or 0.0 for r in chosen[1:]) - waiting
+        found["learner"] = min(1.0, max(0.0, busy / seconds))
+        found["samples"] = min(1.0, max(0.0, waiting / seconds))
+    share = work(files, "physics_worker", "loss_seconds").get("share")
+    if share is not None:
+        found["loss"] = share
+    actors = [r[-2:] for stem, r in files.items() if stem.startswith("actor-") and len(r) > 1]
+    shares = [_actor_shares(before, after) for before, after in actors]
+    for name in sorted({name for each in shares for name in each}):
+        values = [each[name] for each in shares if name in each]
+        found[f"actor: {name}"] = sum(values) / len(values)
+    return found
+
+
+def _actor_shares(before: Record, after: Record) -> dict[str, float]:
+    """Shares of one actor's time between two of its records, by what it did."""
+    span = elapsed(before, after)
+    if span <= 0:
+        return {}
+    old, new = numbers(before, "time_in"), numbers(after, "time_in")
+    spent = {name: seconds - old.get(name, 0.0) for name, seconds in new.items()}
+    shares = {name: min(1.0, s / span) for name, s in spent.items() if s >= 0}
+    outside = outside_share(before, after)
+    if outside is not None and "losses" in shares:
+        shares["network"] = outside * shares["losses"]
+        shares["losses"] -= shares["network"]
+    return shares

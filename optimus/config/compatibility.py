@@ -1,0 +1,85 @@
+"""Configurations that earlier versions wrote, in today's form.
+
+What was removed from the program stands here with the only value that changes nothing: it is
+dropped. Any other value asks for something that this version cannot do, and is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from optimus.errors import ConfigError
+
+FORMAT = 2  # of `config.json`; 1: files without the key
+PHASE_GROUPS = ("estimator", "meta", "layout")
+LAST = "7acff6f"  # the last commit that can run what is refused here
+
+# Dotted path of a removed key -> the value at which it did nothing.
+REMOVED: dict[str, Any] = {
+    "estimator.tail": 0.0,
+    "estimator.difference_clip": 0.0,
+    "optimizer.axes": 0,
+    "optimizer.coord_pos": "none",
+    "optimizer.branch": "encoder",
+}
+# Dotted path of a key -> values of it that were removed.
+REMOVED_VALUES: dict[str, tuple[str, ...]] = {
+    "meta_loss.kind": ("ratio", "raw"),
+    "optimizer.time_features": ("paper",),
+}
+
+
+def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a `config.json` of any version as this one has them, without "format".
+
+    Raises:
+      ConfigError: it is of a newer version, or asks for something that was removed; the line names
+        the last commit that can.
+    """
+    tree = dict(values)
+    written = tree.pop("format", 1)
+    if type(written) is not int or not 1 <= written <= FORMAT:
+        raise ConfigError(f"format: got {written!r}, this version of optimus reads 1 to {FORMAT}")
+    return tree if written == FORMAT else _in_phases(_without_removed(tree))
+
+
+def _in_phases(tree: dict[str, Any]) -> dict[str, Any]:
+    """Format 1 had the estimator, meta-optimizer and layout of a run without phases at the top, and
+    every phase said how long it was."""
+    alone = {key: tree.pop(key) for key in PHASE_GROUPS if key in tree}
+    phases = tree.pop("phases", None) or [alone]
+    if isinstance(phases, list) and all(isinstance(phase, Mapping) for phase in phases):
+        phases = [_without_removed(phase, f"phases.{k}.") for k, phase in enumerate(phases)]
+        phases[-1].pop("updates", None)
+    return {**tree, "phases": phases}
+
+
+def layout_in(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The first phase's layout in a `config.json` of any version; {} in a damaged one."""
+    phases = values.get("phases")
+    first = phases[0] if isinstance(phases, list) and phases else values
+    layout = (first if isinstance(first, dict) else {}).get("layout", values.get("layout"))
+    return layout if isinstance(layout, dict) else {}
+
+
+def _without_removed(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    tree = {key: dict(v) if isinstance(v, Mapping) else v for key, v in values.items()}
+    for path, default in REMOVED.items():
+        group, _, key = path.partition(".")
+        inner = tree.get(group)
+        if isinstance(inner, dict) and key in inner and inner.pop(key) != default:
+            raise _refusal(where + path, values[group][key])
+    for path, gone in REMOVED_VALUES.items():
+        group, _, key = path.partition(".")
+        inner = tree.get(group)
+        if isinstance(inner, dict) and inner.get(key) in gone:
+            raise _refusal(where + path, inner[key])
+    return tree
+
+
+def _refusal(path: str, value: Any) -> ConfigError:
+    return ConfigError(
+        f"{path}: got {value!r}, which this version no longer has; commit {LAST} is the last that "
+        "can run it"
+    )

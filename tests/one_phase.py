@@ -1,0 +1,13 @@
+"""Configurations of one phase, in one line."""
+
+from typing import Any
+
+from optimus.config import Phase, TrainConfig
+
+
+def one_phase(**values: Any) -> TrainConfig:
+    """A `TrainConfig`; `estimator`, `meta` and `layout` are those of its only phase."""
+    groups = {key: values.pop(key) for key in ("estimator", "meta", "layout") if key in values}
+    if groups and "phases" not in values:
+        values["phases"] = (Phase(**groups),)
+    return TrainConfig(**values)
