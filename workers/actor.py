@@ -202,7 +202,7 @@ class Actor:
         for k, why in window.unavailable.items():
             lane = group.lanes[k]
             where = f"episode {lane.episode}, window {lane.window}, seed {self._config.seed}"
-            _LOG.warning("actor %d: %s given up: %s", self._index, where, why)
+            _LOG.warning("actor %d: %s abandoned: %s", self._index, where, why)
             if self._metrics is not None:
                 self._metrics.write("given_up", episode=lane.episode, window=lane.window, cause=why)
         self.given_up += len(window.unavailable)

@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
-from optimus.wire import Beat, Head, Stopped, Version, View, decode, encode
+from optimus.wire import Head, Heartbeat, Stopped, Version, View, decode, encode
 
 CALL_TIMEOUT = 10.0  # s, for the small calls to the head
 PATIENCE = 120.0  # s that callers of the learner go on trying: it may be starting again
@@ -231,7 +231,7 @@ def connector(timeout: float) -> Callable[[str], CourierLink]:
 
 
 class RemoteCoordinator:
-    """The coordinator over Courier. Single tries: whoever beats, beats again."""
+    """The coordinator over Courier. Does not retry; the next heartbeat does."""
 
     def __init__(self, address: str, stop: threading.Event | None = None) -> None:
         self.address, self._stop = address, stop
@@ -246,9 +246,9 @@ class RemoteCoordinator:
             self._caller = None
             raise
 
-    def beat(self, beat: Beat) -> View:
-        """See `Registry.beat`; raises `CallError`, `CodecError`, or `Stopped`."""
-        return decode(View, self._call("beat", encode(beat)))
+    def heartbeat(self, message: Heartbeat) -> View:
+        """See `Registry.heartbeat`; raises `CallError`, `CodecError`, or `Stopped`."""
+        return decode(View, self._call("heartbeat", encode(message)))
 
     def head(self) -> Head:
         """What this run is and where; raises likewise."""

@@ -1,4 +1,4 @@
-"""Taking part in a run: beats to the coordinator until told to stop. Knows no Courier."""
+"""Taking part in a run: heartbeats to the coordinator until told to stop. Knows no Courier."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Protocol
 from launch.pool.registry import TIME_TO_LIVE
 from launch.pool.share import share
 from optimus.errors import UserError
-from optimus.wire import Beat, Member, Stopped, View
+from optimus.wire import Heartbeat, Member, Stopped, View
 from optimus.wire.membership import PROTOCOL
 
-INTERVAL = TIME_TO_LIVE / 5  # s between beats
+INTERVAL = TIME_TO_LIVE / 5  # s between heartbeats
 PATIENCE = 600.0  # s without a coordinator after which a member gives up
 
 
 class Coordinator(Protocol):
     """The coordinator, near or far."""
 
-    def beat(self, beat: Beat) -> View:
-        """See `Registry.beat`; may raise whatever its carrier raises."""
+    def heartbeat(self, message: Heartbeat) -> View:
+        """See `Registry.heartbeat`; may raise whatever its carrier raises."""
 
 
 class Refused(UserError, RuntimeError):
@@ -40,7 +40,7 @@ class Membership:
     """Keeps members registered from one thread of the caller.
 
     Args:
-      coordinator: where beats go.
+      coordinator: where heartbeats go.
       config_hash: of this process's configuration.
       members: what to register; give each a new `incarnation`.
       changed: called with the sorted worker addresses of this process's first actor whenever they
@@ -59,10 +59,12 @@ class Membership:
         self._have, self._mine = "", list[str]()
         self.indices: dict[str, int] = {}
 
-    def beat(self, leaving: bool = False) -> View:
-        """One beat; raises `Refused`, or what the carrier raises."""
+    def heartbeat(self, leaving: bool = False) -> View:
+        """One heartbeat; raises `Refused`, or what the carrier raises."""
         fields = [asdict(member) for member in self._members]
-        view = self._coordinator.beat(Beat(PROTOCOL, self._hash, fields, self._have, leaving))
+        view = self._coordinator.heartbeat(
+            Heartbeat(PROTOCOL, self._hash, fields, self._have, leaving)
+        )
         if view.refused:
             raise Refused(f"the coordinator refuses this process: {view.refused}")
         self.indices.update(view.indices)
@@ -85,7 +87,7 @@ class Membership:
             self._changed(mine)
 
     def run(self, wait: Callable[[float], bool], patience: float = PATIENCE) -> bool:
-        """Beats until `wait(seconds)` says stop (False) or the run is over (True).
+        """Heartbeats until `wait(seconds)` says stop (False) or the run is over (True).
 
         Raises:
           Refused, HeadLost.
@@ -93,7 +95,7 @@ class Membership:
         last = time.monotonic()
         while True:
             try:
-                if self.beat().stopping:
+                if self.heartbeat().stopping:
                     return True
                 last = time.monotonic()
             except (Refused, Stopped):
@@ -108,7 +110,7 @@ class Membership:
     def leave(self) -> None:
         """Says goodbye, if the coordinator still answers."""
         try:
-            self.beat(leaving=True)
+            self.heartbeat(leaving=True)
         except Exception:  # nobody there to tell, which is as well
             return
 

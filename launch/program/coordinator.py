@@ -15,7 +15,7 @@ from optimus.wire import Head, encode
 from optimus.wire.membership import PROTOCOL
 
 _REPORT = 5.0  # s between metrics records
-_GOODBYES = 4.0  # s that members have to hear of the end: two beats
+_GOODBYES = 4.0  # s that members have to hear of the end: two heartbeats
 
 
 class Coordinator:
@@ -35,7 +35,7 @@ class Coordinator:
         )
         self._metrics = MetricsWriter(run_dir, "coordinator")
 
-    def beat(self, data: bytes) -> bytes:
+    def heartbeat(self, data: bytes) -> bytes:
         """See `Registry.receive`."""
         return self._registry.receive(bytes(data))
 
@@ -44,7 +44,7 @@ class Coordinator:
         return self._head
 
     def finish(self) -> bytes:
-        """The learner says that the run is over; everybody hears it at the next beat."""
+        """The learner says that the run is over; everybody hears it at the next heartbeat."""
         self._registry.stopping = True
         return b""
 

@@ -173,7 +173,7 @@ def _first_beat(membership: Membership, over: threading.Event, index: int) -> in
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            membership.beat()
+            membership.heartbeat()
             return next(iter(membership.indices.values()), index)
         except (Refused, Stopped):
             raise

@@ -1,4 +1,4 @@
-"""What travels: loss requests and replies, samples, and the session an actor starts from."""
+"""Messages: loss requests and replies, samples, and the session an actor starts from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ways of unrolling share: the state of lanes, the outcome of a window, one step."""
+"""The parts that both ways of unrolling share: lane state, the outcome of a window, one step."""
 
 from __future__ import annotations
 

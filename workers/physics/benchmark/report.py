@@ -1,4 +1,4 @@
-"""What the motion benchmark shows: CSV files, a table, pictures.
+"""The report of the motion benchmark: CSV files, a table, pictures.
 
 Curves are indexed by evaluation: the best point until then, its loss (median and mean over windows)
 and its metrics (means). A run that ended early keeps its last point. Time is shown twice for the

@@ -1,4 +1,4 @@
-"""How many evaluations a method needs for what another reaches at the end of its budget.
+"""Evaluations that a method needs for what another reaches at the end of its budget.
 
 The target of a window is the baseline's best loss there after the whole budget, where L-BFGS-B, the
 baseline, is among the rows. Intervals are 95 % percentile bootstraps over windows; windows cut from

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from optimus.errors import require_positive
 from workers.physics.formats import FormatError, site_map
 from workers.physics.formats.keypoints import Keypoints
 
@@ -38,8 +39,7 @@ def read(
       FormatError: the file is damaged, or an image shows several people and none is chosen.
     """
     mapping = mapping or site_map.load("coco-keypoints")
-    if not (np.isfinite(frame_rate) and frame_rate > 0):
-        raise ValueError(f"frame_rate must be positive, got {frame_rate}")
+    require_positive(frame_rate, "frame_rate")
     entries, images, detector = _entries(path)
     width = 3 * len(mapping.joints)
     found: dict[Any, np.ndarray] = {}

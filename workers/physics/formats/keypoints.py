@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from optimus.errors import require_positive
 from workers.physics.formats import FormatError
 
 
@@ -86,10 +87,9 @@ def at_times(track: Keypoints, times: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def resample(track: Keypoints, rate: float) -> Keypoints:
     """The track at another rate, from the first frame on, as `at_times` reads it.
 
-    ValueError when the rate is not positive.
+    ConfigError when the rate is not positive.
     """
-    if not (np.isfinite(rate) and rate > 0):
-        raise ValueError(f"rate must be positive, got {rate}")
+    require_positive(rate, "rate")
     if rate == track.rate:
         return track
     count = int(np.floor(track.seconds * rate + 1e-6)) + 1

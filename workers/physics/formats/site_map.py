@@ -1,4 +1,4 @@
-"""Which joint of a format is which site of the model: one JSON file per format.
+"""Joints of a format as sites of the model: one JSON file per format.
 
     {"format": "aist-keypoints3d", "joints": [names in the file's order], "units": "cm",
      "up": "y", "frame_rate": 60,

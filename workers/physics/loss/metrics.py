@@ -1,4 +1,4 @@
-"""How close a motion is to the reference, and how it moves. Millimetres, pixels or percent.
+"""Errors of a motion against its reference, and measures of how it moves: mm, pixels, percent.
 
 p, r: positions of the same J points over F frames, float64 `[F, J, 3]`, m (world, z up), at one
 frame rate, which is 30 Hz unless the loss's options say otherwise. All are means over frames and

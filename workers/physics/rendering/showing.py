@@ -1,4 +1,4 @@
-"""What `optimus render` draws: a cell of the motion benchmark, or a clip reconstructed now."""
+"""`optimus render`: a cell of the motion benchmark, or a clip reconstructed now, as a picture."""
 
 from __future__ import annotations
 

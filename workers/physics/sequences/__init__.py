@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from optimus.errors import require_known
 from workers.physics.formats import FormatError, aist, human36m, keypoints, site_map, smpl, states
 from workers.physics.model import PhysicsModel, model_text
 from workers.physics.motion import Clip
@@ -67,8 +68,7 @@ def _read(name: str) -> dict[str, Any]:
 
 def table(dataset: str) -> tuple[Sequence, ...]:
     """Table 1 ("aist", 15 clips) or Table 2 ("human36m", 20 clips) of the paper's supplement."""
-    if dataset not in TABLES:
-        raise ValueError(f"no table {dataset!r}; there are: {', '.join(TABLES)}")
+    require_known(dataset, TABLES, "table")
     data = _read(dataset)
     rows = []
     for clip in data["clips"]:

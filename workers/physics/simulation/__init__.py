@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from optimus.errors import require_known
 from workers.physics.native import generated_library
 from workers.physics.native.binding import TERMS, ModelInfo, as_array, check, library, pointer
 from workers.physics.native.binding import PhysicsError as PhysicsError
@@ -23,7 +24,7 @@ from workers.physics.simulation.window_spec import Camera as Camera
 from workers.physics.simulation.window_spec import WindowSpec as WindowSpec
 from workers.physics.simulation.window_spec import window_record
 
-_CONTROLS = {"torque": 0, "pd": 1}
+CONTROLS = ("torque", "pd")  # in the order of PHYSICS_TORQUE and PHYSICS_PD
 _log = logging.getLogger(__name__)
 
 
@@ -40,13 +41,12 @@ class Simulator:
     """
 
     def __init__(self, text: str, dt: float, control: str, fast: bool = True):
-        if control not in _CONTROLS:
-            raise ValueError(f"control must be 'pd' or 'torque', got {control!r}")
+        require_known(control, CONTROLS, "control")
         lib = library()
         handle = ctypes.c_int64()
         check(
             lib.physics_model_create(
-                text.encode(), ctypes.c_double(dt), _CONTROLS[control], ctypes.byref(handle)
+                text.encode(), ctypes.c_double(dt), CONTROLS.index(control), ctypes.byref(handle)
             )
         )
         self._handle = handle

@@ -1,4 +1,4 @@
-"""What a window of motion is: schedule, start, references and weights, as arrays."""
+"""A window of motion as arrays: schedule, start, references and weights."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_missing_files_are_named_with_their_licence(dataset, humanoid, tmp_path)
 
 
 def test_unknown_table():
-    with pytest.raises(ValueError, match="no table 'cmu'; there are: aist, human36m"):
+    with pytest.raises(ValueError, match="table: got 'cmu', want one of aist, human36m"):
         sequences.table("cmu")
 
 
