@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,10 @@ RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # Adam's, one of which `tune` choose
 
 class BudgetSpent(Exception):
     """An evaluation beyond the budget was asked for: how a budget leaves foreign code."""
+
+
+# Why a method ended; "baseline" is of rows that optimise nothing.
+Ended = Literal["converged", "evaluations", "stalled", "non_finite", "baseline"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +44,7 @@ class Run:
     evaluating: np.ndarray
     improved: np.ndarray
     points: np.ndarray
-    status: str
+    status: Ended
     lr: float = float("nan")
 
     @property
@@ -97,7 +101,7 @@ class Recorder:
         self._evaluating.append(spent + after - before)
         return loss, gradient
 
-    def run(self, status: str, lr: float = float("nan")) -> Run:
+    def run(self, status: Ended, lr: float = float("nan")) -> Run:
         """What was recorded."""
         points = np.array(self._points) if self._points else np.zeros((0, self._task.dim))
         return Run(
@@ -225,7 +229,12 @@ def learned(
         safeguard=safeguard,
         stop_history=None,
     )
-    names = {0: "converged", 1: "evaluations", 2: "stalled", 3: "non_finite"}
+    names: dict[int, Ended] = {
+        0: "converged",
+        1: "evaluations",
+        2: "stalled",
+        3: "non_finite",
+    }
     return recorder.run(names.get(result.status, "stalled"))
 
 

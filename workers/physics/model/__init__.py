@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 
@@ -37,6 +38,9 @@ GAINS = {
 FREE_SPEED = 20.0  # rad/s
 
 
+Joint = Literal["free", "spherical", "revolute"]
+
+
 @dataclass(frozen=True)
 class Body:
     """A rigid body and the joint to its parent (SI units, body axes, parallel at the zero pose).
@@ -47,7 +51,7 @@ class Body:
 
     name: str
     parent: int  # index of an earlier body, -1: the world
-    joint: str  # "free", "spherical" or "revolute"
+    joint: Joint
     offset: tuple[float, float, float]  # joint origin in the parent's frame
     mass: float
     com: tuple[float, float, float]
@@ -196,7 +200,7 @@ def _body(link: Link, index: dict[str, int], path: Path) -> Body:
     return replace(
         body,
         parent=index[link.parent],
-        joint=link.joint,
+        joint=cast("Joint", link.joint),  # fixed ones are merged
         axis=link.axis,
         kp=kp,
         kd=kd,

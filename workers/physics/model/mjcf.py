@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workers.physics.model import Body, PhysicsModel, Site, Sphere
+from workers.physics.model import Body, Joint, PhysicsModel, Site, Sphere
 from workers.physics.model.mjcf_shapes import geom_shape, inertial_mass, total
 from workers.physics.model.mjcf_xml import (
     INSIDE,
@@ -209,11 +209,12 @@ class _Reader:
         for child in element.all("body"):
             self._body(child, host, origin, turn, childclass)
 
-    def _kind(self, joint: Element, element: Element, count: int, host: int) -> str:
+    def _kind(self, joint: Element, element: Element, count: int, host: int) -> Joint:
+        kind: Joint
         if joint.tag == "freejoint":
             kind = "free"
         else:
-            kinds = {"free": "free", "ball": "spherical", "hinge": "revolute"}
+            kinds: dict[str, Joint] = {"free": "free", "ball": "spherical", "hinge": "revolute"}
             written = joint.get("type", "hinge")
             if written not in kinds:
                 joint.fail(f"type {written!r} is not supported, only free, ball and hinge are")
@@ -230,7 +231,7 @@ class _Reader:
         self,
         joint: Element,
         element: Element,
-        kind: str,
+        kind: Joint,
         host: int,
         anchor: np.ndarray,
         turn: np.ndarray,
@@ -267,7 +268,7 @@ class _Reader:
             cone=cone,
         )
 
-    def _limits(self, joint: Element, kind: str) -> tuple[float, float, float]:
+    def _limits(self, joint: Element, kind: Joint) -> tuple[float, float, float]:
         """(lower, upper, cone) of a joint, rad; of a spherical one the cone alone."""
         lower, upper = (0.0, 0.0) if kind == "spherical" else (-np.inf, np.inf)
         limited = joint.choice("limited", "auto", ("true", "false", "auto"))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import numpy as np
 
 from workers.physics.model.mjcf_xml import Angles, Element, matrix, orientation, z_to
 from workers.physics.model.rotations import multiply, snapped
-from workers.physics.model.shapes import Mass, Shape, combined, vector
+from workers.physics.model.shapes import Mass, Shape, Solid, combined, vector
 
 Place = tuple[np.ndarray, np.ndarray]  # where a body's frame lies in its link: origin, quaternion
 _SIZES = {"sphere": 1, "capsule": 2, "box": 3}
@@ -83,4 +84,4 @@ def geom_shape(geom: Element, place: Place, angles: Angles) -> Shape:
     )
     if mass < 0:
         geom.fail("mass must not be negative")
-    return Shape(kind, whole, float(mass), vector(center), rotation)
+    return Shape(cast("Solid", kind), whole, float(mass), vector(center), rotation)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 Vector = tuple[float, float, float]
 Ball = tuple[Vector, float]  # center, radius
+Solid = Literal["point", "sphere", "capsule", "box"]  # a capsule lies along its local z
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def combined(masses: Sequence[Mass]) -> Mass:
 class Shape:
     """Solid of uniform density: `size` is (radius,), (radius, length) or the three box edges."""
 
-    kind: str  # "point", "sphere", "capsule" (along its local z) or "box"
+    kind: Solid
     size: tuple[float, ...]
     mass: float
     center: Vector

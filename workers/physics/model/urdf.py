@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from workers.physics.model.rotations import snapped
-from workers.physics.model.shapes import Ball, Mass, Shape, Vector, combined, vector
+from workers.physics.model.shapes import Ball, Mass, Shape, Solid, Vector, combined, vector
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,9 @@ def _link(
 def _shape(collision: ElementTree.Element, mass: float, scale: float, path: Path) -> Shape:
     geometry = _need(collision, "geometry", path)
     center, rotation = _origin(collision, scale, path)
-    for kind, keys in (("sphere", ("radius",)), ("capsule", ("radius", "length"))):
+    round_kinds: dict[Solid, tuple[str, ...]]
+    round_kinds = {"sphere": ("radius",), "capsule": ("radius", "length")}
+    for kind, keys in round_kinds.items():
         found = geometry.find(kind)
         if found is not None:
             size = tuple(scale * _numbers(found, key, 1, path)[0] for key in keys)
