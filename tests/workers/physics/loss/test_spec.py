@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optimus.model.axes import axes_and_times
 from workers.physics.loss.spec import control_index, frame_steps, whole_steps
 
 
@@ -24,18 +23,6 @@ def test_schedule(seconds, rate):
         assert (np.diff(column) >= 0).all() and np.ptp(lengths) <= 1
         first.update({int(k): (int(a), axis) for k, a in zip(kept, at)})
     assert [first[k] for k in range(n)] == sorted(first.values())
-
-
-@pytest.mark.parametrize("seconds", [0.25, 0.5, 1.0])
-def test_an_optimizer_with_axes_knows_who_is_who(seconds):
-    """The optimizer, which sees no more than N, deals the controls out as the loss does."""
-    steps, n = whole_steps(seconds, 1 / 120), round(28 * 30 * seconds)
-    index = control_index(steps, n, 28)
-    axis, time = axes_and_times(n, 28)
-    for one in range(28):
-        assert set(index[:, one]) == set(np.flatnonzero(axis == one))
-    first = np.asarray([np.argwhere(index == number)[0, 0] for number in range(n)])
-    assert (first == np.ceil(time * 28 / n * steps - 1e-4)).all()
 
 
 def test_frames_end_with_the_window():
