@@ -206,39 +206,38 @@ class Actor:
             if self._metrics is not None:
                 self._metrics.write("given_up", episode=lane.episode, window=lane.window, cause=why)
         self.given_up += len(window.unavailable)
-        samples = []
-        for k, lane in enumerate(group.lanes):
-            index, versions = lane.window, [list(v) for v in lane.versions]
-            last = lane_rules.end_window(lane, bool(window.failed[k]))
-            self.evaluations += int(window.evaluations[k])
-            self._loss_seconds += float(window.seconds[k])
-            samples.append(
-                encode(
-                    Sample(
-                        run_id=self._run_id,
-                        actor=self._index,
-                        incarnation=self._incarnation,
-                        episode=lane.episode,
-                        window=index,
-                        versions=versions,
-                        losses=window.losses[k],
-                        mask=window.mask[k],
-                        last=last,
-                        failed=bool(window.failed[k]),
-                        evaluations=int(window.evaluations[k]),
-                        seconds=float(window.seconds[k]),
-                        noise_checksum=noise.checksum(draws[k]),
-                        **self._derivative(window, k),
-                    )
-                )
-            )
-        return samples
+        return [
+            encode(self._sample(lane, window, k, draws[k])) for k, lane in enumerate(group.lanes)
+        ]
 
-    @staticmethod
-    def _derivative(window: unrolls.Window, lane: int) -> dict[str, Any]:
-        if window.gradients is None:
-            return {}
-        return {"schema": "pathwise/1", "gradient": window.gradients[lane]}
+    def _sample(
+        self, lane: lane_rules.Lane, window: unrolls.Window, k: int, draw: np.ndarray
+    ) -> Sample:
+        """Of the k-th lane, which moves on; `draw` is its noise."""
+        index, versions = lane.window, [list(version) for version in lane.versions]
+        failed = bool(window.failed[k])
+        evaluations, seconds = int(window.evaluations[k]), float(window.seconds[k])
+        self.evaluations += evaluations
+        self._loss_seconds += seconds
+        derivative: dict[str, Any] = {}
+        if window.gradients is not None:
+            derivative = {"schema": "pathwise/1", "gradient": window.gradients[k]}
+        return Sample(
+            run_id=self._run_id,
+            actor=self._index,
+            incarnation=self._incarnation,
+            episode=lane.episode,
+            window=index,
+            versions=versions,
+            losses=window.losses[k],
+            mask=window.mask[k],
+            last=lane_rules.end_window(lane, failed),
+            failed=failed,
+            evaluations=evaluations,
+            seconds=seconds,
+            noise_checksum=noise.checksum(draw),
+            **derivative,
+        )
 
     def collect(self, stop: threading.Event) -> None:
         """One window on every group, overlapped, with the current weights; samples in lane order.
