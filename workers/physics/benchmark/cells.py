@@ -189,8 +189,7 @@ def _policy(
 
 def _position_loss(task: Reconstruction, states: np.ndarray, options: PhysicsOptions) -> float:
     """The loss without what it says of controls, of states [S + 1, nq]."""
-    sites = np.stack([task.simulator.sites(q) for q in states[task.spec.frame_steps]])
-    square = np.sum((sites - task.reference) ** 2, axis=-1)
+    square = np.sum((task.sites_of(states) - task.reference) ** 2, axis=-1)
     return float(options.weight_position * np.mean(square))
 
 

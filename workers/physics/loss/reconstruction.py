@@ -69,6 +69,10 @@ class Reconstruction:
         status, q, _ = self.window.rollout(x)
         return q if status is Status.OK else None
 
+    def sites_of(self, q: np.ndarray) -> np.ndarray:
+        """Sites `[F, n_sites, 3]`, m, of states q `[S + 1, nq]` at the frames the loss compares."""
+        return np.stack([self.simulator.sites(state) for state in q[self.spec.frame_steps]])
+
     def metrics(self, x: np.ndarray) -> dict[str, float]:
         """`metrics.COLUMNS` of the motion of x `[N]`; NaN when it overflowed."""
         q = self.states(x)
@@ -76,9 +80,8 @@ class Reconstruction:
 
     def metrics_of(self, q: np.ndarray) -> dict[str, float]:
         """`metrics.COLUMNS` of states q [S + 1, nq], read at the frames the loss compares."""
-        frames = q[self.spec.frame_steps]
-        sites = np.stack([self.simulator.sites(state) for state in frames])
-        return metrics.every(sites, self.reference, *self._soles(frames), self.camera)
+        soles = self._soles(q[self.spec.frame_steps])
+        return metrics.every(self.sites_of(q), self.reference, *soles, self.camera)
 
     def reference_metrics(self, clip: Clip | str, start: float) -> dict[str, float]:
         """`metrics.COLUMNS` of the data themselves, lifted as the loss lifts them."""

@@ -69,7 +69,7 @@ def of_clip(
     states = task.states(controls)
     if states is None:
         raise ValueError("the motion of these controls overflows")
-    motion = np.stack([task.simulator.sites(q) for q in states[task.spec.frame_steps]])
+    motion = task.sites_of(states)
     return Shown(task.reference, motion, len(motion) / seconds, title)
 
 
