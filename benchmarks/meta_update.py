@@ -1,4 +1,4 @@
-"""What the way back through `ParameterLayout.unflatten` costs in a guided meta-update.
+"""The cost of the way back through `ParameterLayout.unflatten` in a supervised meta-update.
 
 The weights are one flat vector; a network reads slices of it. JAX's own derivative of a slice pads
 it to the whole vector, one for each of some sixty leaves, and XLA's CPU code for their sum asks for
@@ -17,7 +17,7 @@ import time
 
 import jax
 
-from launch.configs import classical_first
+from launch import configs
 from optimus.config import ClassicalTask
 from optimus.meta.fused.trainer import Trainer
 from optimus.model import parameters
@@ -30,7 +30,7 @@ def _slices(layout: parameters.ParameterLayout, vector: jax.Array) -> dict[str, 
 def _trainer(size: int, unflatten: object, cap: float) -> Trainer:
     """A trainer of tasks of one size, compiled with this `unflatten`; `cap` keeps it from taking
     the other's program."""
-    config = classical_first.get_config()
+    config = configs.find("classical-first")
     assert isinstance(config.task, ClassicalTask)
     task = dataclasses.replace(config.task, sizes=(size,))
     score = dataclasses.replace(config.meta_loss, cap=cap)

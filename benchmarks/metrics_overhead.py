@@ -1,4 +1,4 @@
-"""What metrics cost a run: share of the learner's time, and what watching and reporting take.
+"""The cost of metrics: share of the learner's time, and what watching and reporting take.
 
     python -m benchmarks.metrics_overhead [--updates 200] [--repeats 3]
 

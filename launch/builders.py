@@ -141,7 +141,18 @@ def make_actor(
     pool_counts: Callable[[], dict[str, int]] = dict,
     latency: Histogram | None = None,
 ) -> Actor:
-    """Actor `index`; without a run directory it writes no metrics."""
+    """An actor.
+
+    Args:
+      config: the run's configuration.
+      index: which actor it is.
+      run_dir: for metrics; None: it writes none.
+      parameters: source of weights, session and episode ids.
+      stream: where samples go.
+      pool: of loss workers, where losses are served.
+      pool_counts: what the pool has counted.
+      latency: of the pool's calls, or None.
+    """
     metrics = MetricsWriter(run_dir, "actor", index) if run_dir else None
 
     def unroll(phase: Phase) -> Unroll:
@@ -169,7 +180,15 @@ def make_learner(
     say: Callable[[str], None],
     **options: Any,
 ) -> Learner:
-    """The learner, resumed from the newest checkpoint of the run directory if there is one."""
+    """The learner, resumed from the newest checkpoint of the run directory if there is one.
+
+    Args:
+      config: the run's configuration.
+      run_dir: where it lives.
+      stream: where samples come from.
+      say: takes lines for the user.
+      **options: of `Learner`; "resume": a checkpoint that has been loaded already.
+    """
     resume = options.pop("resume", None) or newest_checkpoint(run_dir, say)
     options.setdefault("ledger", bool(os.environ.get("OPTIMUS_LEDGER")))
     return Learner(

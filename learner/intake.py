@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from optimus.config import Phase, TrainConfig
 from optimus.meta import estimators, noise
@@ -30,13 +32,16 @@ class Contribution:
     def __init__(
         self,
         sample: Sample,
-        noise: np.ndarray,
-        accumulated: np.ndarray,
+        noise: NDArray[np.float32],
+        accumulated: NDArray[np.float32],
         difference: float,
         staleness: int,
     ) -> None:
-        self.sample, self.noise, self.accumulated = sample, noise, accumulated
-        self.difference, self.staleness = difference, staleness
+        self.sample = sample
+        self.noise = noise
+        self.accumulated = accumulated
+        self.difference = difference
+        self.staleness = staleness
 
 
 class Intake:
@@ -57,7 +62,7 @@ class Intake:
         self._run_id = run_id
         self._parameters = parameters
         self._most = max_open
-        self._sums: OrderedDict[int, tuple[int, np.ndarray]] = OrderedDict()
+        self._sums: OrderedDict[int, tuple[int, NDArray[np.float32]]] = OrderedDict()
         self._accepted: OrderedDict[int, int] = OrderedDict()  # episode -> last accepted window
         self.refused: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
         self.harmless = 0  # refused, but not missed: duplicates, and what is of an earlier epoch
@@ -93,7 +98,7 @@ class Intake:
         problem = check_sample(
             sample, estimator.truncation, estimator.windows, estimator.signs, self._derivatives
         )
-        if problem:
+        if problem and not _of_earlier_epoch(sample, version):  # that may be of another phase
             return self._refuse("malformed", problem)
         where = f"window {sample.window} of episode {sample.episode}"
         if sample.run_id != self._run_id:
@@ -120,13 +125,13 @@ class Intake:
         self.bytes += len(data)
         return Contribution(sample, newest, accumulated, difference, staleness)
 
-    def _draw(self, episode: int, window: int) -> np.ndarray:
+    def _draw(self, episode: int, window: int) -> NDArray[np.float32]:
         chosen = self._phase.estimator
         return self._estimator.draw(
             self._config.seed, episode, window, self._parameters, chosen.sigma, chosen.noise
         )
 
-    def _accumulate(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    def _accumulate(self, sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         if not self._estimator.perturbs:
             return np.zeros(0, np.float32), np.zeros(0, np.float32)
         fresh_each_window = self._estimator.fresh_each_window
@@ -144,7 +149,7 @@ class Intake:
         assert total is not None
         return total, newest
 
-    def _remember(self, sample: Sample, accumulated: np.ndarray) -> None:
+    def _remember(self, sample: Sample, accumulated: NDArray[np.float32]) -> None:
         self.accepted += 1
         self.failed += sample.failed
         self.empty += not sample.mask.any()
@@ -169,8 +174,21 @@ class Intake:
         """Last accepted window of each open episode."""
         return {episode: window for episode, (window, _) in self._sums.items()}
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Sums and accepted windows as arrays, for exact resume in process."""
+    def counts(self) -> dict[str, Any]:
+        """What became of the samples so far, for metrics; of reasons, those that occurred."""
+        return {
+            "sample_bytes": round(self.bytes / max(1, self.accepted), 1),
+            "abandoned": self.abandoned,
+            "accepted": self.accepted,
+            "failed": self.failed,
+            "empty": self.empty,
+            "redrawn": self.redrawn,
+            "refused": {reason: count for reason, count in self.refused.items() if count},
+        }
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Sums float32 `[open, P]` and accepted windows uint64 `[episodes, 2]`, for exact resume in
+        process."""
         rows = [[e, w] for e, w in self._accepted.items()]
         open_rows = [[e, w] for e, (w, _) in self._sums.items()]
         sums = [total for _, total in self._sums.values()]
@@ -180,9 +198,16 @@ class Intake:
             "sums": np.asarray(sums, np.float32).reshape(len(sums), self._size),
         }
 
-    def load_state(self, saved: dict[str, np.ndarray]) -> None:
-        """Inverse of `state`."""
+    def load_state(self, saved: dict[str, NDArray[Any]]) -> None:
+        """Inverse of `state`, whose arrays' shapes it has."""
         self._accepted = OrderedDict((int(e), int(w)) for e, w in saved["accepted"])
         self._sums = OrderedDict(
             (int(e), (int(w), total)) for (e, w), total in zip(saved["open"], saved["sums"])
         )
+
+
+def _of_earlier_epoch(sample: Sample, version: Version) -> bool:
+    try:
+        return all(epoch < version.epoch for epoch, _ in sample.versions) and bool(sample.versions)
+    except (TypeError, ValueError):
+        return False

@@ -7,8 +7,7 @@ through the constructor.
 
 from __future__ import annotations
 
-import json
-import platform
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -16,10 +15,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-import optax
+from numpy.typing import NDArray
 
+from learner import ledger as ledgers
 from learner.identity import Identity
 from learner.intake import Contribution, Intake
 from optimus.config import TrainConfig, config_hash
@@ -34,7 +33,6 @@ from optimus.wire import pack as pack_array
 
 STALL_SECONDS = 300.0  # without one acceptable sample, the run is stuck and says so
 _EMPTY_BATCHES = 20  # in a row without one scored step: no loss works, and the run says so
-LEDGER = "ledger.jsonl"
 
 
 class LearnerError(UserError, RuntimeError):
@@ -64,34 +62,39 @@ class Learner:
         config: TrainConfig,
         run_dir: Path,
         layout: ParameterLayout,
-        theta: np.ndarray,
+        theta: NDArray[np.float32],
         stream: SampleReader,
         metrics: MetricsWriter,
         resume: checkpoint.Checkpoint | None = None,
-        extra_arrays: Callable[[], Mapping[str, np.ndarray]] | None = None,
+        extra_arrays: Callable[[], Mapping[str, NDArray[Any]]] | None = None,
         first_episode: int | None = None,
         ledger: bool = False,
     ) -> None:
-        self._config, self._run_dir, self._layout = config, run_dir, layout
-        self._stream, self._metrics, self._extra_arrays = stream, metrics, extra_arrays
+        self._config = config
+        self._layout = layout
+        self._stream = stream
+        self._metrics = metrics
+        self._extra_arrays = extra_arrays
         self._identity = Identity(run_dir)
         self._checkpoints = run_dir / "checkpoints"
         step = 0 if resume is None else resume.step
         self._evaluations = 0 if resume is None else int(resume.manifest.get("evaluations", 0))
         self._phase = config.phase_at(step)
         if resume is not None and step not in config.starts:
-            state = _state_from_arrays(resume.arrays, layout)
+            self._state = meta_update.from_arrays(resume.arrays, layout)
         else:  # a phase takes over the weights alone
-            before = theta if resume is None else theta_from_arrays(resume.arrays, layout)
-            state = meta_update.init(self._phase.meta, before)
-        self._state = state
+            before = (
+                theta if resume is None else meta_update.theta_from_arrays(resume.arrays, layout)
+            )
+            self._state = meta_update.init(self._phase.meta, before)
         epoch = self._identity.raise_epoch()
         self._version = Version(epoch, step)
-        self._packed = (self._version, pack_array(np.asarray(state.theta)))
+        self._packed = (self._version, pack_array(self.theta))
         self._lock = threading.RLock()  # of version, epoch and weights
         self._actors: dict[int, str] = {}  # synchronous: whose lanes this epoch counts on
-        self._empty_batches = self._failed_saves = 0
-        self._ledger = run_dir / LEDGER if ledger else None
+        self._empty_batches = 0
+        self._failed_saves = 0
+        self._ledger = run_dir / ledgers.FILE if ledger else None
         self.intake = Intake(config, self._identity.run_id, layout.size)
         self.intake.enter(self._phase)
         if first_episode is not None:  # `updates` may have been raised since
@@ -115,7 +118,7 @@ class Learner:
         return self._version
 
     @property
-    def theta(self) -> np.ndarray:
+    def theta(self) -> NDArray[np.float32]:
         """Current weights, float32 `[P]`."""
         return np.asarray(self._state.theta)
 
@@ -244,10 +247,9 @@ class Learner:
         self._state, self._norm = meta_update.update(self._phase.meta, self._state, gradient)
         self._evaluations += sum(c.sample.evaluations for c in batch)
         self._version = Version(self._version.epoch, self._version.step + 1)
-        self._packed = (self._version, pack_array(np.asarray(self._state.theta)))
-        self._empty_batches = (
-            0 if any(c.sample.mask.any() for c in batch) else (self._empty_batches + 1)
-        )
+        self._packed = (self._version, pack_array(self.theta))
+        scored = any(c.sample.mask.any() for c in batch)
+        self._empty_batches = 0 if scored else self._empty_batches + 1
         if self._empty_batches >= _EMPTY_BATCHES:
             raise LearnerError(
                 f"{_EMPTY_BATCHES} batches in a row had no scored step: every loss fails; see "
@@ -271,24 +273,13 @@ class Learner:
             loss_seconds=round(sum(c.sample.seconds for c in batch), 4),
             staleness=staleness,
             stalenesses={str(k): n for k, n in sorted(Counter(c.staleness for c in batch).items())},
-            sample_bytes=round(self.intake.bytes / max(1, self.intake.accepted), 1),
-            abandoned=self.intake.abandoned,
             failed_saves=self._failed_saves,
             seconds=round(seconds, 4),
             waiting=round(self._waiting, 4),
-            accepted=self.intake.accepted,
-            failed=self.intake.failed,
-            empty=self.intake.empty,
-            redrawn=self.intake.redrawn,
-            refused={k: v for k, v in self.intake.refused.items() if v},
+            **self.intake.counts(),
         )
         if self._ledger is not None:
-            version = [self._version.epoch, self._version.step]
-            samples = [
-                [c.sample.episode, c.sample.window, c.difference, c.sample.versions] for c in batch
-            ]
-            with open(self._ledger, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"version": version, "samples": samples}) + "\n")
+            ledgers.append(self._ledger, self._version, batch)
 
     @property
     def done(self) -> bool:
@@ -316,16 +307,15 @@ class Learner:
             self.save()
         except checkpoint.CheckpointError as error:
             self._failed_saves += 1
-            try:
+            with contextlib.suppress(OSError):  # the same disk
                 self._metrics.write("checkpoint_failed", step=self._version.step, cause=str(error))
-            except OSError:  # the same disk
-                return
 
     def save(self) -> Path:
         """Writes a checkpoint of this version and points `LATEST` at it."""
-        arrays = _state_to_arrays(self._state, self._layout)
+        arrays = meta_update.to_arrays(self._state, self._layout)
         if self._extra_arrays is not None:
             arrays.update(self._extra_arrays())
+        counts = self.intake.counts()
         manifest: dict[str, Any] = {
             "run_id": self._identity.run_id,
             "epoch": self._version.epoch,
@@ -334,19 +324,11 @@ class Learner:
             "metrics": finite(
                 {
                     **self._of_update,
-                    "accepted": self.intake.accepted,
-                    "failed": self.intake.failed,
-                    "refused": {k: v for k, v in self.intake.refused.items() if v},
+                    **{name: counts[name] for name in ("accepted", "failed", "refused")},
                 }
             ),
             "first_episode": self._first_episode,
             "open_episodes": {str(e): w for e, w in self.intake.open_episodes().items()},
-            "libraries": {
-                "python": platform.python_version(),
-                "jax": jax.__version__,
-                "optax": optax.__version__,
-                "numpy": np.__version__,
-            },
         }
         path = checkpoint.save(
             self._checkpoints,
@@ -359,34 +341,3 @@ class Learner:
         self._saved_step = self._version.step
         self._metrics.write("checkpoint", step=self._version.step)
         return path
-
-
-def _state_to_arrays(
-    state: meta_update.MetaState, layout: ParameterLayout
-) -> dict[str, np.ndarray]:
-    return {
-        "adam/mu": np.asarray(state.mu),
-        "adam/nu": np.asarray(state.nu),
-        "adam/count": np.asarray(state.updates),
-        **layout.to_arrays(np.asarray(state.theta)),
-    }
-
-
-def _state_from_arrays(
-    arrays: Mapping[str, np.ndarray], layout: ParameterLayout
-) -> meta_update.MetaState:
-    try:
-        theta = theta_from_arrays(arrays, layout)
-        return meta_update.MetaState(
-            theta, arrays["adam/mu"], arrays["adam/nu"], arrays["adam/count"]
-        )
-    except KeyError as error:
-        raise checkpoint.CheckpointError(f"the checkpoint has no array {error}") from None
-
-
-def theta_from_arrays(arrays: Mapping[str, np.ndarray], layout: ParameterLayout) -> np.ndarray:
-    """The flat weights `[P]` out of a checkpoint's named leaves; checks every shape."""
-    try:
-        return layout.from_arrays(arrays)
-    except ValueError as error:
-        raise checkpoint.CheckpointError(f"the checkpoint {error}") from None

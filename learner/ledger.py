@@ -9,18 +9,24 @@ every accepted sample counted once, and nothing that is not in the ledger counte
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from learner.intake import Contribution
 from optimus.config import TrainConfig
 from optimus.errors import UserError
 from optimus.meta import estimators
 from optimus.meta import update as meta_update
 from optimus.meta.estimators.evolution import estimate
 from optimus.rundir.metrics import read
+from optimus.wire import Version
+
+FILE = "ledger.jsonl"
 
 
 class LedgerError(UserError, RuntimeError):
@@ -36,6 +42,13 @@ class Entry:
     samples: list[list[Any]]
 
 
+def append(path: Path, version: Version, batch: Sequence[Contribution]) -> None:
+    """Adds the line of the update that led to `version`."""
+    samples = [[c.sample.episode, c.sample.window, c.difference, c.sample.versions] for c in batch]
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps({"version": list(version), "samples": samples}) + "\n")
+
+
 def surviving(run_dir: Path) -> list[Entry]:
     """Entries of the updates that the newest weights consist of, in order."""
     entries: list[Entry] = []
@@ -44,7 +57,7 @@ def surviving(run_dir: Path) -> list[Entry]:
         for record in read(run_dir / "metrics" / "learner-0.jsonl")
         if record["event"] == "learner_started"
     }
-    with open(run_dir / "ledger.jsonl", encoding="utf-8") as file:
+    with open(run_dir / FILE, encoding="utf-8") as file:
         for line in file:
             try:
                 values = json.loads(line)
@@ -62,12 +75,13 @@ def surviving(run_dir: Path) -> list[Entry]:
     return entries
 
 
-def check(entries: list[Entry], batch: int) -> None:
+def check(entries: list[Entry], config: TrainConfig) -> None:
     """Raises `LedgerError` unless no step is missing and each sample counts once, in its epoch."""
     seen: set[tuple[int, int]] = set()
     for k, entry in enumerate(entries):
         if entry.step != k + 1:
             raise LedgerError(f"update {entry.step} follows {k}")
+        batch = config.phase_at(k).meta.batch
         if len(entry.samples) != batch:
             raise LedgerError(f"update {entry.step} has {len(entry.samples)} samples, not {batch}")
         for episode, window, _, versions in entry.samples:
@@ -81,7 +95,9 @@ def check(entries: list[Entry], batch: int) -> None:
                 raise LedgerError(f"{where}: made by weights {versions[-1]} that did not exist")
 
 
-def replay(config: TrainConfig, entries: list[Entry], theta: np.ndarray) -> np.ndarray:
+def replay(
+    config: TrainConfig, entries: list[Entry], theta: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Weights `[P]` after these updates, from `theta`, out of seeds and loss differences alone.
 
     Raises:

@@ -39,6 +39,11 @@ def require_positive(value: float, where: str) -> None:
     require(0 < value < math.inf, f"{where}: got {value}, want > 0 and finite")
 
 
+def require_at_least(value: float, least: float, where: str) -> None:
+    """Raises `ConfigError` unless the value is finite and no less than `least`."""
+    require(least <= value < math.inf, f"{where}: got {value}, want >= {least} and finite")
+
+
 def require_known(value: str, known: tuple[str, ...], where: str) -> None:
     """Raises `ConfigError` unless the value is one of those known."""
     require(value in known, f"{where}: got {value!r}, want one of {', '.join(known)}")

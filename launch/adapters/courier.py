@@ -1,6 +1,6 @@
 """Courier behind the Protocols of `optimus.wire`: bytes only, and every call has a deadline.
 
-Measured behaviour that shapes this file (distributed fact sheet, sections 2 and 3): a call whose
+Measured behaviour of Launchpad 0.5.2's Courier that shapes this file: a call whose
 argument holds an array never returns; a call without a time-out to a dead server waits for ever;
 cancelling a future can abort the process; a signal is handled only between bytecodes, so waits go
 through futures.
@@ -19,6 +19,8 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
+from launch.pool.dispatch import Outcome
+from launch.pool.workers import Done
 from optimus.wire import Head, Heartbeat, Stopped, Version, View, decode, encode
 
 CALL_TIMEOUT = 10.0  # s, for the small calls to the head
@@ -77,13 +79,15 @@ class Caller:
         wait_for_ready: bool = True,
         stop: threading.Event | None = None,
     ) -> None:
-        self.address, self._timeout, self._stop = address, timeout, stop
-        _UNDERTAKER.start()
+        self.address = address
+        self._timeout = timeout
+        self._stop = stop
+        _REAPER.start()
         # The only reference to the client is in a box, so that it dies where the box is emptied.
         self._box = [courier.Client(address, call_timeout=timeout, wait_for_ready=wait_for_ready)]
 
     def __del__(self) -> None:
-        _UNDERTAKER.take(getattr(self, "_box", []))
+        _REAPER.take(getattr(self, "_box", []))
 
     def start(self, method: str, *arguments: Any) -> Future[Any]:
         """Starts a call; never cancel the future."""
@@ -118,7 +122,7 @@ class Caller:
 _KEPT: list[Any] = []
 
 
-class _Undertaker:
+class _ClientReaper:
     """Destroys clients on a thread of its own.
 
     A client joins its completion thread when it dies. If the last reference to it goes on that very
@@ -134,7 +138,7 @@ class _Undertaker:
         """Starts the thread, once per process."""
         with self._lock:
             if not self._started:
-                threading.Thread(target=self._run, name="undertaker", daemon=True).start()
+                threading.Thread(target=self._run, name="client reaper", daemon=True).start()
                 self._started = True
 
     def take(self, box: list[Any]) -> None:
@@ -146,14 +150,15 @@ class _Undertaker:
             self._boxes.get().clear()
 
 
-_UNDERTAKER = _Undertaker()
+_REAPER = _ClientReaper()
 
 
 class RemoteLearner:
     """`ParameterSource` over Courier."""
 
     def __init__(self, address: str, stop: threading.Event | None = None) -> None:
-        self._address, self._stop = address, stop or threading.Event()
+        self._address = address
+        self._stop = stop or threading.Event()
         self._caller: Caller | None = None
 
     def _call(self, method: str, *arguments: Any) -> Any:
@@ -197,7 +202,7 @@ class CourierLink:
         self._address = address
         self._caller = Caller(address, timeout, wait_for_ready=False)
 
-    def start(self, request: bytes, done: Callable[[str, Any], None]) -> None:
+    def start(self, request: bytes, done: Done) -> None:
         """See `Link.start`."""
         address = self._address  # the callback must not keep the client alive
 
@@ -213,8 +218,8 @@ class CourierLink:
         self._caller.start("evaluate", request).add_done_callback(ended)
 
 
-def outcome_of(error: StatusNotOk) -> str:
-    """How a call ended, in the words of `launch.pool.dispatch.OUTCOMES`."""
+def outcome_of(error: StatusNotOk) -> Outcome:
+    """How a failed call ended."""
     text = str(error)
     if "Python exception was raised on the server" in text:
         return "error"
@@ -234,7 +239,8 @@ class RemoteCoordinator:
     """The coordinator over Courier. Does not retry; the next heartbeat does."""
 
     def __init__(self, address: str, stop: threading.Event | None = None) -> None:
-        self.address, self._stop = address, stop
+        self.address = address
+        self._stop = stop
         self._caller: Caller | None = None
 
     def _call(self, method: str, *arguments: Any) -> bytes:

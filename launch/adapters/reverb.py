@@ -1,6 +1,6 @@
 """Reverb behind `SampleWriter` and `SampleReader`: one queue, each sample read once.
 
-Measured behaviour (distributed fact sheet, section 4): inserting blocks while the queue is full and
+Measured behaviour of Reverb 0.7.2: inserting blocks while the queue is full and
 for ever when the server is gone; `sample` has no time-out. So inserting is flushed with a time
 limit, and reading happens on a daemon thread that hands over through a bounded queue.
 """
@@ -11,15 +11,19 @@ import logging
 import queue
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import reverb
 
+from optimus.rundir.metrics import MetricsWriter, heartbeat
 from optimus.wire import MAX_SAMPLE_BYTES
 
 _LOG = logging.getLogger(__name__)
 TABLE = "samples"
 _STOP_PATIENCE = 1.0  # s
+_REPORT_PATIENCE = 2  # s
 _FOREVER = 2**31 - 1  # one sampler for the whole run, not one per sample
 
 
@@ -60,7 +64,8 @@ class StreamWriter:
     """
 
     def __init__(self, address: str, limit: int = MAX_SAMPLE_BYTES) -> None:
-        self._address, self._limit = address, limit
+        self._address = address
+        self._limit = limit
         self._writer: reverb.TrajectoryWriter | None = None
         self._pending = b""  # handed over, not yet confirmed
         self.reconnected = 0
@@ -135,6 +140,39 @@ class StreamReader:
         self._closed.set()
 
 
-def occupancy(address: str, timeout: int = 2) -> int:
-    """Samples waiting in the queue."""
-    return int(reverb.Client(address).server_info(timeout=timeout)[TABLE].current_size)
+class Report:
+    """Writes records about the queue of a server on this host.
+
+    `queued`: samples waiting now. `inserted`, `sampled`: so far. `waiting_for_sampling_ms`,
+    `waiting_for_inserts_ms`: ms that the queue stood full, or empty, for the other side to come;
+    which of the two grows says who is the bottleneck.
+    """
+
+    def __init__(self, port: int, metrics: MetricsWriter) -> None:
+        self._client = reverb.Client(f"localhost:{port}")
+        self._metrics = metrics
+
+    def report(self) -> None:
+        """Writes one record; without an answer one that only says that the process lives."""
+        try:
+            found = _values(self._client.server_info(timeout=_REPORT_PATIENCE)[TABLE])
+        except (RuntimeError, KeyError):  # starting, or stopping
+            found = {}
+        self._metrics.write("alive", **found)
+
+
+def _values(table: Any) -> dict[str, int]:
+    limiter, times = table.rate_limiter_info, table.table_worker_time
+    return {
+        "queued": int(table.current_size),
+        "inserted": int(limiter.insert_stats.completed),
+        "sampled": int(limiter.sample_stats.completed),
+        "waiting_for_sampling_ms": int(times.waiting_for_sampling_ms),
+        "waiting_for_inserts_ms": int(times.waiting_for_inserts_ms),
+    }
+
+
+def report_in_background(port: int, run_dir: Path, stop: threading.Event) -> None:
+    """Reports every 2 s until `stop`, on a daemon thread."""
+    report = Report(port, MetricsWriter(run_dir, "stream"))
+    threading.Thread(target=heartbeat, args=(report, stop.wait), name="report", daemon=True).start()

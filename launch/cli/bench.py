@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from launch import Say
+from optimus.errors import ConfigError, require
 
 
 @dataclass(frozen=True)
@@ -257,8 +258,7 @@ class Throughput:
             from optimus.bench import throughput as meta
 
             return meta.main(self.of_meta.n, self.of_meta.lanes, self.seconds, self.out)
-        if self.loss is None:
-            raise ValueError("bench throughput: want --loss physics, --meta or --fleet")
+        require(self.loss is not None, "bench throughput: want --loss physics, --meta or --fleet")
         from workers.physics.benchmark import throughput
 
         options = self.of_loss
@@ -279,8 +279,6 @@ class Bench:
 
     def run(self, say: Say) -> int:
         """Runs the chosen benchmark; a mistake in its arguments is a `ConfigError`."""
-        from optimus.config import ConfigError
-
         try:
             return self.which.run()
         except ValueError as error:

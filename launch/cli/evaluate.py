@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json as json_module
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import tyro
 
 from launch import Say
+from optimus.errors import ConfigError, require
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Eval:
         if self.json:
             from optimus.rundir.metrics import finite
 
-            say(json_module.dumps(finite(found)))
+            say(json.dumps(finite(found)))
             return 0
         for line in lines(found):
             say(line)
@@ -99,7 +100,6 @@ def evaluate_target(arguments: Eval, say: Say) -> dict[str, Any]:
     from launch.runners import actors_cannot
     from optimus import rundir, weights
     from optimus.bench.plan import dimensions, names
-    from optimus.config import ConfigError
     from optimus.problems.functions import FUNCTIONS
     from optimus.rundir import checkpoint
 
@@ -116,8 +116,11 @@ def evaluate_target(arguments: Eval, say: Say) -> dict[str, Any]:
     target = resolve(arguments.checkpoint)
     model = weights.load(target.name)
     config = rundir.load_config(target.run_dir / rundir.CONFIG) if target.run_dir else None
-    if not chosen and (config is None or not plan.tasks or actors_cannot(config)):
-        raise ConfigError("nothing to evaluate: no functions, and no held-out tasks of a run")
+    own_tasks = config is not None and plan.tasks and not actors_cannot(config)
+    require(
+        bool(chosen) or own_tasks,
+        "nothing to evaluate: no functions, and no held-out tasks of a run",
+    )
     found = {"step": target.step, **evaluate(model, config, plan, threading.Event(), say)}
     if arguments.record and target.run_dir is not None:
         try:

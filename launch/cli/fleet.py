@@ -9,8 +9,10 @@ from typing import Annotated
 import tyro
 
 from launch import Say
+from launch.fleet import configuration
 from launch.fleet.kubernetes import Kubernetes
 from launch.fleet.slurm import Slurm
+from optimus.errors import ConfigError, require
 
 
 @dataclass(frozen=True)
@@ -80,17 +82,14 @@ class Start(_Hosts):
         """Looks at every host, refuses or starts."""
         import re
 
-        from launch.configs import find
         from launch.fleet import starting
-        from launch.runners import actors_cannot
-        from optimus.config import ConfigError, override
 
-        config = override(find(self.config), self.set)
+        config = configuration(self.config, self.set)
         name = self.run_name or config.name
-        if actors_cannot(config):
-            raise ConfigError(f"{config.name!r} runs fused, in one process: use optimus train")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
-            raise ConfigError(f"--run {name}: want letters, digits, points and dashes")
+        require(
+            re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name) is not None,
+            f"--run {name}: want letters, digits, points and dashes",
+        )
         if self.per_process < 1:
             raise ConfigError(f"--per-process {self.per_process}: want at least 1")
         well = starting.start(
@@ -124,12 +123,10 @@ class Logs(_Hosts):
     def run(self, say: Say) -> int:
         """Changes nothing."""
         from launch.fleet import actions
-        from optimus.errors import ConfigError
 
         hosts = self._load()
         chosen = [host for host in hosts if self.host in (None, host.name)]
-        if not chosen:
-            raise ConfigError(f"--host {self.host}: not in {self.inventory}")
+        require(bool(chosen), f"--host {self.host}: not in {self.inventory}")
         return 0 if actions.logs(chosen, self.run_name, max(1, self.lines), say) else 1
 
 
@@ -146,10 +143,8 @@ class Scale(_Hosts):
     def run(self, say: Say) -> int:
         """Starts and stops processes; those with as many workers as before go on."""
         from launch.fleet import starting
-        from optimus.errors import ConfigError
 
-        if not 0 <= self.total <= 100_000:
-            raise ConfigError(f"scale {self.total}: want 0 ... 100000 workers")
+        require(0 <= self.total <= 100_000, f"scale {self.total}: want 0 ... 100000 workers")
         return 0 if starting.scale(self._load(), self.total, say) else 1
 
 

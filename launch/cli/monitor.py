@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-import signal
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
 from launch import Say
+from launch.cli import stop_on_signals
 
 
 @dataclass(frozen=True)
@@ -42,23 +42,18 @@ class Monitor:
         from launch.monitoring.status import read_status
 
         read_status(self.run_dir)  # `NotARun`: a wrong path is answered at once
-        stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        threads = []
-        if self.port >= 0:
-            server = prometheus.open_server(self.run_dir, self.port, self.host, self.max_age)
-            threading.Thread(target=server.serve_forever, args=(0.2,), daemon=True).start()
-            say(f"http://{self.host}:{server.server_address[1]}/metrics")
-        if self.tensorboard and importlib.util.find_spec("tensorboardX") is None:
-            say("no TensorBoard events: pip install 'optimus-learned-optimizer[monitor]'")
-        elif self.tensorboard:
-            follow = threading.Thread(target=tensorboard.follow, args=(self.run_dir, stop))
-            follow.start()
-            threads.append(follow)
-            say(f"tensorboard --logdir {self.run_dir / tensorboard.FOLDER}")
-        while not stop.wait(0.5):
-            pass
-        for thread in threads:
-            thread.join(timeout=10.0)
+        stop = stop_on_signals()
+        with contextlib.ExitStack() as stack:
+            if self.port >= 0:
+                server = prometheus.open_server(self.run_dir, self.port, self.host, self.max_age)
+                stack.enter_context(prometheus.serving(server))
+                say(f"http://{self.host}:{server.server_address[1]}/metrics")
+            if not self.tensorboard:
+                stop.wait()
+            elif importlib.util.find_spec("tensorboardX") is None:
+                say("no TensorBoard events: pip install 'optimus-learned-optimizer[monitor]'")
+                stop.wait()
+            else:
+                say(f"tensorboard --logdir {self.run_dir / tensorboard.FOLDER}")
+                tensorboard.follow(self.run_dir, stop)
         return 0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
 from launch import Say
+from optimus.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,13 @@ class Render:
     """An .npz with `controls`, to be shown instead of what L-BFGS finds."""
     evaluations: int = 100
     """Loss evaluations L-BFGS may make."""
-    control: str = "pd"
-    """pd or torque."""
-    target_base: str = "initial"
+    control: Literal["pd", "torque"] = "pd"
+    """What x is: PD targets or torques."""
+    target_base: Literal["initial", "reference"] = "initial"
     """Where PD targets start: initial (the first pose held) or reference (the clip)."""
 
     def run(self, say: Say) -> int:
         """Exit code; a mistake in the arguments is a `ConfigError`."""
-        from optimus.config import ConfigError
-
         try:
             from workers.physics.loss import PhysicsOptions
             from workers.physics.rendering.showing import main

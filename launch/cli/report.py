@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from launch import Say
+from optimus.errors import ConfigError
 
 if TYPE_CHECKING:
     from launch.monitoring.report.page import Extras
@@ -67,7 +68,7 @@ class Report:
         from launch.monitoring.report.page import Extras
         from optimus import rundir, weights
         from optimus.bench.plan import dimensions, names
-        from optimus.config import ConfigError, PhysicsTask
+        from optimus.config import PhysicsTask
         from optimus.problems.functions import FUNCTIONS
 
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 import tyro
 
 from launch import Say
+from optimus.errors import ConfigError, require
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,6 @@ class Sweep:
         """Exit code; a mistake in the arguments is a `ConfigError`."""
         from launch import configs
         from launch.sweeps import inner_steps_at
-        from optimus.config import ConfigError
 
         sweep = configs.find_sweep(self.name)
         if self.seeds:
@@ -71,8 +71,7 @@ class Sweep:
             # The table holds all cells that are there, also those of earlier calls.
             return 0 if sweep_run.run(cells, out, say, tabulated=every) else 1
         written = sweep_table.write(every, out)
-        if not written:
-            raise ConfigError(f"--table: no cell of this sweep has begun in {out}")
+        require(bool(written), f"--table: no cell of this sweep has begun in {out}")
         for path in written:
             say(f"wrote {path}")
         return 0

@@ -13,6 +13,7 @@ import tyro
 
 from launch import Say
 from launch.program import environment
+from optimus.errors import require_known
 
 if TYPE_CHECKING:
     from optimus.config import TrainConfig
@@ -72,7 +73,6 @@ class Train:
 
     def _launch_type(self, config: TrainConfig, say: Say) -> str:
         from launch import runners
-        from optimus.errors import require_known
 
         if self.launch is not None:
             require_known(self.launch, runners.LAUNCH_TYPES, "--launch")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launch import Say
+from launch.cli import stop_on_signals
+from optimus.errors import ConfigError
 
 if TYPE_CHECKING:
     from optimus.config import TrainConfig
@@ -40,18 +40,16 @@ class Worker:
 
     def run(self, say: Say) -> int:
         """Serves until the run is over or Ctrl-C."""
-        from launch.program import addresses as roster
+        from launch.program.addresses import free_ports, own_address
 
         if self.count < 1:
-            from optimus.config import ConfigError
-
             raise ConfigError(f"--count {self.count}: want at least 1")
-        ports = roster.ports(self.count, self.port)
+        ports = free_ports(self.count, self.port)
         config, _ = _joined(self.coordinator)
         from launch.program import members
 
-        stop = _stop_on_signals()
-        host = self.advertise or roster.own_address(self.coordinator)
+        stop = stop_on_signals()
+        host = self.advertise or own_address(self.coordinator)
         addresses = [f"{host}:{port}" for port in ports]
         say(f"{self.count} loss workers of {config.name!r} at {addresses[0]} ...; Ctrl-C leaves")
         members.serve_workers(config, addresses, self.coordinator, None, 0, stop.wait)
@@ -75,12 +73,11 @@ class Actor:
     def run(self, say: Say) -> int:
         """Acts until the run is over or Ctrl-C."""
         config, head = _joined(self.coordinator)
-        from launch.program import addresses as roster
         from launch.program import members
-        from optimus.config import ConfigError
+        from launch.program.addresses import LOCALHOST
 
-        here = (roster.LOCALHOST, "127.", "[::1]")
-        if head.learner.startswith(roster.LOCALHOST) and not self.coordinator.startswith(here):
+        here = (LOCALHOST, "127.", "[::1]")
+        if head.learner.startswith(LOCALHOST) and not self.coordinator.startswith(here):
             port = self.coordinator.rpartition(":")[2]
             raise ConfigError(
                 f"--coordinator {self.coordinator}: its learner is at {head.learner}, which only "
@@ -88,7 +85,7 @@ class Actor:
                 f"or, on that host, give --coordinator localhost:{port}"
             )
 
-        stop = _stop_on_signals()
+        stop = stop_on_signals()
         say(f"an actor of {config.name!r}; Ctrl-C leaves")
         members.run_actor(config, -1, self.coordinator, head.learner, head.stream, None, stop)
         say("left" if stop.is_set() else "the run is over")
@@ -98,7 +95,7 @@ class Actor:
 def _joined(address: str) -> tuple[TrainConfig, Head]:
     """(configuration, head) of the run whose coordinator is at `address`."""
     from launch.runners import distributed_missing
-    from optimus.config import ConfigError, from_dict
+    from optimus.config import from_dict
 
     missing = distributed_missing()
     if missing:
@@ -124,16 +121,3 @@ def _joined(address: str) -> tuple[TrainConfig, Head]:
             "same version"
         )
     return from_dict(json.loads(head.config)), head
-
-
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
-
-    def handle(*_: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handle)
-    return stop

@@ -40,7 +40,14 @@ _LATE = Estimator(kind="bptt", truncation=20, horizon=100, task_clip=0.1)
 
 
 def phase(updates: int | None, estimator: Estimator, learning_rate: float, cosine: int) -> Phase:
-    """A phase with 20 lanes."""
+    """A phase with 20 lanes.
+
+    Args:
+      updates: how long it is; None: to the run's end.
+      estimator: of its own.
+      learning_rate: at first.
+      cosine: updates over which the rate falls.
+    """
     meta = MetaOptimizer(learning_rate, batch=20, warmup=20, cosine=cosine)
     return Phase(updates, estimator, meta, Layout(actors=1, groups=2, lanes=10, workers=1))
 

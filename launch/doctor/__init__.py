@@ -16,9 +16,12 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from launch.doctor.checks import CHECKS, REAL_RUN, ROOT, Check, Failed, Skipped
 from launch.program import environment
+
+Status = Literal["ok", "skipped", "FAIL"]
 
 
 def doctor(quick: bool = False) -> int:
@@ -48,7 +51,7 @@ def doctor(quick: bool = False) -> int:
 # -- running a check -----------------------------------------------------------------------------
 
 
-def _outcome(run: Callable[[], str]) -> tuple[str, str]:
+def _outcome(run: Callable[[], str]) -> tuple[Status, str]:
     try:
         return "ok", run()
     except Skipped as reason:
@@ -60,7 +63,7 @@ def _outcome(run: Callable[[], str]) -> tuple[str, str]:
         return "FAIL", f"{type(error).__name__}: {lines[0]}"
 
 
-def _isolated(check: Check) -> tuple[str, str]:
+def _isolated(check: Check) -> tuple[Status, str]:
     """`_outcome` of the check in a process of its own, in an empty folder."""
     code = "import sys; from launch.doctor import child; child(*sys.argv[1:])"
     function = [check.run.__module__, check.run.__qualname__]

@@ -1,5 +1,5 @@
-"""What `optimus doctor` checks. That packages install proves nothing about their binaries (stack
-fact sheet, section 2), so each check really does the thing: loads, calls, compares.
+"""What `optimus doctor` checks. That packages install proves nothing about their binaries, so
+each check really does the thing: loads, calls, compares.
 """
 
 from __future__ import annotations

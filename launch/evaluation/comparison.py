@@ -64,8 +64,16 @@ def losses(
 ) -> np.ndarray:
     """Meta-losses `[tasks, steps]`; a task that diverged counts the cap from there on.
 
-    `config` comes from `held_out`. Raises `Stopped` when `stop` is set, and `LossUnavailable` when
-    the pool gave up a request: a mean over the other tasks would be that of another set.
+    Args:
+      config: from `held_out`.
+      theta: weights, float32 `[P]`.
+      pool: where losses are served.
+      stop: ends it.
+
+    Raises:
+      Stopped: `stop` was set.
+      LossUnavailable: the pool abandoned a request: a mean over the other tasks would be that of
+        another set.
     """
     tasks, steps = config.evaluation.tasks, config.evaluation.steps
     unroll = builders.make_unroll(config, pool, signs=1)

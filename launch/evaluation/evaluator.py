@@ -13,10 +13,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from launch import Say
 from launch.evaluation import records
 from launch.evaluation.suites import Plan, evaluate
 from optimus import weights
@@ -37,11 +37,17 @@ def run(
     """Judges checkpoints until `stop`; the one under way is then left, and taken again next time.
 
     Never raises for a bad checkpoint: that is a record with an "error".
+
+    Args:
+      config: the run's configuration.
+      run_dir: where it lives.
+      stop: ends it.
+      plan: what is evaluated; None: the default.
     """
     evaluator = Evaluator(config, run_dir, stop, plan or Plan())
     over = threading.Event()
-    beat = threading.Thread(target=heartbeat, args=(evaluator, over.wait), daemon=True)
-    beat.start()
+    reports = threading.Thread(target=heartbeat, args=(evaluator, over.wait), daemon=True)
+    reports.start()
     # Whoever stops it may not have the patience to let it end: being stopped is no death.
     threading.Thread(target=lambda: (stop.wait(), evaluator.leave()), daemon=True).start()
     try:
@@ -50,7 +56,7 @@ def run(
                 stop.wait(POLL)
     finally:
         over.set()
-        beat.join(timeout=5.0)
+        reports.join(timeout=5.0)
         evaluator.close()
 
 
@@ -65,8 +71,12 @@ def wait_until_judged(
     """Waits until a checkpoint of `step` or later is judged; False when there is no hope of it.
 
     Args:
-      config: the run's configuration. run_dir: where it lives. step: the last one.
-      stop: ends the wait. limit: s it takes at most. silence: s, see `SILENCE`.
+      config: the run's configuration.
+      run_dir: where it lives.
+      step: the last one.
+      stop: ends the wait.
+      limit: s it takes at most.
+      silence: s, see `SILENCE`.
     """
     protocol = Plan().protocol(config)
     began = heard = time.monotonic()
@@ -96,10 +106,14 @@ class Evaluator:
         run_dir: Path,
         stop: threading.Event,
         plan: Plan,
-        say: Callable[[str], None] = lambda _: None,
+        say: Say = lambda _: None,
     ) -> None:
-        self._config, self._run_dir, self._stop, self._plan = config, run_dir, stop, plan
-        self._say, self._doing = say, ""
+        self._config = config
+        self._run_dir = run_dir
+        self._stop = stop
+        self._plan = plan
+        self._say = say
+        self._doing = ""
         self._protocol = plan.protocol(config)
         self._folder = run_dir / "checkpoints"
         self._metrics = MetricsWriter(run_dir, "evaluator")
@@ -164,7 +178,7 @@ class Evaluator:
             return {"time": round(time.time(), 3), "error": words, **failed}
 
     def leave(self) -> None:
-        """Writes down that the evaluation under way, if any, was given up on purpose."""
+        """Writes down that the evaluation under way, if any, was abandoned on purpose."""
         with self._lock:
             step, self._under_way = self._under_way, None
             if step is not None:

@@ -13,13 +13,13 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
+from launch import Say
 from launch.runners import actors_cannot
 from optimus.bench.methods.counting import stacked
 from optimus.bench.methods.learned import compiled, lanes_together
@@ -31,7 +31,6 @@ from optimus.weights import LearnedOptimizer
 from optimus.wire import Stopped
 
 SEED = 20221201  # of the functions' shifts and starts
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,12 @@ class Plan:
 
 def classical(model: LearnedOptimizer, plan: Plan, stop: threading.Event, say: Say) -> Any:
     """The functions of the plan, from `starts` starts each.
+
+    Args:
+      model: the weights.
+      plan: which functions, dimensions, starts, steps.
+      stop: ends it, between functions.
+      say: takes a line about what is under way.
 
     Returns:
       "functions": name -> dim -> mean over the starts of log10 (best gap / gap at the start), in
@@ -112,6 +117,11 @@ def _log_gap(model: LearnedOptimizer, function: str, dim: int, plan: Plan) -> fl
 def own_tasks(config: TrainConfig, theta: np.ndarray, stop: threading.Event) -> Any:
     """The run's held-out tasks: motion windows of the validation split, or analytic tasks.
 
+    Args:
+      config: the run's configuration.
+      theta: weights, float32 `[P]`.
+      stop: ends it by `Stopped`.
+
     Returns:
       "score": mean meta-loss over tasks and steps; "error": its standard error over tasks;
       "best": median over tasks of the smallest f as a share of the first; "tasks", "steps".
@@ -150,9 +160,12 @@ def evaluate(
     """Everything in the plan; a record for `eval.jsonl` without step.
 
     Args:
-      model: the weights. config: the run they are of, or None for weights without a run: then the
-        functions only, as for runs that only `--launch fused` understands.
-      plan: what. stop: ends it by `Stopped`. say: takes a line about what is under way.
+      model: the weights.
+      config: the run they are of, or None for weights without a run: then the functions only, as
+        for runs that only `--launch fused` understands.
+      plan: what.
+      stop: ends it by `Stopped`.
+      say: takes a line about what is under way.
     """
     from optimus.model.parameters import layout_of
 

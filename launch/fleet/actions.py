@@ -126,7 +126,14 @@ def stop(hosts: list[Host], say: Say) -> tuple[str | None, bool]:
 
 
 def collect(hosts: list[Host], name: str | None, into: Path | None, say: Say) -> bool:
-    """The run directory into `into` or runs/NAME, and each host's logs into logs/HOST of it."""
+    """The run directory, and each host's logs in logs/HOST of it.
+
+    Args:
+      hosts: the fleet.
+      name: of the run; None: the one that is there.
+      into: the folder; None: runs/NAME.
+      say: takes lines for people.
+    """
     with tempfile.TemporaryDirectory(prefix="optimus-fleet-") as scratch:
         folder = Path(scratch)
         each = {host.name: {"name": name} for host in hosts}
@@ -168,7 +175,14 @@ def unpack(archive: Path, places: dict[str, Path]) -> None:
 
 
 def logs(hosts: list[Host], name: str | None, lines: int, say: Say) -> bool:
-    """The last lines of every process's log, each under HOST: FILE."""
+    """The last lines of every process's log, each under HOST: FILE.
+
+    Args:
+      hosts: those asked.
+      name: of the run; None: the one that is there.
+      lines: of each log.
+      say: takes them.
+    """
     asked = {host.name: {"name": name, "lines": lines} for host in hosts}
     answers = ask(hosts, "logs", asked)
     for host, answer in answers.items():

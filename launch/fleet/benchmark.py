@@ -73,7 +73,14 @@ class Fleet:
 
 
 def configuration(workers: int, sleep: float, actors: int, stagger: bool) -> TrainConfig:
-    """The run: lanes 1.25 times the workers over all actors, four groups each."""
+    """The run: lanes 1.25 times the workers over all actors, four groups each.
+
+    Args:
+      workers: how many.
+      sleep: s of each evaluation.
+      actors: how many.
+      stagger: whether first evaluations differ in length.
+    """
     groups = 4
     lanes = math.ceil(1.25 * workers / (actors * groups))
     return TrainConfig(
@@ -97,7 +104,14 @@ def configuration(workers: int, sleep: float, actors: int, stagger: bool) -> Tra
 def main(
     workers: int, sleep: float, actors: int, stagger: bool, seconds: float, as_json: bool, out: Path
 ) -> int:
-    """Runs and reports; see `Fleet`. Writes `fleet.json` into `out`."""
+    """Runs and reports; see `Fleet`. Writes `fleet.json` into `out`.
+
+    Args:
+      workers, sleep, actors, stagger: see `configuration`.
+      seconds: of steady state that are measured.
+      as_json: whether the result is printed as JSON.
+      out: folder of the run and the result.
+    """
     if workers < 1 or sleep <= 0 or actors < 1 or seconds <= 0:
         raise ValueError("bench throughput --fleet: want workers, sleep, actors and measure > 0")
     config = configuration(workers, sleep, actors, stagger)
@@ -112,7 +126,14 @@ def main(
 
 
 def measure(config: TrainConfig, run_dir: Path, seconds: float, steps: dict[str, float]) -> Fleet:
-    """Starts the program, waits for steady state, looks twice, stops it."""
+    """Starts the program, waits for steady state, looks twice, stops it.
+
+    Args:
+      config: what to run.
+      run_dir: where; must not exist yet.
+      seconds: between the looks.
+      steps: s of one step by model, see `Fleet.step_seconds`.
+    """
     run_dir.mkdir(parents=True)
     path = run_dir / "request.json"
     path.write_text(json.dumps(to_dict(config)))

@@ -2,14 +2,81 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+from launch import Say
+from launch.fleet import configuration
+from optimus.errors import ConfigError, require
+
+if TYPE_CHECKING:
+    from optimus.config import TrainConfig
+
+
+CONFIG_DIR, DATA_DIR, CACHE_DIR = "/etc/optimus", "/data", "/var/cache/optimus"
+_TEMPLATE = Path(__file__).with_name("manifests.yaml")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the manifests need to know beside the configuration.
+
+    `cores` and `memory` (GiB) are of the head's pod, `disk` (GiB) is for the run directory; a
+    worker's pod has one core per worker.
+    """
+
+    name: str
+    image: str
+    pods: int
+    per_pod: int = 4
+    cores: int = 4
+    memory: int = 8
+    disk: int = 20
+    port: int = 20100
+    worker_port: int = 21000
+
+    @property
+    def head(self) -> str:
+        """The head's stable name inside the namespace."""
+        return f"{self.name}-head-0.{self.name}-head"
+
+
+def manifests(config: TrainConfig, cluster: Cluster) -> str:
+    """ConfigMap, headless Service, head StatefulSet, workers' Deployment (where losses are served)
+    and NetworkPolicy, as YAML."""
+    from optimus.config import to_dict
+
+    def ports(first: int, count: int) -> str:
+        return json.dumps([{"containerPort": first + k} for k in range(count)])
+
+    names = ("coordinator", "learner", "stream")
+    own = config.processes.workers if config.served else 0
+    values = {
+        **vars(cluster),
+        "head": cluster.head,
+        "config": json.dumps(json.dumps(to_dict(config), indent=2) + "\n"),  # JSON is YAML
+        "config_dir": CONFIG_DIR,
+        "data": DATA_DIR,
+        "cache": CACHE_DIR,
+        "service_ports": json.dumps(
+            [{"name": name, "port": cluster.port + k} for k, name in enumerate(names)]
+        ),
+        "head_ports": ports(cluster.port, len(names) + own),
+        "worker_ports": ports(cluster.worker_port, cluster.per_pod),
+        "worker_memory": max(2, cluster.per_pod // 2),
+    }
+    documents = _TEMPLATE.read_text().split("\n---\n")
+    if not config.served:
+        documents = [text for text in documents if "kind: Deployment" not in text]
+    known = "|".join(values)
+    template = "\n---\n".join(documents)
+    return re.sub(f"@({known})@", lambda found: str(values[found[1]]), template)
 
 
 @dataclass(frozen=True)
@@ -46,44 +113,40 @@ class Kubernetes:
     wheelhouse: bool = True
     """Build the wheelhouse into image/; without it only the manifests are written."""
 
-    def run(self, say: Callable[[str], None]) -> int:
+    def run(self, say: Say) -> int:
         """Writes the files."""
-        import yaml
+        from launch.fleet import wheelhouse
 
-        from launch.configs import find
-        from launch.fleet import manifests
-        from launch.fleet import wheelhouse as wheelhouses
-        from launch.runners import actors_cannot
-        from optimus.config import ConfigError, override
-
-        config = override(find(self.config), self.set)
+        config = configuration(self.config, self.set)
         name = self.run_name or config.name
-        if actors_cannot(config):
-            raise ConfigError(f"{config.name!r} runs fused, in one process: use optimus train")
-        if not re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", name):
-            raise ConfigError(f"--run {name}: want at most 40 small letters, digits and dashes")
+        require(
+            re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", name) is not None,
+            f"--run {name}: want at most 40 small letters, digits and dashes",
+        )
         for flag in ("pods", "per_pod", "cores", "memory", "disk"):
             value = getattr(self, flag)
-            if not (0 if flag == "pods" else 1) <= value <= 100_000:
-                raise ConfigError(f"--{flag.replace('_', '-')} {value}: want a number of them")
-        if not re.fullmatch(r"[\w./:@-]+", self.image):
-            raise ConfigError(f"--image {self.image}: not the name of an image")
-        cluster = manifests.Cluster(
+            require(
+                (0 if flag == "pods" else 1) <= value <= 100_000,
+                f"--{flag.replace('_', '-')} {value}: want a number of them",
+            )
+        require(
+            re.fullmatch(r"[\w./:@-]+", self.image) is not None,
+            f"--image {self.image}: not the name of an image",
+        )
+        cluster = Cluster(
             name, self.image, self.pods, self.per_pod, self.cores, self.memory, self.disk
         )
-        documents = manifests.render(config, cluster)
-        text = yaml.safe_dump_all(documents, sort_keys=False, width=100)
         image = self.out / "image"
         try:
             image.mkdir(parents=True, exist_ok=True)
-            (self.out / "run.yaml").write_text(f"# made by `optimus fleet kubernetes`\n{text}")
+            (self.out / "run.yaml").write_text(manifests(config, cluster))
             shutil.copy(Path(__file__).with_name("Dockerfile"), image / "Dockerfile")
             if self.wheelhouse:
-                built = wheelhouses.build(wheelhouses.REPOSITORY / "build/fleet", say)
+                built = wheelhouse.build(wheelhouse.REPOSITORY / "build/fleet", say)
                 shutil.copy(built.path, image / "wheelhouse.tar")
         except OSError as error:
             raise ConfigError(f"cannot write into {self.out}: {error.strerror}") from None
-        say(f"wrote {self.out / 'run.yaml'} ({len(documents)} objects) and {image}")
+        say(f"wrote {self.out / 'run.yaml'} and {image}")
         say(f"next: docker build -t {self.image} {image}, push it, and")
         say(f"      kubectl apply -f {self.out / 'run.yaml'}")
         return 0

@@ -6,12 +6,15 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+
+from launch import Say
+from launch.fleet import configuration
+from optimus.errors import ConfigError, require
 
 _TEMPLATE = Path(__file__).with_name("run.sbatch")
 
@@ -48,19 +51,17 @@ class Slurm:
     sbatch: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A line for Slurm, such as --sbatch=--partition=spot (repeatable)."""
 
-    def run(self, say: Callable[[str], None]) -> int:
+    def run(self, say: Say) -> int:
         """Writes `request.json` and `run.sbatch` into the run directory."""
-        from launch.configs import find
-        from launch.runners import actors_cannot
-        from optimus.config import ConfigError, override, to_dict
+        from optimus.config import to_dict
         from optimus.rundir.checkpoint import write_atomically
 
-        config = override(find(self.config), self.set)
+        config = configuration(self.config, self.set)
         run_dir = (self.run_dir or Path("runs") / config.name).resolve()
-        if actors_cannot(config):
-            raise ConfigError(f"{config.name!r} runs fused, in one process: use optimus train")
-        if not config.served and self.nodes > 1:
-            raise ConfigError(f"no worker serves the loss of {config.name!r}: --nodes 1")
+        require(
+            config.served or self.nodes <= 1,
+            f"no worker serves the loss of {config.name!r}: --nodes 1",
+        )
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
             script = run_dir / "run.sbatch"
@@ -75,28 +76,22 @@ class Slurm:
 
     def script(self, name: str, run_dir: Path, ports: int) -> str:
         """The script's text; raises `ConfigError`."""
-        from optimus.config import ConfigError
-
-        def want(good: object, what: str) -> None:
-            if not good:
-                raise ConfigError(what)
-
-        want(1 <= self.nodes <= 10_000, f"--nodes {self.nodes}: want 1 ... 10000")
-        want(1 <= self.cpus <= 1024, f"--cpus {self.cpus}: want 1 ... 1024")
+        require(1 <= self.nodes <= 10_000, f"--nodes {self.nodes}: want 1 ... 10000")
+        require(1 <= self.cpus <= 1024, f"--cpus {self.cpus}: want 1 ... 1024")
         workers = self.cpus if self.workers is None else self.workers
-        want(1 <= workers <= 1024, f"--workers {workers}: want 1 ... 1024")
-        want(
-            re.fullmatch(r"(\d+-)?\d+(:\d+){0,2}", self.time),
+        require(1 <= workers <= 1024, f"--workers {workers}: want 1 ... 1024")
+        require(
+            re.fullmatch(r"(\d+-)?\d+(:\d+){0,2}", self.time) is not None,
             f"--time {self.time}: want Slurm's format, such as 24:00:00 or 2-00",
         )
         last = 65535 - ports
-        want(1024 <= self.port <= last, f"--port {self.port}: want 1024 ... {last}")
-        want(
-            re.fullmatch(r"[\w./+@:,=-]+", str(run_dir)),
+        require(1024 <= self.port <= last, f"--port {self.port}: want 1024 ... {last}")
+        require(
+            re.fullmatch(r"[\w./+@:,=-]+", str(run_dir)) is not None,
             f"--run-dir {run_dir}: want letters, digits and ./+@:,=- in it only",
         )
         for line in self.sbatch:
-            want(
+            require(
                 line.startswith("--") and "\n" not in line,
                 f"--sbatch {line}: want an option such as --partition=spot",
             )

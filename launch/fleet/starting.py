@@ -25,7 +25,20 @@ def start(
     per_process: int,
     say: Say,
 ) -> bool:
-    """Starts the run, resumes it, or adds what is missing; hosts that work for it stay as is."""
+    """Starts the run, resumes it, or adds what is missing; hosts that work for it stay as is.
+
+    Args:
+      hosts: the fleet, its head among them.
+      config: of the run.
+      name: of the run on the hosts.
+      port: first one of the head's servers.
+      worker_port: first one of the workers on each host.
+      per_process: workers in one process.
+      say: takes lines for people.
+
+    Returns:
+      Whether every host did its part.
+    """
     own = config.processes.workers if config.served else 0
     if not config.served and any(host.workers for host in hosts):
         raise FleetError(f"no worker serves the loss of {config.name!r}: optimus_workers must be 0")
@@ -162,7 +175,8 @@ def spread(total: int, cores: Mapping[str, int]) -> dict[str, int]:
     never takes a worker from a host.
 
     Args:
-      total: workers, 0 or more. cores: by host, at least 1 each.
+      total: workers, 0 or more.
+      cores: by host, at least 1 each.
     """
     placed = dict.fromkeys(sorted(cores), 0)
     for _ in range(total):

@@ -16,15 +16,15 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from launch import Say
 from launch.fleet.ansible import FleetError
 from optimus.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-_ROOMS = ("optimus", "workers", "learner", "launch")
+_PACKAGES = ("optimus", "workers", "learner", "launch")
 _FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
 
 
@@ -42,7 +42,7 @@ class Wheelhouse:
         return int(1.05 * self.unpacked) + 2 * self.path.stat().st_size + 2**28
 
 
-def build(folder: Path, say: Callable[[str], None]) -> Wheelhouse:
+def build(folder: Path, say: Say) -> Wheelhouse:
     """Builds `folder`/wheelhouse-ID.tar, or finds it there.
 
     Raises:
@@ -101,7 +101,7 @@ def read(path: Path) -> Wheelhouse:
     return Wheelhouse(path, card["id"], card["unpacked"])
 
 
-def _third_parties(folder: Path, requirements: Path, say: Callable[[str], None]) -> list[Path]:
+def _third_parties(folder: Path, requirements: Path, say: Say) -> list[Path]:
     """The pinned wheels, fetched once per requirements file and checked by their hashes."""
     version = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     wheels = folder / f"wheels-{version}"
@@ -134,10 +134,10 @@ def _project(scratch: Path) -> Path:
     for pattern in ("libphysics.so", "physics_op.so", "generated_*.so"):
         if not list(library.glob(pattern)):
             raise FleetError(f"{library / pattern} is missing: run `make native` first")
-    for room in _ROOMS:
+    for package in _PACKAGES:
         shutil.copytree(
-            REPOSITORY / room,
-            source / room,
+            REPOSITORY / package,
+            source / package,
             ignore=shutil.ignore_patterns("__pycache__", "generate", "generator"),
         )
     for name in _FILES:

@@ -1,1 +1,1 @@
-"""Doors for other people's monitoring: Prometheus and TensorBoard, fed from a run's files alone."""
+"""Looking at a run from its files alone: watch, report, Prometheus, TensorBoard."""

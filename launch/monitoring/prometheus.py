@@ -17,52 +17,21 @@ from pathlib import Path
 from typing import Any
 
 from launch.monitoring.readings import number, numbers
-from launch.monitoring.status import (
-    ACTIVE,
-    MAX_AGE,
-    MonitoringError,
-    NotARun,
-    Status,
-    read_status,
-)
+from launch.monitoring.status import ACTIVE, MAX_AGE, MonitoringError, NotARun, Status, read_status
 from launch.monitoring.watch import rows
+from optimus.errors import require
 from optimus.rundir import metrics
 from optimus.rundir.histogram import BOUNDS, total
 
-PORT = 9464
 _CACHE = 1.0  # s that a status is served again: many scrapers cost no more than one
 
 
-def serve(
-    run_dir: Path,
-    port: int,
-    stop: threading.Event,
-    host: str = "127.0.0.1",
-    max_age: float = MAX_AGE,
-) -> None:
-    """Serves until `stop`.
-
-    Args:
-      run_dir: the run; it need not exist yet.
-      port: to listen on; 0 takes a free one. stop: ends it within 0.5 s.
-      host: interface; "0.0.0.0" for all. What is served can be read by anybody who reaches it.
-      max_age: s, see `Status.stale`.
-
-    Raises:
-      MonitoringError: the port cannot be opened, or prometheus-client is not installed.
-    """
-    with serving(open_server(run_dir, port, host, max_age)) as thread:
-        while not stop.wait(0.5) and thread.is_alive():
-            pass
-
-
 @contextlib.contextmanager
-def serving(server: ThreadingHTTPServer) -> Iterator[threading.Thread]:
-    """Serves, on the thread that is given, until the block ends."""
-    thread = threading.Thread(target=server.serve_forever, args=(0.2,), daemon=True)
-    thread.start()
+def serving(server: ThreadingHTTPServer) -> Iterator[None]:
+    """Serves on a thread until the block ends."""
+    threading.Thread(target=server.serve_forever, args=(0.2,), daemon=True).start()
     try:
-        yield thread
+        yield
     finally:
         server.shutdown()
         server.server_close()
@@ -71,18 +40,29 @@ def serving(server: ThreadingHTTPServer) -> Iterator[threading.Thread]:
 def place(text: str) -> tuple[str, int]:
     """(host, port) out of "PORT" or "HOST:PORT"; raises `ConfigError`. The host is 127.0.0.1 unless
     given, port 0 takes a free one."""
-    from optimus.config import ConfigError
 
     host, _, port = text.rpartition(":")
-    if not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"--prometheus {text}: want PORT or HOST:PORT, such as 9464")
+    require(
+        port.isascii() and port.isdigit() and int(port) <= 65535,
+        f"--prometheus {text}: want PORT or HOST:PORT, such as 9464",
+    )
     return host or "127.0.0.1", int(port)
 
 
 def open_server(
     run_dir: Path, port: int, host: str = "127.0.0.1", max_age: float = MAX_AGE
 ) -> ThreadingHTTPServer:
-    """The server, bound and not yet serving; raises `MonitoringError`."""
+    """The server, bound and not yet serving.
+
+    Args:
+      run_dir: the run; it need not exist yet.
+      port: to listen on; 0 takes a free one.
+      host: interface; "0.0.0.0" for all. What is served can be read by anybody who reaches it.
+      max_age: s, see `Status.stale`.
+
+    Raises:
+      MonitoringError: the port cannot be opened, or prometheus-client is not installed.
+    """
     try:
         import prometheus_client  # noqa: F401
     except ModuleNotFoundError:
@@ -110,7 +90,8 @@ class _Reader:
     """Reads the run at most once in `_CACHE` s."""
 
     def __init__(self, run_dir: Path, max_age: float) -> None:
-        self.run_dir, self._max_age = run_dir, max_age
+        self.run_dir = run_dir
+        self._max_age = max_age
         self._lock = threading.Lock()
         self._read_at = -math.inf
         self._found: tuple[Status | None, str] = (None, "not read yet")

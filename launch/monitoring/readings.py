@@ -175,7 +175,14 @@ def work(files: Files, role: str, key: str) -> dict[str, float]:
 
 
 def roles(config: Record, files: Files, now: float, served: bool) -> dict[str, dict[str, int]]:
-    """Who is there: role -> {"alive", "total"}; total from the configuration, or seen if more."""
+    """Who is there: role -> {"alive", "total"}; total from the configuration, or seen if more.
+
+    Args:
+      config: `config.json` as it is.
+      files: records of all processes.
+      now: s since 1970, or infinite where nobody is alive any more.
+      served: whether losses are served by workers.
+    """
     layout = layout_in(config)
     total = {"actor": whole(layout, "actors")}
     total["physics_worker"] = whole(layout, "workers") if served else 0

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from launch.evaluation import records as evaluations
+from launch.evaluation.records import FILE, KIND, score_of
 from launch.monitoring import readings
 from launch.monitoring.readings import Files, Record, number
 from optimus.errors import UserError
@@ -314,15 +314,13 @@ class _Evaluations:
 def _evaluations(run_dir: Path) -> _Evaluations:
     """Reads `eval.jsonl` and `BEST`; foreign lines are passed over."""
     try:
-        records = metrics.tail(run_dir / evaluations.FILE, _TAIL)
+        records = metrics.tail(run_dir / FILE, _TAIL)
     except OSError:
         records = []
-    judged = [
-        r for r in records if r.get("kind") == evaluations.KIND and isinstance(r.get("step"), int)
-    ]
+    judged = [r for r in records if r.get("kind") == KIND and isinstance(r.get("step"), int)]
     protocol = judged[-1].get("protocol") if judged else None
     mine = [record for record in judged if record.get("protocol") == protocol]
-    of_step = {r["step"]: evaluations.score_of(r) for r in mine}
+    of_step = {r["step"]: score_of(r) for r in mine}
     finite = [{"step": step, "score": score} for step, score in of_step.items() if score < math.inf]
     best = checkpoint.best_step(run_dir / "checkpoints")
     best_score = of_step.get(best, math.inf) if best is not None else math.inf

@@ -50,7 +50,8 @@ class Mirror:
     def __init__(self, run_dir: Path) -> None:
         from tensorboardX import SummaryWriter
 
-        self._run_dir, self._folder = run_dir, run_dir / FOLDER
+        self._run_dir = run_dir
+        self._folder = run_dir / FOLDER
         self._folder.mkdir(parents=True, exist_ok=True)
         # A name of its own: tensorboardX names by the second, and would overwrite.
         suffix = f".{uuid.uuid4().hex[:8]}"

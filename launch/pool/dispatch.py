@@ -3,7 +3,7 @@
 Liveness is learned from the calls themselves. A worker that fails is left alone for a growing,
 jittered while; its request goes elsewhere. A request that takes much longer than recent ones did is
 sent to a second worker, and the first answer counts (hedging). A request that fails on several
-workers is given up, so that it cannot take the whole pool down with it.
+workers is abandoned, so that it cannot take the whole pool down with it.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Literal
 
 from optimus.wire import LossReply, LossRequest, LossUnavailable, NoWorkers
 
 # How a try can end. "unreachable" (never connected) and "busy" do not count against the request;
 # "lost" means that the connection broke during the call.
-OUTCOMES = ("ok", "busy", "expired", "unreachable", "lost", "timeout", "error")
+Outcome = Literal["ok", "busy", "expired", "unreachable", "lost", "timeout", "error"]
 
 
 @dataclass(frozen=True)
 class Rules:
     """Limits of the dispatcher; seconds unless said otherwise."""
 
-    failures: int = 3  # failed tries after which a request is given up
+    failures: int = 3  # failed tries after which a request is abandoned
     errors: int = 2  # workers that must answer "error" before it is
     hedge_factor: float = 1.5  # a second try after this times the 95th percentile of recent ones
     hedge_least: float = 0.05
@@ -72,7 +73,8 @@ class Dispatcher:
     """See the module docstring. All times are s of one monotonic clock, given by the caller."""
 
     def __init__(self, rules: Rules, now: float, seed: int | None = None) -> None:
-        self._rules, self._random = rules, random.Random(seed)
+        self._rules = rules
+        self._random = random.Random(seed)
         self.workers: dict[str, Worker] = {}
         self._queue: deque[Task] = deque()
         self._free: deque[Worker] = deque()
@@ -127,7 +129,8 @@ class Dispatcher:
         return begun
 
     def _begin(self, worker: Worker, task: Task, now: float) -> tuple[Worker, Task]:
-        worker.task, worker.since = task, now
+        worker.task = task
+        worker.since = now
         task.running += 1
         self._running.append((now, worker, task))
         self.counts["tries"] += 1
@@ -195,9 +198,17 @@ class Dispatcher:
     # -- how calls ended -------------------------------------------------------------------------
 
     def ended(
-        self, worker: Worker, outcome: str, reply: LossReply | None, cause: str, now: float
+        self, worker: Worker, outcome: Outcome, reply: LossReply | None, cause: str, now: float
     ) -> None:
-        """A call is over. `reply` is there when the outcome is "ok"."""
+        """A call is over.
+
+        Args:
+          worker: whose call it was.
+          outcome: how it ended.
+          reply: where the outcome is "ok".
+          cause: one line, where it is not.
+          now: s.
+        """
         task, worker.task = worker.task, None
         assert task is not None
         task.running -= 1
@@ -213,7 +224,8 @@ class Dispatcher:
         else:
             worker.failures += 1
         if task.hedging and task.running <= 1:
-            task.hedging, self._hedges = False, self._hedges - 1
+            task.hedging = False
+            self._hedges = self._hedges - 1
         self._release(worker, late or outcome not in ("ok", "error"), now)
         if task.future.done():
             self.counts["superfluous"] += 1
@@ -225,7 +237,7 @@ class Dispatcher:
         else:
             self._failed(task, worker.address, outcome, cause)
 
-    def _failed(self, task: Task, address: str, outcome: str, cause: str) -> None:
+    def _failed(self, task: Task, address: str, outcome: Outcome, cause: str) -> None:
         if outcome != "busy":
             task.tried.add(address)
             task.cause = self._last_cause = cause

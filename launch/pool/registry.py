@@ -1,4 +1,4 @@
-"""Who takes part: a list with a time to live, measured by the receiver's clock. No servers here."""
+"""The members of a run: a list with a time to live, by the receiver's clock. No servers here."""
 
 from __future__ import annotations
 
@@ -39,9 +39,13 @@ class Registry:
         ttl: float = TIME_TO_LIVE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._hash, self._actors, self._elastic = config_hash, actors, elastic
-        self._ttl, self._clock = ttl, clock
-        self._life, self._changes = uuid.uuid4().hex[:8], 0
+        self._hash = config_hash
+        self._actors = actors
+        self._elastic = elastic
+        self._ttl = ttl
+        self._clock = clock
+        self._life = uuid.uuid4().hex[:8]
+        self._changes = 0
         self._seen: OrderedDict[str, tuple[Member, float]] = OrderedDict()  # longest silent first
         self._held: dict[tuple[str, str | int], str] = {}  # address or index -> incarnation
         self._listed: tuple[int, list[dict[str, Any]]] = (0, [])  # as of that change

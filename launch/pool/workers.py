@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import queue
 import threading
 import time
@@ -9,10 +11,11 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from launch.pool.dispatch import Dispatcher, Rules, Task, Worker
+from launch.pool.dispatch import Dispatcher, Outcome, Rules, Task, Worker
+from optimus.rundir.histogram import Histogram
 from optimus.wire import CodecError, LossReply, LossRequest, LossUnavailable, decode, encode
 
-Done = Callable[[str, Any], None]  # (outcome as in `dispatch.OUTCOMES`, reply bytes or the cause)
+Done = Callable[[Outcome, Any], None]  # (outcome, reply bytes or the cause)
 
 
 class Link(Protocol):
@@ -43,8 +46,10 @@ class WorkerPool:
         self._dispatcher.set_workers(workers, time.monotonic())
         self._links: dict[str, Link] = {}
         self._in_flight: dict[int, Link] = {}  # id of the worker object -> link
-        self._events: queue.SimpleQueue[tuple[str, Any, Any, Any]] = queue.SimpleQueue()
-        self._closed = False
+        self._pending: set[Task] = set()
+        self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._closed = False  # for callers
+        self._over = False  # for the thread
         self._thread = threading.Thread(target=self._run, name="pool", daemon=True)
         self._thread.start()
 
@@ -54,12 +59,12 @@ class WorkerPool:
         if self._closed:
             future.set_exception(LossUnavailable("the pool is closed"))
         else:
-            self._events.put(("submit", Task(request, future), None, None))
+            self._events.put(functools.partial(self._take_in, Task(request, future)))
         return future
 
     def set_workers(self, addresses: Iterable[str]) -> None:
         """Replaces the list of workers."""
-        self._events.put(("workers", list(addresses), None, None))
+        self._events.put(functools.partial(self._change_workers, list(addresses)))
 
     def counts(self) -> dict[str, int]:
         """What has happened so far, by name; "workers", "quarantined" and "open" are of now."""
@@ -73,47 +78,41 @@ class WorkerPool:
         """Ends pending requests with `LossUnavailable`. Calls in flight are left to the process's
         end: a client that is dropped during a call can abort it."""
         self._closed = True
-        self._events.put(("close", None, None, None))
+        self._events.put(self._end_all)
         self._thread.join(timeout=2.0)
         _KEPT.extend(self._in_flight.values())
 
     # -- the thread ------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        dispatcher, pending = self._dispatcher, set[Task]()
-        while True:
+        dispatcher = self._dispatcher
+        while not self._over:
             for worker, task in dispatcher.starts(time.monotonic()):
                 self._start(worker, task)
-            try:
-                event = self._events.get(timeout=dispatcher.wake_after(time.monotonic()))
-            except queue.Empty:
-                event = ("tick", None, None, None)
-            while True:  # all that has come by now
-                kind, subject, outcome, value = event
-                now = time.monotonic()
-                if kind == "submit":
-                    pending.add(subject)
-                    dispatcher.submit(subject, now)
-                    subject.future.add_done_callback(lambda _, task=subject: pending.discard(task))
-                elif kind == "workers":
-                    dispatcher.set_workers(subject, now)
-                    for address in set(self._links) - set(subject):
-                        del self._links[address]
-                elif kind == "ended":
-                    self._end(subject, outcome, value, now)
-                elif kind == "close":
-                    for task in list(pending):
-                        task.future.set_exception(LossUnavailable("the pool was closed"))
-                    return
-                try:
-                    event = self._events.get_nowait()
-                except queue.Empty:
-                    break
+            with contextlib.suppress(queue.Empty):
+                self._events.get(timeout=dispatcher.wake_after(time.monotonic()))()
+                while not self._over:  # all that has come by now
+                    self._events.get_nowait()()
             dispatcher.starved(time.monotonic())
 
+    def _take_in(self, task: Task) -> None:
+        self._pending.add(task)
+        self._dispatcher.submit(task, time.monotonic())
+        task.future.add_done_callback(lambda _: self._pending.discard(task))
+
+    def _change_workers(self, addresses: list[str]) -> None:
+        self._dispatcher.set_workers(addresses, time.monotonic())
+        for address in set(self._links) - set(addresses):
+            del self._links[address]
+
+    def _end_all(self) -> None:
+        self._over = True
+        for task in list(self._pending):
+            task.future.set_exception(LossUnavailable("the pool was closed"))
+
     def _start(self, worker: Worker, task: Task) -> None:
-        def done(outcome: str, value: Any) -> None:
-            self._events.put(("ended", worker, outcome, value))
+        def done(outcome: Outcome, value: Any) -> None:
+            self._events.put(functools.partial(self._ended, worker, outcome, value))
 
         try:
             if worker.address not in self._links:
@@ -123,7 +122,7 @@ class WorkerPool:
         except Exception as error:  # whatever one worker's connection raises is that worker's
             done("unreachable", f"{worker.address}: {type(error).__name__}: {error}")
 
-    def _end(self, worker: Worker, outcome: str, value: Any, now: float) -> None:
+    def _ended(self, worker: Worker, outcome: Outcome, value: Any) -> None:
         self._in_flight.pop(id(worker), None)
         if outcome in ("unreachable", "lost"):
             # A channel that has failed waits up to two minutes before it connects again.
@@ -133,20 +132,22 @@ class WorkerPool:
         if outcome == "ok":
             outcome, reply, cause = read_reply(task.request, value)
             cause = f"{worker.address}: {cause}"
-        self._dispatcher.ended(worker, outcome, reply, cause, now)
+        self._dispatcher.ended(worker, outcome, reply, cause, time.monotonic())
 
 
 _KEPT: list[Link] = []  # see `WorkerPool.close`
 
 
-def read_reply(request: LossRequest, data: bytes) -> tuple[str, LossReply | None, str]:
+def read_reply(request: LossRequest, data: bytes) -> tuple[Outcome, LossReply | None, str]:
     """(outcome, reply or None, cause) of a worker's answer; what is malformed is an error."""
     try:
         reply = decode(LossReply, bytes(data))
     except (CodecError, TypeError) as error:
         return "error", None, f"malformed reply: {error}"
-    if reply.status in ("busy", "expired"):
-        return reply.status, None, reply.message
+    if reply.status == "busy":
+        return "busy", None, reply.message
+    if reply.status == "expired":
+        return "expired", None, reply.message
     if reply.request_id != request.request_id:
         return "error", None, f"reply to request {reply.request_id}, asked {request.request_id}"
     if reply.status == "nonfinite":
@@ -157,3 +158,30 @@ def read_reply(request: LossRequest, data: bytes) -> tuple[str, LossReply | None
         shapes = f"{reply.gradient.shape}, want {request.x.shape}"
         return "error", None, f"malformed reply: gradient of shape {shapes}"
     return "error", None, f"{reply.status}: {reply.message}"
+
+
+def measured(connect: Callable[[str], Link], histogram: Histogram) -> Callable[[str], Link]:
+    """`connect`, whose links count the duration (s) of every call, however it ended."""
+
+    def connect_and_measure(address: str) -> Link:
+        return _Measured(connect(address), histogram)
+
+    return connect_and_measure
+
+
+class _Measured:
+    def __init__(self, link: Link, histogram: Histogram) -> None:
+        self._link = link
+        self._histogram = histogram
+
+    def start(self, request: bytes, done: Done) -> None:
+        """See `Link.start`."""
+        histogram, began = self._histogram, time.monotonic()
+
+        def ended(
+            outcome: Outcome, value: Any
+        ) -> None:  # must not keep the link, so the client, alive
+            histogram.observe(time.monotonic() - began)
+            done(outcome, value)
+
+        self._link.start(request, ended)

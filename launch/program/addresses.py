@@ -71,11 +71,11 @@ def choose(config: TrainConfig, base_port: int | None = None, host: str = LOCALH
       PortInUse: a port of the asked range is taken, or none is free.
     """
     workers = config.processes.workers if config.served else 0
-    addresses = [f"{host}:{port}" for port in ports(3 + workers, base_port)]
+    addresses = [f"{host}:{port}" for port in free_ports(3 + workers, base_port)]
     return Roster(addresses[:1], addresses[1:2], addresses[2:3], addresses[3:])
 
 
-def ports(count: int, base_port: int | None = None) -> list[int]:
+def free_ports(count: int, base_port: int | None = None) -> list[int]:
     """`count` free ports, consecutive from `base_port` if it is given; raises as `choose`."""
     if base_port is not None:
         if not 1024 <= base_port <= 65535 - count:

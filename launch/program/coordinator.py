@@ -1,4 +1,4 @@
-"""The coordinator: who takes part, where the head is, whether the run is over. No Courier here."""
+"""The coordinator knows the members, the head, and whether the run is over. No Courier here."""
 
 from __future__ import annotations
 

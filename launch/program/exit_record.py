@@ -51,7 +51,14 @@ def add_cause(path: str, cause: str) -> None:
 
 
 def end(path: str | None, code: int, restarts: int, failed: bool) -> None:
-    """The node has ended and is not started again."""
+    """The node has ended and is not started again.
+
+    Args:
+      path: of the record, or None.
+      code: exit code, or minus a signal.
+      restarts: made before.
+      failed: whether the run cannot go on because of it.
+    """
     cause = read(path).get("cause", "") if path and code > 0 else ""
     _write(path, {"state": "ended", "code": code, "cause": cause, "failed": failed}, restarts)
 
@@ -91,7 +98,8 @@ def cause_of_failure(run_dir: str, since: float) -> str | None:
     """One line that names the node because of which a run has failed, and its log.
 
     Args:
-      run_dir: of the run, in which nothing runs any more. since: s since 1970, start of this life.
+      run_dir: of the run, in which nothing runs any more.
+      since: s since 1970, start of this life.
 
     Returns:
       None when no record says so.
@@ -100,10 +108,10 @@ def cause_of_failure(run_dir: str, since: float) -> str | None:
     for folder, _, files in os.walk(os.path.join(run_dir, "logs")):
         paths = (os.path.join(folder, name) for name in files if name.endswith(SUFFIX))
         records += [found for found in map(read, paths) if found.get("time", 0.0) >= since]
-    failed = [record for record in records if record["failed"]]
+    failed = [record for record in records if record.get("failed")]
     if failed:
         return _sentence(min(failed, key=lambda record: record["time"]))
-    killed = [record for record in records if record["state"] == "running"]
+    killed = [record for record in records if record.get("state") == "running"]
     return "; ".join(map(_sentence, killed)) or None
 
 

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from launch import builders
-from launch.pool import Rules, WorkerPool
+from launch.pool import Rules, WorkerPool, measured
 from launch.pool.member import HeadLost, Membership, Refused, in_background, new_incarnation
-from launch.program import latency
 from optimus.config import ServedTask, TrainConfig, config_hash
 from optimus.errors import UserError
 from optimus.rundir.histogram import Histogram
@@ -47,8 +46,11 @@ def serve_workers(
     """Loss workers at these addresses, registered with the coordinator, until told to stop.
 
     Args:
-      config: the run's configuration. addresses: host:port each, as callers reach them.
-      coordinator: host:port. run_dir: for metrics, or None. first: index of the first worker.
+      config: the run's configuration.
+      addresses: host:port each, as callers reach them.
+      coordinator: host:port.
+      run_dir: for metrics, or None.
+      first: index of the first worker.
       wait: `wait(seconds)` says whether to stop.
 
     Raises:
@@ -62,10 +64,10 @@ def serve_workers(
         alone = run_dir is not None and not isinstance(config.task, ServedTask)
         metrics = MetricsWriter(run_dir, "physics_worker", first + k) if alone and run_dir else None
         servers.append(builders.make_loss_server(config, metrics))
-    doors = []  # a server lives as long as what stops it
+    closers = []  # a server lives as long as what stops it
     for address, server in zip(addresses, servers):
         methods = {"evaluate": server.evaluate, "ping": server.ping}
-        doors.append(courier.serve(methods, int(address.rpartition(":")[2])))
+        closers.append(courier.serve(methods, int(address.rpartition(":")[2])))
     reporters: list[Reporter] = list(servers)
     if isinstance(config.task, ServedTask) and run_dir is not None:
         reporters = [_Together(servers, MetricsWriter(run_dir, "physics_worker", first))]
@@ -87,8 +89,8 @@ def serve_workers(
         return over
 
     membership.run(wait_and_report)
-    membership.leave()  # before the doors close, so that nobody calls meanwhile
-    for close in doors:
+    membership.leave()  # before the servers close, so that nobody calls meanwhile
+    for close in closers:
         threading.Thread(target=close, daemon=True).start()  # it may wait for a call to end
 
 
@@ -96,7 +98,8 @@ class _Together:
     """One metrics record for all synthetic losses of a process."""
 
     def __init__(self, servers: list[builders.SyntheticLossServer], metrics: MetricsWriter) -> None:
-        self._servers, self._metrics = servers, metrics
+        self._servers = servers
+        self._metrics = metrics
 
     def report(self) -> None:
         statuses: dict[str, int] = {}
@@ -125,8 +128,11 @@ def run_actor(
     """One actor until `stop` or the end of the run.
 
     Args:
-      config: the run's configuration. index: which actor, or -1 to be given one.
-      coordinator, learner, stream: host:port. run_dir: for metrics, or None.
+      config: the run's configuration.
+      index: which actor, or -1 to be given one.
+      coordinator, learner, stream: host:port.
+      run_dir: for metrics, or None.
+      stop: ends it.
 
     Raises:
       MemberFailed, Refused, and what an `Actor` raises.
@@ -139,7 +145,7 @@ def run_actor(
     if config.served:
         calls = Histogram()
         patience = max(120.0, 3 * config.call_timeout)
-        connect = latency.measured(courier.connector(config.call_timeout), calls)
+        connect = measured(courier.connector(config.call_timeout), calls)
         pool = WorkerPool(connect, Rules(patience=patience))
     membership = Membership(
         courier.RemoteCoordinator(coordinator, over),
@@ -149,7 +155,7 @@ def run_actor(
     )
     failed: list[str] = []
     try:
-        given = _first_beat(membership, over, index)
+        given = _first_heartbeat(membership, over, index)
         in_background(membership, over, failed)
         source = courier.RemoteLearner(learner, over)
         writer = reverb.StreamWriter(stream, builders.sample_limit(config))
@@ -168,7 +174,7 @@ def run_actor(
         raise MemberFailed(failed[0])
 
 
-def _first_beat(membership: Membership, over: threading.Event, index: int) -> int:
+def _first_heartbeat(membership: Membership, over: threading.Event, index: int) -> int:
     """Registers and returns the actor's index; waits for a coordinator that is starting."""
     deadline = time.monotonic() + _PATIENCE
     while True:

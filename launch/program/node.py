@@ -35,13 +35,13 @@ def main() -> None:
     logging.basicConfig(format="%(message)s")  # warnings and worse, into this role's log
     try:
         from launch.program import addresses
-        from launch.program import program as programs
+        from launch.program.program import build, run_node
         from optimus.rundir import CONFIG, load_config
 
         run_dir = arguments.run_dir
         config = load_config(run_dir / CONFIG)
-        program = programs.build(config, run_dir, addresses.read(run_dir))
-        programs.run_node(
+        program = build(config, run_dir, addresses.read(run_dir))
+        run_node(
             program,
             arguments.role,
             arguments.index,

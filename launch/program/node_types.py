@@ -16,7 +16,7 @@ from launchpad.nodes.base import Handle
 
 from launch.program import environment, exit_record
 
-_GRACE = 8.0  # s a role has to stop before its parent kills it
+_GRACE = 8.0  # s a role has to stop before its supervisor kills it
 
 
 class _Fixed(address.AbstractAddressBuilder):
@@ -104,10 +104,10 @@ class Stream(_Ours, lp.PyNode):  # type: ignore[misc]
         self.allocate_address(address.Address("reverb"))
 
     def _serve(self) -> None:
-        from launch.adapters import reverb, reverb_report
+        from launch.adapters import reverb
 
         port, stop = address.get_port_from_address(str(self.fixed)), lp.stop_event()
-        reverb_report.in_background(port, self.run_dir, stop)
+        reverb.report_in_background(port, self.run_dir, stop)
         reverb.serve(port, self._capacity, stop)
 
 

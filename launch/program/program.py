@@ -8,7 +8,7 @@ Coordinator, stream and learner have fixed addresses (the head). Loss workers an
 with the coordinator, so that others may join and leave at any time (`optimus worker`).
 
 Every process of a run rebuilds this same program from `config.json` and `roster.json` and runs its
-own node of it (distributed fact sheet, section 5), so nothing is pickled and a node can be started
+own node of it, so nothing is pickled and a node can be started
 on any host. Building it is cheap and touches no JAX device.
 """
 
@@ -110,7 +110,9 @@ class LearnerRole:
     """The learner behind Courier; only these methods are exposed."""
 
     def __init__(self, config: TrainConfig, run_dir: Path, stream: str, coordinator: str) -> None:
-        self._config, self._run_dir, self._coordinator = config, run_dir, coordinator
+        self._config = config
+        self._run_dir = run_dir
+        self._coordinator = coordinator
         from launch.adapters import reverb
 
         reader = reverb.StreamReader(stream, capacity=config.largest_batch)
@@ -131,7 +133,7 @@ class LearnerRole:
 
     def run(self) -> None:
         """Updates until done or stopped. At the end the whole program is asked to stop while this
-        server still answers, so that no actor meets a closed door; the evaluator first gets its
+        server still answers, so that no actor meets a closed server; the evaluator first gets its
         time for the last checkpoint, while the others go."""
         done = self._learner.run(lp.stop_event())
         if done:
@@ -147,14 +149,29 @@ class LearnerRole:
 def run_workers(
     config: TrainConfig, run_dir: Path, first: int, addresses: list[str], coordinator: str
 ) -> None:
-    """One process of loss workers until stopped."""
+    """One process of loss workers until stopped.
+
+    Args:
+      config: the run's configuration.
+      run_dir: where it lives.
+      first: index of the first worker.
+      addresses: host:port of each.
+      coordinator: host:port.
+    """
     members.serve_workers(config, addresses, coordinator, run_dir, first, lp.wait_for_stop)
 
 
 def run_actor(
     config: TrainConfig, run_dir: Path, index: int, coordinator: str, learner: str, stream: str
 ) -> None:
-    """One actor until stopped."""
+    """One actor until stopped.
+
+    Args:
+      config: the run's configuration.
+      run_dir: where it lives.
+      index: of the actor.
+      coordinator, learner, stream: host:port.
+    """
     members.run_actor(config, index, coordinator, learner, stream, run_dir, lp.stop_event())
 
 
@@ -195,7 +212,14 @@ def launch_and_wait(program: lp.Program, launch_type: str) -> str | None:
 
 
 def run_node(program: lp.Program, label: str, index: int, stop: Callable[[], None]) -> None:
-    """Runs one node of the program in this process, until it ends or SIGTERM."""
+    """Runs one node of the program in this process, until it ends or SIGTERM.
+
+    Args:
+      program: from `build`.
+      label: the role.
+      index: which of the role's nodes.
+      stop: called by a node that ends the whole program.
+    """
     flags.FLAGS(["optimus"], known_only=True)
     for name, nodes in program.groups.items():
         for node in nodes:

@@ -241,6 +241,9 @@ def main() -> int:
         parser.error(f"--grace {options.grace:g}: want seconds, 0 or more")
     if options.limit < 0:
         parser.error(f"--limit {options.limit}: want 0 or more")
+    name = os.path.basename(options.record or f"0{exit_record.SUFFIX}")
+    if not name.endswith(exit_record.SUFFIX) or not name.removesuffix(exit_record.SUFFIX).isdigit():
+        parser.error(f"--record {options.record}: want FOLDER/ROLE/INDEX{exit_record.SUFFIX}")
     limit = options.limit if options.restart == "on-failure" else 0
     return run(
         command,

@@ -7,23 +7,16 @@ way and saves; resuming equals never having stopped, bit for bit, on the same de
 from __future__ import annotations
 
 import json
-import platform
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
-from launch.runners import CANNOT
-from optimus import rundir
-from optimus.config import ConfigError, TrainConfig, config_hash
+from optimus.config import TrainConfig, config_hash
 from optimus.meta.fused.trainer import Trainer
 from optimus.rundir import checkpoint
 from optimus.rundir.metrics import MetricsWriter, finite, read
-from optimus.weights.warm_start import initial_params
 
 _RECORD_EVERY = 1.0  # s
 
@@ -31,7 +24,14 @@ _RECORD_EVERY = 1.0  # s
 def run(
     config: TrainConfig, run_dir: Path, stop: threading.Event, say: Callable[[str], None]
 ) -> bool:
-    """Trains until done or `stop`; True when done."""
+    """Trains until done or `stop`; True when done.
+
+    Args:
+      config: what to run.
+      run_dir: where; its newest checkpoint is gone on from.
+      stop: ends it after the update under way.
+      say: takes lines for the user.
+    """
     trainer = Trainer(config)
     found, problems = checkpoint.load_latest(run_dir / "checkpoints")
     for problem in problems:
@@ -62,8 +62,11 @@ class _Session:
         metrics: MetricsWriter,
         say: Callable[[str], None],
     ) -> None:
-        self._config, self._run_dir, self._trainer = config, run_dir, trainer
-        self._metrics, self._say = metrics, say
+        self._config = config
+        self._run_dir = run_dir
+        self._trainer = trainer
+        self._metrics = metrics
+        self._say = say
         self._saved = -1
         self._of_update: dict[str, float] = {}  # the newest one's, for the manifest
 
@@ -111,11 +114,6 @@ class _Session:
             "evaluations": trainer.inner_steps,
             "metrics": finite(self._of_update),
             "validation": result,
-            "libraries": {
-                "python": platform.python_version(),
-                "jax": jax.__version__,
-                "numpy": np.__version__,
-            },
         }
         keep, every = self._config.keep_checkpoints, self._config.keep_checkpoints_every
         checkpoint.save(folder, trainer.step, trainer.arrays(), manifest, keep, every)
@@ -171,19 +169,3 @@ def summarise(run_dir: Path, say: Callable[[str], None]) -> None:
             f"{best[1]:+.3f} after {best[0]} updates (checkpoints/{best[0]})"
         )
     say(f"next: optimus watch {run_dir} --once")
-
-
-def check(config: TrainConfig, launch: str, run_dir: Path) -> str | None:
-    """Why this configuration or directory cannot be run by `launch`, or None."""
-    cannot = CANNOT[launch](config)
-    if cannot or launch != "fused":
-        return cannot
-    if config.initial:
-        try:
-            initial_params(config)
-        except ConfigError as error:
-            return str(error)
-    found, _ = checkpoint.load_latest(run_dir / "checkpoints")
-    if found is not None and found.manifest.get("launch") != "fused":
-        return f"{run_dir / rundir.CONFIG} was run by another --launch; resume it with that"
-    return None

@@ -36,7 +36,14 @@ def run(
     config: TrainConfig, run_dir: Path, stop: threading.Event, say: Callable[[str], None]
 ) -> bool:
     """Trains until done or `stop`; True when done. The evaluator, where the configuration asks for
-    one, takes its turn after each checkpoint."""
+    one, takes its turn after each checkpoint.
+
+    Args:
+      config: what to run.
+      run_dir: where; its newest checkpoint is gone on from.
+      stop: ends it after the update under way.
+      say: takes lines for the user.
+    """
     resume = builders.newest_checkpoint(run_dir)
     # At a phase's start there are no lanes to go on with, and nothing is lost.
     begins = resume is not None and resume.step in config.starts

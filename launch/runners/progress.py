@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from optimus.config import TrainConfig
 from optimus.rundir.metrics import tail
@@ -20,7 +21,8 @@ class Progress:
     ) -> None:
         self._unit = unit
         self._path = run_dir / "metrics" / "learner-0.jsonl"
-        self._config, self._say = config, say
+        self._config = config
+        self._say = say
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
@@ -43,13 +45,16 @@ class Progress:
                 shown = record["step"]
                 rate = record["step_rate"]
                 left = (self._config.updates - shown) / rate if rate else float("nan")
+                phases = len(self._config.phases)
+                phase = f"  phase {record['phase'] + 1}/{phases}" if phases > 1 else ""
                 self._say(
-                    f"update {shown}/{self._config.updates}  meta-loss {record['meta_loss']:+.3f}  "
+                    f"update {shown}/{self._config.updates}{phase}  "
+                    f"meta-loss {record['meta_loss']:+.3f}  "
                     f"{record['evaluations_rate']:.0f} {self._unit}/s  {left:.0f} s left"
                 )
 
 
-def _last_update(path: Path, since: float) -> dict | None:  # type: ignore[type-arg]
+def _last_update(path: Path, since: float) -> dict[str, Any] | None:
     """Newest update record of this life, with rates over its last records."""
     if not path.exists():
         return None

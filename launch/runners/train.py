@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
 
+from launch.runners import CANNOT
 from launch.runners.progress import Progress
 from optimus import rundir
 from optimus.config import ConfigError, PhysicsTask, TrainConfig
-from optimus.errors import UserError
 from optimus.rundir import checkpoint
 from optimus.rundir.metrics import MetricsWriter, read
 
@@ -31,22 +28,23 @@ def train(
     """Meta-trains, or resumes, or reports a finished run.
 
     Args:
-      config: what to run. run_dir: where; the same directory resumes.
-      launch: one of `LAUNCH_TYPES`.
+      config: what to run.
+      run_dir: where; the same directory resumes.
+      launch: one of `runners.LAUNCH_TYPES`.
       say: takes lines for the user.
       base_port: first port of the servers, or None for free ones.
       advertise: name of this host for others that join, or None for this host alone.
 
     Raises:
-      ConfigError, rundir.RunDirError, checkpoint.CheckpointError, RunFailed, roster.PortInUse:
-      one clear line each.
+      ConfigError, rundir.RunDirError, checkpoint.CheckpointError, distributed.RunFailed,
+      addresses.PortInUse: one clear line each.
     """
     from launch import builders
-    from launch.runners import fused
+    from launch.runners import distributed
 
-    problem = fused.check(config, launch, run_dir)
-    if problem:
-        raise ConfigError(problem)
+    why = problem(config, launch, run_dir)
+    if why:
+        raise ConfigError(why)
     if launch != "fused":
         builders.check_task(config)
     rundir.prepare(run_dir, config)
@@ -68,7 +66,7 @@ def train(
                 if launch in ("inprocess", "fused"):
                     done = _run_in_process(config, run_dir, launch, say)
                 else:
-                    done = _run_program(config, run_dir, launch, base_port, advertise)
+                    done = distributed.run(config, run_dir, launch, base_port, advertise)
             state, cause = ("finished" if done else "stopped"), ""
         except Exception as error:
             cause = str(error)
@@ -84,8 +82,22 @@ def train(
         _summarise(config, run_dir, launch, say)
 
 
-class RunFailed(UserError, RuntimeError):
-    """A node failed; the message is one line with the cause and the log to read."""
+def problem(config: TrainConfig, launch: str, run_dir: Path) -> str | None:
+    """Why this configuration or directory cannot be run by `launch`, or None."""
+    from optimus.weights.warm_start import initial_params
+
+    cannot = CANNOT[launch](config)
+    if cannot:
+        return cannot
+    if config.initial:
+        try:
+            initial_params(config)
+        except ConfigError as error:
+            return str(error)
+    found, _ = checkpoint.load_latest(run_dir / "checkpoints")
+    if found is not None and (found.manifest.get("launch") == "fused") != (launch == "fused"):
+        return f"{run_dir / rundir.CONFIG} was run by another --launch; resume it with that"
+    return None
 
 
 def _run_in_process(
@@ -111,48 +123,6 @@ def _run_in_process(
             signal.signal(number, handler)
 
 
-def _run_program(
-    config: TrainConfig,
-    run_dir: Path,
-    launch: str,
-    base_port: int | None,
-    advertise: str | None,
-) -> bool:
-    from launch.program import addresses as rosters
-    from launch.program import exit_record
-
-    roster = rosters.choose(config, base_port, advertise or "localhost")
-    roster.write(run_dir)
-    logs = run_dir / "logs"
-    os.environ["LAUNCHPAD_LOGGING_DIR"] = str(logs)  # read when launchpad is imported
-    from launch.program import program as programs
-
-    began = time.time()
-    logs.mkdir(exist_ok=True)
-    # Launchpad prints; its lines go beside the roles' logs, ours stay readable.
-    with open(logs / "launcher.log", "a") as log, _both_redirected(log):
-        failure = programs.launch_and_wait(programs.build(config, run_dir, roster), launch)
-    if failure:
-        raise RunFailed(exit_record.cause_of_failure(str(run_dir), began) or failure)
-    found, _ = checkpoint.load_latest(run_dir / "checkpoints")
-    return found is not None and found.step >= config.updates
-
-
-@contextlib.contextmanager
-def _both_redirected(log: TextIO) -> Iterator[None]:
-    """Sends Python's stdout and the process's stderr (C++ libraries write there) to a log."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    os.dup2(log.fileno(), 2)
-    try:
-        with contextlib.redirect_stdout(log):
-            yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(saved, 2)
-        os.close(saved)
-
-
 def _summarise(config: TrainConfig, run_dir: Path, launch: str, say: Callable[[str], None]) -> None:
     from launch.runners import fused
 
@@ -168,7 +138,7 @@ def summarise(config: TrainConfig, run_dir: Path, say: Callable[[str], None]) ->
     from dataclasses import asdict
 
     from launch.evaluation.comparison import Comparison, compare
-    from learner.learner import theta_from_arrays
+    from optimus.meta.update import theta_from_arrays
     from workers.unroll import parameter_layout
 
     newest, _ = checkpoint.load_latest(run_dir / "checkpoints")

@@ -20,7 +20,13 @@ from launch.sweeps.state import finished, timed
 def run(
     cells: Sequence[Cell], out: Path, say: Callable[[str], None], tabulated: Sequence[Cell]
 ) -> bool:
-    """Trains what is not finished; True when every cell is. Tables show `tabulated`.
+    """Trains what is not finished; True when every cell is.
+
+    Args:
+      cells: to train, in order.
+      out: the sweep's directory, for tables.
+      say: takes lines for the user.
+      tabulated: cells that the tables show.
 
     A cell that JAX cannot run (memory, for example) is reported and left out; the others go on.
 

@@ -70,31 +70,32 @@ def draw_profiles(lines: Sequence[dict[str, Any]], path: Path) -> Path:
     return path
 
 
-def draw_curves(traces: Mapping[tuple[str, int, str], Path], folder: Path) -> list[Path]:
-    """Mean best-so-far against evaluations, a picture per function, a panel per dimension.
+def draw_mean(axis: Any, mean: np.ndarray, style: Mapping[str, Any]) -> None:
+    """Mean best-so-far `[P]` against evaluations; what is not positive is not drawn (log scale)."""
+    mean = np.where(np.isfinite(mean) & (mean > 0), mean, np.nan)
+    marker = "o" if len(mean) == 1 else None
+    axis.plot(1 + np.arange(len(mean)), mean, linewidth=1.2, marker=marker, **style)
+    axis.set(xscale="log", yscale="log", xlabel="evaluations", ylabel="mean best-so-far")
 
-    Methods that stop early keep their last value. Non-positive means are not drawn (log scale).
+
+def draw_curves(traces: Mapping[tuple[str, int, str], Path], folder: Path) -> list[Path]:
+    """`draw_mean` of every cell, a picture per function, a panel per dimension.
+
+    Methods that stop early keep their last value.
     """
     written = []
     styles = styles_of(method for _, _, method in traces)
+    folder.mkdir(parents=True, exist_ok=True)
     for function in dict.fromkeys(key[0] for key in traces):
         chosen = {key: path for key, path in traces.items() if key[0] == function}
         dims = sorted({dim for _, dim, _ in chosen})
         figure, axes = figure_of(len(dims))
+        for (_, dim, method), path in chosen.items():
+            with np.load(path) as arrays, np.errstate(invalid="ignore", over="ignore"):
+                draw_mean(axes[dims.index(dim)], np.mean(arrays["best"], axis=0), styles[method])
         for axis, dim in zip(axes, dims, strict=True):
-            for (_, its_dim, method), path in chosen.items():
-                if its_dim != dim:
-                    continue
-                with np.load(path) as arrays, np.errstate(invalid="ignore", over="ignore"):
-                    mean = np.mean(arrays["best"], axis=0)
-                mean = np.where(np.isfinite(mean) & (mean > 0), mean, np.nan)
-                marker = "o" if len(mean) == 1 else None
-                evaluations = 1 + np.arange(len(mean))
-                axis.plot(evaluations, mean, linewidth=1.2, marker=marker, **styles[method])
-            axis.set(xscale="log", yscale="log", xlabel="evaluations", ylabel="mean best-so-far")
             axis.set_title(f"{function}, {dim}", fontsize=9)
         legend(figure, axes)
-        folder.mkdir(parents=True, exist_ok=True)
         figure.savefig(folder / f"{function}.png", dpi=120)
         written.append(folder / f"{function}.png")
     return written

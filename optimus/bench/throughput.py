@@ -14,16 +14,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-RULES = ("optimus", "adafactor_mlp")
+Rule = Literal["optimus", "adafactor_mlp"]
+RULES: tuple[Rule, ...] = get_args(Rule)
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """One measurement: a rule, its cores, N, tasks per update (two trajectories each), seconds."""
 
-    rule: str
+    rule: Rule
     cores: int
     n: int
     lanes: int

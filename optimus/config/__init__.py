@@ -25,7 +25,6 @@ from optimus.config.tasks import ClassicalTask as ClassicalTask
 from optimus.config.tasks import PhysicsTask as PhysicsTask
 from optimus.config.tasks import ServedTask as ServedTask
 from optimus.config.training import ESTIMATORS as ESTIMATORS
-from optimus.config.training import EVOLUTION as EVOLUTION
 from optimus.config.training import PATHWISE as PATHWISE
 from optimus.config.training import Estimator as Estimator
 from optimus.config.training import Evaluation as Evaluation
@@ -34,7 +33,7 @@ from optimus.config.training import MetaLoss as MetaLoss
 from optimus.config.training import MetaOptimizer as MetaOptimizer
 from optimus.config.training import Phase as Phase
 from optimus.errors import ConfigError as ConfigError
-from optimus.errors import require, require_positive
+from optimus.errors import require, require_at_least, require_positive
 from optimus.model.config import AdafactorMlpConfig, OptimizerConfig
 
 Task = AnalyticTask | PhysicsTask | ServedTask | ClassicalTask
@@ -78,19 +77,16 @@ class TrainConfig:
     weight_average: float = 0.0  # fused: decay of the moving average that is kept; 0: none
 
     def __post_init__(self) -> None:
-        require(self.updates >= 1, f"updates: got {self.updates}, want >= 1")
+        require_at_least(self.updates, 1, "updates")
         require(0 <= self.seed < 2**63, f"seed: got {self.seed}, want 0 <= seed < 2^63")
-        require(self.checkpoint_every >= 1, "checkpoint_every: want >= 1")
-        require(self.keep_checkpoints >= 1, "keep_checkpoints: want >= 1")
-        every = self.keep_checkpoints_every
-        require(every >= 0, f"keep_checkpoints_every: got {every}, want >= 0")
+        require_at_least(self.checkpoint_every, 1, "checkpoint_every")
+        require_at_least(self.keep_checkpoints, 1, "keep_checkpoints")
+        require_at_least(self.keep_checkpoints_every, 0, "keep_checkpoints_every")
         require_positive(self.call_timeout, "call_timeout")
         average = self.weight_average
         require(0.0 <= average < 1.0, f"weight_average: got {average}, want 0 <= decay < 1")
-        require(
-            self.max_staleness is None or self.max_staleness >= 0,
-            f"max_staleness: got {self.max_staleness}, want >= 0 or null",
-        )
+        if self.max_staleness is not None:
+            require_at_least(self.max_staleness, 0, "max_staleness")
         require(bool(self.phases), "phases: got none, want at least one")
         for index, phase in enumerate(self.phases):
             self._check_phase(phase, f"phases.{index}", index == len(self.phases) - 1)
@@ -214,6 +210,7 @@ def override(config: TrainConfig, assignments: typing.Sequence[str]) -> TrainCon
       ConfigError: an unknown key, a value that cannot be used, or phases that differ in the key.
     """
     tree = to_dict(config)
+    tree["phases"] = list(tree["phases"])
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         if not separator:

@@ -10,24 +10,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from optimus.errors import ConfigError
+from optimus.model.config import LAST_COMMIT_WITH_THEM, without_removed
 
 FORMAT = 2  # of `config.json`; 1: files without the key
 PHASE_GROUPS = ("estimator", "meta", "layout")
-LAST = "7acff6f"  # the last commit that can run what is refused here
 
-# Dotted path of a removed key -> the value at which it did nothing.
+# Dotted path of a removed key, beside the optimizer's -> the value at which it did nothing.
 REMOVED: dict[str, Any] = {
     "estimator.tail": 0.0,
     "estimator.difference_clip": 0.0,
-    "optimizer.axes": 0,
-    "optimizer.coord_pos": "none",
-    "optimizer.branch": "encoder",
 }
 # Dotted path of a key -> values of it that were removed.
-REMOVED_VALUES: dict[str, tuple[str, ...]] = {
-    "meta_loss.kind": ("ratio", "raw"),
-    "optimizer.time_features": ("paper",),
-}
+REMOVED_VALUES: dict[str, tuple[str, ...]] = {"meta_loss.kind": ("ratio", "raw")}
 
 
 def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,11 +69,13 @@ def _without_removed(values: Mapping[str, Any], where: str = "") -> dict[str, An
         inner = tree.get(group)
         if isinstance(inner, dict) and inner.get(key) in gone:
             raise _refusal(where + path, inner[key])
+    if isinstance(tree.get("optimizer"), dict):
+        tree["optimizer"] = without_removed(tree["optimizer"])
     return tree
 
 
 def _refusal(path: str, value: Any) -> ConfigError:
     return ConfigError(
-        f"{path}: got {value!r}, which this version no longer has; commit {LAST} is the last that "
-        "can run it"
+        f"{path}: got {value!r}, which this version does not have; the last commit that does is "
+        f"{LAST_COMMIT_WITH_THEM}"
     )

@@ -7,10 +7,9 @@ import difflib
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Union
+from typing import Any, Literal, Union
 
 from optimus.errors import ConfigError, require_known
-from optimus.model.config import OptimizerConfig, without_removed
 
 
 def convert(value: Any, annotation: Any, where: str) -> Any:
@@ -32,6 +31,8 @@ def convert(value: Any, annotation: Any, where: str) -> Any:
     if origin is typing.Literal:
         require_known(value, typing.get_args(annotation), where)
         return value
+    if origin is Literal:  # which names there are says the dataclass, in its own words
+        return convert(value, type(typing.get_args(annotation)[0]), where)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{where}: got {value!r}, want a list")
@@ -79,8 +80,6 @@ def build(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
     hints = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]
     arguments = {}
-    if cls is OptimizerConfig:
-        values = without_removed(values)
     for key, value in values.items():
         path = f"{where}.{key}" if where else key
         if key not in names:

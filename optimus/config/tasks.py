@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-from optimus.errors import require, require_known, require_positive
+from optimus.errors import require, require_at_least, require_known, require_positive
 from optimus.problems.groups import FUNCTION_NAMES, NETWORK, TAGS, allowed, allowed_generated
 
 ANALYTIC_FAMILIES = ("quadratic", "rosenbrock")  # the keys of `optimus.tasks.FAMILIES`
+
+ControlKind = Literal["pd", "torque"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class AnalyticTask:
     def __post_init__(self) -> None:
         require(self.kind == "analytic", f"task.kind: got {self.kind!r}, want 'analytic'")
         require_known(self.family, ANALYTIC_FAMILIES, "task.family")
-        require(self.dim >= 1, f"task.dim: got {self.dim}, want at least 1")
+        require_at_least(self.dim, 1, "task.dim")
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,8 @@ class ClassicalTask:
         both = self.generated + self.networks
         require(both <= 1.0, f"task.networks: got {both} with generated, want at most 1 together")
         for name in ("x_scale", "f_scale"):
-            factor = getattr(self, name)
-            require(1.0 <= factor < math.inf, f"task.{name}: got {factor}, want >= 1 and finite")
-        require(self.least_dim >= 2, f"task.least_dim: got {self.least_dim}, want >= 2")
+            require_at_least(getattr(self, name), 1, f"task.{name}")
+        require_at_least(self.least_dim, 2, "task.least_dim")
         require(
             bool(self.sizes) and min(self.sizes) >= max(4, self.least_dim),
             f"task.sizes: got {self.sizes}, want at least one, each >= {max(4, self.least_dim)}",
@@ -79,7 +80,7 @@ class ClassicalTask:
 
 @dataclass(frozen=True)
 class ServedTask:
-    """A quadratic bowl served by loss workers that sleep: for fleet timings and fault tests.
+    """A synthetic quadratic served by loss workers that sleep: for fleet timings and fault tests.
 
     `poison`, `nonfinite` and `slow` are periods k: each k-th episode is one that workers raise an
     error about, that has no finite loss, or whose evaluations sleep four times as long; 0: none.
@@ -97,16 +98,15 @@ class ServedTask:
 
     def __post_init__(self) -> None:
         require(self.kind == "served", f"task.kind: got {self.kind!r}, want 'served'")
-        require(self.dim >= 1, f"task.dim: got {self.dim}, want at least 1")
+        require_at_least(self.dim, 1, "task.dim")
         require(0 <= self.sleep <= 3600, f"task.sleep: got {self.sleep} s, want 0 ... 3600")
         for name in ("poison", "nonfinite", "slow"):
-            period = getattr(self, name)
-            require(period >= 0, f"task.{name}: got {period}, want a period, or 0 for none")
+            require_at_least(getattr(self, name), 0, f"task.{name}")
 
 
 @dataclass(frozen=True)
 class PhysicsTask:
-    """Motion reconstruction (optimus fact sheet, section 11): served by physics workers.
+    """Motion reconstruction: served by physics workers.
 
     Every window is drawn from the clips of `split`, a table fixed in `workers.physics.motion`.
     """
@@ -114,16 +114,13 @@ class PhysicsTask:
     kind: str = "physics"
     split: str = "train"
     seconds: float = 0.25  # window length, s
-    control: str = "pd"  # "pd": x offsets PD targets; "torque": x is joint torque
+    control: ControlKind = "pd"  # "pd": x offsets PD targets; "torque": x is joint torque
     control_rate: float = 30.0  # controls per second and joint
     dt: float = 1.0 / 240.0  # simulation step, s
 
     def __post_init__(self) -> None:
         require(self.kind == "physics", f"task.kind: got {self.kind!r}, want 'physics'")
-        require(
-            self.control in ("pd", "torque"),
-            f"task.control: got {self.control!r}, want 'pd' or 'torque'",
-        )
+        require_known(self.control, get_args(ControlKind), "task.control")
         for name in ("seconds", "control_rate", "dt"):
             require_positive(getattr(self, name), f"task.{name}")
         require(self.dt <= 1 / 60, f"task.dt: got {self.dt} s, want at most 1/60 s")

@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from optimus.config.tasks import ClassicalTask
-from optimus.errors import require, require_known, require_positive
+from optimus.errors import require, require_at_least, require_known, require_positive
 
-EVOLUTION = ("pes", "nres", "full_es", "truncated_es")  # every runner has these
-PATHWISE = ("bptt", "pes_pathwise", "nres_pathwise")  # derivatives through the window
-ESTIMATORS = EVOLUTION + PATHWISE
+EstimatorKind = Literal[
+    "pes", "nres", "full_es", "truncated_es", "bptt", "pes_pathwise", "nres_pathwise"
+]
+NoiseKind = Literal["gaussian", "rademacher"]
+MetaLossKind = Literal["log_gap", "log_ratio"]
+ClipKind = Literal["global_norm", "value"]
+ESTIMATORS: tuple[EstimatorKind, ...] = get_args(EstimatorKind)
+PATHWISE: tuple[EstimatorKind, ...] = ESTIMATORS[4:]  # with derivatives through the window
 
 
 @dataclass(frozen=True)
 class Estimator:
     """How the meta-gradient is estimated; the defaults are the paper's (Table 3)."""
 
-    kind: str = "pes"  # a name in `ESTIMATORS`: see `optimus.meta.estimators`
+    kind: EstimatorKind = "pes"  # see `optimus.meta.estimators`
     sigma: float = 0.01  # standard deviation of the perturbation of every weight
-    noise: str = "gaussian"  # or "rademacher"
+    noise: NoiseKind = "gaussian"
     truncation: int = 5  # inner steps per window: one sample each
     horizon: int = 50  # inner steps per episode
     task_clip: float = 1.0  # pathwise: largest norm of one task's gradient; 0: none
     order: int = 1  # pathwise: 1 holds inner gradients constant, 2 differentiates them too
     # The rest is for `--launch fused`.
     shortest: int = 0  # > 0: episodes are log-uniform in shortest ... horizon
-    guide: float = 0.0  # bptt: weight of the log distance to the minimiser; 0: none
-    guide_radius: float = 1e-4  # distance per coordinate at which the guide fades out
+    # bptt: weight of the log distance to the minimiser (supervision by it); 0: none
+    guide: float = 0.0
+    guide_radius: float = 1e-4  # distance per coordinate at which that fades out
 
     def __post_init__(self) -> None:
         require_known(self.kind, ESTIMATORS, "estimator.kind")
         require_positive(self.sigma, "estimator.sigma")
-        require(
-            self.noise in ("gaussian", "rademacher"),
-            f"estimator.noise: got {self.noise!r}, want 'gaussian' or 'rademacher'",
-        )
-        require(self.truncation >= 1, f"estimator.truncation: got {self.truncation}, want >= 1")
+        require_known(self.noise, get_args(NoiseKind), "estimator.noise")
+        require_at_least(self.truncation, 1, "estimator.truncation")
         for name in ("horizon", "shortest"):
             value = getattr(self, name)
             require(
@@ -60,8 +63,7 @@ class Estimator:
             f"estimator.guide: got {self.guide} with {self.kind!r}, want 0 but with 'bptt'",
         )
         for name in ("task_clip", "guide"):
-            value = getattr(self, name)
-            require(0 <= value < math.inf, f"estimator.{name}: got {value}, want >= 0 and finite")
+            require_at_least(getattr(self, name), 0, f"estimator.{name}")
         require_positive(self.guide_radius, "estimator.guide_radius")
 
     @property
@@ -75,19 +77,16 @@ class Estimator:
         return 1 if self.kind == "bptt" else 2
 
 
-META_LOSSES = ("log_gap", "log_ratio")
-
-
 @dataclass(frozen=True)
 class MetaLoss:
     """How an inner loss is scored: see `optimus.meta.loss`. Only `--launch fused` reads it."""
 
-    kind: str = "log_gap"
+    kind: MetaLossKind = "log_gap"
     floor: float = 1e-8  # smallest gap, or ratio of gaps, that counts
     cap: float = 5.0  # a step scores at most this
 
     def __post_init__(self) -> None:
-        require_known(self.kind, META_LOSSES, "meta_loss.kind")
+        require_known(self.kind, get_args(MetaLossKind), "meta_loss.kind")
         require_positive(self.floor, "meta_loss.floor")
         require_positive(self.cap, "meta_loss.cap")
 
@@ -99,17 +98,17 @@ class MetaOptimizer:
     learning_rate: float = 5e-4
     clip_norm: float = 3.0  # bound of the estimate, in the sense of `clip`
     batch: int = 20  # samples per update, one antithetic pair each
-    clip: str = "global_norm"  # or "value": every entry on its own
+    clip: ClipKind = "global_norm"  # "value": every entry on its own
     warmup: int = 0  # updates over which the rate rises linearly
     cosine: int = 0  # updates after which a cosine has brought the rate to 1 %; 0: constant
 
     def __post_init__(self) -> None:
         require_positive(self.learning_rate, "meta.learning_rate")
         require_positive(self.clip_norm, "meta.clip_norm")
-        require(self.batch >= 1, f"meta.batch: got {self.batch}, want >= 1")
-        require_known(self.clip, ("global_norm", "value"), "meta.clip")
-        require(self.warmup >= 0, f"meta.warmup: got {self.warmup}, want >= 0")
-        require(self.cosine >= 0, f"meta.cosine: got {self.cosine}, want >= 0")
+        require_at_least(self.batch, 1, "meta.batch")
+        require_known(self.clip, get_args(ClipKind), "meta.clip")
+        require_at_least(self.warmup, 0, "meta.warmup")
+        require_at_least(self.cosine, 0, "meta.cosine")
 
 
 @dataclass(frozen=True)
@@ -118,8 +117,8 @@ class Layout:
 
     A group of lanes is one vmapped program; an actor steps one group while another group's losses
     are in flight. Grouping changes rounding, so it belongs to the configuration, not to the runner.
-    The fused trainer takes groups one after the other, which bounds its memory, or deals them to
-    the devices that there are.
+    The fused trainer takes groups one after the other, which bounds its memory, or spreads them
+    over the devices that there are.
     """
 
     actors: int = 1
@@ -131,13 +130,9 @@ class Layout:
 
     def __post_init__(self) -> None:
         for name in ("actors", "groups", "lanes", "per_process"):
-            require(
-                getattr(self, name) >= 1, f"layout.{name}: got {getattr(self, name)}, want >= 1"
-            )
+            require_at_least(getattr(self, name), 1, f"layout.{name}")
         for name in ("workers", "restarts"):
-            require(
-                getattr(self, name) >= 0, f"layout.{name}: got {getattr(self, name)}, want >= 0"
-            )
+            require_at_least(getattr(self, name), 0, f"layout.{name}")
 
     @property
     def total_lanes(self) -> int:
@@ -159,10 +154,8 @@ class Phase:
     task: ClassicalTask | None = None  # other proportions of the same functions; None: the run's
 
     def __post_init__(self) -> None:
-        require(
-            self.updates is None or self.updates >= 1,
-            f"phases.updates: got {self.updates}, want >= 1",
-        )
+        if self.updates is not None:
+            require_at_least(self.updates, 1, "phases.updates")
 
     @property
     def inner_steps(self) -> int:
@@ -180,5 +173,5 @@ class Evaluation:
     seed: int = 20221201
 
     def __post_init__(self) -> None:
-        require(self.tasks >= 2, f"evaluation.tasks: got {self.tasks}, want >= 2 (interval)")
-        require(self.steps >= 1, f"evaluation.steps: got {self.steps}, want >= 1")
+        require_at_least(self.tasks, 2, "evaluation.tasks")  # for an interval
+        require_at_least(self.steps, 1, "evaluation.steps")

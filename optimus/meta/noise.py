@@ -51,5 +51,5 @@ def draw(
 
 
 def checksum(noise: np.ndarray) -> int:
-    """CRC-32 of the bits of a perturbation: lets the learner prove that it drew the same."""
+    """CRC-32 of the bits of a perturbation `[P]`: lets the learner prove that it drew the same."""
     return zlib.crc32(np.ascontiguousarray(noise).tobytes())

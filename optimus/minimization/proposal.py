@@ -1,4 +1,4 @@
-"""What `minimize` and `as_optax` share: the model that is meant, the largest problem, a step."""
+"""Parts that `minimize` and `as_optax` share: the model, the largest problem, the jitted step."""
 
 from __future__ import annotations
 

@@ -56,9 +56,9 @@ def init_params(config: AdafactorMlpConfig, key: jax.Array) -> Params:
 def init_state(config: AdafactorMlpConfig, x: jax.Array) -> AdafactorMlpState:
     """State before the first step at `x`, [N] with N >= 1 (else ValueError), any real dtype."""
     del config
-    if jnp.ndim(x) != 1 or jnp.size(x) < 1:
-        raise ValueError(f"x has shape {jnp.shape(x)}, must be [N] with N of at least 1")
-    return AdafactorMlpState(jnp.zeros((), jnp.int32), features.init_accumulators(jnp.size(x)))
+    return AdafactorMlpState(
+        jnp.zeros((), jnp.int32), features.init_accumulators(features.size_of(x))
+    )
 
 
 def update(
@@ -85,13 +85,7 @@ def update(
       The step, float32 [N], to be added to x: 0 on padding, all NaN where any real entry of x or
       gradient is not finite. And the state for the next call.
     """
-    size = state.averages.rms.shape[-1]
-    for name, value in (("x", x), ("gradient", gradient), ("mask", mask)):
-        if value is not None and jnp.shape(value) != (size,):
-            raise ValueError(f"{name} has shape {jnp.shape(value)}, must be [{size}] as in state")
-    x, gradient = jnp.asarray(x, jnp.float32), jnp.asarray(gradient, jnp.float32)
-    if mask is not None:
-        x, gradient = jnp.where(mask, x, 0.0), jnp.where(mask, gradient, 0.0)
+    x, gradient = features.as_given(state.averages.rms.shape[-1], x, gradient, mask)
 
     averages = features.update_accumulators(params["decays"], state.averages, gradient)
     channels = features.compute_features(x, gradient, averages, state.iteration, mask)

@@ -70,6 +70,36 @@ def mixing_rate(initial_decay: Any, offset: jax.Array) -> jax.Array:
     return jnp.exp(log_complement + 10.0 * offset)
 
 
+def size_of(x: jax.Array) -> int:
+    """N of a start, [N] with N >= 1; raises `ValueError` if it is none."""
+    if jnp.ndim(x) != 1 or jnp.size(x) < 1:
+        raise ValueError(f"x has shape {jnp.shape(x)}, must be [N] with N of at least 1")
+    return jnp.size(x)
+
+
+def as_given(
+    size: int, x: jax.Array, gradient: jax.Array, mask: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    """Point and gradient as a rule computes with them: float32 [N], 0 on padding.
+
+    Args:
+      size: N, of the rule's state.
+      x: current point, [N].
+      gradient: at x, [N].
+      mask: bool [N], false on padding, or None.
+
+    Raises:
+      ValueError: one has another shape.
+    """
+    for name, value in (("x", x), ("gradient", gradient), ("mask", mask)):
+        if value is not None and jnp.shape(value) != (size,):
+            raise ValueError(f"{name} has shape {jnp.shape(value)}, must be [{size}] as in state")
+    x, gradient = jnp.asarray(x, jnp.float32), jnp.asarray(gradient, jnp.float32)
+    if mask is not None:
+        x, gradient = jnp.where(mask, x, 0.0), jnp.where(mask, gradient, 0.0)
+    return x, gradient
+
+
 def init_accumulators(size: int) -> Accumulators:
     """All-zero accumulators for `size` coordinates."""
     return Accumulators(

@@ -72,9 +72,7 @@ def init_state(config: OptimizerConfig, x: jax.Array) -> OptimizerState:
 
     `x` is the true start: what is measured from there (`position`, `curvature`) reads it.
     """
-    if jnp.ndim(x) != 1 or jnp.size(x) < 1:
-        raise ValueError(f"x has shape {jnp.shape(x)}, must be [N] with N of at least 1")
-    size = jnp.size(x)
+    size = features.size_of(x)
     if config.factored:
         symmetric = config.rank_one != "asym"
         matrix = preconditioner.init_factored(size, config.rank, config.encoders, symmetric)
@@ -115,19 +113,13 @@ def update(
     Non-finite input is not repaired, nor can it hide: one NaN or infinity in x or gradient, or a
     gradient entry beyond 1e19 (its square overflows; not so with gradient_scale "first"), makes
     *every* real entry of the step NaN. So `isfinite(step[i])` for any one real i tells; the
-    returned state is then spoilt, and the caller decides between keeping the old state and giving
-    up the task.
+    returned state is then spoilt, and the caller decides between keeping the old state and
+    abandoning the task.
 
     Raises:
       ValueError: shapes disagree.
     """
-    size = state.averages.rms.shape[-1]
-    for name, value in (("x", x), ("gradient", gradient), ("mask", mask)):
-        if value is not None and jnp.shape(value) != (size,):
-            raise ValueError(f"{name} has shape {jnp.shape(value)}, must be [{size}] as in state")
-    x, gradient = jnp.asarray(x, jnp.float32), jnp.asarray(gradient, jnp.float32)
-    if mask is not None:
-        x, gradient = jnp.where(mask, x, 0.0), jnp.where(mask, gradient, 0.0)
+    x, gradient = features.as_given(state.averages.rms.shape[-1], x, gradient, mask)
 
     seen = trajectory_features.observe(config, state.past, state.iteration, x, gradient, mask)
     averages = features.update_accumulators(params["decays"], state.averages, seen.gradient)

@@ -1,4 +1,4 @@
-"""What an optimizer remembers of a run, and the inputs that its options make of it.
+"""The memory of a run, and the inputs of the network that the options beyond the paper make of it.
 
 Quasi-Newton methods live on two differences, of points and of gradients, and step-size control on
 one inner product; the paper's features hold neither. Castera & Ochs (arXiv 2405.18222) argue that

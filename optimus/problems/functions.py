@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
+from optimus.errors import require
 from optimus.problems import formulas
 
 Value = Callable[[jax.Array], jax.Array]
@@ -60,13 +61,11 @@ class Function:
     multiple_of: int = 1
 
     def check(self, dim: int) -> None:
-        """Raises `ValueError` where the function is not defined on R^dim."""
-        if dim < self.least_dim:
-            raise ValueError(f"{self.name} needs a dimension of at least {self.least_dim}: {dim}")
-        if dim % self.multiple_of:
-            raise ValueError(
-                f"{self.name} needs a dimension that is a multiple of {self.multiple_of}: {dim}"
-            )
+        """Raises `ConfigError` where the function is not defined on R^dim."""
+        name, least, factor = self.name, self.least_dim, self.multiple_of
+        require(dim >= least, f"{name} needs a dimension of at least {least}: {dim}")
+        whole = dim % factor == 0
+        require(whole, f"{name} needs a dimension that is a multiple of {factor}: {dim}")
 
 
 def _box(low: float, high: float) -> Callable[[int], tuple[float, float]]:
@@ -124,7 +123,6 @@ FUNCTIONS: dict[str, Function] = {each.name: each for each in _ALL}
 
 
 def function(name: str) -> Function:
-    """A function by name; raises `ValueError` naming the known ones."""
-    if name not in FUNCTIONS:
-        raise ValueError(f"unknown function {name!r}; known: {', '.join(FUNCTIONS)}")
+    """A function by name; raises `ConfigError` naming the known ones."""
+    require(name in FUNCTIONS, f"unknown function {name!r}; known: {', '.join(FUNCTIONS)}")
     return FUNCTIONS[name]

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from types import MappingProxyType
 
+from optimus.errors import ConfigError
+
 GROUPS = MappingProxyType(
     {
         "quadratic": (
@@ -35,11 +37,11 @@ GENERATED = MappingProxyType(
 
 
 def tag_of(function: str) -> str:
-    """The group of a benchmark function; raises `ValueError` naming the known ones."""
+    """The group of a benchmark function; raises `ConfigError` naming the known ones."""
     for tag, members in GROUPS.items():
         if function in members:
             return tag
-    raise ValueError(f"unknown function {function!r}; known: {', '.join(FUNCTION_NAMES)}")
+    raise ConfigError(f"unknown function {function!r}; known: {', '.join(FUNCTION_NAMES)}")
 
 
 def allowed(names: Collection[str], hold_out: Collection[str]) -> tuple[str, ...]:

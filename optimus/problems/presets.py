@@ -36,6 +36,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimus.errors import require
 from optimus.problems import formulas
 from optimus.problems.functions import FUNCTIONS, Value, function
 
@@ -82,11 +83,10 @@ SUITE = Preset("suite", "float64")  # of the problems that `optimus.problems.sui
 
 
 def preset(name: str) -> Preset:
-    """A preset by name; raises `ValueError` naming the known ones."""
+    """A preset by name; raises `ConfigError` naming the known ones."""
     if name == SUITE.name:
         return SUITE
-    if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
+    require(name in PRESETS, f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
@@ -94,24 +94,21 @@ def dimension(preset_name: str, function_name: str, dim: int) -> int:
     """The `dim` a preset has in place of the one asked for: Powell's 2 is 4 where it is true.
 
     Raises:
-      ValueError: unknown names, or a dimension that the preset leaves out, and why.
+      ConfigError: unknown names, or a dimension that the preset leaves out, and why.
     """
     chosen, true = preset(preset_name), function(function_name)
-    if chosen is SUITE:
-        raise ValueError(
-            f"{preset_name} has no function {function_name!r}; see optimus.problems.suites"
-        )
-    if dim < 1:
-        raise ValueError(f"the dimension must be at least 1: {dim}")
-    if chosen.most_dim is not None and dim > chosen.most_dim:
-        raise ValueError(f"{preset_name} ends at dimension {chosen.most_dim}: {dim}")
+    elsewhere = f"{preset_name} has no function {function_name!r}; see optimus.problems.suites"
+    require(chosen is not SUITE, elsewhere)
+    require(dim >= 1, f"the dimension must be at least 1: {dim}")
+    most = chosen.most_dim
+    require(most is None or dim <= most, f"{preset_name} ends at dimension {most}: {dim}")
     if chosen.slips:
         size(chosen, function_name, dim)
         return dim
-    if function_name == "perm" and dim not in (2, 10):
-        raise ValueError(f"{preset_name} has perm in dimensions 2 and 10 only: {dim}")
-    if function_name == "sum_of_powers" and dim > 100:
-        raise ValueError(f"{preset_name} ends sum_of_powers at dimension 100: {dim}")
+    if function_name == "perm":
+        require(dim in (2, 10), f"{preset_name} has perm in dimensions 2 and 10 only: {dim}")
+    if function_name == "sum_of_powers":
+        require(dim <= 100, f"{preset_name} ends sum_of_powers at dimension 100: {dim}")
     if function_name == "powell":
         dim = 4 * -(-dim // 4)
     true.check(dim)
@@ -119,7 +116,7 @@ def dimension(preset_name: str, function_name: str, dim: int) -> int:
 
 
 def size(chosen: Preset, function_name: str, dim: int) -> int:
-    """N, the number of coordinates of the start; raises `ValueError` where there is none."""
+    """N, the number of coordinates of the start; raises `ConfigError` where there is none."""
     size = 4 * -(-dim // 4) if chosen.slips and function_name == "powell" else dim
     function(function_name).check(size)
     return size
@@ -251,11 +248,11 @@ def problem(preset_name: str, function_name: str, dim: int, seed: int, start: in
       start: number of the start, at least 0.
 
     Raises:
-      ValueError: unknown names, negative seed or start, a dimension that the preset leaves out.
+      ConfigError: unknown names, negative seed or start, a dimension that the preset leaves out.
     """
     chosen, true = preset(preset_name), function(function_name)
-    if seed < 0 or start < 0:
-        raise ValueError(f"seed and start must not be negative: {seed}, {start}")
+    counted = seed >= 0 and start >= 0
+    require(counted, f"seed and start must not be negative: {seed}, {start}")
     dim = dimension(preset_name, function_name, dim)
     count = size(chosen, function_name, dim)
     half_width = start_half_width(chosen, function_name)

@@ -67,7 +67,7 @@ def save(
     Args:
       folder: the run's `checkpoints` directory, made if missing.
       step: updates done.
-      arrays: what to save, C order.
+      arrays: what to save by name, of any shape such as float32 `[P]`; written in C order.
       manifest: JSON values added to step, sha256, time, code and libraries.
       keep: how many newest folders stay (step 0, the best and the one under evaluation always do);
         None keeps all.

@@ -12,7 +12,7 @@ from typing import Any
 
 FORMAT = 1  # of the manifest; raised when an older reader could misread a newer one
 DISTRIBUTION = "optimus-learned-optimizer"
-ROOMS = ("optimus", "workers", "learner", "launch")
+PACKAGES = ("optimus", "workers", "learner", "launch")
 _ROOT = Path(__file__).resolve().parents[2]
 _LIBRARIES = (
     *("jax", "jaxlib", "dm-haiku", "optax", "numpy", "scipy", "safetensors"),
@@ -50,7 +50,7 @@ def code() -> Mapping[str, str]:
 
 def _source(root: Path) -> str:
     digest = hashlib.sha256()
-    files = (path for room in ROOMS for path in (root / room).rglob("*"))
+    files = (path for package in PACKAGES for path in (root / package).rglob("*"))
     for path in sorted(path for path in files if path.suffix in (".py", ".cc", ".cpp", ".h")):
         digest.update(f"{path.relative_to(root)}\0".encode())
         digest.update(path.read_bytes())

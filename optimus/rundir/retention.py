@@ -38,11 +38,11 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces a small text file so that a reader sees the old or the new text, nothing else."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replaces a small file so that a reader sees the old or the new content, nothing else."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        temporary.write_text(text)
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         sync(temporary)
         os.replace(temporary, path)
         sync(path.parent)

@@ -2,8 +2,8 @@
 
 `analytic` has the two small families every runner knows; the rest is for the fused trainer: the 15
 functions of the benchmark (`mixture`), generated families (`generated`), small neural networks
-(`networks`), and how all are drawn in random dimension, moved, rotated, scaled, and dealt to lanes
-(`distribution`).
+(`networks`), and how all are drawn in random dimension, moved, rotated, scaled, and assigned to
+lanes (`distribution`).
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def task_key(seed: int, episode: int) -> jax.Array:
-    """The key that decides task and start of an episode; independent of its noise keys."""
+    """The key [] that decides task and start of an episode; independent of its noise keys."""
     words = np.asarray(
         [seed >> 32 & 0xFFFFFFFF, seed & 0xFFFFFFFF, 0x7461736B]  # "task", a domain of its own
         + [episode >> 32 & 0xFFFFFFFF, episode & 0xFFFFFFFF],

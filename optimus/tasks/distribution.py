@@ -17,15 +17,18 @@ from optimus.problems.groups import NETWORK, allowed, allowed_generated
 from optimus.tasks import analytic, generated, mixture, networks
 
 Data = dict[str, jax.Array]
+Sampler = Callable[[jax.Array], tuple[Data, jax.Array]]
 
 
-class Slot(NamedTuple):
-    """Lanes start ... stop - 1 have tasks of one member: a function, "generated" or
-    "network".
+class Segment(NamedTuple):
+    """Lanes start ... stop - 1 have tasks of one member: a function, "generated" or "network".
 
     Attributes:
+      name: of the member.
       value: (task data, x `[size]`) -> f - f* (of networks f), float32 scalar.
       minimiser: task data -> float32 `[size]`; None where it is not known.
+      start: first lane.
+      stop: last lane + 1.
     """
 
     name: str
@@ -36,27 +39,29 @@ class Slot(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Lanes start ... stop - 1, all of some slots, are drawn by one program.
+    """Lanes start ... stop - 1, all of some segments, are drawn by one program.
 
     Attributes:
       sample: keys `[stop - start]` -> (task data with "mask", x0 `[lanes, size]`).
+      start: first lane.
+      stop: last lane + 1.
     """
 
-    sample: Callable[[jax.Array], tuple[Data, jax.Array]]
+    sample: Sampler
     start: int
     stop: int
 
 
-class Deal(NamedTuple):
-    """Slots and sources of L lanes, in order and without gaps."""
+class Assignment(NamedTuple):
+    """Segments and sources of L lanes, in order and without gaps."""
 
-    slots: tuple[Slot, ...]
+    segments: tuple[Segment, ...]
     sources: tuple[Source, ...]
 
     @property
     def names(self) -> list[str]:
         """The member of each lane."""
-        return [slot.name for slot in self.slots for _ in range(slot.start, slot.stop)]
+        return [each.name for each in self.segments for _ in range(each.start, each.stop)]
 
 
 def sizes(task: AnalyticTask | ClassicalTask) -> tuple[int, ...]:
@@ -70,72 +75,55 @@ def least(task: ClassicalTask, size: int) -> int:
 
 
 @functools.cache
-def deal(task: AnalyticTask | ClassicalTask, size: int, lanes: int) -> Deal:
-    """Deals lanes to the members that exist in this size, by their shares (largest remainders
-    first); functions get equal ones. The same object at every call, so that compiled code is
-    shared.
+def assign(task: AnalyticTask | ClassicalTask, size: int, lanes: int) -> Assignment:
+    """Assigns lanes to the members that exist in this size, by their shares; functions get equal
+    ones. The same object at every call, so that compiled code is shared.
 
     Raises:
       ValueError: no member is left in this size.
     """
     if isinstance(task, AnalyticTask):
         draw = functools.partial(_unpadded, task.family, task.dim)
-        slot = Slot(task.family, analytic.family(task.family).value, None, 0, lanes)
-        return Deal((slot,), (Source(draw, 0, lanes),))
-    low = least(task, size)
-    spans = {name: mixture.span(name, low, size) for name in allowed(task.functions, task.hold_out)}
-    found = {name: span for name, span in spans.items() if span is not None}
-    families = allowed_generated(task.hold_out)
-    others = [task.generated if families else 0.0]
-    if task.networks and NETWORK not in task.hold_out:
-        others.append(task.networks)
-    if not found and not sum(others):
+        return _one_member(task.family, analytic.family(task.family).value, None, draw, lanes)
+    low, families = least(task, size), allowed_generated(task.hold_out)
+    spans = _spans(task, low, size)
+    shares = {
+        "generated": task.generated if families else 0.0,
+        NETWORK: 0.0 if NETWORK in task.hold_out else task.networks,
+    }
+    if not spans and not sum(shares.values()):
         raise ValueError(f"no function is left in size {size}")
-    if not found:
-        others = [share / sum(others) for share in others]
-    each = 1.0 - sum(others)
-    quotas = [lanes * each / max(len(found), 1)] * len(found) + [lanes * k for k in others]
-    counts = _shares(quotas, lanes)
-    slots, numbers, start = [], [], 0
-    for (name, span), count in zip(found.items(), counts):
-        if count:
-            value = functools.partial(mixture.value, name)
-            minimiser = functools.partial(mixture.minimiser, name)
-            slots.append(Slot(name, value, minimiser, start, start + count))
-            numbers += [mixture.numbers(name, *span)] * count
-            start += count
-    sources = []
-    if numbers:
-        table = jax.tree_util.tree_map(lambda *column: np.asarray(column), *numbers)
-        sources.append(Source(functools.partial(_functions, task, size, table), 0, start))
-    drawn = (
-        Slot("generated", generated.value, generated.minimiser, 0, 0),
-        Slot(NETWORK, networks.value, None, 0, 0),
+    counts = _counts(len(spans), tuple(shares.values()), lanes)
+    generate = functools.partial(generated.sample, families, task, low, size, size)
+    network = functools.partial(networks.sample, task, low, size, size)
+    return _joined(
+        _functions(task, size, spans, counts),
+        _one_member(
+            "generated", generated.value, generated.minimiser, jax.vmap(generate), counts[-2]
+        ),
+        _one_member(NETWORK, networks.value, None, jax.vmap(network), counts[-1]),
     )
-    draws: tuple[Callable[[jax.Array], tuple[Data, jax.Array]], ...] = (
-        functools.partial(generated.sample, families, task, low, size, size),
-        functools.partial(networks.sample, task, low, size, size),
-    )
-    for slot, one, count in zip(drawn, draws, counts[len(found) :]):
-        if count:
-            slots.append(slot._replace(start=start, stop=start + count))
-            sources.append(Source(jax.vmap(one), start, start + count))
-            start += count
-    return Deal(tuple(slots), tuple(sources))
 
 
-def _functions(
-    task: ClassicalTask, size: int, table: mixture.Numbers, keys: jax.Array
-) -> tuple[Data, jax.Array]:
-    return jax.vmap(functools.partial(mixture.sample, task, size))(table, keys)
+def _spans(task: ClassicalTask, low: int, size: int) -> dict[str, tuple[int, int]]:
+    """The functions that exist in dimensions low ... size -> what `mixture.numbers` takes."""
+    spans = {name: mixture.span(name, low, size) for name in allowed(task.functions, task.hold_out)}
+    return {name: span for name, span in spans.items() if span is not None}
 
 
-def _unpadded(name: str, dim: int, keys: jax.Array) -> tuple[Data, jax.Array]:
-    data, start = jax.vmap(functools.partial(analytic.make, name, dim))(keys)
-    return {**data, "mask": jnp.ones(start.shape, bool)}, start
+def _counts(functions: int, shares: tuple[float, ...], lanes: int) -> list[int]:
+    """Lanes of each function, then of each other member: largest remainders first.
 
-
-def _shares(quotas: Sequence[float], lanes: int) -> list[int]:
+    Args:
+      functions: how many there are; they have what the shares leave, in equal parts.
+      shares: of the other members; all lanes are theirs where there are no functions.
+      lanes: to assign.
+    """
+    if functions:
+        quotas = [lanes * (1.0 - sum(shares)) / functions] * functions
+        quotas += [lanes * share for share in shares]
+    else:
+        quotas = [lanes * (share / sum(shares)) for share in shares]
     counts = [int(quota + 1e-9) for quota in quotas]
     order = sorted(range(len(quotas)), key=lambda k: counts[k] - quotas[k])
     for k in order[: lanes - sum(counts)]:
@@ -143,57 +131,110 @@ def _shares(quotas: Sequence[float], lanes: int) -> list[int]:
     return counts
 
 
-def sample(dealt: Deal, keys: jax.Array) -> tuple[tuple[Data, ...], jax.Array, jax.Array]:
-    """A task for every lane: data of each slot `[lanes of the slot, ...]`, x0 and mask `[L, N]`."""
+def _functions(
+    task: ClassicalTask, size: int, spans: dict[str, tuple[int, int]], counts: Sequence[int]
+) -> Assignment:
+    """So many lanes for each function, drawn together."""
+    segments: list[Segment] = []
+    numbers: list[mixture.Numbers] = []
+    for (name, span), count in zip(spans.items(), counts):
+        if count:
+            value = functools.partial(mixture.value, name)
+            minimiser = functools.partial(mixture.minimiser, name)
+            start = len(numbers)
+            segments.append(Segment(name, value, minimiser, start, start + count))
+            numbers += [mixture.numbers(name, *span)] * count
+    if not numbers:
+        return Assignment((), ())
+    table = jax.tree_util.tree_map(lambda *column: np.asarray(column), *numbers)
+
+    def draw(keys: jax.Array) -> tuple[Data, jax.Array]:
+        return jax.vmap(functools.partial(mixture.sample, task, size))(table, keys)
+
+    return Assignment(tuple(segments), (Source(draw, 0, len(numbers)),))
+
+
+def _one_member(
+    name: str,
+    value: Callable[[Data, jax.Array], jax.Array],
+    minimiser: Callable[[Data], jax.Array] | None,
+    draw: Sampler,
+    lanes: int,
+) -> Assignment:
+    if not lanes:
+        return Assignment((), ())
+    segment = Segment(name, value, minimiser, 0, lanes)
+    return Assignment((segment,), (Source(draw, 0, lanes),))
+
+
+def _joined(*parts: Assignment) -> Assignment:
+    """One after the other."""
+    segments: list[Segment] = []
+    sources: list[Source] = []
+    first = 0
+    for part in parts:
+        segments += [s._replace(start=first + s.start, stop=first + s.stop) for s in part.segments]
+        sources += [s._replace(start=first + s.start, stop=first + s.stop) for s in part.sources]
+        first = sources[-1].stop if sources else 0
+    return Assignment(tuple(segments), tuple(sources))
+
+
+def _unpadded(name: str, dim: int, keys: jax.Array) -> tuple[Data, jax.Array]:
+    data, start = jax.vmap(functools.partial(analytic.make, name, dim))(keys)
+    return {**data, "mask": jnp.ones(start.shape, bool)}, start
+
+
+def sample(assigned: Assignment, keys: jax.Array) -> tuple[tuple[Data, ...], jax.Array, jax.Array]:
+    """A task for every lane: data of each segment, leading axis its lanes; x0 and mask `[L, N]`."""
     data, starts = [], []
-    for source in dealt.sources:
+    for source in assigned.sources:
         drawn, start = source.sample(keys[source.start : source.stop])
         starts.append(start)
-        for slot in dealt.slots:
-            if source.start <= slot.start < source.stop:
-                at = slice(slot.start - source.start, slot.stop - source.start)
+        for part in assigned.segments:
+            if source.start <= part.start < source.stop:
+                at = slice(part.start - source.start, part.stop - source.start)
                 data.append({name: leaf[at] for name, leaf in drawn.items()})
     return tuple(data), jnp.concatenate(starts), jnp.concatenate([each["mask"] for each in data])
 
 
-def minimisers(slots: Sequence[Slot], data: Sequence[Data]) -> jax.Array:
+def minimisers(segments: Sequence[Segment], data: Sequence[Data]) -> jax.Array:
     """Where f is least, `[L, N]`; 0 where that is not known: see `has_minimiser`.
 
     Raises:
-      ValueError: it is known of no slot.
+      ValueError: it is known of no segment.
     """
-    if all(slot.minimiser is None for slot in slots):
-        names = ", ".join(repr(slot.name) for slot in slots)
+    if all(part.minimiser is None for part in segments):
+        names = ", ".join(repr(part.name) for part in segments)
         raise ValueError(f"the minimiser of {names} is not known")
-    parts = []
-    for slot, each in zip(slots, data):
-        if slot.minimiser is None:
-            parts.append(jnp.zeros(each["mask"].shape, jnp.float32))
+    found = []
+    for part, each in zip(segments, data):
+        if part.minimiser is None:
+            found.append(jnp.zeros(each["mask"].shape, jnp.float32))
         else:
-            parts.append(jax.vmap(slot.minimiser)(each))
-    return jnp.concatenate(parts)
+            found.append(jax.vmap(part.minimiser)(each))
+    return jnp.concatenate(found)
 
 
-def has_minimiser(dealt: Deal) -> np.ndarray:
+def has_minimiser(assigned: Assignment) -> np.ndarray:
     """Whether a lane's minimiser is known, bool `[L]`."""
-    parts = [[slot.minimiser is not None] * (slot.stop - slot.start) for slot in dealt.slots]
-    return np.concatenate(parts)
+    found = [[part.minimiser is not None] * (part.stop - part.start) for part in assigned.segments]
+    return np.concatenate(found)
 
 
-def values(slots: Sequence[Slot], data: Sequence[Data], x: jax.Array) -> jax.Array:
+def values(segments: Sequence[Segment], data: Sequence[Data], x: jax.Array) -> jax.Array:
     """f - f* of every lane at x `[L, N]`, float32 `[L]`."""
-    parts = [
-        jax.vmap(slot.value)(each, x[slot.start : slot.stop]) for slot, each in zip(slots, data)
+    found = [
+        jax.vmap(part.value)(each, x[part.start : part.stop]) for part, each in zip(segments, data)
     ]
-    return jnp.concatenate(parts)
+    return jnp.concatenate(found)
 
 
 def values_and_gradients(
-    slots: Sequence[Slot], data: Sequence[Data], x: jax.Array
+    segments: Sequence[Segment], data: Sequence[Data], x: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """f - f* `[L]` and its gradient `[L, N]` at x `[L, N]`."""
-    parts = [
-        jax.vmap(jax.value_and_grad(slot.value, argnums=1))(each, x[slot.start : slot.stop])
-        for slot, each in zip(slots, data)
+    found = [
+        jax.vmap(jax.value_and_grad(part.value, argnums=1))(each, x[part.start : part.stop])
+        for part, each in zip(segments, data)
     ]
-    return jnp.concatenate([v for v, _ in parts]), jnp.concatenate([g for _, g in parts])
+    return jnp.concatenate([v for v, _ in found]), jnp.concatenate([g for _, g in found])

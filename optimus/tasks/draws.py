@@ -13,19 +13,26 @@ MOST_ROTATED = 100  # coordinates: a rotation is a dense matrix per task
 
 
 def domain_key(seed: int, domain: str) -> jax.Array:
-    """A key of its own for each (seed, domain): "train", "validation", ... never meet."""
+    """A key [] of its own for each (seed, domain): "train", "validation", ... never meet."""
     digest = hashlib.sha256(f"optimus/{domain}/{seed}".encode()).digest()
     words = np.frombuffer(digest[:8], np.uint32)
     return jax.random.wrap_key_data(jnp.asarray(words), impl="threefry2x32")
 
 
 def log_scaled(share: jax.Array, low: Any, high: Any) -> jax.Array:
-    """low ... high, log-uniform where `share` is uniform in [0, 1)."""
+    """low ... high, log-uniform where `share`, float32 [] or `[N]`, is uniform in [0, 1)."""
     return low * jnp.exp(share * jnp.log(high / low))
 
 
 def dimension(share: jax.Array, low: Any, high: Any, multiple: Any = 1) -> jax.Array:
-    """int32, log-uniform in low..high, rounded down to a multiple (which is at most `low`)."""
+    """A dimension n, int32 [], log-uniform in low..high.
+
+    Args:
+      share: uniform in [0, 1), float32 [].
+      low: smallest n.
+      high: largest n.
+      multiple: n is rounded down to a multiple of it; at most `low`.
+    """
     n = jnp.floor(log_scaled(share, low * 1.0, high + 1.0)).astype(jnp.int32)
     return multiple * (jnp.clip(n, low, high) // multiple)
 
@@ -40,14 +47,14 @@ def rotation(key: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def rotate(data: dict[str, jax.Array], x: jax.Array) -> jax.Array:
-    """R x where the task has a rotation."""
+    """R x, `[size]`, where the task has a rotation."""
     if "rotation" not in data:
         return x
     return jnp.matmul(data["rotation"], x, precision="highest")
 
 
 def rotate_back(data: dict[str, jax.Array], x: jax.Array) -> jax.Array:
-    """R^T x where the task has a rotation."""
+    """R^T x, `[size]`, where the task has a rotation."""
     if "rotation" not in data:
         return x
     return jnp.matmul(data["rotation"].T, x, precision="highest")
@@ -56,7 +63,14 @@ def rotate_back(data: dict[str, jax.Array], x: jax.Array) -> jax.Array:
 def maybe_rotation(
     key: jax.Array, mask: jax.Array, share: float, turned: jax.Array
 ) -> dict[str, jax.Array]:
-    """{"rotation": ...}, the identity unless `turned`; {} where no task has one."""
+    """{"rotation": `[size, size]`}, the identity unless `turned`; {} where no task has one.
+
+    Args:
+      key: consumed.
+      mask: bool `[size]`, real coordinates.
+      share: of tasks that have a rotation.
+      turned: bool [], whether this one has.
+    """
     if share == 0.0 or mask.shape[0] > MOST_ROTATED:
         return {}
     eye = jnp.eye(mask.shape[0], dtype=jnp.float32)

@@ -35,8 +35,21 @@ Data = dict[str, jax.Array]
 def sample(
     families: tuple[str, ...], spec: Any, low: int, high: int, size: int, key: jax.Array
 ) -> tuple[Data, jax.Array]:
-    """A task of one of `families`; arguments and results as `mixture.sample`, and "family", the
-    index in `groups.GENERATED`. Scales: x_scale is log-uniform in 1/3..3 whatever the spec."""
+    """A task of one of `families` and its start.
+
+    Args:
+      families: names in `groups.GENERATED`.
+      spec: shift, rotate (shares of tasks), f_scale (largest factor); x_scale is log-uniform in
+        1/3..3 whatever the spec.
+      low: smallest n.
+      high: largest n.
+      size: coordinates including padding.
+      key: consumed.
+
+    Returns:
+      Task data ("mask" bool `[size]` and "family", an index in `groups.GENERATED`, among it) and
+      x0, float32 `[size]`, 0 in the padding.
+    """
     key, rotation_key = jax.random.split(key)
     drawn = jax.random.uniform(key, (12 + 3 * size,), jnp.float32)  # one draw: quick to compile
     vectors = drawn[12:].reshape(3, size)

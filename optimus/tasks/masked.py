@@ -3,7 +3,7 @@
     value(x, mask, n)      x [size], real in its first n coordinates; mask bool [size]; n int32 []
 
 equals `formulas.NAME(x[:n])` up to the order of summation; what stands in the padding, which must
-be finite, has no influence on value or gradient. Formulas: fact sheet `benchmark.md`, section 4.
+be finite, has no influence on value or gradient.
 """
 
 from __future__ import annotations

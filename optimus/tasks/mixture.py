@@ -1,4 +1,4 @@
-"""The benchmark's functions as training tasks: arm B, or arm A with Rosenbrock alone.
+"""The benchmark's functions as training tasks: evaluation split B, or A with Rosenbrock alone.
 
     f(z) = f_scale [F(s x_scale (R z - δ)) - F*]
 

@@ -28,9 +28,20 @@ Data = dict[str, jax.Array]
 
 
 def sample(spec: Any, low: int, high: int, size: int, key: jax.Array) -> tuple[Data, jax.Array]:
-    """A task and its start; arguments and results as `mixture.sample`. n is the nearest to one in
-    low..high, at least `LEAST`, that a whole number of hidden units has. Scales: x_scale is
-    log-uniform in 1/3..3 whatever the spec."""
+    """A task and its start. n is the nearest to one in low..high, at least `LEAST`, that a whole
+    number of hidden units has.
+
+    Args:
+      spec: shift, rotate (shares of tasks), f_scale (largest factor); x_scale is log-uniform in
+        1/3..3 whatever the spec.
+      low: smallest n.
+      high: largest n.
+      size: coordinates including padding.
+      key: consumed.
+
+    Returns:
+      Task data ("mask" bool `[size]` among it) and x0, float32 `[size]`, 0 in the padding.
+    """
     key, rotation_key, normal_key = jax.random.split(key, 3)
     drawn = jax.random.uniform(key, (8 + size,), jnp.float32)
     counts = (EXAMPLES * INPUTS, EXAMPLES, TEACHERS * (INPUTS + 2), size)

@@ -11,7 +11,6 @@ What differs between kinds of learned optimizers is in `optimus.model.registry`.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -19,7 +18,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import uuid
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,7 +57,7 @@ class WeightsError(UserError, ValueError):
 
 @dataclass(frozen=True, eq=False)
 class LearnedOptimizer:
-    """A trained optimizer, ready for `registry.rule_of(config).update(config, params, ...)`.
+    """A trained optimizer, for `registry.rule_of(config).update(config, params, ...)`.
 
     Attributes:
       config: the architecture; its type is that of the rule.
@@ -134,15 +132,9 @@ def save(
         text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise WeightsError(f"the card is no JSON: {error}") from None
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, target)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        checkpoint.write_atomically(target, data)
         # Between the two, a crash leaves a pair whose hash does not match: load says so.
         checkpoint.write_atomically(target.with_suffix(".json"), text)
     except OSError as error:

@@ -29,39 +29,8 @@ from typing import Any
 
 from optimus import rundir, weights
 from optimus.config import ClassicalTask, TrainConfig, config_hash, to_dict
-from optimus.problems.groups import FUNCTION_NAMES, allowed, allowed_generated
+from optimus.problems.groups import allowed, allowed_generated
 from optimus.rundir import checkpoint, metrics
-
-
-def evaluation_split(trained_on: Mapping[str, Any]) -> str:
-    """Which part of the benchmark weights may be scored on, by what they were trained on.
-
-    Args:
-      trained_on: fields of a task, as in a card or by `dataclasses.asdict`.
-
-    Returns:
-      "A": Rosenbrock's function alone. "B": all fifteen functions, so that scores are in
-      distribution. "C:GROUP": these groups ("+" between) were held out, and only those may be
-      scored. "generated": no benchmark function. "part": some of them. "none": no task of this
-      kind, such as motions.
-    """
-    if trained_on.get("kind") != "classical":
-        return "none"
-    hold_out, others = trained_on["hold_out"], trained_on.get("networks", 0.0)
-    if hold_out:
-        return "C:" + "+".join(sorted(set(hold_out)))
-    others += trained_on["generated"]
-    drawn = tuple(trained_on["functions"]) if others < 1.0 else ()
-    if not drawn:
-        return "generated"
-    if drawn == ("rosenbrock",) and not others:
-        return "A"
-    return "B" if set(drawn) == set(FUNCTION_NAMES) else "part"
-
-
-def held_out_groups(split: str) -> tuple[str, ...]:
-    """The groups that an evaluation split holds out: those of "C:GROUP"."""
-    return tuple(split[2:].split("+")) if split.startswith("C:") else ()
 
 
 def _drawn(task: ClassicalTask) -> tuple[str, ...]:
@@ -81,7 +50,7 @@ def card_of_run(
 
     Args:
       run_dir: of a finished or stopped run.
-      what: a sentence; default: name, evaluation split and seed.
+      what: a sentence; default: name and seed.
       command: by which it was made; default: one that takes the `config` in the card.
       machine: class of the machine it ran on; default: that of this one.
       step: of the checkpoint; default the one that `weights.load` takes.
@@ -100,12 +69,10 @@ def card_of_run(
             raise weights.WeightsError(str(error)) from None
     config = rundir.load_config(run_dir / rundir.CONFIG)
     records = _records(run_dir)
-    distribution = _distribution(config)
-    split = evaluation_split(distribution["trained_on"])
     last = max((each for each in records if "step" in each), key=_step, default={})
     card = {
-        "what": what or f"{config.name}, evaluation split {split}, seed {config.seed}",
-        **distribution,
+        "what": what or f"{config.name}, seed {config.seed}",
+        **_distribution(config),
         "seed": config.seed,
         "training": {
             "updates": manifest["step"],

@@ -1,4 +1,4 @@
-"""A small real program to hurt: served bowls, a tiny model, every process killable."""
+"""A small real program to hurt: synthetic quadratics, a tiny model, every process killable."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Run:
         return time.monotonic() - began
 
     def nodes(self, role: str) -> list[psutil.Process]:
-        """The role's processes (not their thin parents), by index."""
+        """The role's processes (not their supervisors), by index."""
         found = []
         for process in tools.processes_of(self.run_dir):
             try:
@@ -166,13 +166,13 @@ def audit(folder: str) -> None:
     environment.apply()  # as in the learner, so that rounding is the same
     from launch import builders
     from learner import ledger
-    from learner.learner import theta_from_arrays
+    from optimus.meta.update import theta_from_arrays
     from optimus.rundir import checkpoint, load_config
 
     run_dir = Path(folder)
     configuration = load_config(run_dir / "config.json")
     entries = ledger.surviving(run_dir)
-    ledger.check(entries, configuration.phases[0].meta.batch)
+    ledger.check(entries, configuration)
     found, _ = checkpoint.load_latest(run_dir / "checkpoints")
     assert found is not None and found.step == len(entries), (found, len(entries))
     assert int(found.arrays["adam/count"]) == len(entries)

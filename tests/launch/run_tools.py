@@ -63,7 +63,7 @@ def processes_of(run_dir: Path) -> list[psutil.Process]:
 
 
 def node(run_dir: Path, role: str) -> psutil.Process:
-    """The process of a role (not its thin parent)."""
+    """The process of a role (not its supervisor)."""
     for process in processes_of(run_dir):
         words = process.cmdline()
         if (

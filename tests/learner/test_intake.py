@@ -1,5 +1,7 @@
 """The intake: each refusal has its reason, and noise sums are right whatever came before."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -151,6 +153,12 @@ REFUSALS = {
         "foreign_epoch",
         "window 2",
     ),
+    "of another phase, so of an earlier epoch": (
+        {"schema": "pathwise/1", "versions": [[1, 10]], "gradient": np.zeros(SIZE, np.float32)},
+        "foreign_epoch",
+        "versions [[1, 10]]",
+    ),
+    "of another phase in this epoch": ({"schema": "pathwise/1"}, "malformed", "want 'es/1'"),
     "too old": ({"versions": [[2, 6]]}, "stale", "window 0 of episode 7: 4 updates old"),
     "from the future": ({"versions": [[2, 11]]}, "stale", "-1 updates old"),
     "NaN": (
@@ -186,6 +194,18 @@ def test_a_refusal_is_counted_under_its_reason(intake, case):
 
 def test_every_reason_is_tested():
     assert {reason for _, reason, _ in REFUSALS.values()} | {"duplicate"} == set(REASONS)
+
+
+def test_a_phase_begins_with_no_episode_open(intake):
+    """Which window was accepted last stays known, and so does what was counted."""
+    assert intake.accept(sample(window=0), NOW)
+    estimator = Estimator("bptt", truncation=3, horizon=6)
+    intake.enter(dataclasses.replace(config().phases[0], estimator=estimator))
+    assert intake.open_episodes() == {} and (intake.abandoned, intake.accepted) == (1, 1)
+    assert intake.accept(sample(window=1, versions=[[1, 10]] * 2), NOW) is None
+    assert intake.refused["foreign_epoch"] == intake.harmless == 1
+    assert intake.accept(sample(episode=8), NOW) is None
+    assert "schema 'es/1', want 'pathwise/1'" in intake.last_refusal
 
 
 def test_a_window_is_taken_once(intake):

@@ -13,7 +13,7 @@ import pytest
 
 import learner.learner as learner_module
 from learner import ledger
-from learner.learner import Learner, LearnerError, theta_from_arrays
+from learner.learner import Learner, LearnerError
 from optimus.config import (
     AnalyticTask,
     Estimator,
@@ -24,6 +24,7 @@ from optimus.config import (
 from optimus.meta import noise
 from optimus.meta import update as meta_update
 from optimus.meta.estimators import evolution
+from optimus.meta.update import theta_from_arrays
 from optimus.model.parameters import layout_of
 from optimus.rundir import checkpoint
 from optimus.rundir.checkpoint import CheckpointError
@@ -207,7 +208,7 @@ def test_a_pathwise_update_is_the_mean_of_clipped_derivatives(tmp_path):
     np.testing.assert_allclose(bench.learner.theta, want.theta, rtol=0, atol=1e-6)
     assert bench.records("update")[0]["gradient_norm"] == pytest.approx(norm, rel=1e-5)
     entries = ledger.surviving(tmp_path)
-    ledger.check(entries, LANES)
+    ledger.check(entries, bench.config)
     with pytest.raises(ledger.LedgerError, match="no replay of 'bptt'"):
         ledger.replay(bench.config, entries, THETA)
 
@@ -457,8 +458,8 @@ def test_the_ledger_replays_to_the_same_bits(tmp_path):
     twice = [*entries[:5], ledger.Entry(2, 6, entries[4].samples)]
     for wrong, words in ((entries[1:], "update 2 follows 0"), (twice, "counted before")):
         with pytest.raises(ledger.LedgerError, match=words):
-            ledger.check(wrong, LANES)
-    ledger.check(entries[:2], LANES)
+            ledger.check(wrong, first.config)
+    ledger.check(entries[:2], first.config)
 
 
 # ------------------------------------------------------------------------------------------- resume

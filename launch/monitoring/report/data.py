@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.evaluation import records as evaluate_records
+from launch.evaluation.records import evaluations
 from launch.monitoring.readings import Record, number, read_config
 from launch.monitoring.status import Status, read_status
 from optimus.rundir import checkpoint, metrics
@@ -50,7 +50,7 @@ def collect(run_dir: Path) -> Collected:
         updates = metrics.thinned(run_dir / "metrics" / "learner-0.jsonl", "update", MOST)
     except OSError as error:
         problems.append(f"no updates: {error.strerror}: {error.filename}")
-    records = evaluate_records.evaluations(run_dir)
+    records = evaluations(run_dir)
     protocol = records[-1].get("protocol") if records else None
     of_step = {r["step"]: r for r in records if r.get("protocol") == protocol}
     manifest: dict[str, Any] = {}

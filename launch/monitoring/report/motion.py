@@ -12,8 +12,15 @@ from optimus.config import PhysicsTask, TrainConfig
 
 @dataclass(frozen=True)
 class Motion:
-    """A picture of six moments, and how good it is: losses of the checkpoint and of L-BFGS-B after
-    as many evaluations, all as a share of the start's; mean joint error in mm."""
+    """A picture of six moments, and how good it is.
+
+    Attributes:
+      picture: PNG.
+      clip, start: the window; s.
+      evaluations: of the loss, by each method.
+      loss, baseline: best loss of the checkpoint and of L-BFGS-B, as a share of the start's.
+      error_mm: mean distance of the joints, mm.
+    """
 
     picture: Path
     clip: str
@@ -29,7 +36,14 @@ class NoMotion(RuntimeError):
 
 
 def reconstruct(config: TrainConfig, checkpoint: Path, out: Path, evaluations: int) -> Motion:
-    """Draws the first validation window; `NoMotion` when it cannot."""
+    """Draws the first validation window; `NoMotion` when it cannot.
+
+    Args:
+      config: the run's configuration.
+      checkpoint: folder of the weights.
+      out: folder for the picture.
+      evaluations: of the loss.
+    """
     if not isinstance(config.task, PhysicsTask):
         raise NoMotion("no physics task")
     try:

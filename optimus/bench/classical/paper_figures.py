@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimus.bench.figures import figure_of, legend, styles_of
+from optimus.bench.figures import draw_mean, figure_of, legend, styles_of
 from optimus.bench.storage import Row
 from optimus.problems import presets
 from optimus.problems.functions import FUNCTIONS
@@ -45,11 +45,8 @@ def draw_evaluations(rows: Sequence[Row], path: Path) -> Path:
     styles = styles_of(row["method"] for row in rows)
     figure, (axis,) = figure_of(1, width=6.5, height=4.5)
     for method, style in styles.items():
-        points = [(row["evaluations"], row["mean"]) for row in rows if row["method"] == method]
-        evaluations, mean = np.transpose(points)
-        mean = np.where(np.isfinite(mean) & (mean > 0), mean, np.nan)
-        axis.plot(evaluations, mean, marker="o" if len(mean) == 1 else None, **style)
-    axis.set(xscale="log", yscale="log", xlabel="evaluations", ylabel="mean best-so-far")
+        mean = np.array([row["mean"] for row in rows if row["method"] == method])
+        draw_mean(axis, mean, style)
     axis.set_title(f"{FUNCTION}, N = {rows[0]['dim']}", fontsize=9)
     legend(figure, [axis])
     figure.savefig(path, dpi=120)

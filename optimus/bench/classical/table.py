@@ -113,7 +113,8 @@ def _table(
 
 def markdown(summary: Sequence[Row]) -> str:
     """`table4.md` of a summary (`report.summarise`) of one preset."""
-    preset, starts = summary[0]["preset"], max(line["starts"] for line in summary)
+    preset = summary[0]["preset"]
+    starts = " or ".join(map(str, sorted({line["starts"] for line in summary})))
     methods = tuple(dict.fromkeys(line["method"] for line in summary))
     counts, best = comparison_counts(summary), best_counts(summary)
     text = [f"# Table 4, preset {preset}, {starts} starts", ""]

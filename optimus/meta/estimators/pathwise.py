@@ -41,7 +41,8 @@ def clip_each(gradients: jax.Array, most: float) -> jax.Array:
 
 
 def log_distance(mean_squares: jax.Array, radius: float | jax.Array) -> jax.Array:
-    """What distance-to-minimiser supervision weighs: half the log of the mean squared distance.
+    """What distance-to-minimiser supervision weighs: half the log of the mean squared
+    distance, `[L, W]`.
 
     In a task whose minimiser is known, following it is supervised learning on the optimizer's own
     trajectories: its derivative points out of local minima, where that of f points into them. It

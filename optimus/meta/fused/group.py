@@ -18,7 +18,7 @@ from optimus.meta.fused import lanes as lanes_lib
 from optimus.meta.fused.lanes import Lanes
 from optimus.meta.fused.unroll import Rule, unroll
 from optimus.tasks import distribution
-from optimus.tasks.distribution import Deal
+from optimus.tasks.distribution import Assignment
 
 EXPLODED = 1e30  # a loss beyond counts as diverged, like one that is not finite
 
@@ -32,15 +32,15 @@ class Program(NamedTuple):
       estimator: with the weight of the supervision replaced by whether there is one.
       layout: groups and lanes.
       score: the meta-loss.
-      deal: which lane of a group has which tasks.
-      devices: that groups are dealt to.
+      assignment: which lane of a group has which tasks.
+      devices: that groups are spread over.
     """
 
     rule: Rule
     estimator: Estimator
     layout: Layout
     score: MetaLoss
-    deal: Deal
+    assignment: Assignment
     devices: int
 
 
@@ -53,7 +53,7 @@ class Supervision(NamedTuple):
 
 
 def compiled_for(
-    rule: Rule, phase: Phase, score: MetaLoss, deal: Deal, devices: int
+    rule: Rule, phase: Phase, score: MetaLoss, assignment: Assignment, devices: int
 ) -> tuple[Program, Supervision]:
     """What a phase's updates are compiled for, and the rest.
 
@@ -61,13 +61,13 @@ def compiled_for(
       rule: what is trained.
       phase: its length and meta-optimizer do not matter here.
       score: the meta-loss.
-      deal: of a group's lanes.
-      devices: that groups are dealt to.
+      assignment: of a group's lanes.
+      devices: that groups are spread over.
     """
     chosen = phase.estimator
     weight = 1.0 if chosen.guide else 0.0
     static = dataclasses.replace(chosen, guide=weight, guide_radius=1.0)
-    program = Program(rule, static, phase.layout, score, deal, devices)
+    program = Program(rule, static, phase.layout, score, assignment, devices)
     return program, Supervision(np.float32(chosen.guide), np.float32(chosen.guide_radius))
 
 
@@ -123,7 +123,7 @@ class Window(NamedTuple):
 
 def _weights(program: Program, weight: Any) -> jax.Array:
     """Each lane's weight of the distance to its minimiser, float32 `[L]`; 0 if that is unknown."""
-    known = distribution.has_minimiser(program.deal)
+    known = distribution.has_minimiser(program.assignment)
     return jnp.where(known, weight, 0.0).astype(jnp.float32)
 
 
@@ -136,14 +136,14 @@ def _sane(values: jax.Array, x: jax.Array) -> jax.Array:
 def _loss(program: Program, supervision: Supervision, lanes: Lanes, theta: jax.Array) -> Any:
     """Sum over lanes of a window's mean meta-loss at weights `[L, S, P]`; (values of f - f* and
     scores, `[L, S, W]` both, lanes after)."""
-    estimator, score, slots = program.estimator, program.score, program.deal.slots
+    estimator, score, segments = program.estimator, program.score, program.assignment.segments
     order = estimator.order if estimators.of(estimator).needs_gradient else 0
-    goal = distribution.minimisers(slots, lanes.data) if estimator.guide else None
+    goal = distribution.minimisers(segments, lanes.data) if estimator.guide else None
 
     def one_sign(theta: jax.Array, x: jax.Array, state: Any) -> Any:
         return unroll(
             program.rule,
-            slots,
+            segments,
             theta,
             lanes.data,
             x,
@@ -220,8 +220,8 @@ def _advance(
     after = window.after._replace(fresh=jnp.zeros_like(over), credit=credit)
 
     def with_new() -> Lanes:
-        new = lanes_lib.start(program.rule, program.deal, program.estimator, keys)
-        return lanes_lib.replace(program.deal, over, new, after)
+        new = lanes_lib.start(program.rule, program.assignment, program.estimator, keys)
+        return lanes_lib.replace(program.assignment, over, new, after)
 
     following = jax.lax.cond(jnp.any(over), with_new, lambda: after)
     events = jnp.stack([jnp.sum(each, dtype=jnp.int32) for each in (~good, capped, ended, good)])

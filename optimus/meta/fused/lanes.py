@@ -12,14 +12,14 @@ from optimus.config import Estimator
 from optimus.meta import estimators
 from optimus.meta.fused.unroll import Rule
 from optimus.tasks import distribution
-from optimus.tasks.distribution import Data, Deal
+from optimus.tasks.distribution import Assignment, Data
 
 
 class Lanes(NamedTuple):
     """A group of L lanes with S trajectories each (S = 2: the two signs), padded to N.
 
     Attributes:
-      data: task data of each slot, leading axis the slot's lanes.
+      data: task data of each segment, leading axis the segment's lanes.
       mask: bool `[L, N]`, real coordinates. first: f - f* at the start, float32 `[L]`.
       x: float32 `[L, S, N]`. state: of the rule, leading axes `[L, S]`.
       left: int32 `[L]`, inner steps to go. fresh: bool `[L]`, no window done yet.
@@ -46,10 +46,17 @@ def episode_length(estimator: Estimator, key: jax.Array) -> jax.Array:
     return windows * estimator.truncation
 
 
-def start(rule: Rule, dealt: Deal, estimator: Estimator, keys: jax.Array) -> Lanes:
-    """A new episode in every lane; `keys` `[L]` are consumed."""
+def start(rule: Rule, assigned: Assignment, estimator: Estimator, keys: jax.Array) -> Lanes:
+    """A new episode in every lane.
+
+    Args:
+      rule: what is trained; its state starts afresh.
+      assigned: which lane has which tasks, L lanes.
+      estimator: its signs, horizons and whether there is noise to keep.
+      keys: one a lane, `[L]`; consumed.
+    """
     pairs = jax.vmap(jax.random.split)(keys)
-    data, x, mask = distribution.sample(dealt, pairs[:, 0])
+    data, x, mask = distribution.sample(assigned, pairs[:, 0])
     state = jax.vmap(rule.init_state)(x)
     signs, lanes = estimator.signs, x.shape[0]
     size = rule.layout.size if estimators.of(estimator).perturbs else 0
@@ -61,7 +68,7 @@ def start(rule: Rule, dealt: Deal, estimator: Estimator, keys: jax.Array) -> Lan
     return Lanes(
         data=data,
         mask=mask,
-        first=distribution.values(dealt.slots, data, x),
+        first=distribution.values(assigned.segments, data, x),
         x=both(x),
         state=jax.tree_util.tree_map(both, state),
         left=left,
@@ -70,8 +77,15 @@ def start(rule: Rule, dealt: Deal, estimator: Estimator, keys: jax.Array) -> Lan
     )
 
 
-def replace(dealt: Deal, over: jax.Array, new: Lanes, old: Lanes) -> Lanes:
-    """The lanes of `new` where `over`, bool `[L]`, else those of `old`."""
+def replace(assigned: Assignment, over: jax.Array, new: Lanes, old: Lanes) -> Lanes:
+    """The lanes of `new` where an episode is over, else those of `old`.
+
+    Args:
+      assigned: which lane has which tasks.
+      over: bool `[L]`.
+      new: L lanes.
+      old: L lanes.
+    """
 
     def pick(chosen: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
         return jnp.where(chosen.reshape((-1,) + (1,) * (a.ndim - 1)), a, b)
@@ -80,8 +94,8 @@ def replace(dealt: Deal, over: jax.Array, new: Lanes, old: Lanes) -> Lanes:
         return jax.tree_util.tree_map(lambda x, y: pick(chosen, x, y), a, b)
 
     data = tuple(
-        picked(over[slot.start : slot.stop], a, b)
-        for slot, a, b in zip(dealt.slots, new.data, old.data)
+        picked(over[segment.start : segment.stop], a, b)
+        for segment, a, b in zip(assigned.segments, new.data, old.data)
     )
     merged: Lanes = picked(over, new._replace(data=()), old._replace(data=()))
     return merged._replace(data=data)

@@ -36,7 +36,7 @@ def no_counts() -> Counts:
 
 
 def shardings(tree: Any, devices: int, *axes: str) -> Any:
-    """Of each leaf, over so many devices: dealt along "groups", or wholly on each, as JAX keeps
+    """Of each leaf, over so many devices: split along "groups", or wholly on each, as JAX keeps
     what is empty."""
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), ("groups",))
 
@@ -48,7 +48,7 @@ def shardings(tree: Any, devices: int, *axes: str) -> Any:
 
 
 def over_groups(function: Any, arguments: Any, devices: int) -> Any:
-    """Maps over the leading axis, G groups: one after the other, dealt to so many devices."""
+    """Maps over the leading axis, G groups: one after the other, spread over so many devices."""
     if devices == 1:
         return jax.lax.map(function, arguments)
     tree_map = jax.tree_util.tree_map
@@ -132,7 +132,7 @@ def _moved(
 
 @functools.partial(jax.jit, static_argnums=0)
 def first_lanes(program: Program, key: jax.Array) -> Lanes:
-    """Lanes at a phase's start, leading axis of G groups.
+    """Lanes at a phase's start, with a leading axis of G groups: `[G, L, ...]`.
 
     First episodes are of different lengths, so that updates see early and late windows at once.
     """
@@ -141,7 +141,7 @@ def first_lanes(program: Program, key: jax.Array) -> Lanes:
 
     def one(index: jax.Array) -> Lanes:
         keys = jax.random.split(jax.random.fold_in(key, index), layout.lanes)
-        return lanes_lib.start(program.rule, program.deal, estimator, keys)
+        return lanes_lib.start(program.rule, program.assignment, estimator, keys)
 
     lanes = jax.lax.map(one, jnp.arange(groups))
     indices = jnp.arange(groups * layout.lanes, dtype=jnp.int32).reshape(lanes.left.shape)

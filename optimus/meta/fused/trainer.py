@@ -37,7 +37,7 @@ class Trainer:
 
     Args:
       config: with a task in JAX; raises `ConfigError` else.
-      devices: most devices to deal groups to; default all that JAX sees.
+      devices: most devices to spread groups over; default all that JAX sees.
     """
 
     def __init__(self, config: TrainConfig, devices: int | None = None) -> None:
@@ -76,19 +76,19 @@ class Trainer:
 
     def _compiled_for(self, size: int) -> tuple[Program, Supervision]:
         phase = self.config.phases[self._phase]
-        dealt = distribution.deal(self._task, size, phase.layout.lanes)
+        assigned = distribution.assign(self._task, size, phase.layout.lanes)
         score, devices = self.config.meta_loss, self.devices_used
-        return compiled_for(self.rule, phase, score, dealt, devices)
+        return compiled_for(self.rule, phase, score, assigned, devices)
 
     @property
     def devices_used(self) -> int:
-        """The most devices that the phase's groups can be dealt to evenly."""
+        """The most devices that the phase's groups can be spread over evenly."""
         layout = self.config.phases[self._phase].layout
         groups = layout.actors * layout.groups
         return max(d for d in range(1, self._devices + 1) if groups % d == 0)
 
     def _spread(self, tree: Any, *axes: str) -> Any:
-        """On the devices, where there are several: dealt along "groups", or wholly on each."""
+        """On the devices, where there are several: split along "groups", or wholly on each."""
         devices = self.devices_used
         if devices == 1:
             return tree
@@ -100,7 +100,7 @@ class Trainer:
         self._meta, self._counts, self._average = self._spread(state)
 
     def update(self) -> dict[str, jax.Array]:
-        """One update; returns its "meta_loss" and "norm", on the device."""
+        """One update; returns its "meta_loss" and "norm", float32 [] on the device."""
         index = self.config.phase_index(self.step)
         phase = self.config.phases[index]
         if index != self._phase:
@@ -148,20 +148,14 @@ class Trainer:
     # -- on disk ---------------------------------------------------------------------------------
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Everything that the next updates depend on, by name; "theta/..." as all runners do."""
+        """Everything that the next updates depend on, by name: "theta/..." as all runners do,
+        Adam's moments float32 `[P]`, and the lanes' leaves with leading axes `[G, L]`."""
+        kept = self._meta._replace(theta=self.theta)
         named = {
-            "adam/mu": self._meta.mu,
-            "adam/nu": self._meta.nu,
-            "adam/count": self._meta.updates,
+            **meta_update.to_arrays(kept, self.rule.layout),
             "fused/progress": np.asarray([self.step, self.inner_steps, self._phase], np.int64),
             "fused/counts": np.asarray([int(each) for each in self._counts], np.int32),
         }
-        layout, theta = self.rule.layout, self.theta
-        offset = 0
-        for name, shape in zip(layout.names, layout.shapes):
-            count = int(np.prod(shape, dtype=np.int64))
-            named[f"theta/{name}"] = theta[offset : offset + count].reshape(shape)
-            offset += count
         if self.config.weight_average:  # then "theta" is the average, and training goes on here
             named["adam/theta"] = self._meta.theta
         for size, lanes in self._lanes.items():
@@ -170,20 +164,16 @@ class Trainer:
         return {name: np.asarray(leaf) for name, leaf in named.items()}
 
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Inverse of `arrays`; raises `CheckpointError` where they are of another run."""
+        """Inverse of `arrays`, theta `[P]` and all; raises `CheckpointError` at other shapes."""
         try:
             self.step, self.inner_steps, phase = (int(n) for n in arrays["fused/progress"])
             self._counts = programs.Counts(*(jnp.asarray(n) for n in arrays["fused/counts"]))
-            names = [f"theta/{name}" for name in self.rule.layout.names]
-            for name, shape in zip(names, self.rule.layout.shapes):
-                _same(arrays[name], shape, name)
-            theta = np.concatenate([arrays[name].ravel() for name in names])
-            adam = (jnp.asarray(arrays[f"adam/{name}"]) for name in ("mu", "nu", "count"))
-            self._average = jnp.asarray(theta)
+            saved = meta_update.from_arrays(arrays, self.rule.layout)
+            self._meta = meta_update.MetaState(*(jnp.asarray(leaf) for leaf in saved))
+            self._average = self._meta.theta
             if self.config.weight_average:
-                theta = arrays["adam/theta"]
-                _same(theta, self._average.shape, "adam/theta")
-            self._meta = meta_update.MetaState(jnp.asarray(theta), *adam)
+                _same(arrays["adam/theta"], self._average.shape, "adam/theta")
+                self._meta = self._meta._replace(theta=jnp.asarray(arrays["adam/theta"]))
             if phase != self._phase:
                 self._enter(phase)
             for size, lanes in self._lanes.items():

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from optimus.model.parameters import ParameterLayout
 from optimus.model.registry import Config, rule_of
-from optimus.tasks.distribution import Data, Slot, values_and_gradients
+from optimus.tasks.distribution import Data, Segment, values_and_gradients
 
 _REMATERIALISE_FROM = 64  # coordinates: attention over N^2 pairs is not kept for the way back
 _MAP_FROM = 150  # coordinates: one lane after the other stays in cache, and takes 0.7 of the time
@@ -27,7 +27,15 @@ class Rule(NamedTuple):
         return rule_of(self.config).init_state(self.config, x)
 
     def update(self, params: Any, state: Any, x: Any, gradient: Any, mask: Any) -> Any:
-        """One step of one task: (step, state). `params`: `layout.unflatten(theta)`."""
+        """One step of one task: (step `[N]`, state).
+
+        Args:
+          params: `layout.unflatten(theta)`.
+          state: of the rule.
+          x: float32 `[N]`.
+          gradient: of the task at x, `[N]`.
+          mask: bool `[N]`, real coordinates.
+        """
         return rule_of(self.config).update(self.config, params, state, x, gradient, mask)
 
 
@@ -44,7 +52,7 @@ def _one_by_one(rule: Rule, weights_axis: int | None) -> Any:
 
 def unroll(
     rule: Rule,
-    slots: Sequence[Slot],
+    segments: Sequence[Segment],
     theta: jax.Array,
     data: Sequence[Data],
     x: jax.Array,
@@ -57,8 +65,14 @@ def unroll(
     """Runs `steps` inner steps.
 
     Args:
+      rule: what is trained.
+      segments: which lanes have which tasks.
       theta: weights, `[P]` for all lanes or `[L, P]`.
-      data: of each slot. x: `[L, N]`. state: of the rule, leading axis L. mask: bool `[L, N]`.
+      data: of each segment.
+      x: `[L, N]`.
+      state: of the rule, leading axis L.
+      mask: bool `[L, N]`, real coordinates.
+      steps: W, inner steps.
       order: what derivatives of the values hold: 0: none is taken, the cheapest; 1: the inner
         gradient is a constant, no second derivatives of the task; 2: exact.
       goal: a point `[L, N]` that distances are measured from, or None.
@@ -76,8 +90,8 @@ def unroll(
 
     def evaluate(at: jax.Array) -> tuple[jax.Array, jax.Array]:
         if order == 2:
-            return values_and_gradients(slots, data, at)
-        value, gradient = values_and_gradients(slots, data, jax.lax.stop_gradient(at))
+            return values_and_gradients(segments, data, at)
+        value, gradient = values_and_gradients(segments, data, jax.lax.stop_gradient(at))
         if order == 1:
             # The value's own derivative is the gradient just computed: no second way back.
             value = value + jnp.sum(gradient * (at - jax.lax.stop_gradient(at)), axis=1)

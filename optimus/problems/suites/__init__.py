@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from optimus.errors import UserError, require_known
+from optimus.errors import UserError, require, require_known
 from optimus.problems.presets import Problem
 
 Name = Literal["sif2jax", "coco"]
@@ -68,20 +68,16 @@ def cases(
 
     Raises:
       SuiteMissing: its library is not installed.
-      ValueError: no such suite or problem, or nothing in this range; one line.
+      ConfigError: no such suite or problem, or nothing in this range; one line.
     """
     require_known(suite, tuple(PACKAGES), "suite")
     module = importlib.import_module(f"optimus.problems.suites.{suite}")
     found: list[Case] = module.cases(least_dim, most_dim)
     known = {case.name for case in found}
+    some = f"{', '.join(sorted(known)[:8])} ... ({len(known)} in all)"
+    within = f"with {least_dim} to {most_dim} variables"
     for name in names:
-        if name not in known:
-            some = ", ".join(sorted(known)[:8])
-            raise ValueError(
-                f"{suite} has no {name!r} with {least_dim} to {most_dim} variables; it has {some}"
-                f" ... ({len(known)} in all)"
-            )
+        require(name in known, f"{suite} has no {name!r} {within}; it has {some}")
     chosen = [case for case in found if not names or case.name in names]
-    if not chosen:
-        raise ValueError(f"{suite} has nothing with {least_dim} to {most_dim} variables")
+    require(bool(chosen), f"{suite} has nothing {within}")
     return sorted(chosen, key=lambda case: (case.dim, case.name))

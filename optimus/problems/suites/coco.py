@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimus.errors import require
 from optimus.problems.presets import SUITE, Objective, Problem
 from optimus.problems.suites import Case, library
 
@@ -111,8 +112,8 @@ def _objective(number: int, dim: int) -> Objective:
 
 
 def _problems(number: int, dim: int, starts: int, seed: int) -> list[Problem]:
-    if starts > INSTANCES:
-        raise ValueError(f"coco has {INSTANCES} instances of a function: starts {starts}")
+    most = INSTANCES
+    require(starts <= most, f"coco has {most} instances of a function: starts {starts}")
     found = []
     for start in range(starts):
         random = np.random.default_rng([seed, number, dim, start])

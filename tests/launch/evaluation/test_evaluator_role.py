@@ -1,4 +1,4 @@
-"""The evaluator as a role of a real run: judged to the end, restarted, spare, nothing left."""
+"""The evaluator as a role of a real run: judged to the end, restarted, optional, nothing left."""
 
 from __future__ import annotations
 

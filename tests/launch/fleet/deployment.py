@@ -64,6 +64,11 @@ class Fleet:
             self.inventory, self.deployed = inventory, names
             self.deploy()
 
+    def quiet(self) -> None:
+        """Stops what an earlier story may have left."""
+        if any(host.processes() for host in self.hosts.all.values()):
+            self.run("stop", "--no-collect")
+
     def run_dir(self) -> Path:
         return self.hosts.all["h1"].private / "fleet/runs/fleet"
 

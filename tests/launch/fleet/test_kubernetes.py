@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -17,19 +18,25 @@ yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
 schemas = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
 
 from launch.configs import find  # noqa: E402
-from launch.fleet import manifests  # noqa: E402
-from launch.fleet.kubernetes import Kubernetes  # noqa: E402
+from launch.fleet import kubernetes  # noqa: E402
+from launch.fleet.kubernetes import Cluster, Kubernetes  # noqa: E402
 from launch.runners import distributed_missing  # noqa: E402
 from optimus.config import ConfigError, Layout, from_dict  # noqa: E402
 from tests.launch import fault_tools  # noqa: E402
 from tests.launch import run_tools as tools  # noqa: E402
 
-CLUSTER = manifests.Cluster("run-1", "registry.example/optimus:1", pods=100)
+CLUSTER = Cluster("run-1", "registry.example/optimus:1", pods=100)
 
 
 def _documents() -> list[dict[str, Any]]:
-    text = yaml.safe_dump_all(manifests.render(find("physics-flagship"), CLUSTER))
-    return list(yaml.safe_load_all(text))
+    return list(yaml.safe_load_all(kubernetes.manifests(find("physics-flagship"), CLUSTER)))
+
+
+def test_nothing_is_left_to_fill_in_and_workers_are_there_where_losses_are_served() -> None:
+    for name, kinds in (("physics-flagship", 5), ("smoke", 4)):
+        text = kubernetes.manifests(find(name), CLUSTER)
+        assert not re.search(r"@\w+@", text)
+        assert len(list(yaml.safe_load_all(text))) == kinds
 
 
 @pytest.mark.parametrize("minor", range(25, 38))
@@ -102,8 +109,8 @@ def test_the_containers_commands_make_a_run(tmp_path: Path) -> None:
     """As the kubelet would start them; only names and paths of the cluster are this machine's."""
     layout = Layout(actors=1, groups=2, lanes=3, workers=1, per_process=1, restarts=1000)
     config = fault_tools.config(name="pods", updates=60, layout=layout)
-    small = manifests.Cluster("pods", "i", pods=1, per_pod=2, port=20800, worker_port=20900)
-    found = {d["kind"]: d for d in manifests.render(config, small)}
+    small = Cluster("pods", "i", pods=1, per_pod=2, port=20800, worker_port=20900)
+    found = {d["kind"]: d for d in yaml.safe_load_all(kubernetes.manifests(config, small))}
     folder, data = tmp_path / "config", tmp_path / "data"
     folder.mkdir()
     data.mkdir()
@@ -118,8 +125,8 @@ def test_the_containers_commands_make_a_run(tmp_path: Path) -> None:
         command = found[kind]["spec"]["template"]["spec"]["containers"][0]["command"]
         for there, here in (
             (small.head, "localhost"),
-            (manifests.CONFIG_DIR, str(folder)),
-            (manifests.DATA_DIR, str(data)),
+            (kubernetes.CONFIG_DIR, str(folder)),
+            (kubernetes.DATA_DIR, str(data)),
         ):
             command = [word.replace(there, here) for word in command]
         return subprocess.Popen(

@@ -57,6 +57,8 @@ def test_bad_hosts_are_named_in_one_line_each_and_left_alone(fleet: Fleet) -> No
 
 
 def test_a_start_that_cannot_be_changes_nothing(fleet: Fleet) -> None:
+    fleet.need("h1", "w1", "w2")
+    fleet.quiet()
     head, other = fleet.hosts.all["h1"], fleet.hosts.all["w1"]
     code = "import socket, time; s = socket.create_server(('', 20101)); print(1, flush=True); "
     taken = subprocess.Popen(

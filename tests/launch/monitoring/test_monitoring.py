@@ -170,26 +170,24 @@ def test_places() -> None:
 
 
 def test_the_endpoint_serves_and_stops(run_dir: pathlib.Path) -> None:
-    stop = threading.Event()
-    with prometheus.open_server(run_dir, 0) as probe:
-        port = int(probe.server_address[1])
-    serving = threading.Thread(target=prometheus.serve, args=(run_dir, port, stop))
-    serving.start()
+    server = prometheus.open_server(run_dir, 0)
+    port = int(server.server_address[1])
+    with prometheus.serving(server):
+        _look_at_the_endpoint(run_dir, port)
+    with pytest.raises(OSError):
+        get(f"http://127.0.0.1:{port}/metrics")
+
+
+def _look_at_the_endpoint(run_dir: pathlib.Path, port: int) -> None:
     url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 20
-    while True:
-        try:
-            code, text = get(f"{url}/metrics")
-            break
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    code, text = get(f"{url}/metrics")
     assert code == 200 and samples(text)["optimus_step"] == 5
     assert get(f"{url}/healthz") == (200, "ok\n")
     assert get(f"{url}/nothing")[0] == 404
     code, text = get(url)
     assert code == 200 and "update" in text and "5/100" in text
     with pytest.raises(MonitoringError, match="cannot listen on"):
-        prometheus.serve(run_dir, port, stop)
+        prometheus.open_server(run_dir, port)
     launcher = MetricsWriter(run_dir, "launcher")
     launcher.write("ended", state="failed", cause="disk")
     launcher.close()
@@ -200,9 +198,6 @@ def test_the_endpoint_serves_and_stops(run_dir: pathlib.Path) -> None:
     while samples(get(f"{url}/metrics")[1]) != {"optimus_up": 0.0}:
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    stop.set()
-    serving.join(timeout=10)
-    assert not serving.is_alive()
 
 
 # ------------------------------------------------------------------------------------- tensorboard

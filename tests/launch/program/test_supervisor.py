@@ -367,6 +367,7 @@ def test_bystander_that_ends_early_is_reaped_and_does_not_end_the_run(tree: Tree
         (["--grace", "-1", "--", "true"], 2, "--grace -1: want seconds"),
         (["--grace", "nan", "--", "true"], 2, "--grace nan: want seconds"),
         (["--restart", "always", "--", "true"], 2, "invalid choice: 'always'"),
+        (["--record", "actor/x.json", "--", "true"], 2, "want FOLDER/ROLE/INDEX.exit.json"),
     ],
 )
 def test_mistakes_get_a_clear_line(tree: Tree, arguments: list[str], code: int, says: str) -> None:

@@ -172,6 +172,6 @@ def test_flags_that_the_user_gave_win(monkeypatch):
 )
 def test_the_shipped_configurations_are_for_this_runner(name):
     config = configs.find(name)
-    assert fused.check(config, "fused", configs.Path("none")) is None
-    assert "needs --launch fused" in fused.check(config, "local_mp", configs.Path("none"))
+    assert train.problem(config, "fused", configs.Path("none")) is None
+    assert "needs --launch fused" in train.problem(config, "local_mp", configs.Path("none"))
     assert sum(config.lengths) == config.updates

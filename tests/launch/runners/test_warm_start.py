@@ -10,7 +10,7 @@ import pytest
 
 import optimus
 from launch import builders, configs, runners
-from launch.runners import fused, inprocess
+from launch.runners import inprocess, train
 from optimus import rundir, weights
 from optimus.config import ConfigError, Estimator, Layout, MetaOptimizer, ServedTask
 from optimus.model.adafactor_mlp import AdafactorMlpConfig
@@ -55,12 +55,12 @@ def test_weights_that_do_not_fit_are_refused(initial, message):
 
 def test_a_fused_run_says_that_its_weights_do_not_fit(tmp_path):
     config = dataclasses.replace(configs.find("classical"), initial="optimus-classical-first")
-    assert fused.check(config, "fused", tmp_path) is None
+    assert train.problem(config, "fused", tmp_path) is None
     for name, why in [
         ("nobody", "no weights named 'nobody'"),
         ("optimus-paper", "another architec"),
     ]:
-        problem = fused.check(dataclasses.replace(config, initial=name), "fused", tmp_path)
+        problem = train.problem(dataclasses.replace(config, initial=name), "fused", tmp_path)
         assert problem.startswith("initial: ") and why in problem
 
 

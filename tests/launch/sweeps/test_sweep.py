@@ -12,7 +12,7 @@ import pytest
 
 from launch import configs
 from launch.cli.sweep import Sweep as Command
-from launch.runners import fused
+from launch.runners import fused, train
 from launch.sweeps import BASE, Arm, Axis, Sweep, grid, inner_steps_at, one_at_a_time, phases_of
 from launch.sweeps import run as sweep_run
 from launch.sweeps import state as sweep_state
@@ -133,7 +133,7 @@ def test_the_shipped_sweeps(name, tmp_path):
     made = configs.find_sweep(name)
     assert made.arms[0] == Arm(BASE) and len(made.seeds) == 3
     for cell in made.cells(tmp_path):
-        assert fused.check(cell.config, "fused", cell.run_dir) is None
+        assert train.problem(cell.config, "fused", cell.run_dir) is None
         total = inner_steps_at(cell.config, cell.config.updates)
         assert total == pytest.approx(made.inner_steps, rel=0.01)
     assert {f"sweep-{name}" for name in configs.sweep_names()}.isdisjoint(configs.names())

@@ -9,8 +9,9 @@ import pytest
 
 from launch import configs
 from optimus import rundir
-from optimus.config import ConfigError, from_dict, to_dict
+from optimus.config import ConfigError, from_dict, override, to_dict
 from optimus.config.compatibility import layout_in
+from optimus.rundir import checkpoint
 
 SMOKE = configs.find("smoke")
 
@@ -56,6 +57,7 @@ def test_a_run_that_ends_within_its_first_phase_stays_so():
 def test_a_removed_key_that_did_nothing_is_dropped(removed):
     tree = first_format()
     tree["estimator"] |= removed
+    tree["optimizer"] |= {"axes": 0, "coord_pos": "none", "branch": "encoder"}
     assert from_dict(tree) == SMOKE
     phased = in_phases()
     phased["phases"][1]["estimator"] |= removed
@@ -63,7 +65,8 @@ def test_a_removed_key_that_did_nothing_is_dropped(removed):
 
 
 def test_what_was_removed_is_refused_with_the_commit_that_can():
-    alone, phased, scored = first_format(), in_phases(), first_format()
+    alone, phased, scored, joint = first_format(), in_phases(), first_format(), first_format()
+    joint["optimizer"]["axes"] = 2
     alone["estimator"]["tail"] = 0.5
     phased["phases"][1]["estimator"]["difference_clip"] = 1.0
     scored["meta_loss"]["kind"] = "raw"
@@ -71,11 +74,12 @@ def test_what_was_removed_is_refused_with_the_commit_that_can():
         (alone, "estimator.tail: got 0.5"),
         (phased, "phases.1.estimator.difference_clip: got 1.0"),
         (scored, "meta_loss.kind: got 'raw'"),
+        (joint, "optimizer.axes: got 2"),
     ):
         with pytest.raises(ConfigError) as caught:
             from_dict(tree)
         assert str(caught.value) == (
-            f"{what}, which this version no longer has; commit 7acff6f is the last that can run it"
+            f"{what}, which this version does not have; the last commit that does is 7acff6f"
         )
 
 
@@ -108,3 +112,18 @@ def test_another_phase_is_named_as_it_would_be_set(tmp_path: pathlib.Path):
     longer = dataclasses.replace(SMOKE.phases[0], updates=3)
     with pytest.raises(rundir.RunDirError, match=r"phases\.0\.updates is None there and 3 here"):
         rundir.prepare(tmp_path, dataclasses.replace(SMOKE, phases=(longer, *SMOKE.phases)))
+
+
+RUNS = pathlib.Path(__file__).resolve().parents[2] / "fixtures"
+
+
+@pytest.mark.parametrize("launch", ["inprocess", "fused"])
+def test_a_run_directory_of_commit_7acff6f_is_read(launch: str):
+    """What `optimus train smoke --set updates=2 ...` left there; its arrays are not kept here."""
+    run_dir = RUNS / f"run-7acff6f-{launch}"
+    wanted = ["updates=2", "checkpoint_every=1", "evaluation.tasks=4"]
+    assert rundir.load_config(run_dir / rundir.CONFIG) == override(SMOKE, wanted)
+    manifest = checkpoint.read_manifest(run_dir / "checkpoints" / "2")
+    assert manifest["step"] == 2 and manifest.get("launch") == (
+        "fused" if launch == "fused" else None
+    )

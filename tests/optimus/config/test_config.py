@@ -426,6 +426,8 @@ def test_a_short_key_is_for_all_phases_that_agree_in_it():
     config = override(two_phases(), ["layout.lanes=2", "meta.batch=4", "phases.1.meta.warmup=3"])
     assert [phase.layout.lanes for phase in config.phases] == [2, 2]
     assert [phase.meta.warmup for phase in config.phases] == [0, 3]
+    free = dataclasses.replace(config, synchronous=False)
+    assert override(free, ['phases.0={"updates": 4}']).phases[0] == Phase(4)
     assert refusal(override, config, ["meta.learning_rate=1"]) == (
         "--set meta.learning_rate=1: the phases differ in it; want one of "
         "phases.0.meta.learning_rate, phases.1.meta.learning_rate"

@@ -35,7 +35,7 @@ from optimus.meta.fused.trainer import Trainer
 from optimus.model.adafactor_mlp import AdafactorMlpConfig
 from optimus.model.config import OptimizerConfig
 from optimus.rundir.checkpoint import CheckpointError
-from optimus.tasks.distribution import Deal, Source
+from optimus.tasks.distribution import Assignment, Source
 from optimus.tasks.draws import domain_key
 from tests.one_phase import one_phase
 
@@ -79,7 +79,7 @@ def test_every_estimator_moves_the_weights(kind):
 def window_alone(kind):
     """(theta, a lane) -> mean meta-loss of its next window, unrolled on its own; its gradient."""
     trainer = Trainer(config(kind), devices=1)
-    value = trainer._program(3).deal.slots[0].value
+    value = trainer._program(3).assignment.segments[0].value
 
     def run(theta, lane):
         data, x, state, mask, first = lane
@@ -191,7 +191,7 @@ def diverging(kind):
     """A program and its first lanes, with tasks that become data["bad"], if that is not 0, once
     the start is left."""
     chosen = Trainer(config(kind), devices=1)._program(3)
-    slot, source = chosen.deal.slots[0], chosen.deal.sources[0]
+    segment, source = chosen.assignment.segments[0], chosen.assignment.sources[0]
 
     def sample(keys):
         data, start = source.sample(keys)
@@ -199,10 +199,10 @@ def diverging(kind):
 
     def value(data, x):
         away = jnp.any(x != data["origin"]) & (data["bad"] != 0.0)
-        return jnp.where(away, data["bad"], slot.value(data, x))
+        return jnp.where(away, data["bad"], segment.value(data, x))
 
-    dealt = Deal((slot._replace(name="bad", value=value),), (Source(sample, 0, 4),))
-    program = chosen._replace(deal=dealt)
+    assigned = Assignment((segment._replace(name="bad", value=value),), (Source(sample, 0, 4),))
+    program = chosen._replace(assignment=assigned)
     return program, programs.first_lanes(program, domain_key(0, "a"))
 
 

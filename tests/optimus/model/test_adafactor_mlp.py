@@ -48,7 +48,7 @@ def walk(x, steps, mask=None, config=CONFIG):
 
 
 def by_the_formula(x, gradients):
-    """The step after these gradients, float64, written from the fact sheet alone."""
+    """The step after these gradients, float64, written from the published formulas alone."""
     theta = jax.tree_util.tree_map(np.float64, params())
     decays = (0.9, 0.99, 0.999)
     beta = [

@@ -75,58 +75,58 @@ def test_a_task_is_the_presets_problem(name):
 
 @functools.cache
 def drawn(size, lanes=64, batches=4, task=EVERYTHING):
-    """(deal, data of each slot, starts, masks) over several draws."""
-    dealt = distribution.deal(task, size, lanes)
-    sample = jax.jit(functools.partial(distribution.sample, dealt))
+    """(assignment, data of each segment, starts, masks) over several draws."""
+    assigned = distribution.assign(task, size, lanes)
+    sample = jax.jit(functools.partial(distribution.sample, assigned))
     keys = [jax.random.split(domain_key(k, "test"), lanes) for k in range(batches)]
     found = [jax.tree_util.tree_map(np.asarray, sample(key)) for key in keys]
     merged = jax.tree_util.tree_map(lambda *leaves: np.stack(leaves), *found)
-    return dealt, *merged
+    return assigned, *merged
 
 
 @pytest.mark.parametrize("size", [10, 16])
 def test_what_is_drawn_is_within_its_bounds(size):
-    dealt, data, starts, masks = drawn(size)
+    assigned, data, starts, masks = drawn(size)
     assert starts.shape == masks.shape == (4, 64, size)
     assert np.all(starts[~masks] == 0.0)
     counts = masks.sum(axis=2)
     low = {10: 2, 16: 11}[size]
-    for slot, each in zip(dealt.slots, data):
-        n = counts[:, slot.start : slot.stop]
-        start = np.abs(starts[:, slot.start : slot.stop])
-        if slot.name == "powell":
+    for segment, each in zip(assigned.segments, data):
+        n = counts[:, segment.start : segment.stop]
+        start = np.abs(starts[:, segment.start : segment.stop])
+        if segment.name == "powell":
             assert np.all(n % 4 == 0)
         else:
             assert n.min() >= low
         assert n.max() <= size
-        assert start.max() <= (1.0 if slot.name == "perm" else 10.0)
-        most = {"perm": 0.5, "sum_of_powers": 2.0}.get(slot.name, 5.0)
+        assert start.max() <= (1.0 if segment.name == "perm" else 10.0)
+        most = {"perm": 0.5, "sum_of_powers": 2.0}.get(segment.name, 5.0)
         assert np.abs(each["shift"]).max() <= most
-        np.testing.assert_array_equal(each["mask"], masks[:, slot.start : slot.stop])
+        np.testing.assert_array_equal(each["mask"], masks[:, segment.start : segment.stop])
         rotation = each["rotation"].reshape(-1, size, size)
         np.testing.assert_allclose(
             rotation @ rotation.transpose(0, 2, 1),
             np.broadcast_to(np.eye(size), rotation.shape),
             atol=1e-5,
         )
-    assert {slot.name for slot in dealt.slots} == {
+    assert {segment.name for segment in assigned.segments} == {
         "generated",
         *(name for name in FUNCTIONS if name != "perm" or size == 10),
     }
 
 
 def test_values_and_gradients_come_lane_by_lane():
-    dealt, data, starts, masks = drawn(10)
+    assigned, data, starts, masks = drawn(10)
     first = jax.tree_util.tree_map(lambda leaf: leaf[0], data)
-    both = jax.jit(functools.partial(distribution.values_and_gradients, dealt.slots))
+    both = jax.jit(functools.partial(distribution.values_and_gradients, assigned.segments))
     values, gradients = both(first, starts[0])
-    plain = jax.jit(functools.partial(distribution.values, dealt.slots))(first, starts[0])
+    plain = jax.jit(functools.partial(distribution.values, assigned.segments))(first, starts[0])
     np.testing.assert_allclose(values, plain, rtol=1e-5)
     assert np.isfinite(values).all() and np.isfinite(gradients).all()
     assert float(np.min(values)) > -1e-2
     assert np.all(np.asarray(gradients)[~masks[0]] == 0.0)
-    slot, k = dealt.slots[3], dealt.slots[3].start
-    alone = slot.value({name: leaf[0] for name, leaf in first[3].items()}, starts[0][k])
+    segment, k = assigned.segments[3], assigned.segments[3].start
+    alone = segment.value({name: leaf[0] for name, leaf in first[3].items()}, starts[0][k])
     assert float(values[k]) == pytest.approx(float(alone), rel=1e-5)
 
 
@@ -149,8 +149,8 @@ def test_generated_losses_have_their_minimum_where_they_say(seed):
 def test_a_held_out_group_is_never_drawn(tag):
     task = dataclasses.replace(EVERYTHING, hold_out=(tag,), generated=0.5)
     for size in task.sizes:
-        dealt = distribution.deal(task, size, 64)
-        names = {slot.name for slot in dealt.slots}
+        assigned = distribution.assign(task, size, 64)
+        names = {segment.name for segment in assigned.segments}
         assert not names & set(groups.GROUPS[tag])
         assert len(names) > 5
     # Only generated families are told apart by data: draw many and look.
@@ -169,12 +169,14 @@ def test_every_function_has_one_group():
 
 @pytest.mark.parametrize("lanes", [5, 20, 64, 100])
 def test_lanes_are_dealt_without_gaps_and_by_shares(lanes):
-    dealt = distribution.deal(EVERYTHING, 10, lanes)
-    assert len(dealt.names) == lanes == dealt.slots[-1].stop
-    assert [slot.start for slot in dealt.slots[1:]] == [slot.stop for slot in dealt.slots[:-1]]
-    share = dealt.names.count("generated")
+    assigned = distribution.assign(EVERYTHING, 10, lanes)
+    assert len(assigned.names) == lanes == assigned.segments[-1].stop
+    assert [segment.start for segment in assigned.segments[1:]] == [
+        segment.stop for segment in assigned.segments[:-1]
+    ]
+    share = assigned.names.count("generated")
     assert abs(share - lanes / 4) < 1.0
-    each = [slot.stop - slot.start for slot in dealt.slots[:-1]]
+    each = [segment.stop - segment.start for segment in assigned.segments[:-1]]
     assert max(each) - min(each) <= 1
 
 

@@ -121,15 +121,15 @@ TWO = ClassicalTask(functions=("sphere", "rosenbrock"), generated=0.25, networks
 
 
 def test_lanes_are_dealt_to_networks_by_their_share() -> None:
-    names = distribution.deal(TWO, 6, 8).names
+    names = distribution.assign(TWO, 6, 8).names
     assert names == ["rosenbrock"] * 2 + ["sphere"] * 2 + ["generated"] * 2 + ["network"] * 2
     alone = dataclasses.replace(TWO, functions=(), generated=0.0)
-    assert set(distribution.deal(alone, 6, 8).names) == {"network"}
+    assert set(distribution.assign(alone, 6, 8).names) == {"network"}
     neither = dataclasses.replace(TWO, functions=(), generated=0.2, networks=0.6)
-    assert distribution.deal(neither, 6, 8).names == ["generated"] * 2 + ["network"] * 6
+    assert distribution.assign(neither, 6, 8).names == ["generated"] * 2 + ["network"] * 6
     for without in (dict(networks=0.0), dict(hold_out=("network",))):
         chosen = dataclasses.replace(TWO, **without)
-        assert "network" not in distribution.deal(chosen, 6, 8).names
+        assert "network" not in distribution.assign(chosen, 6, 8).names
 
 
 def test_what_leaves_no_task_is_refused() -> None:
@@ -155,13 +155,13 @@ def test_they_are_trained_on_beside_the_others_guided_or_not() -> None:
 
 
 def test_a_guide_with_networks_alone_is_refused_by_name() -> None:
-    dealt = distribution.deal(dataclasses.replace(TWO, functions=(), generated=0.0), 6, 2)
-    data, *_ = distribution.sample(dealt, jax.random.split(jax.random.PRNGKey(0), 2))
+    assigned = distribution.assign(dataclasses.replace(TWO, functions=(), generated=0.0), 6, 2)
+    data, *_ = distribution.sample(assigned, jax.random.split(jax.random.PRNGKey(0), 2))
     with pytest.raises(ValueError, match="minimiser of 'network' is not known"):
-        distribution.minimisers(dealt.slots, data)
-    mixed = distribution.deal(TWO, 6, 8)
+        distribution.minimisers(assigned.segments, data)
+    mixed = distribution.assign(TWO, 6, 8)
     data, *_ = distribution.sample(mixed, jax.random.split(jax.random.PRNGKey(0), 8))
-    at = distribution.minimisers(mixed.slots, data)
+    at = distribution.minimisers(mixed.segments, data)
     known = distribution.has_minimiser(mixed)
     assert known.tolist() == [True] * 6 + [False] * 2
     np.testing.assert_array_equal(at[~known], jnp.zeros((2, 6)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from launch.program.latency import measured
+from launch.pool import measured
 from optimus.rundir.histogram import Histogram
 
 

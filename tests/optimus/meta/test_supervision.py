@@ -1,4 +1,5 @@
-"""The guide of back-propagation: where minima are, and that following them leaves local ones."""
+"""Supervision by the distance to the minimiser: where minima are, and that following them leaves
+local ones."""
 
 from __future__ import annotations
 
@@ -40,30 +41,34 @@ def test_the_minimiser_of_every_task_is_where_its_loss_is_least() -> None:
     task = ClassicalTask(
         sizes=(10,), generated=0.3, shift=0.5, rotate=0.5, x_scale=2.0, f_scale=10.0
     )
-    dealt = distribution.deal(task, 10, 120)
+    assigned = distribution.assign(task, 10, 120)
 
     @jax.jit
     def compute(keys: jax.Array) -> tuple[jax.Array, ...]:
-        data, start, mask = distribution.sample(dealt, keys)
-        at = distribution.minimisers(dealt.slots, data)
+        data, start, mask = distribution.sample(assigned, keys)
+        at = distribution.minimisers(assigned.segments, data)
         assert at.shape == start.shape == mask.shape
-        there = distribution.values_and_gradients(dealt.slots, data, at)
-        return *there, *distribution.values_and_gradients(dealt.slots, data, start), mask
+        there = distribution.values_and_gradients(assigned.segments, data, at)
+        return *there, *distribution.values_and_gradients(assigned.segments, data, start), mask
 
     found = compute(jax.random.split(jax.random.PRNGKey(0), 120))
     values, gradients, first, slopes, mask = (np.asarray(each) for each in found)
     # float32: Trid and Perm cancel large terms.
-    assert np.all(np.abs(values) <= 1e-4 * np.maximum(first, 1.0)), dict(zip(dealt.names, values))
+    assert np.all(np.abs(values) <= 1e-4 * np.maximum(first, 1.0)), dict(
+        zip(assigned.names, values)
+    )
     norms, before = (np.linalg.norm(np.where(mask, g, 0.0), axis=1) for g in (gradients, slopes))
-    smooth = np.asarray([name != "ackley" for name in dealt.names])  # its minimum is a cone's tip
+    smooth = np.asarray(
+        [name != "ackley" for name in assigned.names]
+    )  # its minimum is a cone's tip
     assert np.all(norms[smooth] <= 1e-3 * np.maximum(before[smooth], 1.0))
 
 
 def test_a_family_without_a_known_minimiser_is_refused_by_name() -> None:
-    dealt = distribution.deal(AnalyticTask(family="quadratic"), 10, 2)
-    data, *_ = distribution.sample(dealt, jax.random.split(jax.random.PRNGKey(0), 2))
+    assigned = distribution.assign(AnalyticTask(family="quadratic"), 10, 2)
+    data, *_ = distribution.sample(assigned, jax.random.split(jax.random.PRNGKey(0), 2))
     with pytest.raises(ValueError, match="minimiser of 'quadratic' is not known"):
-        distribution.minimisers(dealt.slots, data)
+        distribution.minimisers(assigned.segments, data)
 
 
 def test_the_guide_is_for_back_propagation_on_tasks_with_known_minima() -> None:
@@ -85,12 +90,12 @@ def test_tasks_without_a_known_minimiser_are_not_guided() -> None:
     task = ClassicalTask(sizes=(10,), generated=0.1, networks=0.1)
     estimator = Estimator(kind="bptt", truncation=2, horizon=4, guide=10.0)
     phase = Phase(1, estimator, MetaOptimizer(batch=40), Layout(1, 1, 40, 0))
-    dealt = distribution.deal(task, 10, 40)
+    assigned = distribution.assign(task, 10, 40)
     no_rule: Any = None
-    program, supervision = group.compiled_for(no_rule, phase, MetaLoss(), dealt, 1)
+    program, supervision = group.compiled_for(no_rule, phase, MetaLoss(), assigned, 1)
     found: dict[str, set[float]] = {}
     weights = np.asarray(group._weights(program, supervision.weight))
-    for name, weight in zip(program.deal.names, weights):
+    for name, weight in zip(program.assignment.names, weights):
         found.setdefault(name, set()).add(float(weight))
     assert set(found) == {*groups.FUNCTION_NAMES, "generated", "network"}
     assert found.pop("network") == {0.0}
@@ -119,14 +124,14 @@ def _distance_before_and_after(guide: float) -> tuple[float, float]:
         evaluation=Evaluation(tasks=2, steps=2),
     )
     trainer = Trainer(config)
-    dealt = distribution.deal(config.task, 4, 32)
-    data, x, mask = distribution.sample(dealt, jax.random.split(jax.random.PRNGKey(1), 32))
+    assigned = distribution.assign(config.task, 4, 32)
+    data, x, mask = distribution.sample(assigned, jax.random.split(jax.random.PRNGKey(1), 32))
     state = jax.vmap(trainer.rule.init_state)(x)
-    goal = distribution.minimisers(dealt.slots, data)
+    goal = distribution.minimisers(assigned.segments, data)
 
     @jax.jit
     def distance(theta: jax.Array) -> jax.Array:
-        *_, end, _ = unroll(trainer.rule, dealt.slots, theta, data, x, state, mask, 10)
+        *_, end, _ = unroll(trainer.rule, assigned.segments, theta, data, x, state, mask, 10)
         return jnp.mean(jnp.linalg.norm(end - goal, axis=1))
 
     before = distance(jnp.asarray(trainer.theta))
