@@ -29,7 +29,15 @@ from typing import Any, TypeVar
 
 from optimus.errors import UserError
 from workers.physics.assets import AssetError, ensure_assets
-from workers.physics.native import LIBRARY, OP_LIBRARY, SOURCE_DIR, generated_library
+from workers.physics.native import (
+    LIBRARY,
+    OP_LIBRARY,
+    OP_SOURCE,
+    SOURCE_DIR,
+    generated_library,
+    headers,
+    library_sources,
+)
 
 CONTROLS = ("pd", "torque")
 Made = TypeVar("Made")
@@ -43,16 +51,15 @@ class BuildError(UserError, RuntimeError):
 
 def build_library(force: bool = False) -> Path:
     """Builds libphysics.so when it is older than its sources; returns its path."""
-    sources = sorted(set(SOURCE_DIR.glob("*.cc")) - {SOURCE_DIR / "physics_op.cc"})
-    inputs = [*sources, *SOURCE_DIR.glob("*.hpp"), SOURCE_DIR / "physics.h"]
-    inputs.append(SOURCE_DIR / "exports.map")
+    sources = library_sources()
+    inputs = [*sources, *headers(), SOURCE_DIR / "exports.map"]
     if not force and _is_fresh(LIBRARY, inputs):
         return LIBRARY
     include = _header_dir()
     flags = ["-std=c++17", "-O2", "-DNDEBUG", "-Wall", "-fPIC", "-shared"]
     flags += ["-fvisibility=hidden", "-fvisibility-inlines-hidden"]
     flags += [f"-Wl,--version-script={SOURCE_DIR / 'exports.map'}", "-Wl,-soname,libphysics.so"]
-    flags += ["-isystem", str(include), "-isystem", str(include / "eigen3")]
+    flags += [f"-I{SOURCE_DIR}", "-isystem", str(include), "-isystem", str(include / "eigen3")]
     _compile(flags, sources, LIBRARY, ["-pthread"])
     return LIBRARY
 
@@ -60,7 +67,7 @@ def build_library(force: bool = False) -> Path:
 def build_op(force: bool = False) -> Path:
     """Builds physics_op.so (and the library it calls) when out of date; returns its path."""
     library = build_library()
-    inputs = [SOURCE_DIR / "physics_op.cc", SOURCE_DIR / "physics.h"]
+    inputs = [OP_SOURCE, SOURCE_DIR / "physics.h"]
     if not force and _is_fresh(OP_LIBRARY, inputs):
         return OP_LIBRARY
     if not has_tensorflow():
@@ -75,14 +82,14 @@ def build_op(force: bool = False) -> Path:
 
 def build_generator(force: bool = False) -> Path:
     """Builds the program that writes a model's gradient as C code; returns its path."""
-    sources = [SOURCE_DIR / "generate" / "generate.cc", SOURCE_DIR / "model.cc"]
+    sources = [SOURCE_DIR / "generate" / "generate.cc", SOURCE_DIR / "mechanics" / "model.cc"]
     generator = LIBRARY.parent / "generate"
-    if not force and _is_fresh(generator, [*sources, *SOURCE_DIR.glob("*.hpp")]):
+    if not force and _is_fresh(generator, [*sources, *headers()]):
         return generator
     include = _header_dir()
     if not (include / "cppad" / "cg.hpp").is_file():
         raise BuildError("the code generator is missing: pip install cmeel-cppadcodegen")
-    flags = ["-std=c++17", "-O1", "-DNDEBUG", "-isystem", str(include)]
+    flags = ["-std=c++17", "-O1", "-DNDEBUG", f"-I{SOURCE_DIR}", "-isystem", str(include)]
     flags += ["-isystem", str(include / "eigen3")]
     _compile(flags, sources, generator, ["-ldl", "-pthread"])
     return generator

@@ -93,7 +93,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Contact:
-    """Ground contact of the plane z = 0 (equations: native/contact.hpp)."""
+    """Ground contact of the plane z = 0 (equations: native/mechanics/contact.hpp)."""
 
     stiffness: float = 3e4  # N/m
     damping: float = 1.0  # s/m
@@ -104,7 +104,7 @@ class Contact:
 
 @dataclass(frozen=True)
 class Limit:
-    """Springs at the ends of revolute ranges and spherical cones (native/joint_forces.hpp)."""
+    """Springs at the ends of ranges and cones (equations: native/mechanics/joint_forces.hpp)."""
 
     stiffness: float = 1000.0  # N m / rad
     damping: float = 0.2  # s/rad

@@ -7,23 +7,24 @@ from pathlib import Path
 
 SOURCE_DIR = Path(__file__).resolve().parent
 LIBRARY = SOURCE_DIR / "lib" / "libphysics.so"
+OP_SOURCE = SOURCE_DIR / "physics_op.cc"
 OP_LIBRARY = SOURCE_DIR / "lib" / "physics_op.so"
 
 
 # What generated code depends on.
 _GENERATED_FROM = (
-    "contact.hpp",
-    "dynamics.hpp",
+    "mechanics/contact.hpp",
+    "mechanics/dynamics.hpp",
     "generate/generate.cc",
-    "joint_forces.hpp",
-    "kinematics.hpp",
-    "model.cc",
-    "model.hpp",
-    "parameters.hpp",
-    "record.hpp",
-    "smooth.hpp",
-    "spatial.hpp",
-    "step.hpp",
+    "mechanics/joint_forces.hpp",
+    "mechanics/kinematics.hpp",
+    "mechanics/model.cc",
+    "mechanics/model.hpp",
+    "mechanics/parameters.hpp",
+    "mechanics/record.hpp",
+    "mechanics/smooth.hpp",
+    "mechanics/spatial.hpp",
+    "mechanics/step.hpp",
 )
 
 
@@ -39,3 +40,14 @@ def generated_library(structure: str) -> Path:
         digest.update((SOURCE_DIR / source).read_bytes())
     control = "pd" if structure.split("\n")[0].endswith(" pd") else "torque"
     return LIBRARY.parent / f"generated_{control}_{digest.hexdigest()[:16]}.so"
+
+
+def library_sources() -> list[Path]:
+    """The files that libphysics.so is compiled from."""
+    folders = (SOURCE_DIR, SOURCE_DIR / "mechanics", SOURCE_DIR / "window")
+    return sorted(path for folder in folders for path in folder.glob("*.cc") if path != OP_SOURCE)
+
+
+def headers() -> list[Path]:
+    """All headers; a library that is older than one of them is built anew."""
+    return sorted((*SOURCE_DIR.rglob("*.hpp"), SOURCE_DIR / "physics.h"))

@@ -1,6 +1,6 @@
 // The part of the C interface that looks inside: for tests and pictures.
 #include "interface.hpp"
-#include "step.hpp"
+#include "mechanics/step.hpp"
 
 #include <algorithm>
 

@@ -3,7 +3,7 @@
 
 #include "physics.h"
 #include "registry.hpp"
-#include "window.hpp"
+#include "window/window.hpp"
 
 namespace optimus_physics {
 

@@ -2,8 +2,8 @@
 #include "physics.h"
 
 #include "interface.hpp"
-#include "parameters.hpp"
-#include "window_create.hpp"
+#include "mechanics/parameters.hpp"
+#include "window/window_create.hpp"
 
 #include <algorithm>
 #include <atomic>

@@ -11,7 +11,7 @@ import pytest
 from tests.workers.physics.mechanisms import arm, walker
 from workers.physics.build import BuildError, _compile, _header_dir
 from workers.physics.model import model_text
-from workers.physics.native import SOURCE_DIR
+from workers.physics.native import SOURCE_DIR, library_sources
 
 # Without NDEBUG CppAD's headers want its compiled library; the sanitizers do not need its asserts.
 FLAGS = [
@@ -46,7 +46,7 @@ def test_sanitizers_find_nothing(tmp_path, humanoid):
     include = _header_dir()
     sources = [
         Path(__file__).with_name("driver.cc"),
-        *sorted(set(SOURCE_DIR.glob("*.cc")) - {SOURCE_DIR / "physics_op.cc"}),
+        *library_sources(),
     ]
     flags = [
         *FLAGS,

@@ -7,7 +7,7 @@
 // numbers up to rounding, and is free of CppAD's thread rules.
 #include <cppad/cg.hpp>  // first: it sets cppad.hpp up for generated code
 
-#include "../record.hpp"
+#include "mechanics/record.hpp"
 
 #include <cstdio>
 #include <exception>

@@ -11,8 +11,8 @@
 // centripetal part of the contact point's acceleration (about 0.02 m/s in v') is left out.
 #pragma once
 
-#include "kinematics.hpp"
-#include "smooth.hpp"
+#include "mechanics/kinematics.hpp"
+#include "mechanics/smooth.hpp"
 
 namespace optimus_physics {
 

@@ -1,5 +1,5 @@
 // Checks what a window is made of and copies it.
-#include "window_create.hpp"
+#include "window/window_create.hpp"
 
 #include "interface.hpp"
 

@@ -1,7 +1,7 @@
 // One time step: semi-implicit Euler (velocities first, then positions with the new velocities).
 #pragma once
 
-#include "dynamics.hpp"
+#include "mechanics/dynamics.hpp"
 
 namespace optimus_physics {
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "physics.h"
-#include "tape.hpp"
+#include "window/tape.hpp"
 
 #include <atomic>
 #include <cstdint>

@@ -1,4 +1,4 @@
-#include "model.hpp"
+#include "mechanics/model.hpp"
 
 #include <Eigen/Eigenvalues>
 #include <cmath>

@@ -1,6 +1,6 @@
-#include "tape.hpp"
+#include "window/tape.hpp"
 
-#include "record.hpp"
+#include "mechanics/record.hpp"
 
 #include <map>
 #include <mutex>

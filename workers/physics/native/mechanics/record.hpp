@@ -1,8 +1,8 @@
 // The functions that are recorded, for any base scalar: double (tape.cc) or code (generate.cc).
 #pragma once
 
-#include "parameters.hpp"
-#include "step.hpp"
+#include "mechanics/parameters.hpp"
+#include "mechanics/step.hpp"
 
 namespace optimus_physics {
 

@@ -2,9 +2,9 @@
 // x. One piece of code gives the value (of any scalar) and, for doubles, the adjoints.
 #pragma once
 
-#include "dual.hpp"
-#include "smooth.hpp"
-#include "window.hpp"
+#include "mechanics/dual.hpp"
+#include "mechanics/smooth.hpp"
+#include "window/window.hpp"
 
 namespace optimus_physics {
 

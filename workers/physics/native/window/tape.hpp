@@ -1,8 +1,8 @@
 // The recorded functions of a structure and their vector-Jacobian products.
 #pragma once
 
-#include "model.hpp"
-#include "slots.hpp"
+#include "mechanics/model.hpp"
+#include "window/slots.hpp"
 
 #include <cppad/cppad.hpp>
 

@@ -1,7 +1,7 @@
 // From the C interface's window to ours.
 #pragma once
 
-#include "window.hpp"
+#include "window/window.hpp"
 
 namespace optimus_physics {
 

@@ -8,8 +8,8 @@
 //   revolute   q: angle; qd: rate
 #pragma once
 
-#include "model.hpp"
-#include "spatial.hpp"
+#include "mechanics/model.hpp"
+#include "mechanics/spatial.hpp"
 
 #include <vector>
 

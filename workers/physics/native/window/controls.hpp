@@ -1,8 +1,8 @@
 // From the optimiser's variables x to what a step takes in, and back for the gradient.
 #pragma once
 
-#include "dual.hpp"
-#include "model.hpp"
+#include "mechanics/dual.hpp"
+#include "mechanics/model.hpp"
 
 namespace optimus_physics {
 

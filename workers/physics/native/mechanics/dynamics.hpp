@@ -2,8 +2,8 @@
 // with classical (not spatial) accelerations.
 #pragma once
 
-#include "contact.hpp"
-#include "joint_forces.hpp"
+#include "mechanics/contact.hpp"
+#include "mechanics/joint_forces.hpp"
 
 namespace optimus_physics {
 

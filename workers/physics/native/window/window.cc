@@ -1,8 +1,8 @@
-#include "window.hpp"
+#include "window/window.hpp"
 
-#include "controls.hpp"
-#include "record.hpp"
-#include "terms.hpp"
+#include "window/controls.hpp"
+#include "mechanics/record.hpp"
+#include "window/terms.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -5,8 +5,8 @@
 // joins the joint's inertia. High gains stay stable at large steps. Springs and limits likewise.
 #pragma once
 
-#include "kinematics.hpp"
-#include "smooth.hpp"
+#include "mechanics/kinematics.hpp"
+#include "mechanics/smooth.hpp"
 
 namespace optimus_physics {
 

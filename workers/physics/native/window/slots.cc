@@ -1,4 +1,4 @@
-#include "slots.hpp"
+#include "window/slots.hpp"
 
 #include <cppad/cppad.hpp>
 

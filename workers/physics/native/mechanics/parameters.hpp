@@ -4,7 +4,7 @@
 // so that the arithmetic it removes is removed from the tape as well.
 #pragma once
 
-#include "model.hpp"
+#include "mechanics/model.hpp"
 
 #include <sstream>
 

@@ -6,7 +6,7 @@
 // different people share one tape and one piece of generated code.
 #pragma once
 
-#include "spatial.hpp"
+#include "mechanics/spatial.hpp"
 
 #include <string>
 #include <vector>
