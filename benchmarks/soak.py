@@ -41,11 +41,12 @@ import os, sys
 from launch.program import environment
 environment.apply()
 from launch.adapters import courier
-from optimus.wire import Beat
+from optimus.wire import Heartbeat
+from optimus.wire.membership import PROTOCOL
 coordinator, worker = sys.argv[1:]
 for _ in range(5):
-    courier.Caller(coordinator, 5.0)("beat", os.urandom(300))
-    courier.RemoteCoordinator(coordinator).beat(Beat(1, "another config", []))
+    courier.Caller(coordinator, 5.0)("heartbeat", os.urandom(300))
+    courier.RemoteCoordinator(coordinator).heartbeat(Heartbeat(PROTOCOL, "another config", []))
     courier.Caller(worker, 5.0)("evaluate", b"OPT1" + os.urandom(300))
 os._exit(0)
 """

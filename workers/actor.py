@@ -105,10 +105,12 @@ class Actor:
             )
         if epoch is not None and session.version[0] != epoch:
             return False
-        self._run_id, self._epoch = session.run_id, session.version[0]
+        self._run_id = session.run_id
+        self._epoch = session.version[0]
         phase = config.phase_at(session.version[1])
         if phase is not self._phase:
-            self._phase, self._unroll = phase, self._unroll_of(phase)
+            self._phase = phase
+            self._unroll = self._unroll_of(phase)
         layout = phase.layout
         if config.synchronous:
             self._next_episode = lane_rules.scheduled_episodes(
@@ -144,7 +146,8 @@ class Actor:
             raise ValueError(
                 f"actor {self._index}: weights of shape {np.shape(theta)}, want ({self._size},)"
             )
-        self._version, self._theta = version, theta
+        self._version = version
+        self._theta = theta
         return True
 
     def wait_for_weights(self, stop: threading.Event) -> None:
@@ -199,43 +202,42 @@ class Actor:
         for k, why in window.unavailable.items():
             lane = group.lanes[k]
             where = f"episode {lane.episode}, window {lane.window}, seed {self._config.seed}"
-            _LOG.warning("actor %d: %s given up: %s", self._index, where, why)
+            _LOG.warning("actor %d: %s abandoned: %s", self._index, where, why)
             if self._metrics is not None:
                 self._metrics.write("given_up", episode=lane.episode, window=lane.window, cause=why)
         self.given_up += len(window.unavailable)
-        samples = []
-        for k, lane in enumerate(group.lanes):
-            index, versions = lane.window, [list(v) for v in lane.versions]
-            last = lane_rules.end_window(lane, bool(window.failed[k]))
-            self.evaluations += int(window.evaluations[k])
-            self._loss_seconds += float(window.seconds[k])
-            samples.append(
-                encode(
-                    Sample(
-                        run_id=self._run_id,
-                        actor=self._index,
-                        incarnation=self._incarnation,
-                        episode=lane.episode,
-                        window=index,
-                        versions=versions,
-                        losses=window.losses[k],
-                        mask=window.mask[k],
-                        last=last,
-                        failed=bool(window.failed[k]),
-                        evaluations=int(window.evaluations[k]),
-                        seconds=float(window.seconds[k]),
-                        noise_checksum=noise.checksum(draws[k]),
-                        **self._derivative(window, k),
-                    )
-                )
-            )
-        return samples
+        return [
+            encode(self._sample(lane, window, k, draws[k])) for k, lane in enumerate(group.lanes)
+        ]
 
-    @staticmethod
-    def _derivative(window: unrolls.Window, lane: int) -> dict[str, Any]:
-        if window.gradients is None:
-            return {}
-        return {"schema": "pathwise/1", "gradient": window.gradients[lane]}
+    def _sample(
+        self, lane: lane_rules.Lane, window: unrolls.Window, k: int, draw: np.ndarray
+    ) -> Sample:
+        """Of the k-th lane, which moves on; `draw` is its noise."""
+        index, versions = lane.window, [list(version) for version in lane.versions]
+        failed = bool(window.failed[k])
+        evaluations, seconds = int(window.evaluations[k]), float(window.seconds[k])
+        self.evaluations += evaluations
+        self._loss_seconds += seconds
+        derivative: dict[str, Any] = {}
+        if window.gradients is not None:
+            derivative = {"schema": "pathwise/1", "gradient": window.gradients[k]}
+        return Sample(
+            run_id=self._run_id,
+            actor=self._index,
+            incarnation=self._incarnation,
+            episode=lane.episode,
+            window=index,
+            versions=versions,
+            losses=window.losses[k],
+            mask=window.mask[k],
+            last=lane_rules.end_window(lane, failed),
+            failed=failed,
+            evaluations=evaluations,
+            seconds=seconds,
+            noise_checksum=noise.checksum(draw),
+            **derivative,
+        )
 
     def collect(self, stop: threading.Event) -> None:
         """One window on every group, overlapped, with the current weights; samples in lane order.
@@ -326,7 +328,7 @@ class Actor:
     # -- state, for exact resume in process ------------------------------------------------------
 
     def save_state(self) -> dict[str, np.ndarray]:
-        """All lanes as named arrays."""
+        """All lanes as named arrays `[G, ...]`, those of group g under `g/`."""
         assert self._phase is not None
         saved: dict[str, np.ndarray] = {"evaluations": np.asarray(self.evaluations)}
         for g, group in enumerate(self._groups):
@@ -335,7 +337,7 @@ class Actor:
         return saved
 
     def load_state(self, saved: dict[str, np.ndarray], epoch: int) -> None:
-        """Inverse of `save_state`; the episodes go on in learner epoch `epoch`."""
+        """Inverse of `save_state` `[G, ...]`; the episodes go on in learner epoch `epoch`."""
         self.evaluations = int(saved["evaluations"])
         self._epoch = epoch
         state_type = unrolls.state_type(self._config)

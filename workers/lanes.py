@@ -102,7 +102,13 @@ class LaneGroup:
         return saved | {f"arrays/{name}": leaf for name, leaf in arrays.items()}
 
     def load(self, saved: dict[str, np.ndarray], epoch: int, state_type: Any) -> None:
-        """Inverse of `save`; what the lanes have done counts as done in learner epoch `epoch`."""
+        """Inverse of `save`.
+
+        Args:
+          saved: named arrays, `lanes` int64 `[G, 5]`.
+          epoch: of the learner; what the lanes have done counts as done in it.
+          state_type: of the rule's state.
+        """
         rows, versions = saved["lanes"], saved["versions"]
         for k, (index, begun, window, length, over) in enumerate(rows.tolist()):
             kept = [[epoch, step] for old, step in versions[k].tolist() if old >= 0]
@@ -112,5 +118,5 @@ class LaneGroup:
 
 
 def subtree(named: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """The arrays whose names begin with `prefix`, by the rest of their names."""
+    """The arrays (of shapes of any kind) whose names begin with `prefix`, by what follows it."""
     return {name[len(prefix) :]: leaf for name, leaf in named.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""What every loss worker does with a request: read it, refuse it or evaluate it, count, answer."""
+"""A loss worker: reads each request, refuses or evaluates it, counts and answers."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from launch.pool.dispatch import Outcome
 from launch.pool.workers import Done
-from optimus.wire import Beat, Head, Stopped, Version, View, decode, encode
+from optimus.wire import Head, Heartbeat, Stopped, Version, View, decode, encode
 
 CALL_TIMEOUT = 10.0  # s, for the small calls to the head
 PATIENCE = 120.0  # s that callers of the learner go on trying: it may be starting again
@@ -252,9 +252,9 @@ class RemoteCoordinator:
             self._caller = None
             raise
 
-    def beat(self, beat: Beat) -> View:
-        """See `Registry.beat`; raises `CallError`, `CodecError`, or `Stopped`."""
-        return decode(View, self._call("beat", encode(beat)))
+    def heartbeat(self, message: Heartbeat) -> View:
+        """See `Registry.heartbeat`; raises `CallError`, `CodecError`, or `Stopped`."""
+        return decode(View, self._call("heartbeat", encode(message)))
 
     def head(self) -> Head:
         """What this run is and where; raises likewise."""

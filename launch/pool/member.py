@@ -11,7 +11,7 @@ from typing import Protocol
 
 from launch.pool.registry import TIME_TO_LIVE
 from optimus.errors import UserError
-from optimus.wire import Beat, Member, Stopped, View
+from optimus.wire import Heartbeat, Member, Stopped, View
 from optimus.wire.membership import PROTOCOL
 
 INTERVAL = TIME_TO_LIVE / 5  # s between heartbeats
@@ -21,8 +21,8 @@ PATIENCE = 600.0  # s without a coordinator after which a member gives up
 class Coordinator(Protocol):
     """The coordinator, near or far."""
 
-    def beat(self, beat: Beat) -> View:
-        """See `Registry.beat`; may raise whatever its carrier raises."""
+    def heartbeat(self, message: Heartbeat) -> View:
+        """See `Registry.heartbeat`; may raise whatever its carrier raises."""
 
 
 class Refused(UserError, RuntimeError):
@@ -61,10 +61,12 @@ class Membership:
         self._mine = list[str]()
         self.indices: dict[str, int] = {}
 
-    def beat(self, leaving: bool = False) -> View:
+    def heartbeat(self, leaving: bool = False) -> View:
         """One heartbeat; raises `Refused`, or what the carrier raises."""
         fields = [asdict(member) for member in self._members]
-        view = self._coordinator.beat(Beat(PROTOCOL, self._hash, fields, self._have, leaving))
+        view = self._coordinator.heartbeat(
+            Heartbeat(PROTOCOL, self._hash, fields, self._have, leaving)
+        )
         if view.refused:
             raise Refused(f"the coordinator refuses this process: {view.refused}")
         self.indices.update(view.indices)
@@ -95,7 +97,7 @@ class Membership:
         last = time.monotonic()
         while True:
             try:
-                if self.beat().stopping:
+                if self.heartbeat().stopping:
                     return True
                 last = time.monotonic()
             except (Refused, Stopped):
@@ -110,7 +112,7 @@ class Membership:
     def leave(self) -> None:
         """Says goodbye, if the coordinator still answers."""
         try:
-            self.beat(leaving=True)
+            self.heartbeat(leaving=True)
         except Exception:  # nobody there to tell, which is as well
             return
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from optimus.wire import ROLES, Beat, CodecError, Member, View, decode, encode
+from optimus.wire import ROLES, CodecError, Heartbeat, Member, View, decode, encode
 from optimus.wire.membership import PROTOCOL
 
 TIME_TO_LIVE = 10.0  # s after the last heartbeat
@@ -55,26 +55,26 @@ class Registry:
         self.refused = 0
 
     def receive(self, data: bytes) -> bytes:
-        """`beat` over bytes; what cannot be read is refused and counted like the rest."""
+        """`heartbeat` over bytes; what cannot be read is refused and counted like the rest."""
         try:
-            return encode(self.beat(decode(Beat, data)))
+            return encode(self.heartbeat(decode(Heartbeat, data)))
         except CodecError as error:
             with self._lock:
                 return encode(self._refuse(f"malformed: {error}"))
 
-    def beat(self, beat: Beat) -> View:
+    def heartbeat(self, message: Heartbeat) -> View:
         """Takes a heartbeat in; see `View`. Never raises for what a sender may have done wrong."""
         with self._lock:
             try:
-                members = [Member(**fields) for fields in beat.members]
+                members = [Member(**fields) for fields in message.members]
             except TypeError as error:
                 return self._refuse(f"not a list of members: {error}")
-            problem = self._problem(beat, members)
+            problem = self._problem(message, members)
             if problem:
                 return self._refuse(problem)
             now = self._clock()
             self._forget(now)
-            if beat.leaving:
+            if message.leaving:
                 for member in members:
                     self._drop(member.incarnation)
                 members = []
@@ -90,7 +90,7 @@ class Registry:
                     indices[member.incarnation] = index
                     member = Member(member.role, member.address, member.incarnation, index)
                 self._put(member, now)
-            return self._view(beat.have, now, indices, members_wanted=bool(indices))
+            return self._view(message.have, now, indices, members_wanted=bool(indices))
 
     def view(self, have: str = "") -> View:
         """The list as it is now."""
@@ -99,12 +99,14 @@ class Registry:
             self._forget(now)
             return self._view(have, now, {}, members_wanted=True)
 
-    def _problem(self, beat: Beat, members: list[Member]) -> str | None:
-        if beat.protocol != PROTOCOL:
-            return f"protocol {beat.protocol}, this run's is {PROTOCOL}; install the same version"
-        if beat.config_hash != self._hash:
+    def _problem(self, message: Heartbeat, members: list[Member]) -> str | None:
+        if message.protocol != PROTOCOL:
             return (
-                f"configuration {beat.config_hash}, this run's is {self._hash}; start with the "
+                f"protocol {message.protocol}, this run's is {PROTOCOL}; install the same version"
+            )
+        if message.config_hash != self._hash:
+            return (
+                f"configuration {message.config_hash}, this run's is {self._hash}; start with the "
                 "config.json of this run"
             )
         for member in members:

@@ -35,7 +35,7 @@ class Coordinator:
         )
         self._metrics = MetricsWriter(run_dir, "coordinator")
 
-    def beat(self, data: bytes) -> bytes:
+    def heartbeat(self, data: bytes) -> bytes:
         """See `Registry.receive`."""
         return self._registry.receive(bytes(data))
 

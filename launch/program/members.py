@@ -179,7 +179,7 @@ def _first_heartbeat(membership: Membership, over: threading.Event, index: int) 
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            membership.beat()
+            membership.heartbeat()
             return next(iter(membership.indices.values()), index)
         except (Refused, Stopped):
             raise

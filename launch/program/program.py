@@ -2,7 +2,7 @@
 
     loss workers  <--loss requests--  actors  --samples-->  stream (Reverb)  -->  learner
          |                             |  ^------ weights, episode ids ---------------'
-         '-- heartbeats -->  coordinator  <-'        checkpoints  -->  evaluator  -->  BEST
+         '-heartbeats->  coordinator <-'          checkpoints  -->  evaluator  -->  BEST
 
 Coordinator, stream and learner have fixed addresses (the head). Loss workers and actors register
 with the coordinator, so that others may join and leave at any time (`optimus worker`).
@@ -87,9 +87,11 @@ class CoordinatorRole:
     def __init__(self, config: TrainConfig, run_dir: Path, roster: Roster) -> None:
         self._coordinator = Coordinator(config, run_dir, roster)
 
-    def beat(self, data: bytes) -> bytes:
-        """See `Registry.beat`."""
-        return self._coordinator.beat(data)
+    def heartbeat(self, data: bytes) -> bytes:
+        """See `Registry.heartbeat`."""
+        return self._coordinator.heartbeat(data)
+
+    beat = heartbeat  # its name in protocol 1, whose members are refused in one line
 
     def head(self) -> bytes:
         """See `Coordinator.head`."""

@@ -1,11 +1,11 @@
-"""What travels between services, how it is packed, and what carries it."""
+"""Messages between services, their encoding, and the interfaces of what carries them."""
 
 from optimus.wire.codec import CodecError as CodecError
 from optimus.wire.codec import pack as pack
 from optimus.wire.codec import unpack as unpack
 from optimus.wire.membership import ROLES as ROLES
-from optimus.wire.membership import Beat as Beat
 from optimus.wire.membership import Head as Head
+from optimus.wire.membership import Heartbeat as Heartbeat
 from optimus.wire.membership import Member as Member
 from optimus.wire.membership import View as View
 from optimus.wire.messages import MAX_REQUEST_BYTES as MAX_REQUEST_BYTES

@@ -1,8 +1,8 @@
 """Trees of plain values and arrays <-> bytes: the only form in which data crosses a server.
 
-A Courier call whose argument holds a NumPy array or scalar never returns (distributed fact sheet,
-section 2), so arrays are packed here and the adapters refuse anything but bytes. The format is
-MessagePack inside a four-byte header; decoding yields data, never code.
+A Courier call whose argument holds a NumPy array or scalar never returns, so arrays are packed here
+and the adapters refuse anything but bytes. The format is MessagePack behind a four-byte header;
+decoding yields data, never code.
 """
 
 from __future__ import annotations

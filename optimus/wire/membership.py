@@ -1,12 +1,13 @@
-"""What loss workers and actors tell the coordinator, and what it answers."""
+"""Messages between members (loss workers, actors) and the coordinator."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 PROTOCOL = 2  # raised when a message or what it means changes; peers of another one are refused
-ROLES = ("worker", "actor")
+Role = Literal["worker", "actor"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True)
@@ -14,26 +15,26 @@ class Member:
     """One loss worker or one actor.
 
     Attributes:
-      role: "worker" or "actor".
+      role: one of `ROLES`.
       address: host:port of a worker; "" for an actor, which nobody calls.
       incarnation: names this life of the process; sorts members, so it is the key.
       index: an actor's number, which decides its lanes; -1 asks for a free one.
     """
 
-    role: str
+    role: Role
     address: str
     incarnation: str
     index: int = -1
 
 
 @dataclass(frozen=True)
-class Beat:
+class Heartbeat:
     """Registers members, or says that they are still there.
 
     Attributes:
       protocol: `PROTOCOL` of the sender.
       config_hash: hash of the sender's configuration, or "" when it has none yet.
-      members: each as the fields of a `Member`; one process beats for all of its own.
+      members: each as the fields of a `Member`; one process sends for all of its own.
       have: version of the last `View` seen, "" for none.
       leaving: whether they go now.
     """

@@ -1,4 +1,4 @@
-"""What travels: loss requests and replies, samples, and the session an actor starts from."""
+"""Messages: loss requests and replies, samples, and the session an actor starts from."""
 
 from __future__ import annotations
 
@@ -161,8 +161,13 @@ def decode(cls: type[T], data: bytes) -> T:
 def check_sample(
     sample: Sample, truncation: int, windows: int, signs: int = 2, derivatives: int = 0
 ) -> str | None:
-    """Why a decoded sample is malformed for this run, or None. `derivatives`: entries of a pathwise
-    sample's gradient, 0 where the estimator needs none."""
+    """Why a decoded sample is malformed for this run, or None.
+
+    Args:
+      sample: as received. truncation: steps of a window. windows: of an episode, at most.
+      signs: trajectories of a lane.
+      derivatives: entries of a pathwise sample's gradient, 0 where the estimator needs none.
+    """
     schema = "pathwise/1" if derivatives else "es/1"
     if sample.schema != schema:
         return f"schema {sample.schema!r}, want {schema!r}"

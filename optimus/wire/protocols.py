@@ -1,4 +1,4 @@
-"""What services talk to. Each arrives through a constructor, so a test needs no server."""
+"""Interfaces between services. Each arrives through a constructor, so a test needs no server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LossPool(Protocol):
 
 
 class LossUnavailable(UserError, RuntimeError):
-    """The request was given up; the message names it, its window and the last cause."""
+    """The request was abandoned; the message names it and the last cause."""
 
 
 class NoWorkers(UserError, RuntimeError):

@@ -1,4 +1,4 @@
-"""What an actor says of itself: where its time went, how long calls took, who is left alone."""
+"""An actor's metrics: where its time went, how long calls took, who is left alone."""
 
 from __future__ import annotations
 

@@ -35,20 +35,6 @@ _HOME = {
     "WindowSpec": "simulation.window_spec",
 }
 
-__all__ = [
-    "CLIPS",
-    "SPLITS",
-    "Camera",
-    "Clip",
-    "PhysicsLoss",
-    "PhysicsOptions",
-    "Status",
-    "WindowSpec",
-    "ensure_assets",
-    "options_hash",
-    "random_window",
-]
-
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from workers.physics.model import PhysicsModel
-from workers.physics.model.rotations import log_map, multiply, slerp
+from workers.physics.model.rotations import conjugate, log_map, multiply, slerp
 
 # By clip, siblings together: {dance_a, dance_b}, {getup_*}, {kick, spinkick, punch}, {walk, run}.
 SPLITS: dict[str, tuple[str, ...]] = {
@@ -127,8 +127,7 @@ def velocity_at(clip: Clip, time: float, model: PhysicsModel) -> np.ndarray:
     for begin, end in rotation_spans(model):
         a, b = before[begin:end], after[begin:end]
         if end - begin == 4:
-            inverse = a * np.array([1.0, -1.0, -1.0, -1.0])
-            qd.append(log_map(multiply(inverse, b)) / seconds)
+            qd.append(log_map(multiply(conjugate(a), b)) / seconds)
         else:
             qd.append((b - a) / seconds)
     return np.concatenate(qd)

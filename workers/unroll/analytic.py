@@ -59,12 +59,17 @@ class AnalyticUnroll:
             (arrays, alive), (scores, mask) = jax.lax.scan(step, (arrays, alive), None, steps)
             return arrays, jnp.moveaxis(scores, 0, -1), mask.T, ~alive
 
-        self._begin, self._run = begin, run
+        self._begin = begin
+        self._run = run
 
     def window(
         self, weights: jax.Array, arrays: LaneArrays | None, fresh: Sequence[int | None], steps: int
     ) -> Waiting:
-        """See `Unroll.window`; never waits."""
+        """As `Unroll.window`; never waits.
+
+        Args:
+          weights: float32 `[G, S, P]`. arrays, fresh, steps: see there.
+        """
         starts = np.asarray([episode is not None for episode in fresh])
         if starts.any():
             keys = [tasks.task_key(self._seed, episode or 0) for episode in fresh]

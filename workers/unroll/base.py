@@ -1,4 +1,4 @@
-"""What the ways of unrolling share: the state of lanes, the outcome of a window, one step."""
+"""The parts that both ways of unrolling share: lane state, the outcome of a window, one step."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LaneArrays(NamedTuple):
 
 
 def arrays_to_names(arrays: LaneArrays) -> dict[str, np.ndarray]:
-    """Lane state as named arrays, for a checkpoint; what the configuration leaves empty is not."""
+    """Lane state as named arrays `[G, ...]`, for a checkpoint; without those that are empty."""
     named = {"x": arrays.x, "gradient": arrays.gradient, "initial": arrays.initial}
     state = state_leaves(arrays.state).items()
     named |= {f"state/{name}": leaf for name, leaf in state if np.size(leaf)}
@@ -50,7 +50,7 @@ def arrays_to_names(arrays: LaneArrays) -> dict[str, np.ndarray]:
 def arrays_from_names(
     named: Mapping[str, np.ndarray], state_type: Any = opt.OptimizerState
 ) -> LaneArrays:
-    """Inverse of `arrays_to_names`; `state_type`: of the rule's state."""
+    """Inverse of `arrays_to_names` `[G, ...]`; `state_type`: of the rule's state."""
     empty = np.zeros((*named["x"].shape[:2], 0), np.float32)
     leaves = {k[len("state/") :]: v for k, v in named.items() if k.startswith("state/")}
     state = state_from_leaves(state_type, leaves, empty)
@@ -123,6 +123,12 @@ def batched_state(config: TrainConfig, x: jax.Array) -> Any:
 def propose(
     config: TrainConfig, layout: ParameterLayout, vector: jax.Array, x: Any, g: Any, state: Any
 ) -> tuple[jax.Array, Any]:
+    """One step of one trajectory: (x `[N]`, state) after it.
+
+    Args:
+      config: whose rule steps. layout: of its weights. vector: weights `[P]`.
+      x, g: `[N]`, point and gradient there. state: of the rule.
+    """
     update = rule_of(config.optimizer).update
     step, state = update(config.optimizer, layout.unflatten(vector), state, x, g)
     return x + step, state

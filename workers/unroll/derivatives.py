@@ -144,7 +144,7 @@ def _real(leaves: Sequence[Any]) -> list[int]:
 
 
 def nothing(state: Any) -> tuple[jax.Array, ...]:
-    """The derivative of what does not depend on a state."""
+    """The derivative of what does not depend on a state: zeros with the shapes of its leaves."""
     leaves = jax.tree_util.tree_leaves(state)
     return tuple(jnp.zeros_like(leaves[index]) for index in _real(leaves))
 

@@ -126,7 +126,11 @@ class PooledUnroll:
     def window(
         self, weights: jax.Array, arrays: LaneArrays | None, fresh: Sequence[int | None], steps: int
     ) -> Waiting:
-        """See `Unroll.window`. `arrays.task["episode"]` remembers each lane's episode id."""
+        """As `Unroll.window`. `arrays.task["episode"]` remembers each lane's episode id.
+
+        Args:
+          weights: float32 `[G, S, P]`. arrays, fresh, steps: see there.
+        """
         if arrays is None:
             arrays = self._first_arrays(len(fresh))
         progress = self._progress(arrays, fresh, steps)

@@ -76,7 +76,7 @@ def _reconstruct(
     states = found.states(mine.points[-1])  # the best
     if states is None:
         raise NoMotion("the motion overflows")
-    motion = np.stack([found.simulator.sites(q) for q in states[found.spec.frame_steps]])
+    motion = found.sites_of(states)
     rate = len(motion) / task.seconds
     frames = render.frames(found.reference, motion, humanoid(), rate, "this checkpoint")
     picture = render.save(frames, out / "motion.png", rate)

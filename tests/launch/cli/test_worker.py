@@ -32,7 +32,7 @@ def test_an_actor_is_not_sent_to_its_own_localhost(
     ran: list[Any] = []
     head = Head(PROTOCOL, "", learner, learner)
     monkeypatch.setattr(worker, "_joined", lambda _: (fakes.analytic(), head))
-    monkeypatch.setattr(worker, "_stop_on_signals", threading.Event)
+    monkeypatch.setattr(worker, "stop_on_signals", threading.Event)
     monkeypatch.setattr(members, "run_actor", lambda *arguments: ran.append(arguments))
     if joins:
         assert Actor(coordinator).run(lambda _: None) == 0

@@ -89,13 +89,14 @@ def test_garbage_and_strangers_are_refused_and_counted(run: faults.Run) -> None:
         """
         import os, sys
         from launch.adapters import courier
-        from optimus.wire import Beat, LossReply, View, decode
+        from optimus.wire import Heartbeat, LossReply, View, decode, encode
+        from optimus.wire.membership import PROTOCOL
         coordinator, worker, learner = sys.argv[1:]
         call = courier.Caller(coordinator, 10.0)
-        print(decode(View, bytes(call("beat", b"garbage"))).refused)
-        stranger = Beat(1, "another config", [])
-        print(courier.RemoteCoordinator(coordinator).beat(stranger).refused)
-        print(courier.RemoteCoordinator(coordinator).beat(Beat(99, "", [])).refused)
+        print(decode(View, bytes(call("heartbeat", b"garbage"))).refused)
+        stranger = Heartbeat(PROTOCOL, "another config", [])
+        print(courier.RemoteCoordinator(coordinator).heartbeat(stranger).refused)
+        print(decode(View, bytes(call("beat", encode(Heartbeat(1, "", []))))).refused)
         data = bytes(courier.Caller(worker, 10.0)("evaluate", os.urandom(1000)))
         print(decode(LossReply, data).message)
         sys.stdout.flush()

@@ -9,7 +9,7 @@ import pytest
 
 from launch.pool import Registry, share
 from launch.pool.member import INTERVAL, HeadLost, Membership, Refused
-from optimus.wire import Beat, Member, View, decode, encode
+from optimus.wire import Heartbeat, Member, View, decode, encode
 from optimus.wire.membership import PROTOCOL
 
 
@@ -25,13 +25,13 @@ def make(actors: int = 1, elastic: bool = True) -> tuple[Registry, Clock]:
     return Registry("config", actors, elastic, ttl=10.0, clock=clock), clock
 
 
-def beat(registry: Registry, *members: Member, **changes: object) -> View:
+def heartbeat(registry: Registry, *members: Member, **changes: object) -> View:
     values = {
         "protocol": PROTOCOL,
         "config_hash": "config",
         "members": [asdict(m) for m in members],
     }
-    return registry.beat(Beat(**{**values, **changes}))
+    return registry.heartbeat(Heartbeat(**{**values, **changes}))
 
 
 def worker(k: int, life: str = "a") -> Member:
@@ -54,32 +54,32 @@ def test_shares_cover_everybody_and_differ_by_at_most_one(workers: int, actors: 
 
 def test_members_stay_while_they_beat_and_no_longer() -> None:
     registry, clock = make()
-    beat(registry, worker(1), worker(2))
+    heartbeat(registry, worker(1), worker(2))
     first = registry.view()
     assert len(first.members) == 2 and not first.settled
     clock.now = 8.0
-    beat(registry, worker(1))
+    heartbeat(registry, worker(1))
     clock.now = 12.0
     seen = registry.view()
     assert [m["address"] for m in seen.members] == ["host:1"] and seen.settled
-    same = beat(registry, worker(1), have=seen.version)
+    same = heartbeat(registry, worker(1), have=seen.version)
     assert same.current and not same.members and same.version == seen.version
-    assert beat(registry, worker(1), leaving=True).members == []
+    assert heartbeat(registry, worker(1), leaving=True).members == []
 
 
 def test_a_new_life_at_the_same_address_replaces_the_old_one() -> None:
     registry, _ = make()
-    beat(registry, worker(1, "old"), Member("actor", "", "x", 0))
-    beat(registry, worker(1, "new"), Member("actor", "", "y", 0))
+    heartbeat(registry, worker(1, "old"), Member("actor", "", "x", 0))
+    heartbeat(registry, worker(1, "new"), Member("actor", "", "y", 0))
     assert sorted(m["incarnation"] for m in registry.view().members) == ["new1", "y"]
 
 
 def test_a_life_that_moves_leaves_its_old_place() -> None:
     registry, clock = make()
-    beat(registry, worker(1))
-    beat(registry, Member("worker", "host:9", "a1"))
+    heartbeat(registry, worker(1))
+    heartbeat(registry, Member("worker", "host:9", "a1"))
     assert [m["address"] for m in registry.view().members] == ["host:9"]
-    beat(registry, worker(1, "new"))  # nobody is at host:1 any more, so nobody is replaced
+    heartbeat(registry, worker(1, "new"))  # nobody is at host:1 any more, so nobody is replaced
     assert len(registry.view().members) == 2
     clock.now = 11.0
     assert registry.view().members == []
@@ -89,25 +89,25 @@ def test_only_actors_get_the_list_and_it_follows_every_change() -> None:
     """Ten thousand workers must not be sent, at each change, the list of ten thousand."""
     registry, clock = make()
     me = Member("actor", "", "me", 0)
-    assert beat(registry, worker(1), worker(2)).members == []
-    heard = beat(registry, me)
+    assert heartbeat(registry, worker(1), worker(2)).members == []
+    heard = heartbeat(registry, me)
     assert [m["incarnation"] for m in heard.members] == ["a1", "a2", "me"]
     for change in (
-        lambda: beat(registry, worker(3)),
-        lambda: beat(registry, worker(3, "b")),
-        lambda: beat(registry, worker(1), leaving=True),
+        lambda: heartbeat(registry, worker(3)),
+        lambda: heartbeat(registry, worker(3, "b")),
+        lambda: heartbeat(registry, worker(1), leaving=True),
     ):
         change()
         clock.now += 1.0
-        heard, before = beat(registry, me, have=heard.version), heard.version
+        heard, before = heartbeat(registry, me, have=heard.version), heard.version
         assert heard.version != before and heard.members == registry.view().members
     assert [m["incarnation"] for m in heard.members] == ["a2", "b3", "me"]
-    clock.now = 10.5  # longer ago than the first beats, not than the later ones
+    clock.now = 10.5  # longer ago than the first heartbeats, not than the later ones
     assert [m["incarnation"] for m in registry.view().members] == ["b3", "me"]
 
 
 def test_the_registry_agrees_with_a_plain_one_on_random_histories() -> None:
-    """Against the definition: whoever beat within ten seconds, the newest life of each place."""
+    """Against the definition: who was heard within ten seconds, the newest life of a place."""
     random_ = random.Random(0)
     for _ in range(30):
         registry, clock = make(actors=3)
@@ -117,7 +117,7 @@ def test_the_registry_agrees_with_a_plain_one_on_random_histories() -> None:
             k, life = random_.randrange(6), random_.choice("abc")
             member = worker(k, life) if k < 4 else Member("actor", "", f"{life}{k}", k - 4)
             leaving = random_.random() < 0.2
-            beat(registry, member, leaving=leaving)
+            heartbeat(registry, member, leaving=leaving)
             seen = {n: (m, t) for n, (m, t) in seen.items() if clock.now - t <= 10.0}
             if leaving:
                 seen.pop(member.incarnation, None)
@@ -130,13 +130,13 @@ def test_the_registry_agrees_with_a_plain_one_on_random_histories() -> None:
 
 def test_actors_get_indices_that_nobody_has() -> None:
     registry, _ = make(actors=2)
-    assert beat(registry, Member("actor", "", "own", 1)).indices == {"own": 1}
-    assert beat(registry, Member("actor", "", "guest")).indices == {"guest": 2}
-    assert beat(registry, Member("actor", "", "other")).indices == {"other": 3}
-    assert beat(registry, Member("actor", "", "guest")).indices == {"guest": 2}
+    assert heartbeat(registry, Member("actor", "", "own", 1)).indices == {"own": 1}
+    assert heartbeat(registry, Member("actor", "", "guest")).indices == {"guest": 2}
+    assert heartbeat(registry, Member("actor", "", "other")).indices == {"other": 3}
+    assert heartbeat(registry, Member("actor", "", "guest")).indices == {"guest": 2}
     synchronous, _ = make(actors=2, elastic=False)
-    assert "only workers can join" in beat(synchronous, Member("actor", "", "guest")).refused
-    assert not beat(synchronous, worker(1)).refused
+    assert "only workers can join" in heartbeat(synchronous, Member("actor", "", "guest")).refused
+    assert not heartbeat(synchronous, worker(1)).refused
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_actors_get_indices_that_nobody_has() -> None:
 )
 def test_strangers_are_refused_and_counted(changes: dict, words: str) -> None:
     registry, _ = make()
-    assert words in beat(registry, **changes).refused
+    assert words in heartbeat(registry, **changes).refused
     assert registry.refused == 1 and registry.view().members == []
 
 
@@ -168,10 +168,10 @@ class Flaky:
     def __init__(self, registry: Registry) -> None:
         self.registry, self.away = registry, False
 
-    def beat(self, message: Beat) -> View:
+    def heartbeat(self, message: Heartbeat) -> View:
         if self.away:
             raise OSError("away")
-        return self.registry.beat(message)
+        return self.registry.heartbeat(message)
 
 
 def test_an_actor_keeps_its_workers_while_the_coordinator_is_away_or_young() -> None:
@@ -180,19 +180,19 @@ def test_an_actor_keeps_its_workers_while_the_coordinator_is_away_or_young() -> 
     heard: list[list[str]] = []
     head = Flaky(registry)
     actor = Membership(head, "config", [Member("actor", "", "me", 0)], heard.append)
-    beat(registry, worker(1), worker(2))
-    actor.beat()
+    heartbeat(registry, worker(1), worker(2))
+    actor.heartbeat()
     assert heard == [["host:1", "host:2"]]
     head.away = True
     assert actor.run(lambda _: True) is False and len(heard) == 1
     head.registry, clock = make()  # restarted: it has heard of one worker so far
     head.away = False
-    beat(head.registry, worker(1))
-    actor.beat()
+    heartbeat(head.registry, worker(1))
+    actor.heartbeat()
     assert len(heard) == 1
     clock.now = 11.0
-    beat(head.registry, worker(1))
-    actor.beat()
+    heartbeat(head.registry, worker(1))
+    actor.heartbeat()
     assert heard[-1] == ["host:1"]  # settled: the other one is really gone
 
 

@@ -336,6 +336,13 @@ def test_a_wrongly_typed_field_is_refused_by_name(field, value, message):
         decode(Sample, pack(tree))
 
 
+@pytest.mark.parametrize("status", ["great", 3, ["ok"], np.zeros(2)])
+def test_a_named_choice_must_be_one_of_its_names(status):
+    tree = {**unpack(encode(LossReply(3, "ok"))), "status": status}
+    with pytest.raises(CodecError, match=r"LossReply.status: got .* want one of 'ok', 'nonfin"):
+        decode(LossReply, pack(tree))
+
+
 def test_an_integer_may_stand_for_a_float():
     assert decode(Sample, encode(sample(seconds=2))).seconds == 2
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from workers.physics.benchmark import policy as policies
-from workers.physics.benchmark.methods import METHODS, Models, Unavailable
+from workers.physics.benchmark.methods import METHODS, Models, Run, Unavailable
 from workers.physics.benchmark.plan import Case, Settings
 from workers.physics.loss import PhysicsOptions, metrics, options_hash
 from workers.physics.loss.reconstruction import Reconstruction
@@ -29,11 +29,16 @@ ARRAYS = ("best", "elapsed", "evaluating", "at", "metrics", "x", "states", "refe
 class Cell:
     """A finished cell.
 
-    best, elapsed, evaluating [E]: best loss so far, seconds since the start, seconds within
-    evaluations. at [K], metrics [K, len(metrics.COLUMNS)]: evaluations (from 0) at which the best
-    changed, and how that motion looks. x [N]: the best controls. states [S + 1, nq]: their motion.
-    reference [F, n_sites, 3]: what it should be, frames evenly spread, the last at the end;
-    seconds: length of the window. Rows that optimise nothing have one entry each, and no x.
+    Rows that optimise nothing have one entry each, and no x.
+
+    Attributes:
+      best, elapsed, evaluating: `[E]`, best loss so far, seconds since the start, seconds within
+        evaluations.
+      at: `[K]`, evaluations (from 0) at which the best changed.
+      metrics: `[K, len(metrics.COLUMNS)]`, how those motions look.
+      x: `[N]`, the best controls. states: `[S + 1, nq]`, their motion.
+      reference: `[F, n_sites, 3]`, what it should be, frames evenly spread, the last at the end.
+      seconds: length of the window.
     """
 
     method: str
@@ -52,7 +57,11 @@ class Cell:
 
 
 def name(settings: Settings, case: Case, method: str, models: Models) -> str:
-    """File name without suffix."""
+    """File name without suffix; it holds a hash of what decides the numbers.
+
+    Args:
+      settings: of the benchmark. case: the window. method: a row. models: whose weights it uses.
+    """
     decides: dict[str, Any] = {
         "schema": SCHEMA,
         "window": [case.name, case.start, case.seconds, case.digest],
@@ -93,35 +102,53 @@ def _digest(path: Path) -> str:
 
 
 def compute(settings: Settings, case: Case, method: str, models: Models) -> Cell:
-    """Runs the method. Unavailable (methods.py) or ValueError when it cannot be."""
-    if method not in METHODS:
-        return _baseline(settings, case, method)
+    """Runs a method on a window.
+
+    Args:
+      settings: of the benchmark. case: the window. method: a row. models: what it runs with.
+
+    Raises:
+      Unavailable, ValueError: it cannot be run; the message says why.
+    """
     task = case.build(settings.options)
+    if method not in METHODS:
+        return _baseline(settings, case, method, task)
     x0 = START_RULES[settings.start](task.dim, settings.seed + case.index)
     run = METHODS[method](task, x0, settings.budget, models)
-    rows = [list(task.metrics(x).values()) for x in run.points]
     x = run.points[-1] if len(run.points) else x0
-    states = task.states(x)
+    return _cell(task, case, method, run, x, task.states(x), [*map(task.metrics, run.points)])
+
+
+def _cell(
+    task: Reconstruction,
+    case: Case,
+    method: str,
+    run: Run,
+    x: np.ndarray,
+    states: np.ndarray | None,
+    looks: list[dict[str, float]],
+) -> Cell:
+    rows = [list(look.values()) for look in looks]
     return Cell(
-        method,
-        case.name,
-        run.status,
-        run.lr,
-        run.best,
-        run.elapsed,
-        run.evaluating,
-        run.improved,
-        np.array(rows).reshape(-1, len(metrics.COLUMNS)),
-        x,
-        np.zeros((0, 0)) if states is None else states,
-        task.reference,
-        np.array(case.seconds),
+        method=method,
+        window=case.name,
+        status=run.status,
+        lr=run.lr,
+        best=run.best,
+        elapsed=run.elapsed,
+        evaluating=run.evaluating,
+        at=run.improved,
+        metrics=np.array(rows).reshape(-1, len(metrics.COLUMNS)),
+        x=x,
+        states=np.zeros((0, 0)) if states is None else states,
+        reference=task.reference,
+        seconds=np.array(case.seconds),
     )
 
 
-def _baseline(settings: Settings, case: Case, method: str) -> Cell:
+def _baseline(settings: Settings, case: Case, method: str, task: Reconstruction) -> Cell:
+    """A row that optimises nothing: one entry, whose loss is NaN where there is none."""
     options = settings.options
-    task = case.build(options)
     loss, x, states = np.nan, np.zeros(0), None
     if method == "kinematic":
         if case.clip is None:
@@ -137,39 +164,32 @@ def _baseline(settings: Settings, case: Case, method: str) -> Cell:
         states = task.states(x)
         loss, values = task.value_and_grad(x)[0], task.metrics(x)
     else:
-        assert settings.policy is not None
-        given = policies.read(settings.policy)
-        if isinstance(given, np.ndarray):
-            x = policies.controls_for(given, case.index, case.count, task.dim)
-            states = task.states(x)
-            loss = task.value_and_grad(x)[0]
-        else:
-            states = policies.follow(given, task, options)
-            loss = np.inf if states is None else _position_loss(task, states, options)
+        loss, x, states = _policy(settings, case, task)
         values = (
             dict.fromkeys(metrics.COLUMNS, np.nan) if states is None else task.metrics_of(states)
         )
-    return Cell(
-        method,
-        case.name,
-        "baseline",
-        np.nan,
-        np.array([loss]),
-        np.zeros(1),
-        np.zeros(1),
-        np.zeros(1, int),
-        np.array([list(values.values())]),
-        x,
-        np.zeros((0, 0)) if states is None else states,
-        task.reference,
-        np.array(case.seconds),
-    )
+    losses, zero = np.array([loss]), np.zeros(1)
+    run = Run(losses, zero, zero, np.zeros(1, int), np.zeros((0, 0)), "baseline")
+    return dataclasses.replace(_cell(task, case, method, run, x, states, [values]), best=losses)
+
+
+def _policy(
+    settings: Settings, case: Case, task: Reconstruction
+) -> tuple[float, np.ndarray, np.ndarray | None]:
+    """Loss, controls and states of the user's policy."""
+    assert settings.policy is not None
+    given = policies.read(settings.policy)
+    if isinstance(given, np.ndarray):
+        x = policies.controls_for(given, case.index, case.count, task.dim)
+        return task.value_and_grad(x)[0], x, task.states(x)
+    states = policies.follow(given, task, settings.options)
+    loss = np.inf if states is None else _position_loss(task, states, settings.options)
+    return loss, np.zeros(0), states
 
 
 def _position_loss(task: Reconstruction, states: np.ndarray, options: PhysicsOptions) -> float:
     """The loss without what it says of controls, of states [S + 1, nq]."""
-    sites = np.stack([task.simulator.sites(q) for q in states[task.spec.frame_steps]])
-    square = np.sum((sites - task.reference) ** 2, axis=-1)
+    square = np.sum((task.sites_of(states) - task.reference) ** 2, axis=-1)
     return float(options.weight_position * np.mean(square))
 
 

@@ -1,23 +1,118 @@
 """The optimisers of the motion benchmark. Same window, same x0, same number of evaluations.
 
-Each is method(task, x0, budget, settings) -> Run and is timed without compilation. What may be
-missing (weights, another helper's rule) raises `Unavailable` with the reason.
+Each is a `Method` and is timed without compilation. What may be missing (weights, a library) raises
+`Unavailable` with the reason.
 """
 
 from __future__ import annotations
 
 import functools
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from workers.physics.benchmark.recording import BudgetSpent, Recorder, Run
 from workers.physics.loss.reconstruction import Reconstruction
 
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # Adam's, one of which `tune` chooses
+
+
+class BudgetSpent(Exception):
+    """An evaluation beyond the budget was asked for: how a budget leaves foreign code."""
+
+
+# Why a method ended; "baseline" is of rows that optimise nothing.
+Ended = Literal["converged", "evaluations", "stalled", "non_finite", "baseline"]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One method on one window.
+
+    Attributes:
+      losses: float64 `[E]`, at each evaluation, in order.
+      elapsed: `[E]`, s since the start when it was done. evaluating: `[E]`, s in evaluations.
+      improved: int `[K]`, evaluations (from 0) at which the best changed. points: `[K, N]`, there.
+      status: why it ended. lr: NaN where there is none.
+    """
+
+    losses: np.ndarray
+    elapsed: np.ndarray
+    evaluating: np.ndarray
+    improved: np.ndarray
+    points: np.ndarray
+    status: Ended
+    lr: float = float("nan")
+
+    @property
+    def best(self) -> np.ndarray:
+        """Best-so-far `[E]`; infinite before the first finite value."""
+        return np.minimum.accumulate(np.where(np.isfinite(self.losses), self.losses, np.inf))
+
+
+class Recorder:
+    """The loss of a window as a function that keeps count.
+
+    budget: evaluations of loss and gradient; one more raises `BudgetSpent`.
+    """
+
+    def __init__(self, task: Reconstruction, budget: int) -> None:
+        self._task = task
+        self._budget = budget
+        self._losses: list[float] = []
+        self._elapsed: list[float] = []
+        self._evaluating: list[float] = []
+        self._improved: list[int] = []
+        self._points: list[np.ndarray] = []
+        self.least = np.inf  # best loss so far
+        self._started = time.perf_counter()
+
+    @property
+    def count(self) -> int:
+        """Evaluations made."""
+        return len(self._losses)
+
+    @property
+    def best(self) -> np.ndarray | None:
+        """The best point so far `[N]`."""
+        return self._points[-1] if self._points else None
+
+    def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """Loss and gradient at x `[N]`; of an x that is not finite, +inf and nan."""
+        if self.count >= self._budget:
+            raise BudgetSpent
+        x = np.array(x, np.float64)
+        before = time.perf_counter()
+        if np.isfinite(x).all():
+            loss, gradient = self._task.value_and_grad(x)
+        else:
+            loss, gradient = np.inf, np.full(x.shape, np.nan)
+        after = time.perf_counter()
+        if loss < self.least:
+            self.least = loss
+            self._improved.append(self.count)
+            self._points.append(x)
+        spent = self._evaluating[-1] if self._evaluating else 0.0
+        self._losses.append(loss)
+        self._elapsed.append(after - self._started)
+        self._evaluating.append(spent + after - before)
+        return loss, gradient
+
+    def run(self, status: Ended, lr: float = float("nan")) -> Run:
+        """What was recorded."""
+        points = np.array(self._points) if self._points else np.zeros((0, self._task.dim))
+        return Run(
+            np.array(self._losses),
+            np.array(self._elapsed),
+            np.array(self._evaluating),
+            np.array(self._improved, int),
+            points,
+            status,
+            lr,
+        )
 
 
 class Unavailable(Exception):
@@ -45,6 +140,7 @@ class Models:
         return self.adafactor_mlp if method == "adafactor_mlp" else None
 
 
+# (task, x0 [N], evaluations it may make, models) -> what it did.
 Method = Callable[[Reconstruction, np.ndarray, int, Models], Run]
 
 
@@ -55,6 +151,11 @@ def scipy_method(
 
     Where it stops before, at a line search that fails say, it begins again at the best point with
     an empty memory, as long as that still brings the loss down.
+
+    Args:
+      name: "BFGS" or "L-BFGS-B".
+      task: the window. x0: float64 `[N]`. budget: evaluations of loss and gradient.
+      models: not used.
     """
     import scipy.optimize
 
@@ -77,7 +178,12 @@ def scipy_method(
 
 
 def adam(task: Reconstruction, x0: np.ndarray, budget: int, models: Models) -> Run:
-    """optax's Adam at a constant rate, moments in float32, x in float64."""
+    """optax's Adam at a constant rate, moments in float32, x in float64.
+
+    Args:
+      task: the window. x0: float64 `[N]`. budget: evaluations of loss and gradient.
+      models: its rate.
+    """
     import jax
     import optax
 
@@ -98,7 +204,13 @@ def adam(task: Reconstruction, x0: np.ndarray, budget: int, models: Models) -> R
 def learned(
     which: str, safeguard: str, task: Reconstruction, x0: np.ndarray, budget: int, models: Models
 ) -> Run:
-    """`optimus.minimize`, bare (its paper's method) or safeguarded, with no early stop."""
+    """`optimus.minimize`, bare (its paper's method) or safeguarded, with no early stop.
+
+    Args:
+      which: field of `models`. safeguard: as of `optimus.minimize`.
+      task: the window. x0: float64 `[N]`. budget: evaluations of loss and gradient.
+      models: names of weights.
+    """
     import optimus
 
     try:
@@ -117,7 +229,12 @@ def learned(
         safeguard=safeguard,
         stop_history=None,
     )
-    names = {0: "converged", 1: "evaluations", 2: "stalled", 3: "non_finite"}
+    names: dict[int, Ended] = {
+        0: "converged",
+        1: "evaluations",
+        2: "stalled",
+        3: "non_finite",
+    }
     return recorder.run(names.get(result.status, "stalled"))
 
 

@@ -1,4 +1,4 @@
-"""Which windows, which methods: the settings of the motion benchmark, checked."""
+"""Settings of the motion benchmark, checked, and the windows they stand for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from optimus.errors import require, require_known
 from workers.physics import sequences
 from workers.physics.assets import ensure_assets
 from workers.physics.benchmark.methods import BASELINES, METHODS, Models
@@ -45,36 +46,29 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.split not in SPLIT_NAMES:
-            raise ValueError(f"--split {self.split}: want one of {', '.join(SPLIT_NAMES)}")
-        if self.windows < 1 or self.budget < 1 or self.seed < 0:
-            raise ValueError("want --windows >= 1, --evaluations >= 1 and --seed >= 0")
-        if self.start not in START_RULES:
-            rules = ", ".join(START_RULES)
-            raise ValueError(f"--start {self.start}: want one of {rules}")
-        known = (*METHODS, *BASELINES)
+        require_known(self.split, SPLIT_NAMES, "--split")
+        require_known(self.start, tuple(START_RULES), "--start")
         for method in self.methods or ():
-            if method not in known:
-                raise ValueError(f"unknown method {method!r}; known: {', '.join(known)}")
-        if "policy" in self.rows and self.policy is None:
-            raise ValueError("method policy needs --policy FILE")
-        if self.split in sequences.TABLES and self.data is None:
-            raise ValueError(f"--split {self.split} needs --data DIR, the folder with the files")
+            require_known(method, (*METHODS, *BASELINES), "--methods")
+        counts = self.windows >= 1 and self.budget >= 1 and self.seed >= 0
+        require(counts, "want --windows >= 1, --evaluations >= 1 and --seed >= 0")
+        policy = "policy" not in self.rows or self.policy is not None
+        require(policy, "method policy needs --policy FILE")
+        data = self.split not in sequences.TABLES or self.data is not None
+        require(data, f"--split {self.split} needs --data DIR, the folder with the files")
         self.options  # noqa: B018 -- checks control and target_base
 
     @property
     def length(self) -> float:
         """Seconds of a window, at most."""
-        return self.seconds if self.seconds is not None else (1.0 if self.split == "clips" else 0.5)
+        default = 1.0 if self.split == "clips" else 0.5
+        return default if self.seconds is None else self.seconds
 
     @property
     def budget(self) -> int:
         """Evaluations of loss and gradient."""
-        return (
-            self.evaluations
-            if self.evaluations is not None
-            else (300 if self.split == "clips" else 200)
-        )
+        default = 300 if self.split == "clips" else 200
+        return default if self.evaluations is None else self.evaluations
 
     @property
     def rows(self) -> tuple[str, ...]:

@@ -51,7 +51,14 @@ def read(path: str | Path) -> np.ndarray | Act:
 
 
 def controls_for(controls: np.ndarray, index: int, windows: int, dim: int) -> np.ndarray:
-    """The row of a window; ValueError when sizes do not fit."""
+    """The controls of a window, `[dim]`.
+
+    Args:
+      controls: of `read`. index, windows: which window of how many. dim: N.
+
+    Raises:
+      ValueError: sizes do not fit.
+    """
     if controls.ndim == 2 and len(controls) != windows:
         raise ValueError(f"policy: controls has {len(controls)} rows for {windows} windows")
     row = controls[index] if controls.ndim == 2 else controls

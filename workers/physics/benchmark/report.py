@@ -1,4 +1,4 @@
-"""What the motion benchmark shows: CSV files, a table, pictures.
+"""The report of the motion benchmark: CSV files, a table, pictures.
 
 Curves are indexed by evaluation: the best point until then, its loss (median and mean over windows)
 and its metrics (means). A run that ended early keeps its last point. Time is shown twice for the
@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,28 +54,44 @@ HEADS = (
     "loss ms",
     "optimizer ms",
 )
+PANELS = {
+    "loss_median": "loss, median",
+    "mpjpe_g": "MPJPE-G, mm",
+    "mpjpe": "MPJPE, mm",
+    "mpjpe_pa": "MPJPE-PA, mm",
+    "foot_skate": "foot skate, %",
+    "total_variation": "TV, mm/frame²",
+}
+AGAINST = {
+    "evaluation": "evaluations",
+    "seconds": "seconds, as measured",
+    "seconds_at_4s": "seconds, 4 s an evaluation",
+}
 
 
 def write(settings: Settings, cells: Sequence[Cell], out: Path, figures: bool = True) -> list[Path]:
-    """Writes everything into `out`; pictures only where matplotlib is installed."""
+    """Writes everything into `out`; the paths.
+
+    Args:
+      settings: of the benchmark. cells: all of them. out: folder.
+      figures: whether to draw as well, where matplotlib is installed.
+    """
     curves = {
         method: curve([cell for cell in cells if cell.method == method], settings.budget)
         for method in dict.fromkeys(cell.method for cell in cells)
     }
-    write_atomically(out / "results.csv", _csv(RESULTS, map(_row, cells)))
+    write_atomically(out / "results.csv", csv_text(RESULTS, map(_row, cells)))
     rows = [
         {"method": method, **{key: values[key][e] for key in CURVES[1:]}}
         for method, values in curves.items()
         for e in range(len(values["evaluation"]))
     ]
-    write_atomically(out / "curves.csv", _csv(CURVES, rows))
+    write_atomically(out / "curves.csv", csv_text(CURVES, rows))
     reached = targets.table(cells, settings.budget)
     whole = table(settings, cells) + (f"\n{reached}" if reached else "")
     write_atomically(out / "table.md", whole)
     written = [out / "results.csv", out / "curves.csv", out / "table.md"]
     if figures and importlib.util.find_spec("matplotlib") is not None:
-        from workers.physics.benchmark.figures import draw_curves
-
         written += draw_curves(curves, out)
     return written
 
@@ -131,17 +147,14 @@ def _row(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _csv(columns: Sequence[str], rows: Any) -> str:
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """A CSV file, numbers with six digits."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow(
-            {
-                key: f"{value:.6g}" if isinstance(value, float) else value
-                for key, value in row.items()
-            }
-        )
+        short = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
+        writer.writerow(short)
     return text.getvalue()
 
 
@@ -188,3 +201,46 @@ def table(settings: Settings, cells: Sequence[Cell]) -> str:
         "milliseconds are per evaluation, as measured on this machine.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def draw_curves(curves: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> list[Path]:
+    """`curves_<against>.png` for each of AGAINST (needs matplotlib).
+
+    curves: method -> `curve` of it, arrays `[E]`; rows that optimise nothing are level lines.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    written = []
+    for against, label in AGAINST.items():
+        # Fixed margins: matplotlib's own layout takes three times as long as the rest.
+        figure = Figure(figsize=(11.5, 6.0))
+        figure.subplots_adjust(0.055, 0.085, 0.835, 0.95, wspace=0.22, hspace=0.33)
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(2, 3).ravel()
+        for axis, (key, title) in zip(axes, PANELS.items()):
+            for i, (method, values) in enumerate(curves.items()):
+                _draw(axis, values[against], values[key], method, i)
+            axis.set(xlabel=label, xscale="log")
+            axis.set_title(title, fontsize=9)
+            if key == "loss_median":
+                axis.set_yscale("log")
+            else:
+                axis.set_ylim(bottom=0)
+            axis.grid(alpha=0.25, linewidth=0.5)
+        lines = {line.get_label(): line for axis in axes for line in axis.get_lines()}
+        figure.legend(
+            lines.values(), lines.keys(), loc="upper left", bbox_to_anchor=(0.84, 0.96), fontsize=8
+        )
+        path = folder / f"curves_{against}.png"
+        figure.savefig(path, dpi=120)
+        written.append(path)
+    return written
+
+
+def _draw(axis: Any, x: np.ndarray, y: np.ndarray, method: str, i: int) -> None:
+    if len(y) == 1:
+        if np.isfinite(y[0]):
+            axis.axhline(y[0], color=f"C{i % 10}", linestyle=":", linewidth=1.2, label=method)
+        return
+    axis.plot(np.maximum(x, 1e-4), y, color=f"C{i % 10}", linewidth=1.4, label=method)

@@ -110,7 +110,9 @@ def main(
 ) -> int:
     """Runs the benchmark and writes the report; 0, or 1 where a cell failed.
 
-    ValueError, one line, for a mistake in the arguments.
+    Args:
+      settings: what to run. out: folder. console: where to say what happens.
+      figures: whether to draw as well, where matplotlib is installed.
     """
     console = console or Console(stderr=True)
 

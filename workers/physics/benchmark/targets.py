@@ -1,8 +1,8 @@
-"""How many evaluations a method needs for what another reaches at the end of its budget.
+"""Evaluations that a method needs for what another reaches at the end of its budget.
 
-The target of a window is the rival's best loss there after the whole budget: L-BFGS-B's, where it
-is among the rows. Intervals are 95 % percentile bootstraps over windows; windows cut from a few
-clips are not independent, and the intervals are then too narrow.
+The target of a window is the baseline's best loss there after the whole budget, where L-BFGS-B, the
+baseline, is among the rows. Intervals are 95 % percentile bootstraps over windows; windows cut from
+a few clips are not independent, and the intervals are then too narrow.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from workers.physics.benchmark.cells import Cell
 
-RIVAL = "l_bfgs_b"
+BASELINE = "l_bfgs_b"
 EQUAL = "adafactor_mlp"  # compared with at equal evaluations
 AFTER = (67, 100, 200)  # evaluations at which methods are compared
 RESAMPLES = 10_000
@@ -60,6 +60,8 @@ def hits(best: np.ndarray, targets: np.ndarray) -> np.ndarray:
 def expected_running_time(needed: np.ndarray, budget: int) -> float:
     """Evaluations spent in all windows over windows that were reached; inf without any.
 
+    needed: `[windows]`, as of `hits`; budget: evaluations a window.
+
     Censored windows cost the whole budget: the expected number of evaluations of a method that is
     started again until it reaches a target.
     """
@@ -69,7 +71,7 @@ def expected_running_time(needed: np.ndarray, budget: int) -> float:
 
 
 def bootstrap(statistic: Callable[[np.ndarray], float], values: np.ndarray) -> Interval:
-    """95 % percentile interval of `statistic` over the first axis of `values`."""
+    """95 % percentile interval of `statistic` over the first axis of `values` `[windows, ...]`."""
     rng = np.random.default_rng(0)
     count = len(values)
     drawn = [statistic(values[rng.integers(count, size=count)]) for _ in range(RESAMPLES)]
@@ -82,18 +84,18 @@ def _share(values: np.ndarray) -> float:
 
 
 def table(cells: Sequence[Cell], budget: int) -> str:
-    """Markdown: loss after `AFTER` evaluations, windows where the rival's end is reached, expected
-    running time; "" where the rival is not among the rows."""
+    """Markdown: loss after `AFTER` evaluations, windows where the baseline's end is reached,
+    expected running time; "" where the baseline is not among the rows."""
     curves = best_curves(cells, budget)
-    if RIVAL not in curves:
+    if BASELINE not in curves:
         return ""
-    windows = list(curves[RIVAL])
-    targets = np.array([curves[RIVAL][window][-1] for window in windows])
+    windows = list(curves[BASELINE])
+    targets = np.array([curves[BASELINE][window][-1] for window in windows])
     after = [count for count in AFTER if count <= budget]
     heads = [
         "method",
         *(f"loss after {count}" for count in after),
-        *(f"at or below {RIVAL} ({budget}) after {count}" for count in after),
+        *(f"at or below {BASELINE} ({budget}) after {count}" for count in after),
         "expected running time, evaluations",
         *(f"better than {EQUAL} after {count}" for count in after if EQUAL in curves),
     ]

@@ -19,13 +19,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from workers.physics.benchmark import throughput_report as report
-from workers.physics.benchmark.throughput_report import Row
+from optimus.rundir.checkpoint import write_atomically
+from workers.physics.benchmark.report import csv_text
 from workers.physics.loss import PhysicsLoss, PhysicsOptions, humanoid, window_spec
 from workers.physics.model import model_text
 from workers.physics.simulation import Camera, Simulator, Window, loss_and_grad_batch
@@ -45,6 +46,7 @@ EVERY_TERM = {
 }
 
 Evaluate = Callable[[np.ndarray], object]
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +119,12 @@ def _seconds(function: Callable[..., object], *arguments: object) -> float:
 def measure(
     seconds: float, dt: float, counts: Sequence[int], repeats: int, advance: Callable[[], None]
 ) -> tuple[list[Row], list[Row], tuple[str, ...]]:
-    """(rows of one thread, rows of threads, what is left out) at one time step."""
+    """(rows of one thread, rows of threads, what is left out) at one time step.
+
+    Args:
+      seconds: of motion. dt: s. counts: threads of a batch call. repeats: rounds that count.
+      advance: called after each round.
+    """
     bench = build(seconds, dt, 4 * max(counts))
     single, threaded = [], []
     for taken in one_thread(bench, repeats + WARM_ROUNDS):
@@ -132,7 +139,7 @@ def measure(
         {
             **fixed,
             "row": name,
-            **report.spread("ms", 1e3 * values),
+            **spread("ms", 1e3 * values),
             "times_forward": float(np.median(values / times["forward"])),
             "rounds": repeats,
         }
@@ -146,14 +153,85 @@ def measure(
             "gradient": name,
             "threads": count,
             "batch": size,
-            **report.spread("per_s", size / calls[name, count]),
-            **report.spread("times_first", calls[name, counts[0]] / calls[name, count]),
+            **spread("per_s", size / calls[name, count]),
+            **spread("times_first", calls[name, counts[0]] / calls[name, count]),
             "rounds": repeats,
         }
         for name in bench.windows
         for count in counts
     ]
     return alone, together, bench.left_out
+
+
+def spread(name: str, values: np.ndarray) -> Row:
+    """Median and the 10 % and 90 % quantiles of values `[rounds]`, as columns."""
+    low, middle, high = (float(value) for value in np.quantile(values, (0.1, 0.5, 0.9)))
+    return {name: middle, f"{name}_q10": low, f"{name}_q90": high}
+
+
+def write(
+    alone: Sequence[Row], together: Sequence[Row], left_out: Sequence[str], machine: str, out: Path
+) -> list[Path]:
+    """Writes `physics.csv`, `physics_threads.csv` and `physics.md` into `out`; their paths.
+
+    Args:
+      alone, together: of `measure`. left_out: rows that are not there, why.
+      machine: what was measured on. out: folder.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "physics.csv": csv_text(list(alone[0]), alone),
+        "physics_threads.csv": csv_text(list(together[0]), together),
+        "physics.md": _markdown(alone, together, left_out, machine),
+    }
+    for name, text in texts.items():
+        write_atomically(out / name, text)
+    return [out / name for name in texts]
+
+
+def _markdown(
+    alone: Sequence[Row], together: Sequence[Row], left_out: Sequence[str], machine: str
+) -> str:
+    """What `physics.md` says."""
+    first = alone[0]
+    lines = [
+        "# Throughput of the physics loss",
+        "",
+        f"{first['motion_s']:g} s of motion, N = {first['N']}, PD control, one window of `walk`.",
+        f"{machine}.",
+        f"Medians [10 % to 90 %] of {first['rounds']} interleaved rounds; ratios are medians of "
+        "the ratios within rounds.",
+        "",
+        "## Loss and gradient, one thread",
+        "",
+        "| dt | row | wall ms | times forward |",
+        "|---|---|---|---|",
+    ]
+    for row in sorted(alone, key=lambda row: (row["steps_per_s"], row["ms"])):
+        lines.append(
+            f"| 1/{row['steps_per_s']} | {row['row']} | {_range(row, 'ms', 3)} | "
+            f"{row['times_forward']:.2f} |"
+        )
+    lines += [
+        "",
+        f"## Batches of {together[0]['batch']} windows in one call",
+        "",
+        f"| dt | gradient | threads | evaluations a second | times {together[0]['threads']} "
+        "thread(s) |",
+        "|---|---|---|---|---|",
+    ]
+    for row in together:
+        lines.append(
+            f"| 1/{row['steps_per_s']} | {row['gradient']} | {row['threads']} | "
+            f"{_range(row, 'per_s', 1)} | {_range(row, 'times_first', 2)} |"
+        )
+    lines += ["", *(f"* left out: {reason}" for reason in left_out)] if left_out else []
+    return "\n".join(lines) + "\n"
+
+
+def _range(row: Row, name: str, digits: int) -> str:
+    low, high = row[f"{name}_q10"], row[f"{name}_q90"]
+    return f"{row[name]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def thread_counts(text: str) -> tuple[int, ...]:
@@ -175,7 +253,15 @@ def main(
     console: Console | None = None,
     time_steps: Sequence[float] = TIME_STEPS,
 ) -> int:
-    """Measures and writes the tables; 0. ValueError, one line, for a mistake in the arguments."""
+    """Measures and writes the tables; 0.
+
+    Args:
+      seconds: of motion. repeats: rounds. threads: as `thread_counts` reads them.
+      out: folder. console: where to say what happens. time_steps: s each.
+
+    Raises:
+      ValueError: in one line: a mistake in the arguments.
+    """
     console = console or Console(stderr=True)
     counts = thread_counts(threads)
     if repeats < 1:
@@ -203,7 +289,7 @@ def main(
         f"{platform.python_version()}; load average {load:.1f} at the start, "
         f"{os.getloadavg()[0]:.1f} at the end"
     )
-    written = report.write(alone, together, tuple(left_out), machine, out)
+    written = write(alone, together, tuple(left_out), machine, out)
     for line in (
         *(f"left out: {reason}" for reason in left_out),
         *(f"wrote {path}" for path in written),

@@ -7,3 +7,11 @@ published layouts and are tested on small files written in them, not on the data
     clip, fit = states.clip_from_keypoints(track, site_map.load("aist-keypoints3d"), humanoid())
     loss = PhysicsLoss(clip, 0.0, 1.0, options)        # as any other clip
 """
+
+from __future__ import annotations
+
+from optimus.errors import UserError
+
+
+class FormatError(UserError, ValueError):
+    """A file is not what its reader expects; one line naming file, field or line, and remedy."""

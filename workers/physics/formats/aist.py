@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from workers.physics.formats import safe_pickle, site_map
-from workers.physics.formats.errors import FormatError
+from workers.physics.formats import FormatError, safe_pickle, site_map
 from workers.physics.formats.keypoints import Keypoints, checked
 from workers.physics.formats.smpl import SmplMotion
 

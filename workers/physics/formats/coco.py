@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from workers.physics.formats import site_map
-from workers.physics.formats.errors import FormatError
+from optimus.errors import require_positive
+from workers.physics.formats import FormatError, site_map
 from workers.physics.formats.keypoints import Keypoints
 
 
@@ -27,14 +27,19 @@ def read(
     track_id: int | None = None,
     mapping: site_map.SiteMap | None = None,
 ) -> Keypoints:
-    """One person's keypoints in pixels [F, 17, 2].
+    """One person's keypoints in pixels, positions `[F, 17, 2]`.
 
-    frame_rate: the video's; COCO does not hold it. track_id: whose, where the file has several
-    people; FormatError when an image shows several and none is chosen.
+    Args:
+      path: of the file.
+      frame_rate: Hz, the video's; COCO does not hold it.
+      track_id: whose, where the file has several people.
+      mapping: of the joints, that of COCO by default.
+
+    Raises:
+      FormatError: the file is damaged, or an image shows several people and none is chosen.
     """
     mapping = mapping or site_map.load("coco-keypoints")
-    if not (np.isfinite(frame_rate) and frame_rate > 0):
-        raise ValueError(f"frame_rate must be positive, got {frame_rate}")
+    require_positive(frame_rate, "frame_rate")
     entries, images, detector = _entries(path)
     width = 3 * len(mapping.joints)
     found: dict[Any, np.ndarray] = {}

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from workers.physics.formats import npz, site_map
-from workers.physics.formats.errors import FormatError
+from workers.physics.formats import FormatError, safe_pickle, site_map
 from workers.physics.formats.keypoints import Keypoints, checked
 
 CAMERAS = ("54138969", "55011271", "58860488", "60457274")  # in the order of positions_2d
@@ -30,7 +29,11 @@ def read_positions_3d(path: str | Path, subject: str, action: str) -> Keypoints:
 
 
 def read_positions_2d(path: str | Path, subject: str, action: str, camera: str) -> Keypoints:
-    """One action of data_2d_h36m_*.npz as seen by one camera."""
+    """One action of data_2d_h36m_*.npz as seen by one camera.
+
+    Args:
+      path: of the file. subject: "S9". action: as of `read_positions_3d`. camera: of `CAMERAS`.
+    """
     if camera not in CAMERAS:
         raise FormatError(f"no camera {camera!r}; there are: {', '.join(CAMERAS)}")
     values, where = _action(path, "positions_2d", subject, action)
@@ -94,7 +97,7 @@ def _spellings(action: str) -> tuple[str, ...]:
 
 
 def _action(path: str | Path, field: str, subject: str, action: str) -> tuple[Any, str]:
-    data = npz.read_member(path, field)
+    data = safe_pickle.read_npz(path, field)
     if not isinstance(data, dict) or not isinstance(data.get(subject), dict):
         there = ", ".join(data) if isinstance(data, dict) else type(data).__name__
         raise FormatError(f"{path}: {field} has no subject {subject!r}; there are: {there}")

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workers.physics.formats.errors import FormatError
+from optimus.errors import require_positive
+from workers.physics.formats import FormatError
 
 
 @dataclass(frozen=True)
 class Keypoints:
     """Observed joints over time.
 
-    name: of the recording. joints [J]: names. positions [F, J, 3]: m, world, z up; or [F, J, 2]:
-    pixels, x right, y down. confidence [F, J] in 0..1. rate: frames a second.
+    Attributes:
+      name: of the recording. joints: J names.
+      positions: `[F, J, 3]`, m, world, z up; or `[F, J, 2]`, pixels, x right, y down.
+      confidence: `[F, J]` in 0..1. rate: frames a second.
     """
 
     name: str
@@ -31,7 +34,15 @@ class Keypoints:
 
 
 def checked(values: object, joints: int, width: int, where: str) -> np.ndarray:
-    """float64 [F, joints, width]; FormatError naming the field and the first bad frame."""
+    """The values as float64 `[F, joints, width]`.
+
+    Args:
+      values: numbers of that shape, or `[F, joints * width]`. joints, width: their counts.
+      where: names the field in messages.
+
+    Raises:
+      FormatError: naming the field and the first bad frame.
+    """
     array = np.asarray(values)
     if array.dtype.kind not in "fiu":
         raise FormatError(f"{where}: must hold numbers, got {array.dtype}")
@@ -50,7 +61,7 @@ def checked(values: object, joints: int, width: int, where: str) -> np.ndarray:
 
 
 def at_times(track: Keypoints, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positions [T, J, D] and confidence [T, J] at times [T] s since the first frame.
+    """Positions `[T, J, D]` and confidence `[T, J]` at times `[T]` s since the first frame.
 
     Linear between frames. Confidence between two frames is the smaller of theirs: where one end was
     not seen, what lies between was not either. FormatError for a time outside the track.
@@ -76,10 +87,9 @@ def at_times(track: Keypoints, times: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def resample(track: Keypoints, rate: float) -> Keypoints:
     """The track at another rate, from the first frame on, as `at_times` reads it.
 
-    ValueError when the rate is not positive.
+    ConfigError when the rate is not positive.
     """
-    if not (np.isfinite(rate) and rate > 0):
-        raise ValueError(f"rate must be positive, got {rate}")
+    require_positive(rate, "rate")
     if rate == track.rate:
         return track
     count = int(np.floor(track.seconds * rate + 1e-6)) + 1

@@ -1,4 +1,4 @@
-"""Reads pickles of NumPy arrays without running anything that the pickle names.
+"""Reads pickles of NumPy arrays, and .npz files with pickles inside, without running their code.
 
 A pickle may name any callable of any module, and loading it calls it. Here the few names that
 NumPy arrays need lead to functions of this file, which check their arguments and build arrays from
@@ -10,13 +10,14 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from workers.physics.formats.errors import FormatError
+from workers.physics.formats import FormatError
 
 _CODE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|[SU]\d{1,6}|O8?)")
 
@@ -48,7 +49,8 @@ class _Dtype:
     def __init__(self, code: Any, *_: Any) -> None:
         if not isinstance(code, str) or not _CODE.fullmatch(code):
             raise FormatError(f"holds an array of dtype {code!r}")
-        self.code, self.order = code.lstrip("<>|="), "="
+        self.code = code.lstrip("<>|=")
+        self.order = "="
 
     def __setstate__(self, state: Any) -> None:
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
@@ -176,3 +178,39 @@ def load(path: str | Path) -> Any:
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from None
     return loads(data, path)
+
+
+def read_npz(path: str | Path, name: str) -> Any:
+    """Array `name` of an .npz; of a 0-dimensional object array what it holds.
+
+    FormatError when file or member is missing, damaged, or names code.
+    """
+    where = f"{path}: {name}"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if f"{name}.npy" not in archive.namelist():
+                there = ", ".join(n.removesuffix(".npy") for n in archive.namelist())
+                raise FormatError(f"{path}: no array {name!r}; there are: {there or 'none'}")
+            with archive.open(f"{name}.npy") as file:
+                version = np.lib.format.read_magic(file)
+                read = (
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0
+                )
+                shape, fortran, dtype = read(file)
+                data = file.read()
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror})") from None
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise FormatError(f"{path}: not a complete .npz ({error})") from None
+    except FormatError:
+        raise
+    except ValueError as error:
+        raise FormatError(f"{where}: not a complete array ({error})") from None
+    if dtype.hasobject:
+        array = loads(data, where)
+        return array[()] if isinstance(array, np.ndarray) and array.ndim == 0 else array
+    if len(data) != dtype.itemsize * int(np.prod(shape)):
+        raise FormatError(f"{where}: truncated, {len(data)} bytes for shape {shape}")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")

@@ -1,4 +1,4 @@
-"""Which joint of a format is which site of the model: one JSON file per format.
+"""Joints of a format as sites of the model: one JSON file per format.
 
     {"format": "aist-keypoints3d", "joints": [names in the file's order], "units": "cm",
      "up": "y", "frame_rate": 60,
@@ -11,6 +11,7 @@ A list of joints stands for their mean. units: m, cm, mm, px. up: the axis that 
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 from collections.abc import Sequence
@@ -20,8 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from workers.physics.formats.errors import FormatError
-from workers.physics.formats.keypoints import Keypoints
+from workers.physics.formats import FormatError
+from workers.physics.formats.keypoints import Keypoints, at_times
+from workers.physics.model import PhysicsModel
+from workers.physics.simulation.window_spec import Camera, WindowSpec
 
 FOLDER = Path(__file__).with_name("maps")
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "px": 1.0}
@@ -36,7 +39,10 @@ AXES = {
 
 @dataclass(frozen=True)
 class SiteMap:
-    """sites: site of the model -> (joints whose mean it is, weight >= 0)."""
+    """What a format calls its joints, in which units and axes, and which sites they are.
+
+    sites: site of the model -> (joints whose mean it is, weight >= 0).
+    """
 
     format: str
     joints: tuple[str, ...]
@@ -46,7 +52,7 @@ class SiteMap:
     sites: dict[str, tuple[tuple[str, ...], float]]
 
     def world(self, positions: np.ndarray) -> np.ndarray:
-        """Positions [..., D] in the format's units and axes -> m, z up (pixels stay pixels)."""
+        """Positions `[..., D]` in the format's units and axes -> m, z up (pixels stay pixels)."""
         return UNITS[self.units] * positions @ AXES[self.up].T
 
 
@@ -100,7 +106,8 @@ def _from_json(data: Any, path: Path) -> SiteMap:
 def to_sites(
     track: Keypoints, site_map: SiteMap, sites: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The track on the model's sites: positions [F, n_sites, D] and weights [F, n_sites].
+    """The track on the model's sites: positions `[F, n_sites, D]` and weights
+    `[F, n_sites]`.
 
     A weight is the map's times the least confidence of the joints; 0 at sites that the map does
     not name. FormatError when a joint or a site is unknown.
@@ -122,3 +129,40 @@ def _known(name: Any, known: Sequence[str], where: str, what: str) -> int:
     close = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
     raise FormatError(f"{where}: unknown {what} {name!r}; {hint}")
+
+
+def with_keypoints(
+    spec: WindowSpec,
+    track: Keypoints,
+    site_map: SiteMap,
+    model: PhysicsModel,
+    start: float,
+    dt: float,
+    weight: float,
+    camera: Camera | None = None,
+) -> WindowSpec:
+    """The window with a track as what its motion is compared with.
+
+    A 2-D track becomes the reprojection term, in 1/pixels^2 and seen by `camera`; a 3-D one takes
+    the place of the reference, in 1/m^2. Weights of the sites are the map's times the confidence.
+
+    Args:
+      spec: of the window. track: what was observed. site_map: which joint is which site.
+      model: whose sites they are.
+      start: s, when the window begins in the track. dt: s, the spec's time step.
+      weight: of the term. camera: that saw a 2-D track.
+
+    Raises:
+      FormatError: the track is too short, or a name is unknown.
+      ValueError: a 2-D track without a camera.
+    """
+    positions, confidence = at_times(track, start + dt * spec.frame_steps)
+    seen = dataclasses.replace(track, positions=positions, confidence=confidence)
+    values, trust = to_sites(seen, site_map, [site.name for site in model.sites])
+    if values.shape[2] == 3:
+        return dataclasses.replace(spec, reference=values, confidence=trust, weight_position=weight)
+    if camera is None:
+        raise ValueError(f"{track.name}: keypoints in pixels need a camera")
+    return dataclasses.replace(
+        spec, keypoints=values, keypoint_confidence=trust, camera=camera, weight_reprojection=weight
+    )

@@ -17,13 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from workers.physics.formats.errors import FormatError
+from workers.physics.formats import FormatError
 from workers.physics.formats.site_map import AXES
 from workers.physics.model import PhysicsModel
-from workers.physics.model.rotations import exp_map, multiply
+from workers.physics.model.rotations import conjugate, exp_map, multiply
 from workers.physics.motion import QUARTER_TURN, Clip, rotation_spans, without_sign_jumps
-
-_CONJUGATE = np.array([1.0, -1.0, -1.0, -1.0])
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def to_clip(motion: SmplMotion, model: PhysicsModel) -> Clip:
             axes = exp_map(np.array([[0.0, -np.pi / 2, 0.0]]))
             q[:, begin:end] = multiply(QUARTER_TURN, multiply(_smpl(orientation), axes))
             continue
-        relative = multiply(orientations[body.parent] * _CONJUGATE, orientation)
+        relative = multiply(conjugate(orientations[body.parent]), orientation)
         if end - begin == 4:
             q[:, begin:end] = relative
         else:

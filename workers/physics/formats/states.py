@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workers.physics.formats.errors import FormatError
+from workers.physics.formats import FormatError
 from workers.physics.formats.keypoints import Keypoints
 from workers.physics.formats.site_map import SiteMap, to_sites
 from workers.physics.model import PhysicsModel, model_text
-from workers.physics.model.rotations import exp_map, log_map, multiply
+from workers.physics.model.rotations import conjugate, exp_map, log_map, multiply
 from workers.physics.motion import Clip, rotation_spans, without_sign_jumps
 from workers.physics.simulation import Simulator
 
@@ -94,8 +94,7 @@ def _between(a: np.ndarray, b: np.ndarray, model: PhysicsModel) -> np.ndarray:
     parts = [b[:3] - a[:3]]
     for begin, end in rotation_spans(model):
         if end - begin == 4:
-            inverse = a[begin:end] * np.array([1.0, -1.0, -1.0, -1.0])
-            parts.append(log_map(multiply(inverse, b[begin:end])))
+            parts.append(log_map(multiply(conjugate(a[begin:end]), b[begin:end])))
         else:
             parts.append(b[begin:end] - a[begin:end])
     return np.concatenate(parts)

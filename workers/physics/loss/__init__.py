@@ -12,11 +12,11 @@ follow. Simulator and gradient: `docs/physics.md`.
 from __future__ import annotations
 
 import functools
-import typing
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
+from optimus.errors import require_known
 from workers.physics.loss.options import DEFAULT
 from workers.physics.loss.options import PhysicsOptions as PhysicsOptions
 from workers.physics.loss.options import options_hash as options_hash
@@ -51,7 +51,7 @@ class PhysicsLoss:
         options: PhysicsOptions = DEFAULT,
         backend: Backend = "direct",
     ):
-        _check_backend(backend)
+        require_known(backend, get_args(Backend), "backend")
         simulator = humanoid_simulator(options.dt, options.control)
         spec = window_spec(clip, float(start), float(seconds), options, simulator)
         name = clip_of(clip).name
@@ -78,7 +78,7 @@ class PhysicsLoss:
         Raises:
           ValueError: in one line: the shape or contents of an array are wrong.
         """
-        _check_backend(backend)
+        require_known(backend, get_args(Backend), "backend")
         loss = cls.__new__(cls)
         seconds = len(spec.control_index) * simulator.dt
         loss._set(simulator.window(spec), name, 0.0, seconds, options, backend)
@@ -142,8 +142,3 @@ class PhysicsLoss:
         """(loss, gradient float64 `[N]`); (+inf, all nan) when the motion overflowed."""
         _, loss, grad = self.evaluate(x)
         return loss, grad
-
-
-def _check_backend(backend: str) -> None:
-    if backend not in typing.get_args(Backend):
-        raise ValueError(f"backend must be 'direct' or 'tensorflow', got {backend!r}")

@@ -1,9 +1,9 @@
-"""How close a motion is to the reference, and how it moves. Millimetres, pixels or percent.
+"""Errors of a motion against its reference, and measures of how it moves: mm, pixels, percent.
 
-p, r: positions of the same J points over F frames, float64 [F, J, 3], m (world, z up), at one frame
-rate, which is 30 Hz unless the loss's options say otherwise. All are means over frames and points.
-Names as in the paper's tables (fact sheet optimus.md, 11.2); its definitions of foot skate and
-total variation are not published, so ours are written out here.
+p, r: positions of the same J points over F frames, float64 `[F, J, 3]`, m (world, z up), at one
+frame rate, which is 30 Hz unless the loss's options say otherwise. All are means over frames and
+points. Names as in the paper's tables; its definitions of foot skate and total variation are not
+published, so ours are written out here.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ COLUMNS = (
 
 
 def mpjpe_global(p: np.ndarray, r: np.ndarray) -> float:
-    """MPJPE-G, mm: mean |p - r| in world coordinates."""
+    """MPJPE-G, mm: mean |p - r| in world coordinates, p and r `[F, J, 3]`."""
     _same(p, r)
     return MM * float(np.mean(np.linalg.norm(p - r, axis=-1)))
 
 
 def mpjpe(p: np.ndarray, r: np.ndarray, root: int = 0) -> float:
-    """MPJPE, mm: mean |(p - p_root) - (r - r_root)|, with point `root` moved onto the origin in
-    every frame."""
+    """MPJPE, mm: mean |(p - p_root) - (r - r_root)| of p and r `[F, J, 3]`, with point `root` moved
+    onto the origin in every frame."""
     return mpjpe_global(p - p[:, root : root + 1], r - r[:, root : root + 1])
 
 
 def mpjpe_pa(p: np.ndarray, r: np.ndarray) -> float:
     """MPJPE-PA, mm: mean |s R p + t - r| after the similarity (s > 0, R a rotation, t) of each
-    frame that minimises the sum of squares.
+    frame that minimises the sum of squares; p and r `[F, J, 3]`.
 
     R is a proper rotation: a mirrored pose stays wrong. Points that coincide are only moved.
     """
@@ -98,7 +98,7 @@ def total_variation(p: np.ndarray) -> float:
 
 
 def acceleration_error(p: np.ndarray, r: np.ndarray) -> float:
-    """mm/frame^2: mean distance between the second differences of p and r."""
+    """mm/frame^2: mean distance between the second differences of p and r `[F, J, 3]`."""
     _same(p, r)
     return total_variation(p - r)
 
@@ -128,7 +128,13 @@ def every(
     feet: np.ndarray,
     camera: Camera,
 ) -> dict[str, float]:
-    """All of COLUMNS; point 0 is the root, `camera` that of the 2-D error."""
+    """All of `COLUMNS`.
+
+    Args:
+      p, r: `[F, J, 3]`, m; point 0 is the root.
+      centers, radii, feet: as of `foot_skate`.
+      camera: of the 2-D error.
+    """
     return {
         "mpjpe_g": mpjpe_global(p, r),
         "mpjpe": mpjpe(p, r),

@@ -1,15 +1,16 @@
-"""What decides a physics loss besides its window, and the hash that stands for it."""
+"""Options of the physics loss, and the hash that stands for them."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 
-import numpy as np
-
+from optimus.errors import require, require_known, require_positive
 from workers.physics.native.binding import TERMS
+from workers.physics.simulation import CONTROLS
 from workers.physics.simulation.window_spec import Camera
 
 VERSION = 1  # part of options_hash: raise it whenever the same options would mean another loss
@@ -17,7 +18,7 @@ VERSION = 1  # part of options_hash: raise it whenever the same options would me
 
 @dataclass(frozen=True)
 class PhysicsOptions:
-    """What decides a loss besides its window.
+    """Options of a loss besides its window.
 
     control: "pd": x is added to PD targets, in units of control_scale rad (a rotation vector in
     the child's axes on spherical joints). "torque": x in units of the joint's largest torque
@@ -60,25 +61,18 @@ class PhysicsOptions:
     velocity_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.control not in ("pd", "torque"):
-            raise ValueError(f"control must be 'pd' or 'torque', got {self.control!r}")
-        if self.target_base not in ("initial", "reference"):
-            raise ValueError(
-                f"target_base must be 'initial' or 'reference', got {self.target_base!r}"
-            )
+        require_known(self.control, CONTROLS, "control")
+        require_known(self.target_base, ("initial", "reference"), "target_base")
         for name in ("control_rate", "frame_rate", "dt", "control_scale", "velocity_scale"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be positive, got {value}")
+            require_positive(getattr(self, name), name)
         for name in (*(f"weight_{term}" for term in TERMS), "initial_noise"):
             value = getattr(self, name)
-            if not (np.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must not be negative, got {value}")
-        if not any(getattr(self, f"weight_{term}") for term in _DATA_TERMS):
-            names = ", ".join(f"weight_{term}" for term in _DATA_TERMS)
-            raise ValueError(f"one of {names} must be positive, all are 0")
-        if self.weight_reprojection and self.camera is None:
-            raise ValueError("weight_reprojection needs a camera, got None")
+            require(0 <= value < math.inf, f"{name}: got {value}, want >= 0 and finite")
+        data = [f"weight_{term}" for term in _DATA_TERMS]
+        given = any(getattr(self, name) for name in data)
+        require(given, f"all of {', '.join(data)} are 0, want one of them positive")
+        seen = self.camera is not None or not self.weight_reprojection
+        require(seen, "camera: got None, want one where weight_reprojection is not 0")
 
 
 # Terms that compare the motion with data.

@@ -31,8 +31,9 @@ CONTROL_SIZE = 0.15  # their standard deviation at the knots
 class Reconstruction:
     """A loss with what is needed to judge its motions.
 
-    name: of the window. spec: what is simulated and against what. window: the simulator's.
-    optimum: controls of a known optimum, or None.
+    Attributes:
+      name: of the window. spec: what is simulated and against what. window: the simulator's.
+      optimum: controls of a known optimum `[N]`, or None.
     """
 
     name: str
@@ -68,16 +69,19 @@ class Reconstruction:
         status, q, _ = self.window.rollout(x)
         return q if status is Status.OK else None
 
+    def sites_of(self, q: np.ndarray) -> np.ndarray:
+        """Sites `[F, n_sites, 3]`, m, of states q `[S + 1, nq]` at the frames the loss compares."""
+        return np.stack([self.simulator.sites(state) for state in q[self.spec.frame_steps]])
+
     def metrics(self, x: np.ndarray) -> dict[str, float]:
-        """`metrics.COLUMNS` of the motion of x; NaN when it overflowed."""
+        """`metrics.COLUMNS` of the motion of x `[N]`; NaN when it overflowed."""
         q = self.states(x)
         return dict.fromkeys(metrics.COLUMNS, np.nan) if q is None else self.metrics_of(q)
 
     def metrics_of(self, q: np.ndarray) -> dict[str, float]:
         """`metrics.COLUMNS` of states q [S + 1, nq], read at the frames the loss compares."""
-        frames = q[self.spec.frame_steps]
-        sites = np.stack([self.simulator.sites(state) for state in frames])
-        return metrics.every(sites, self.reference, *self._soles(frames), self.camera)
+        soles = self._soles(q[self.spec.frame_steps])
+        return metrics.every(self.sites_of(q), self.reference, *soles, self.camera)
 
     def reference_metrics(self, clip: Clip | str, start: float) -> dict[str, float]:
         """`metrics.COLUMNS` of the data themselves, lifted as the loss lifts them."""
@@ -95,7 +99,11 @@ class Reconstruction:
 def reference_states(
     clip: Clip | str, start: float, spec: WindowSpec, simulator: Simulator
 ) -> np.ndarray:
-    """States [F, nq] of the data at the frames that `spec` compares, lifted as it lifts them."""
+    """States `[F, nq]` of the data at the frames that a window compares, lifted as it lifts them.
+
+    Args:
+      clip, start: of the window, s. spec: what it compares. simulator: of its body.
+    """
     model = humanoid()
     motion = clip_of(clip)
     q = pose_at(motion, start + simulator.dt * spec.frame_steps, model)
@@ -109,7 +117,8 @@ def of_clip(
 ) -> Reconstruction:
     """A window of a clip: one of `motion.CLIPS` by name, or a user's motion.
 
-    ValueError, one line, as `PhysicsLoss`.
+    Args:
+      clip, start, seconds, options: as of `PhysicsLoss`, and so are the errors.
     """
     loss = PhysicsLoss(clip, start, seconds, options)
     simulator = loss.window.simulator
@@ -126,6 +135,9 @@ def synthetic_window(
     clip is not) and smooth controls x*: normal values of size CONTROL_SIZE at CONTROL_KNOTS a
     second, joined by cubic splines. Their motion is the reference. Only the position term is kept:
     with a regulariser, x* would not be optimal.
+
+    Args:
+      seed: decides the window. seconds: its length. options: of the loss. split: of the clip.
     """
     clip, start = random_window(seed, split, seconds)
     off: dict[str, Any] = {f"weight_{term}": 0.0 for term in TERMS if term != "position"}

@@ -1,4 +1,4 @@
-"""What the physics loss simulates for a window of a clip: schedule, targets, references."""
+"""A window of a clip as the simulator takes it: schedule of controls, targets, references."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from optimus.config import PhysicsTask
+from optimus.errors import require, require_known
 from workers.physics.loss import Backend, PhysicsLoss, PhysicsOptions, options_hash
 from workers.physics.loss.spec import clip_of
 from workers.physics.motion import SPLITS, Clip
@@ -45,8 +46,7 @@ def fixed_windows(split: str, seconds: float, count: int) -> tuple[MotionWindow,
     sequence in base 2 of the places a window fits, on a grid of 1/30 s, so that any number of them
     covers the clip. ValueError when no clip is long enough.
     """
-    if count < 1:
-        raise ValueError(f"need at least one window, got {count}")
+    require(count >= 1, f"need at least one window, got {count}")
     fitting = _fitting(split, seconds)
     windows = []
     for i in range(count):
@@ -64,15 +64,14 @@ def windows_hash(windows: tuple[MotionWindow, ...]) -> str:
 
 def _fitting(split: str, seconds: float) -> list[Clip]:
     """Clips of a split that hold `seconds`, in alphabetical order; ValueError without any."""
-    if split not in SPLITS:
-        raise ValueError(f"no split {split!r}; there are: {', '.join(SPLITS)}")
+    require_known(split, tuple(SPLITS), "split")
     clips = [clip_of(name) for name in sorted(SPLITS[split])]
     fitting = [clip for clip in clips if clip.seconds + 1e-9 >= seconds]
-    if not fitting or not seconds > 0:
-        longest = max(clip.seconds for clip in clips)
-        raise ValueError(
-            f"no clip of split {split!r} holds {seconds:g} s; the longest is {longest:.2f} s"
-        )
+    longest = max(clip.seconds for clip in clips)
+    require(
+        bool(fitting) and seconds > 0,
+        f"no clip of split {split!r} holds {seconds:g} s; the longest is {longest:.2f} s",
+    )
     return fitting
 
 
@@ -89,12 +88,12 @@ def _van_der_corput(k: int) -> float:
 
 
 def zero_start(dim: int, seed: int) -> np.ndarray:
-    """x0 = 0: sees N alone."""
+    """x0 = 0, `[N]`: sees N alone."""
     return np.zeros(dim)
 
 
 def noise_start(dim: int, seed: int) -> np.ndarray:
-    """x0 = 0.1 times normal noise: sees N and the seed."""
+    """x0 `[N]` = 0.1 times normal noise: sees N and the seed."""
     return 0.1 * np.random.Generator(np.random.Philox(key=seed)).standard_normal(dim)
 
 

@@ -13,9 +13,11 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 
+from workers.physics.model.shapes import vector
 from workers.physics.model.urdf import Link, merge_fixed, read_urdf
 
 SCALE = 0.25  # the URDF is drawn four times too large
@@ -36,6 +38,9 @@ GAINS = {
 FREE_SPEED = 20.0  # rad/s
 
 
+Joint = Literal["free", "spherical", "revolute"]
+
+
 @dataclass(frozen=True)
 class Body:
     """A rigid body and the joint to its parent (SI units, body axes, parallel at the zero pose).
@@ -46,7 +51,7 @@ class Body:
 
     name: str
     parent: int  # index of an earlier body, -1: the world
-    joint: str  # "free", "spherical" or "revolute"
+    joint: Joint
     offset: tuple[float, float, float]  # joint origin in the parent's frame
     mass: float
     com: tuple[float, float, float]
@@ -181,12 +186,11 @@ def _load_humanoid(path: Path) -> PhysicsModel:
 
 
 def _body(link: Link, index: dict[str, int], path: Path) -> Body:
-    mass, com, inertia = link.mass_properties()
-    if mass <= 0:
+    mass = link.mass
+    if mass.mass <= 0:
         raise ValueError(f"{path}: link {link.name} has no mass")
-    entries = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
-    xx, yy, zz, xy, xz, yz = (float(inertia[entry]) for entry in entries)
-    body = Body(link.name, -1, "free", link.offset, mass, com, (xx, yy, zz, xy, xz, yz))
+    com = vector(mass.center)
+    body = Body(link.name, -1, "free", link.offset, mass.mass, com, mass.entries)
     if link.parent is None:
         return body
     kind = link.name.split("_")[-1]
@@ -196,7 +200,7 @@ def _body(link: Link, index: dict[str, int], path: Path) -> Body:
     return replace(
         body,
         parent=index[link.parent],
-        joint=link.joint,
+        joint=cast("Joint", link.joint),  # fixed ones are merged
         axis=link.axis,
         kp=kp,
         kd=kd,

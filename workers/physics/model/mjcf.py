@@ -20,9 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-from workers.physics.model import Body, PhysicsModel, Site, Sphere
-from workers.physics.model.mjcf_shapes import Mass, geom_shape, inertial_mass, total
+from workers.physics.model import Body, Joint, PhysicsModel, Site, Sphere
+from workers.physics.model.mjcf_shapes import geom_shape, inertial_mass, total
 from workers.physics.model.mjcf_xml import (
+    INSIDE,
+    KNOWN,
+    SKIPPED,
     Angles,
     Defaults,
     Element,
@@ -31,93 +34,19 @@ from workers.physics.model.mjcf_xml import (
     parse,
     unit,
 )
-from workers.physics.model.rotations import multiply
-from workers.physics.model.shapes import vector
-
-_SKIPPED = {
-    "visual",
-    "statistic",
-    "size",
-    "asset",
-    "sensor",
-    "contact",
-    "custom",
-    "keyframe",
-    "default",
-    "compiler",
-    "option",
-    "worldbody",
-    "actuator",
-}
-# Attributes that are read, or that only concern pictures and MuJoCo's own solver.
-_SOLVER = {"name", "class", "group", "user"}
-_KNOWN = {
-    "body": _SOLVER
-    | {"childclass", "pos", "quat", "axisangle", "euler", "xyaxes", "zaxis", "mocap", "gravcomp"},
-    "joint": _SOLVER
-    | {
-        "type",
-        "pos",
-        "axis",
-        "range",
-        "limited",
-        "damping",
-        "armature",
-        "stiffness",
-        "frictionloss",
-        "ref",
-        "springref",
-        "springdamper",
-        "actuatorgravcomp",
-        "margin",
-        "solreflimit",
-        "solimplimit",
-        "solreffriction",
-        "solimpfriction",
-        "actuatorfrcrange",
-        "actuatorfrclimited",
-        "align",
-    },
-    "geom": _SOLVER
-    | {
-        "type",
-        "size",
-        "fromto",
-        "pos",
-        "quat",
-        "axisangle",
-        "euler",
-        "xyaxes",
-        "zaxis",
-        "mass",
-        "density",
-        "contype",
-        "conaffinity",
-        "condim",
-        "friction",
-        "margin",
-        "gap",
-        "solref",
-        "solimp",
-        "solmix",
-        "priority",
-        "material",
-        "rgba",
-        "shellinertia",
-        "mesh",
-    },
-}
-_INSIDE = {"body", "joint", "freejoint", "geom", "site", "inertial", "camera", "light"}
-_INVERSE = np.array([1.0, -1.0, -1.0, -1.0])
+from workers.physics.model.rotations import conjugate, multiply
+from workers.physics.model.shapes import Mass, vector
 
 
 @dataclass(frozen=True)
 class Mjcf:
     """A model and how MuJoCo's states map to ours.
 
-    model: the mechanism; bodies are named after their joints (a joint without a name: its body),
-    sites are the bodies' origins and the file's sites. turns [n_bodies, 4]: the quaternion of each
-    body's MuJoCo axes in ours. q0 [nq]: the pose the file is drawn in, in our layout.
+    Attributes:
+      model: the mechanism; bodies are named after their joints (a joint without a name: its body),
+        sites are the bodies' origins and the file's sites.
+      turns: `[n_bodies, 4]`, the quaternion of each body's MuJoCo axes in ours.
+      q0: `[nq]`, the pose the file is drawn in, in our layout.
     """
 
     model: PhysicsModel
@@ -125,19 +54,19 @@ class Mjcf:
     q0: np.ndarray
 
     def state(self, qpos: np.ndarray, qvel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Our (q [nq], qd [nv]) of MuJoCo's (qpos, qvel)."""
+        """Our (q `[nq]`, qd `[nv]`) of MuJoCo's (qpos, qvel)."""
         q, qd = np.array(qpos, float), np.array(qvel, float)
         at_q = at_v = 0
         for body, turn in zip(self.model.bodies, self.turns):
             if body.joint == "spherical":
-                q[at_q : at_q + 4] = multiply(multiply(turn, q[at_q : at_q + 4]), turn * _INVERSE)
+                q[at_q : at_q + 4] = multiply(multiply(turn, q[at_q : at_q + 4]), conjugate(turn))
                 qd[at_v : at_v + 3] = matrix(turn) @ qd[at_v : at_v + 3]
             at_q += {"free": 7, "spherical": 4, "revolute": 1}[body.joint]
             at_v += {"free": 6, "spherical": 3, "revolute": 1}[body.joint]
         return q, qd
 
     def velocity(self, qvel: np.ndarray) -> np.ndarray:
-        """Our layout of a MuJoCo velocity, force or acceleration [nv]."""
+        """Our layout of a MuJoCo velocity, force or acceleration `[nv]`."""
         zero = np.zeros(len(self.q0))
         return self.state(zero, qvel)[1]
 
@@ -159,11 +88,14 @@ def read_mjcf(
 ) -> Mjcf:
     """Reads an MJCF file.
 
-    ignore: tags below <mujoco> to leave out although they change the motion ("tendon", "include").
+    Args:
+      path: of the file.
+      gains: joint name -> kp (N m / rad), kd (N m s / rad), largest torque (N m). Without an entry
+        kp and kd are 0 and the largest torque is that of the joint's motor: |gear| max |ctrlrange|.
+      ignore: tags below <mujoco> to leave out although they change the motion ("tendon").
 
-    gains: joint name -> kp (N m / rad), kd (N m s / rad), largest torque (N m). Without an entry kp
-    and kd are 0 and the largest torque is that of the joint's motor: |gear| max |ctrlrange|.
-    ValueError, one line with file, line and element, for what is malformed or not supported.
+    Raises:
+      ValueError: in one line with file, line and element: what is malformed or not supported.
     """
     return _Reader(parse(Path(path)), dict(gains or {}), ignore).read()
 
@@ -172,9 +104,10 @@ class _Reader:
     def __init__(
         self, root: Element, gains: dict[str, tuple[float, float, float]], ignore: Collection[str]
     ):
-        self._root, self._gains = root, gains
+        self._root = root
+        self._gains = gains
         for element in root.children:
-            if element.tag not in _SKIPPED and element.tag not in ignore:
+            if element.tag not in SKIPPED and element.tag not in ignore:
                 element.fail("is not supported")
         self._compiler(root.all("compiler"))
         self._defaults = Defaults(root)
@@ -238,7 +171,7 @@ class _Reader:
     ) -> None:
         """Adds a body whose parent's frame lies in link `host` at `origin`, turned by `turn`."""
         childclass = element.get("childclass", childclass)
-        element.known(_KNOWN["body"])
+        element.known(KNOWN["body"])
         element.refuse("gravcomp")
         element.choice("mocap", "false", ("false",))
         start = element.numbers("pos", 3, "0 0 0")
@@ -251,19 +184,12 @@ class _Reader:
             if j.tag in ("joint", "freejoint")
         ]
         for joint in joints:
-            joint.known(_KNOWN["joint"])
+            joint.known(KNOWN["joint"])
             kind = self._kind(joint, element, len(joints), host)
             if kind == "free":
                 turn = np.array([1.0, 0, 0, 0])
-                body = Body(
-                    joint.get("name") or element.get("name", "root"),
-                    -1,
-                    "free",
-                    (0.0, 0.0, 0.0),
-                    0.0,
-                    (0.0, 0.0, 0.0),
-                    (0.0,) * 6,
-                )
+                name = joint.get("name") or element.get("name", "root")
+                body = Body(name, -1, "free", (0.0,) * 3, 0.0, (0.0,) * 3, (0.0,) * 6)
                 self._links.append(_Link(body, turn, pose=(*start, *own)))
                 origin = np.zeros(3)
             else:
@@ -278,16 +204,17 @@ class _Reader:
         else:
             self._contents(element, host, origin, turn, childclass)
         for child in element.children:
-            if child.tag not in _INSIDE:
+            if child.tag not in INSIDE:
                 child.fail("is not supported")
         for child in element.all("body"):
             self._body(child, host, origin, turn, childclass)
 
-    def _kind(self, joint: Element, element: Element, count: int, host: int) -> str:
+    def _kind(self, joint: Element, element: Element, count: int, host: int) -> Joint:
+        kind: Joint
         if joint.tag == "freejoint":
             kind = "free"
         else:
-            kinds = {"free": "free", "ball": "spherical", "hinge": "revolute"}
+            kinds: dict[str, Joint] = {"free": "free", "ball": "spherical", "hinge": "revolute"}
             written = joint.get("type", "hinge")
             if written not in kinds:
                 joint.fail(f"type {written!r} is not supported, only free, ball and hinge are")
@@ -304,25 +231,13 @@ class _Reader:
         self,
         joint: Element,
         element: Element,
-        kind: str,
+        kind: Joint,
         host: int,
         anchor: np.ndarray,
         turn: np.ndarray,
     ) -> Body:
         name = joint.get("name") or element.get("name", f"body{len(self._links)}")
-        lower, upper, cone = -np.inf, np.inf, 0.0
-        limited = joint.choice("limited", "auto", ("true", "false", "auto"))
-        has_range = "range" in joint.attributes
-        if limited == "auto" and has_range and not self._autolimits:
-            joint.fail("has a range, but neither limited nor autolimits")
-        if limited == "true" or (limited == "auto" and has_range):
-            lower, upper = (joint.numbers("range", 2) * self._angles.unit).tolist()
-            if kind == "spherical":
-                if lower != 0 or not 0 < upper <= 3.1:
-                    joint.fail("range of a ball needs 0 and an angle of at most 3.1 rad")
-                cone = upper
-            elif not lower < upper:
-                joint.fail("range needs a lower and a higher angle")
+        lower, upper, cone = self._limits(joint, kind)
         axis = np.array([0.0, 0.0, 1.0])
         if kind == "revolute":
             axis = unit(joint, "axis", matrix(turn) @ joint.numbers("axis", 3, "0 0 1"))
@@ -333,27 +248,43 @@ class _Reader:
             if joint.number(key, 0.0) < 0:
                 joint.fail(f"{key} must not be negative")
         kp, kd, torque = self._gains.get(name, (0.0, 0.0, self._motors.get(name, 0.0)))
-        if kind == "spherical":
-            lower = upper = 0.0
         return Body(
-            name,
-            host,
-            kind,
-            vector(anchor),
-            0.0,
-            (0.0, 0.0, 0.0),
-            (0.0,) * 6,
-            vector(axis),
-            kp,
-            kd,
-            torque,
-            joint.number("damping", 0.0),
-            lower,
-            upper,
-            stiffness,
-            joint.number("armature", 0.0),
-            cone,
+            name=name,
+            parent=host,
+            joint=kind,
+            offset=vector(anchor),
+            mass=0.0,
+            com=(0.0,) * 3,
+            inertia=(0.0,) * 6,
+            axis=vector(axis),
+            kp=kp,
+            kd=kd,
+            torque_max=torque,
+            damping=joint.number("damping", 0.0),
+            lower=lower,
+            upper=upper,
+            stiffness=stiffness,
+            armature=joint.number("armature", 0.0),
+            cone=cone,
         )
+
+    def _limits(self, joint: Element, kind: Joint) -> tuple[float, float, float]:
+        """(lower, upper, cone) of a joint, rad; of a spherical one the cone alone."""
+        lower, upper = (0.0, 0.0) if kind == "spherical" else (-np.inf, np.inf)
+        limited = joint.choice("limited", "auto", ("true", "false", "auto"))
+        has_range = "range" in joint.attributes
+        if limited == "auto" and has_range and not self._autolimits:
+            joint.fail("has a range, but neither limited nor autolimits")
+        if limited == "false" or (limited == "auto" and not has_range):
+            return lower, upper, 0.0
+        first, second = (joint.numbers("range", 2) * self._angles.unit).tolist()
+        if kind == "spherical":
+            if first != 0 or not 0 < second <= 3.1:
+                joint.fail("range of a ball needs 0 and an angle of at most 3.1 rad")
+            return lower, upper, second
+        if not first < second:
+            joint.fail("range needs a lower and a higher angle")
+        return first, second, 0.0
 
     def _contents(
         self, element: Element, host: int, origin: np.ndarray, turn: np.ndarray, childclass: str
@@ -363,13 +294,13 @@ class _Reader:
         place = (origin, turn)
         geoms = [self._defaults.resolve(g, childclass) for g in element.all("geom")]
         for geom in geoms:
-            geom.known(_KNOWN["geom"])
+            geom.known(KNOWN["geom"])
         shapes = [geom_shape(geom, place, self._angles) for geom in geoms]
         inertials = element.all("inertial")
         if inertials and self._from_geoms != "true":
             link.masses.append(inertial_mass(inertials[0], place, self._angles))
         elif self._from_geoms != "false":
-            link.masses += [Mass(s.mass, np.array(s.center), s.inertia()) for s in shapes]
+            link.masses += [shape.whole_mass() for shape in shapes]
         for geom, shape in zip(geoms, shapes):
             if _touches(geom):
                 self._spheres += [Sphere(host, *ball) for ball in shape.balls()]
@@ -383,8 +314,11 @@ class _Reader:
         factor = self._total_mass / whole if self._total_mass > 0 and whole > 0 else 1.0
         bodies, q0 = [], []
         for link in self._links:
-            mass, com, inertia = total(link.masses, factor)
-            bodies.append(dataclasses.replace(link.body, mass=mass, com=com, inertia=inertia))
+            mass = total(link.masses, factor)
+            body = dataclasses.replace(
+                link.body, mass=mass.mass, com=vector(mass.center), inertia=mass.entries
+            )
+            bodies.append(body)
             if link.body.joint == "free":
                 q0 += list(link.pose)
             else:

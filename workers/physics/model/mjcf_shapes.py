@@ -3,46 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
 from workers.physics.model.mjcf_xml import Angles, Element, matrix, orientation, z_to
-from workers.physics.model.rotations import multiply
-from workers.physics.model.shapes import Shape, Vector, vector
+from workers.physics.model.rotations import multiply, snapped
+from workers.physics.model.shapes import Mass, Shape, Solid, combined, vector
 
 Place = tuple[np.ndarray, np.ndarray]  # where a body's frame lies in its link: origin, quaternion
 _SIZES = {"sphere": 1, "capsule": 2, "box": 3}
 
 
-@dataclass(frozen=True)
-class Mass:
-    """Mass (kg), its centre [3] (m) and its inertia about that [3, 3], in the link's axes."""
-
-    mass: float
-    center: np.ndarray
-    inertia: np.ndarray
-
-
-Six = tuple[float, float, float, float, float, float]
-
-
-def total(masses: list[Mass], factor: float) -> tuple[float, Vector, Six]:
-    """Mass, centre and inertia (xx yy zz xy xz yz) of all together, mass times `factor`."""
-    mass = sum(part.mass for part in masses)
-    if mass == 0:
-        return 0.0, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    com = np.sum([part.mass / mass * part.center for part in masses], axis=0)
-    inertia = np.zeros((3, 3))
-    for part in masses:
-        d = part.center - com
-        inertia += part.inertia + part.mass * (d @ d * np.eye(3) - np.outer(d, d))
-    entries = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+def total(masses: list[Mass], factor: float) -> Mass:
+    """All together, mass times `factor`."""
+    whole = combined(masses)
     # Zeros that rounding made 1e-18 would cost arithmetic in every step: they are structure.
-    small = 1e-14 * np.trace(inertia)
-    numbers = (float(inertia[entry]) for entry in entries)
-    xx, yy, zz, xy, xz, yz = (factor * v if abs(v) > small else 0.0 for v in numbers)
-    return factor * mass, vector(com), (xx, yy, zz, xy, xz, yz)
+    small = 1e-14 * np.trace(whole.inertia)
+    inertia = np.where(np.abs(whole.inertia) > small, factor * whole.inertia, 0.0)
+    return Mass(factor * whole.mass, whole.center, inertia)
 
 
 def inertial_mass(element: Element, place: Place, angles: Angles) -> Mass:
@@ -88,7 +67,7 @@ def geom_shape(geom: Element, place: Place, angles: Angles) -> Shape:
         center, turn = geom.numbers("pos", 3, "0 0 0"), orientation(geom, angles)
     origin, frame = place
     center = origin + matrix(frame) @ center
-    rotation = _snapped(matrix(multiply(frame, turn)))
+    rotation = snapped(matrix(multiply(frame, turn)), 1e-12)
     if kind == "sphere":
         whole, volume = (float(size[0]),), 4 / 3 * math.pi * size[0] ** 3
     elif kind == "capsule":
@@ -105,10 +84,4 @@ def geom_shape(geom: Element, place: Place, angles: Angles) -> Shape:
     )
     if mass < 0:
         geom.fail("mass must not be negative")
-    return Shape(kind, whole, float(mass), vector(center), rotation)
-
-
-def _snapped(rotation: np.ndarray) -> np.ndarray:
-    """Quarter turns without rounding, so that exact zeros stay structure."""
-    rounded = np.round(rotation)
-    return rounded if np.abs(rotation - rounded).max() < 1e-12 else rotation
+    return Shape(cast("Solid", kind), whole, float(mass), vector(center), rotation)

@@ -13,6 +13,35 @@ import numpy as np
 from workers.physics.model.rotations import multiply
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Sections that are read, or that have no say in the motion.
+SKIPPED = _words(
+    "visual statistic size asset sensor contact custom keyframe default compiler option worldbody "
+    "actuator"
+)
+# Attributes that are read, or that only concern pictures and MuJoCo's own solver.
+_SOLVER = _words("name class group user")
+KNOWN = {
+    "body": _SOLVER | _words("childclass pos quat axisangle euler xyaxes zaxis mocap gravcomp"),
+    "joint": _SOLVER
+    | _words(
+        "type pos axis range limited damping armature stiffness frictionloss ref springref "
+        "springdamper actuatorgravcomp margin solreflimit solimplimit solreffriction "
+        "solimpfriction actuatorfrcrange actuatorfrclimited align"
+    ),
+    "geom": _SOLVER
+    | _words(
+        "type size fromto pos quat axisangle euler xyaxes zaxis mass density contype conaffinity "
+        "condim friction margin gap solref solimp solmix priority material rgba shellinertia mesh"
+    ),
+}
+# Elements inside a body.
+INSIDE = _words("body joint freejoint geom site inertial camera light")
+
+
 @dataclass
 class Element:
     """An XML element. `attributes` hold the default class's values too, once resolved."""
@@ -36,7 +65,7 @@ class Element:
         return self.attributes.get(key, default)
 
     def numbers(self, key: str, count: int | None, default: str | None = None) -> np.ndarray:
-        """The attribute as finite numbers; count None: any positive number of them."""
+        """The attribute as finite numbers `[count]`; count None: any positive number of them."""
         words = self.attributes.get(key, default)
         if words is None:
             self.fail(f"lacks {key}")
@@ -60,7 +89,7 @@ class Element:
             self.fail(f"{key} is {value!r}, want one of {', '.join(values)}")
         return value
 
-    def known(self, keys: set[str]) -> None:
+    def known(self, keys: frozenset[str]) -> None:
         """Refuses attributes nobody knows: a misspelt one would change the model silently."""
         unknown = sorted(self.attributes.keys() - keys)
         if unknown:
@@ -136,7 +165,7 @@ class Angles:
 
 
 def matrix(q: np.ndarray) -> np.ndarray:
-    """Rotation matrix [3, 3] of a unit quaternion."""
+    """Rotation matrix `[3, 3]` of a unit quaternion `[4]`."""
     w, x, y, z = q
     return np.array(
         [
@@ -148,12 +177,12 @@ def matrix(q: np.ndarray) -> np.ndarray:
 
 
 def about(axis: np.ndarray, angle: float) -> np.ndarray:
-    """Unit quaternion of a turn about a unit axis, rad."""
+    """Unit quaternion `[4]` of a turn about a unit axis `[3]`, rad."""
     return np.array([math.cos(angle / 2), *(math.sin(angle / 2) * np.asarray(axis))])
 
 
 def unit(element: Element, key: str, values: np.ndarray) -> np.ndarray:
-    """The vector or quaternion at length 1; an error when its length is zero."""
+    """The vector `[3]` or quaternion `[4]` at length 1; an error when its length is zero."""
     norm = float(np.linalg.norm(values))
     if norm < 1e-10:
         element.fail(f"{key} has length zero")
@@ -161,7 +190,7 @@ def unit(element: Element, key: str, values: np.ndarray) -> np.ndarray:
 
 
 def z_to(direction: np.ndarray) -> np.ndarray:
-    """The shortest turn from the z axis to a unit direction, as MuJoCo's zaxis and fromto."""
+    """The shortest turn `[4]` from the z axis to a unit direction `[3]`, as MuJoCo's zaxis."""
     axis = np.cross([0.0, 0.0, 1.0], direction)
     sine = float(np.linalg.norm(axis))
     if sine < 1e-10:
@@ -172,7 +201,7 @@ def z_to(direction: np.ndarray) -> np.ndarray:
 
 
 def orientation(element: Element, angles: Angles) -> np.ndarray:
-    """Unit quaternion of quat, axisangle, euler, xyaxes or zaxis; identity without any."""
+    """Unit quaternion `[4]` of quat, axisangle, euler, xyaxes or zaxis; identity without any."""
     keys = [k for k in ("quat", "axisangle", "euler", "xyaxes", "zaxis") if k in element.attributes]
     if len(keys) > 1:
         element.fail(f"has more than one orientation: {', '.join(keys)}")
@@ -199,7 +228,7 @@ def orientation(element: Element, angles: Angles) -> np.ndarray:
 
 
 def from_matrix(r: np.ndarray) -> np.ndarray:
-    """Unit quaternion of a rotation matrix, by the best conditioned of the four formulas."""
+    """Unit quaternion `[4]` of a rotation matrix `[3, 3]`, by the best conditioned formula."""
     four = np.array(
         [
             [r[0, 0] + r[1, 1] + r[2, 2], r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],

@@ -1,4 +1,4 @@
-"""Unit quaternions (w, x, y, z) on numpy arrays [..., 4]."""
+"""Unit quaternions (w, x, y, z) on numpy arrays `[..., 4]`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Product a b: turn by b first, then by a."""
+    """Product a b `[..., 4]`: turn by b first, then by a."""
     aw, ax, ay, az = np.moveaxis(np.asarray(a), -1, 0)
     bw, bx, by, bz = np.moveaxis(np.asarray(b), -1, 0)
     return np.stack(
@@ -18,6 +18,17 @@ def multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         ],
         axis=-1,
     )
+
+
+def conjugate(q: np.ndarray) -> np.ndarray:
+    """The turn back, `[..., 4]`."""
+    return q * np.array([1.0, -1.0, -1.0, -1.0])
+
+
+def snapped(rotation: np.ndarray, tolerance: float) -> np.ndarray:
+    """A matrix `[3, 3]` of quarter turns without rounding, so that exact zeros stay structure."""
+    rounded = np.round(rotation)
+    return rounded if np.abs(rotation - rounded).max() < tolerance else rotation
 
 
 def log_map(q: np.ndarray) -> np.ndarray:
@@ -36,5 +47,4 @@ def exp_map(v: np.ndarray) -> np.ndarray:
 
 def slerp(a: np.ndarray, b: np.ndarray, u: np.ndarray) -> np.ndarray:
     """From a (u = 0) to b (u = 1) [T, 4], u [T, 1]; the sign of a is kept."""
-    inverse = a * np.array([1.0, -1.0, -1.0, -1.0])
-    return multiply(a, exp_map(u * log_map(multiply(inverse, b))))
+    return multiply(a, exp_map(u * log_map(multiply(conjugate(a), b))))

@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 Vector = tuple[float, float, float]
 Ball = tuple[Vector, float]  # center, radius
+Solid = Literal["point", "sphere", "capsule", "box"]  # a capsule lies along its local z
+
+
+@dataclass(frozen=True)
+class Mass:
+    """Mass (kg), its centre `[3]` (m) and its inertia about that `[3, 3]`, in the link's axes."""
+
+    mass: float
+    center: np.ndarray
+    inertia: np.ndarray
+
+    @property
+    def entries(self) -> tuple[float, float, float, float, float, float]:
+        """Of the inertia: xx yy zz xy xz yz."""
+        i = self.inertia.tolist()
+        return i[0][0], i[1][1], i[2][2], i[0][1], i[0][2], i[1][2]
+
+
+def combined(masses: Sequence[Mass]) -> Mass:
+    """All together; of nothing, or of massless things, zeros."""
+    mass = sum(part.mass for part in masses)
+    if mass <= 0:
+        return Mass(0.0, np.zeros(3), np.zeros((3, 3)))
+    com = np.sum([part.mass / mass * part.center for part in masses], axis=0)
+    inertia = np.zeros((3, 3))
+    for part in masses:
+        d = part.center - com
+        inertia += part.inertia + part.mass * (d @ d * np.eye(3) - np.outer(d, d))
+    return Mass(mass, com, inertia)
 
 
 @dataclass(frozen=True)
 class Shape:
     """Solid of uniform density: `size` is (radius,), (radius, length) or the three box edges."""
 
-    kind: str  # "point", "sphere", "capsule" (along its local z) or "box"
+    kind: Solid
     size: tuple[float, ...]
     mass: float
     center: Vector
@@ -34,6 +66,10 @@ class Shape:
             moments = [0.0] * 3
         return self.rotation @ np.diag(moments) @ self.rotation.T
 
+    def whole_mass(self) -> Mass:
+        """The shape as a mass."""
+        return Mass(self.mass, np.array(self.center), self.inertia())
+
     def balls(self) -> list[Ball]:
         """Contact spheres: capsule ends; for a box the four spheres that touch all its faces."""
         if self.kind == "sphere":
@@ -46,12 +82,8 @@ class Shape:
             edges = np.array(self.size) / 2
             radius = float(edges.min())
             reach = edges - radius  # zero along the thinnest edge
-            corners = {
-                tuple(reach * np.array([a, b, c]) + 0.0)
-                for a in (-1, 1)
-                for b in (-1, 1)
-                for c in (-1, 1)
-            }
+            signs = itertools.product((-1, 1), repeat=3)
+            corners = {tuple(reach * np.array(sign) + 0.0) for sign in signs}
             return [(self._at(np.array(corner)), radius) for corner in sorted(corners)]
         return []
 
@@ -60,7 +92,7 @@ class Shape:
 
 
 def vector(values: np.ndarray) -> Vector:
-    """Three plain floats, without negative zeros."""
+    """Values `[3]` as plain floats, without negative zeros."""
     x, y, z = (float(v) + 0.0 for v in values)
     return x, y, z
 

@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from workers.physics.model.shapes import Ball, Shape, Vector, vector
+from workers.physics.model.rotations import snapped
+from workers.physics.model.shapes import Ball, Mass, Shape, Solid, Vector, combined, vector
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,10 @@ class Link:
     def balls(self) -> list[Ball]:
         return [ball for shape in self.shapes for ball in shape.balls()]
 
-    def mass_properties(self) -> tuple[float, Vector, np.ndarray]:
-        """Mass (kg), centre of mass (m) and inertia about it [3, 3]."""
-        mass = sum(shape.mass for shape in self.shapes)
-        if mass <= 0:
-            return 0.0, (0.0, 0.0, 0.0), np.zeros((3, 3))
-        com = np.zeros(3)
-        for shape in self.shapes:
-            com += shape.mass / mass * np.array(shape.center)
-        inertia = np.zeros((3, 3))
-        for shape in self.shapes:
-            d = np.array(shape.center) - com
-            inertia += shape.inertia() + shape.mass * (d @ d * np.eye(3) - np.outer(d, d))
-        return mass, vector(com), inertia
+    @property
+    def mass(self) -> Mass:
+        """Of all its shapes."""
+        return combined([shape.whole_mass() for shape in self.shapes])
 
 
 def read_urdf(path: Path, scale: float) -> list[Link]:
@@ -154,7 +146,9 @@ def _link(
 def _shape(collision: ElementTree.Element, mass: float, scale: float, path: Path) -> Shape:
     geometry = _need(collision, "geometry", path)
     center, rotation = _origin(collision, scale, path)
-    for kind, keys in (("sphere", ("radius",)), ("capsule", ("radius", "length"))):
+    round_kinds: dict[Solid, tuple[str, ...]]
+    round_kinds = {"sphere": ("radius",), "capsule": ("radius", "length")}
+    for kind, keys in round_kinds.items():
         found = geometry.find(kind)
         if found is not None:
             size = tuple(scale * _numbers(found, key, 1, path)[0] for key in keys)
@@ -178,8 +172,7 @@ def _origin(element: ElementTree.Element, scale: float, path: Path) -> tuple[Vec
         ]
     )
     # The file writes a quarter turn as 1.570796: snap, so that exact zeros leave the tape.
-    snapped = np.round(rotation)
-    return vector(xyz), snapped if np.abs(rotation - snapped).max() < 1e-5 else rotation
+    return vector(xyz), snapped(rotation, 1e-5)
 
 
 def _need(element: ElementTree.Element, tag: str, path: Path) -> ElementTree.Element:

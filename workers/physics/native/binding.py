@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import enum
 import functools
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -26,22 +27,16 @@ class PhysicsError(UserError, RuntimeError):
     """The simulator library is missing, stale, or was handed a stale handle."""
 
 
+def _fields(kind: Any, names: str) -> list[tuple[str, Any]]:
+    return [(name, kind) for name in names.split()]
+
+
 class ModelInfo(ctypes.Structure):
     """PhysicsModelInfo."""
 
-    _fields_ = [
-        (name, ctypes.c_int32)
-        for name in (
-            "nq",
-            "nv",
-            "n_actuated",
-            "n_target",
-            "n_sites",
-            "n_spheres",
-            "n_bodies",
-            "n_limited",
-        )
-    ]
+    _fields_ = _fields(
+        ctypes.c_int32, "nq nv n_actuated n_target n_sites n_spheres n_bodies n_limited"
+    )
 
 
 # PhysicsTerm, in order.
@@ -52,7 +47,7 @@ class CameraRecord(ctypes.Structure):
     """PhysicsCamera."""
 
     _fields_ = [
-        *((name, ctypes.c_double) for name in ("fx", "fy", "cx", "cy")),
+        *_fields(ctypes.c_double, "fx fy cx cy"),
         ("rotation", ctypes.c_double * 9),
         ("translation", ctypes.c_double * 3),
         ("near", ctypes.c_double),
@@ -63,30 +58,13 @@ class WindowRecord(ctypes.Structure):
     """PhysicsWindow."""
 
     _fields_ = [
-        *(
-            (name, ctypes.c_int32)
-            for name in ("n_steps", "n_controls", "n_frames", "initial_velocity")
+        *_fields(ctypes.c_int32, "n_steps n_controls n_frames initial_velocity"),
+        *_fields(
+            ctypes.c_void_p,
+            "control_index targets frame_steps q0 qd0 reference confidence root com velocities "
+            "keypoints keypoint_confidence camera",
         ),
-        *(
-            (name, ctypes.c_void_p)
-            for name in (
-                "control_index",
-                "targets",
-                "frame_steps",
-                "q0",
-                "qd0",
-                "reference",
-                "confidence",
-                "root",
-                "com",
-                "velocities",
-                "keypoints",
-                "keypoint_confidence",
-                "camera",
-            )
-        ),
-        ("control_scale", ctypes.c_double),
-        ("velocity_scale", ctypes.c_double),
+        *_fields(ctypes.c_double, "control_scale velocity_scale"),
         ("weight", ctypes.c_double * len(TERMS)),
     ]
 
@@ -123,7 +101,15 @@ def check(status: int) -> Status:
 def as_array(
     value: np.ndarray, shape: tuple[int, ...], what: str, dtype: DTypeLike = np.float64
 ) -> np.ndarray:
-    """A contiguous array of this shape and dtype; ValueError naming it when the shape differs."""
+    """A contiguous array `[*shape]`.
+
+    Args:
+      value: the numbers. shape: what it must have. what: names it in messages.
+      dtype: of the result.
+
+    Raises:
+      ValueError: the shape differs.
+    """
     array: np.ndarray = np.ascontiguousarray(value, dtype=dtype)
     if array.shape != shape:
         raise ValueError(f"{what} must have shape {shape}, got {array.shape}")
@@ -131,5 +117,5 @@ def as_array(
 
 
 def pointer(array: np.ndarray) -> ctypes.c_void_p:
-    """Address of a contiguous array the caller keeps alive."""
+    """Address of a contiguous array `[...]` that the caller keeps alive."""
     return ctypes.c_void_p(array.ctypes.data)

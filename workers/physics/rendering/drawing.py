@@ -85,8 +85,12 @@ def picture(
 ) -> Any:
     """One panel, an RGB image.
 
-    bodies: (sites [n_sites, 3], whether it is only a ghost), the first drawn first. ground: [2, 2],
-    low and high corner of the grid, m.
+    Args:
+      camera: that sees it.
+      bodies: (sites `[n_sites, 3]`, whether it is only a ghost), the first drawn first.
+      model: whose sites they are.
+      ground: `[2, 2]`, low and high corner of the grid, m.
+      caption, corner: texts at the upper left and right.
     """
     from PIL import Image, ImageDraw
 

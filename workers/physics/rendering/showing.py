@@ -1,4 +1,4 @@
-"""What `optimus render` draws: a cell of the motion benchmark, or a clip reconstructed now."""
+"""`optimus render`: a cell of the motion benchmark, or a clip reconstructed now, as a picture."""
 
 from __future__ import annotations
 
@@ -50,9 +50,14 @@ def of_clip(
     evaluations: int,
     controls: np.ndarray | None = None,
 ) -> Shown:
-    """A window of a clip under the given controls [N], else those that L-BFGS finds from 0.
+    """A window of a clip under given controls, else those that L-BFGS finds from 0.
 
-    ValueError when the window does not fit, sizes do not match, or the motion overflows.
+    Args:
+      clip, start, seconds, options: as of `PhysicsLoss`.
+      evaluations: that L-BFGS may make. controls: `[N]`, or None.
+
+    Raises:
+      ValueError: the window does not fit, sizes do not match, or the motion overflows.
     """
     task = reconstruction.of_clip(clip, start, seconds, options)
     title = "given controls"
@@ -64,7 +69,7 @@ def of_clip(
     states = task.states(controls)
     if states is None:
         raise ValueError("the motion of these controls overflows")
-    motion = np.stack([task.simulator.sites(q) for q in states[task.spec.frame_steps]])
+    motion = task.sites_of(states)
     return Shown(task.reference, motion, len(motion) / seconds, title)
 
 
@@ -78,7 +83,17 @@ def main(
     evaluations: int,
     say: Callable[[str], None],
 ) -> int:
-    """Draws `source`, a clip's name or a cell's path, into `out`; ValueError for mistakes."""
+    """Draws a clip's reconstruction, or a cell of the benchmark; 0.
+
+    Args:
+      source: a clip's name or a cell's path. out: .gif, .mp4 or .png.
+      start, seconds: of the window in the clip. options: of its loss.
+      controls: an .npz with `controls` `[N]` to be shown, or None: what L-BFGS finds.
+      evaluations: that it may make. say: takes a line of text.
+
+    Raises:
+      ValueError: in one line: a mistake in the arguments.
+    """
     render.check_path(out)
     if source in CLIPS:
         given = None if controls is None else _controls(controls)

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from workers.physics.formats import aist, human36m, keypoints, site_map, smpl, states
-from workers.physics.formats.errors import FormatError
+from optimus.errors import require_known
+from workers.physics.formats import FormatError, aist, human36m, keypoints, site_map, smpl, states
 from workers.physics.model import PhysicsModel, model_text
 from workers.physics.motion import Clip
 from workers.physics.simulation import Simulator
@@ -66,33 +66,37 @@ def _read(name: str) -> dict[str, Any]:
     return json.loads((Path(__file__).parent / f"{name}.json").read_text())
 
 
+def _row(dataset: str, data: dict[str, Any], name: str, subject: str, camera: str) -> Sequence:
+    """A sequence of a table; what the table leaves out is the whole recording, as recorded."""
+    resampled = data.get("resampled_to")
+    return Sequence(
+        dataset=dataset,
+        name=name,
+        subject=subject,
+        camera=camera,
+        first=data.get("first_frame"),
+        last=data.get("last_frame"),
+        frame_rate=float(data["frame_rate"]),
+        index_origin=data.get("index_origin", 0),
+        resampled_to=None if resampled is None else float(resampled),
+        inferred=tuple(data["inferred"]),
+        licence=data["licence"],
+        where=data["where"],
+    )
+
+
 def table(dataset: str) -> tuple[Sequence, ...]:
     """Table 1 ("aist", 15 clips) or Table 2 ("human36m", 20 clips) of the paper's supplement."""
-    if dataset not in TABLES:
-        raise ValueError(f"no table {dataset!r}; there are: {', '.join(TABLES)}")
+    require_known(dataset, TABLES, "table")
     data = _read(dataset)
     rows = []
     for clip in data["clips"]:
         if dataset == "aist":
             camera = re.search(r"_(c\d\d)_", clip)
             assert camera is not None
-            clip = {"action": clip, "subject": clip.split("_")[3], "camera": camera.group(1)}
-        rows.append(
-            Sequence(
-                dataset,
-                clip["action"],
-                clip["subject"],
-                clip["camera"],
-                data["first_frame"],
-                data["last_frame"],
-                float(data["frame_rate"]),
-                data["index_origin"],
-                None,
-                tuple(data["inferred"]),
-                data["licence"],
-                data["where"],
-            )
-        )
+            rows.append(_row(dataset, data, clip, clip.split("_")[3], camera.group(1)))
+        else:
+            rows.append(_row(dataset, data, clip["action"], clip["subject"], clip["camera"]))
     return tuple(rows)
 
 
@@ -103,20 +107,7 @@ def comparison() -> tuple[Sequence, ...]:
     """
     data = _read("human36m_comparison")
     return tuple(
-        Sequence(
-            "human36m",
-            action + take,
-            subject,
-            data["camera"],
-            None,
-            None,
-            float(data["frame_rate"]),
-            0,
-            float(data["resampled_to"]),
-            tuple(data["inferred"]),
-            data["licence"],
-            data["where"],
-        )
+        _row("human36m", data, action + take, subject, data["camera"])
         for subject in data["subjects"]
         for action in data["actions"]
         for take in data["takes"]

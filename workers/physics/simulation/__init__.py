@@ -1,6 +1,6 @@
-"""The direct door: the simulator through ctypes. No TensorFlow; calls release the GIL.
+"""The direct backend: the simulator through ctypes. No TensorFlow; calls release the GIL.
 
-Units SI, z up, states as in `workers.physics.model`. Both doors call the same C code, so they
+Units SI, z up, states as in `workers.physics.model`. Both backends call the same C code, so they
 agree to the last bit. All methods may be called from any thread.
 """
 
@@ -11,9 +11,11 @@ import logging
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from optimus.errors import require_known
 from workers.physics.native import generated_library
 from workers.physics.native.binding import TERMS, ModelInfo, as_array, check, library, pointer
 from workers.physics.native.binding import PhysicsError as PhysicsError
@@ -22,27 +24,29 @@ from workers.physics.simulation.window_spec import Camera as Camera
 from workers.physics.simulation.window_spec import WindowSpec as WindowSpec
 from workers.physics.simulation.window_spec import window_record
 
-_CONTROLS = {"torque": 0, "pd": 1}
+CONTROLS = ("torque", "pd")  # in the order of PHYSICS_TORQUE and PHYSICS_PD
 _log = logging.getLogger(__name__)
 
 
 class Simulator:
     """A model with the gradient of its step, at one time step and one kind of control.
 
-    text: `workers.physics.model.model_text`. dt: s. control: "pd" or "torque". fast: use generated
-    code where it is built for the model's structure (build.py): same numbers up to rounding, about
-    ten times faster. Models of one structure (`structure`: tree, joint types, axes, which numbers
-    are zero) share tapes and generated code; masses, lengths, gains, limits and dt are data.
+    Models of one structure (`structure`: tree, joint types, axes, which numbers are zero) share
+    tapes and generated code; masses, lengths, gains, limits and dt are data.
+
+    Args:
+      text: `workers.physics.model.model_text`. dt: s. control: "pd" or "torque".
+      fast: use generated code where it is built for the model's structure (build.py): same numbers
+        up to rounding, about ten times faster.
     """
 
     def __init__(self, text: str, dt: float, control: str, fast: bool = True):
-        if control not in _CONTROLS:
-            raise ValueError(f"control must be 'pd' or 'torque', got {control!r}")
+        require_known(control, CONTROLS, "control")
         lib = library()
         handle = ctypes.c_int64()
         check(
             lib.physics_model_create(
-                text.encode(), ctypes.c_double(dt), _CONTROLS[control], ctypes.byref(handle)
+                text.encode(), ctypes.c_double(dt), CONTROLS.index(control), ctypes.byref(handle)
             )
         )
         self._handle = handle
@@ -51,10 +55,15 @@ class Simulator:
         self.fast = fast and self._use_generated_code(generated_library(self.structure))
         info = ModelInfo()
         check(lib.physics_model_info(handle, ctypes.byref(info)))
-        self.dt, self.control = dt, control
-        self.nq, self.nv = info.nq, info.nv
-        self.n_actuated, self.n_target = info.n_actuated, info.n_target
-        self.n_sites, self.n_spheres, self.n_limited = info.n_sites, info.n_spheres, info.n_limited
+        self.dt = dt
+        self.control = control
+        self.nq: int = info.nq
+        self.nv: int = info.nv
+        self.n_actuated: int = info.n_actuated
+        self.n_target: int = info.n_target
+        self.n_sites: int = info.n_sites
+        self.n_spheres: int = info.n_spheres
+        self.n_limited: int = info.n_limited
 
     def _read_structure(self) -> str:
         size = ctypes.c_int32()
@@ -80,45 +89,32 @@ class Simulator:
 
     def sites(self, q: np.ndarray) -> np.ndarray:
         """Positions of the compared points [n_sites, 3], m, at state q [nq]."""
-        return self._look("physics_sites", (self.n_sites, 3), as_array(q, (self.nq,), "q"))
+        return self._look("physics_sites", (self.n_sites, 3), q)
 
     def center_of_mass(self, q: np.ndarray) -> np.ndarray:
         """Centre of mass of all bodies [3], m."""
-        return self._look("physics_center_of_mass", (3,), as_array(q, (self.nq,), "q"))
+        return self._look("physics_center_of_mass", (3,), q)
 
     def site_velocities(self, q: np.ndarray, qd: np.ndarray) -> np.ndarray:
         """Velocities of the compared points [n_sites, 3], m/s, at (q [nq], qd [nv])."""
-        return self._look(
-            "physics_site_velocities",
-            (self.n_sites, 3),
-            as_array(q, (self.nq,), "q"),
-            as_array(qd, (self.nv,), "qd"),
-        )
+        return self._look("physics_site_velocities", (self.n_sites, 3), q, qd)
 
     def spheres(self, q: np.ndarray) -> np.ndarray:
         """Centers of the contact spheres [n_spheres, 3], m."""
-        return self._look("physics_spheres", (self.n_spheres, 3), as_array(q, (self.nq,), "q"))
+        return self._look("physics_spheres", (self.n_spheres, 3), q)
 
     def accelerations(self, q: np.ndarray, qd: np.ndarray, torque: np.ndarray) -> np.ndarray:
         """Joint accelerations [nv] without contact, PD control, damping, springs and limits."""
-        return self._look(
-            "physics_accelerations",
-            (self.nv,),
-            as_array(q, (self.nq,), "q"),
-            as_array(qd, (self.nv,), "qd"),
-            as_array(torque, (self.n_actuated,), "torque"),
-        )
+        return self._look("physics_accelerations", (self.nv,), q, qd, torque)
 
     def contacts(self, q: np.ndarray, qd: np.ndarray) -> np.ndarray:
         """Ground force on each contact sphere [n_spheres, 3], N, at this state and velocity."""
-        return self._look(
-            "physics_contacts",
-            (self.n_spheres, 3),
-            as_array(q, (self.nq,), "q"),
-            as_array(qd, (self.nv,), "qd"),
-        )
+        return self._look("physics_contacts", (self.n_spheres, 3), q, qd)
 
-    def _look(self, function: str, shape: tuple[int, ...], *arrays: np.ndarray) -> np.ndarray:
+    def _look(self, function: str, shape: tuple[int, ...], *state: np.ndarray) -> np.ndarray:
+        """What a function of the library says of q, or of q, qd, or of those and torques."""
+        wanted = (("q", self.nq), ("qd", self.nv), ("torque", self.n_actuated))
+        arrays = [as_array(each, (n,), what) for each, (what, n) in zip(state, wanted)]
         out = np.empty(shape)
         call = getattr(library(), function)
         check(call(self._handle, *map(pointer, arrays), pointer(out)))
@@ -142,40 +138,33 @@ class Window:
         del kept  # the library has copied everything
         self.simulator = simulator
         self.handle: int = handle.value
-        self.n_controls, self.n_steps = spec.n_controls, record.n_steps
+        self.n_controls = spec.n_controls
+        self.n_steps = record.n_steps
         self.dim = spec.n_controls + (simulator.nv if spec.initial_velocity else 0)
         weakref.finalize(self, library().physics_window_destroy, handle)
 
-    def loss_and_grad(self, x: np.ndarray) -> tuple[Status, float, np.ndarray]:
-        """Status, loss and gradient [dim] at x float64 [dim]."""
+    def _call(self, function: str, x: np.ndarray, *rest: Any) -> Status:
+        """A function of the library at x `[dim]`, with what it takes besides."""
         x = as_array(x, (self.dim,), "x")
+        call = getattr(library(), function)
+        return check(call(ctypes.c_int64(self.handle), pointer(x), *rest))
+
+    def loss_and_grad(self, x: np.ndarray) -> tuple[Status, float, np.ndarray]:
+        """Status, loss and gradient `[dim]` at x float64 `[dim]`."""
         loss, grad = ctypes.c_double(), np.empty(self.dim)
-        status = check(
-            library().physics_loss_and_grad(
-                ctypes.c_int64(self.handle), pointer(x), self.dim, ctypes.byref(loss), pointer(grad)
-            )
-        )
+        status = self._call("physics_loss_and_grad", x, self.dim, ctypes.byref(loss), pointer(grad))
         return status, loss.value, grad
 
     def loss(self, x: np.ndarray) -> tuple[Status, float]:
-        """Status and loss without the gradient (three to forty times cheaper)."""
-        x = as_array(x, (self.dim,), "x")
+        """Status and loss at x `[dim]` without the gradient (three to forty times cheaper)."""
         loss = ctypes.c_double()
-        status = check(
-            library().physics_loss_and_grad(
-                ctypes.c_int64(self.handle), pointer(x), self.dim, ctypes.byref(loss), None
-            )
-        )
+        status = self._call("physics_loss_and_grad", x, self.dim, ctypes.byref(loss), None)
         return status, loss.value
 
     def terms(self, x: np.ndarray) -> dict[str, float]:
-        """The weighted terms of the loss by name; their sum is the loss. All inf on overflow."""
-        x, terms = as_array(x, (self.dim,), "x"), np.empty(len(TERMS))
-        check(
-            library().physics_loss_terms(
-                ctypes.c_int64(self.handle), pointer(x), self.dim, pointer(terms)
-            )
-        )
+        """Weighted terms of the loss at x `[dim]`; their sum is the loss. All inf on overflow."""
+        terms = np.empty(len(TERMS))
+        self._call("physics_loss_terms", x, self.dim, pointer(terms))
         return dict(zip(TERMS, terms.tolist()))
 
     def derivative(self, x: np.ndarray, direction: np.ndarray) -> tuple[Status, float, float]:
@@ -183,31 +172,17 @@ class Window:
 
         A check of the gradient that shares no tape with it; costs about three losses.
         """
-        x = as_array(x, (self.dim,), "x")
         along = as_array(direction, (self.dim,), "direction")
         loss, slope = ctypes.c_double(), ctypes.c_double()
-        status = check(
-            library().physics_loss_derivative(
-                ctypes.c_int64(self.handle),
-                pointer(x),
-                pointer(along),
-                self.dim,
-                ctypes.byref(loss),
-                ctypes.byref(slope),
-            )
-        )
+        results = (ctypes.byref(loss), ctypes.byref(slope))
+        status = self._call("physics_loss_derivative", x, pointer(along), self.dim, *results)
         return status, loss.value, slope.value
 
     def rollout(self, x: np.ndarray) -> tuple[Status, np.ndarray, np.ndarray]:
         """Status, states q [S + 1, nq] and velocities qd [S + 1, nv]; zeros after an overflow."""
-        x = as_array(x, (self.dim,), "x")
         q = np.empty((self.n_steps + 1, self.simulator.nq))
         qd = np.empty((self.n_steps + 1, self.simulator.nv))
-        status = check(
-            library().physics_rollout(
-                ctypes.c_int64(self.handle), pointer(x), self.dim, pointer(q), pointer(qd)
-            )
-        )
+        status = self._call("physics_rollout", x, self.dim, pointer(q), pointer(qd))
         return status, q, qd
 
 

@@ -1,4 +1,4 @@
-"""The TensorFlow door: the op `PhysicsLossAndGrad` over the same C code as the direct door.
+"""The TensorFlow backend: the op `PhysicsLossAndGrad` over the same C code as the direct one.
 
 The only module here that imports TensorFlow. Build: python -m workers.physics.build --op.
 """
@@ -68,7 +68,7 @@ def loss(x: tf.Tensor, window: int | Sequence[int], threads: int = 0) -> tf.Tens
 
 
 def evaluate(window: int, x: np.ndarray) -> tuple[Status, float, np.ndarray]:
-    """What `Window.loss_and_grad` returns, through the op, run eagerly on the CPU."""
+    """What `Window.loss_and_grad` returns at x `[N]`, through the op, run eagerly on the CPU."""
     with tf.device("CPU"):
         value, grad = loss_and_grad(tf.constant(x, tf.float64), window)
     number, array = float(value.numpy()), np.array(grad.numpy())

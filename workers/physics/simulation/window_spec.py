@@ -1,4 +1,4 @@
-"""What a window of motion is: schedule, start, references and weights, as arrays."""
+"""A window of motion as arrays: schedule, start, references and weights."""
 
 from __future__ import annotations
 
@@ -46,7 +46,12 @@ class Camera:
     def looking_at(
         eye: Vector, target: Vector, focal: float, center: tuple[float, float]
     ) -> Camera:
-        """An upright camera at `eye` (m) that sees `target` at pixel `center`; focal in pixels."""
+        """An upright camera.
+
+        Args:
+          eye: where it is, m. target: the point, m, that it sees at pixel `center`.
+          focal: length, pixels. center: pixels.
+        """
         forward = np.subtract(target, eye)
         right = np.cross(forward, (0.0, 0.0, 1.0))
         if not np.linalg.norm(right) > 0:

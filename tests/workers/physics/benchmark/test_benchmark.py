@@ -48,7 +48,7 @@ def test_many_fixed_windows_differ_and_cover_their_clips():
     assert min(starts) == 0 and max(starts) > 3.5
     with pytest.raises(ValueError, match=r"no clip of split 'test' holds 9 s; the longest is 2\."):
         fixed_windows("test", 9.0, 1)
-    with pytest.raises(ValueError, match="no split 'dev'"):
+    with pytest.raises(ValueError, match="split: got 'dev'"):
         fixed_windows("dev", 0.5, 1)
 
 
@@ -266,14 +266,17 @@ def test_wrong_policies(name, text, message, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(split="dev"), "--split dev: want one of train, validation, test, synthetic, clips"),
+        (
+            dict(split="dev"),
+            "--split: got 'dev', want one of train, validation, test, synthetic",
+        ),
         (dict(windows=0), "want --windows >= 1"),
         (dict(evaluations=0), "--evaluations >= 1"),
-        (dict(methods=("sgd",)), "unknown method 'sgd'; known: optimus, "),
+        (dict(methods=("sgd",)), "--methods: got 'sgd', want one of optimus, "),
         (dict(methods=("policy",)), "method policy needs --policy FILE"),
         (dict(split="aist"), "--split aist needs --data DIR"),
-        (dict(start="warm"), "--start warm: want one of zero, noise"),
-        (dict(control="muscle"), "control must be 'pd' or 'torque'"),
+        (dict(start="warm"), "--start: got 'warm', want one of zero, noise"),
+        (dict(control="muscle"), "control: got 'muscle', want one of torque, pd"),
     ],
 )
 def test_settings_messages(settings, message):

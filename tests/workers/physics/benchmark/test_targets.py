@@ -1,4 +1,4 @@
-"""Evaluations to a rival's value: hits, expected running time with censoring, intervals, table."""
+"""Evaluations to a baseline's value: hits, running time with censoring, intervals, table."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_interval_holds_the_value_and_narrows():
     assert targets.Interval(0.5, 0.25, np.inf).text() == "0.50 [0.25, ∞]"
 
 
-def test_the_table_compares_with_the_rival_at_the_end_of_its_budget(monkeypatch):
+def test_the_table_compares_with_the_baseline_at_the_end_of_its_budget(monkeypatch):
     monkeypatch.setattr(targets, "AFTER", (2, 4))
     cells = [
         cell("kinematic", "a", [0.0], "baseline"),

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from launch.cli.bench import LossSpeed, Throughput
-from workers.physics.benchmark import throughput, throughput_report
+from workers.physics.benchmark import throughput
 from workers.physics.loss import PhysicsLoss, PhysicsOptions
 
 
@@ -47,7 +47,6 @@ def test_tables_of_a_tiny_run(assets, tmp_path):
     assert all(float(row["times_first"]) == 1.0 for row in threads if row["threads"] == "1")
     table = (tmp_path / "physics.md").read_text()
     assert "visible cores" in table and "load average" in table and "| 1/240 | forward |" in table
-    assert "Wanted" not in table  # the limits are for 1 s
     assert "wrote" in text.getvalue() and table.splitlines()[0] in text.getvalue()
 
 
@@ -89,10 +88,6 @@ def test_a_ratio_is_the_median_of_ratios_within_rounds(monkeypatch):
     assert tape["ms"] == pytest.approx(7.0) and tape["times_forward"] == pytest.approx(7.0)
     assert together[1]["times_first"] == pytest.approx(2.0)
     assert together[0]["per_s"] == pytest.approx(40.0) and len(steps) == 10
-    fast = {**tape, "row": "generated", "ms": 9.0}
-    pair = [{**row, "gradient": "generated"} for row in together]
-    lines = throughput_report.verdicts([tape, fast], pair)
-    assert [line.rsplit(", ")[-1] for line in lines[3:]] == ["met", "missed", "met"]
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,15 @@ import pytest
 from scipy.io import savemat
 
 from workers.physics.formats import (
+    FormatError,
     aist,
     coco,
-    evidence,
     human36m,
     keypoints,
     site_map,
     smpl,
     states,
 )
-from workers.physics.formats.errors import FormatError
 from workers.physics.formats.keypoints import Keypoints
 from workers.physics.loss import PhysicsLoss, PhysicsOptions
 from workers.physics.loss.reconstruction import synthetic_window
@@ -362,7 +361,7 @@ def test_resampling():
     odd = keypoints.resample(track, 30.0)
     np.testing.assert_allclose(odd.positions[:, 0, 0], np.arange(3) * 5 / 3)
     assert keypoints.resample(track, 50.0) is track
-    with pytest.raises(ValueError, match="rate must be positive, got 0"):
+    with pytest.raises(ValueError, match="rate: got 0, want > 0"):
         keypoints.resample(track, 0)
     with pytest.raises(FormatError, match=r"x: frames 2..9 asked for, it has 5"):
         keypoints.cut(track, 2, 9)
@@ -388,13 +387,13 @@ def test_keypoints_become_a_loss(dimensions, humanoid):
     track = Keypoints("seen", mapping.joints, points, confidence, 120.0)
     spec = dataclasses.replace(task.spec, weight_position=0.0)
     weight = {2: 1e-3, 3: 100.0}[dimensions]
-    spec = evidence.with_keypoints(spec, track, mapping, humanoid, 0.0, 1 / 120, weight, camera)
+    spec = site_map.with_keypoints(spec, track, mapping, humanoid, 0.0, 1 / 120, weight, camera)
     loss = PhysicsLoss.from_spec(spec, task.simulator)
     value, gradient = loss.value_and_grad(task.optimum)
     assert value < 1e-18 and np.abs(gradient).max() < 1e-7
     assert loss.value_and_grad(np.zeros(loss.dim))[0] > 1e-3
     if dimensions == 2:
         with pytest.raises(ValueError, match="seen: keypoints in pixels need a camera"):
-            evidence.with_keypoints(spec, track, mapping, humanoid, 0.0, 1 / 120, 1.0)
+            site_map.with_keypoints(spec, track, mapping, humanoid, 0.0, 1 / 120, 1.0)
     with pytest.raises(FormatError, match=r"seen: 1\.250 s asked for, it has 0\.\.0\.250 s"):
-        evidence.with_keypoints(spec, track, mapping, humanoid, 1.0, 1 / 120, 1.0, camera)
+        site_map.with_keypoints(spec, track, mapping, humanoid, 1.0, 1 / 120, 1.0, camera)

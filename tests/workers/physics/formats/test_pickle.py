@@ -10,8 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from workers.physics.formats import npz, safe_pickle
-from workers.physics.formats.errors import FormatError
+from workers.physics.formats import FormatError, safe_pickle
 
 VALUES = {
     "floats": np.arange(12.0).reshape(3, 4),
@@ -93,7 +92,7 @@ def test_code_inside_npz_does_not_run(tmp_path):
     trace, path = tmp_path / "was-here", tmp_path / "bad.npz"
     np.savez(path, positions_3d=np.array({"S9": Call(os.system, f"touch {trace}")}, object))
     with pytest.raises(FormatError, match=r"positions_3d: names posix.system"):
-        npz.read_member(path, "positions_3d")
+        safe_pickle.read_npz(path, "positions_3d")
     assert not trace.exists()
 
 
@@ -133,24 +132,24 @@ def test_npz_members(tmp_path):
         fortran=np.asfortranarray(np.eye(2)),
         packed=np.array(VALUES["nested"], object),
     )
-    np.testing.assert_array_equal(npz.read_member(path, "plain"), np.arange(6).reshape(2, 3))
-    np.testing.assert_array_equal(npz.read_member(path, "fortran"), np.eye(2))
-    assert_same(npz.read_member(path, "packed"), VALUES["nested"])
+    np.testing.assert_array_equal(safe_pickle.read_npz(path, "plain"), np.arange(6).reshape(2, 3))
+    np.testing.assert_array_equal(safe_pickle.read_npz(path, "fortran"), np.eye(2))
+    assert_same(safe_pickle.read_npz(path, "packed"), VALUES["nested"])
     with pytest.raises(FormatError, match="no array 'other'; there are: plain, fortran, packed"):
-        npz.read_member(path, "other")
+        safe_pickle.read_npz(path, "other")
 
 
 def test_damaged_npz(tmp_path):
     path = tmp_path / "data.npz"
     path.write_bytes(b"PK no zip")
     with pytest.raises(FormatError, match=r"not a complete \.npz"):
-        npz.read_member(path, "x")
+        safe_pickle.read_npz(path, "x")
     with pytest.raises(FormatError, match="cannot be read"):
-        npz.read_member(tmp_path / "nowhere.npz", "x")
+        safe_pickle.read_npz(tmp_path / "nowhere.npz", "x")
     array = io.BytesIO()
     np.save(array, np.arange(4.0))
     for cut, message in ((-8, "truncated, 24 bytes"), (20, "not a complete array")):
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("x.npy", array.getvalue()[:cut])
         with pytest.raises(FormatError, match=message):
-            npz.read_member(path, "x")
+            safe_pickle.read_npz(path, "x")

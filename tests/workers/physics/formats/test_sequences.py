@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from workers.physics import sequences
-from workers.physics.formats import site_map
-from workers.physics.formats.errors import FormatError
+from workers.physics.formats import FormatError, site_map
 from workers.physics.model import model_text
 from workers.physics.motion import load_clip, pose_at
 from workers.physics.sequences import MissingData
@@ -58,7 +57,7 @@ def test_missing_files_are_named_with_their_licence(dataset, humanoid, tmp_path)
 
 
 def test_unknown_table():
-    with pytest.raises(ValueError, match="no table 'cmu'; there are: aist, human36m"):
+    with pytest.raises(ValueError, match="table: got 'cmu', want one of aist, human36m"):
         sequences.table("cmu")
 
 

@@ -154,10 +154,10 @@ def test_wrong_windows(arguments, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"control": "velocity"}, "control must be 'pd' or 'torque', got 'velocity'"),
-        ({"target_base": "zero"}, "target_base must be 'initial' or 'reference', got 'zero'"),
-        ({"dt": 0.0}, "dt must be positive, got 0.0"),
-        ({"weight_control": -1.0}, "weight_control must not be negative, got -1.0"),
+        ({"control": "velocity"}, "control: got 'velocity', want one of torque, pd"),
+        ({"target_base": "zero"}, "target_base: got 'zero', want one of initial, reference"),
+        ({"dt": 0.0}, "dt: got 0.0, want > 0"),
+        ({"weight_control": -1.0}, "weight_control: got -1.0, want >= 0"),
     ],
 )
 def test_wrong_options(options, message):
@@ -166,7 +166,7 @@ def test_wrong_options(options, message):
 
 
 def test_wrong_backend():
-    with pytest.raises(ValueError, match="backend must be 'direct' or 'tensorflow', got 'window'"):
+    with pytest.raises(ValueError, match="backend: got 'window', want one of direct, tensorflow"):
         PhysicsLoss("walk", 0.0, 0.25, backend="window")
 
 
@@ -188,7 +188,7 @@ def test_random_windows():
 
 
 def test_random_window_messages():
-    with pytest.raises(ValueError, match="no split 'dev'; there are: train, validation, test"):
+    with pytest.raises(ValueError, match="split: got 'dev', want one of train, validation, test"):
         random_window(0, "dev", 0.25)
     with pytest.raises(ValueError, match=r"no clip of split 'test' holds 9 s; the longest is 2.7"):
         random_window(0, "test", 9.0)
