@@ -151,7 +151,7 @@ class Physics:
     """Weights of Optimus: a name, file, checkpoint or run directory."""
     adafactor_model: str = "adafactor-mlp-physics"
     """Weights of Adafactor-MLP, likewise."""
-    start_model: str = "optimus-classical-first"
+    start_model: str = "optimus-classical"
     """Weights of optimus_start, likewise."""
     policy: Path | None = None
     """An .npz with `controls`, or a .py (it is run) with act(q, qd, time) -> PD targets."""

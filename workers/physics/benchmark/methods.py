@@ -123,12 +123,12 @@ class Unavailable(Exception):
 class Models:
     """What the learned methods use, by name or path, and Adam's rate once it is chosen.
 
-    start: weights of the row `optimus_start`, from which physics training began.
+    start: weights of the row `optimus_start`, which have seen no motion.
     """
 
     optimus: str
     adafactor_mlp: str
-    start: str = "optimus-classical-first"
+    start: str = "optimus-classical"
     adam_rate: float = 0.03
 
     def used_by(self, method: str) -> str | None:
