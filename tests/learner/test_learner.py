@@ -14,13 +14,7 @@ import pytest
 import learner.learner as learner_module
 from learner import ledger
 from learner.learner import Learner, LearnerError
-from optimus.config import (
-    AnalyticTask,
-    Estimator,
-    Layout,
-    MetaOptimizer,
-    config_hash,
-)
+from optimus.config import AnalyticTask, Estimator, Layout, MetaOptimizer, config_hash
 from optimus.meta import noise
 from optimus.meta import update as meta_update
 from optimus.meta.estimators import evolution
