@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from optimus.errors import require, require_known
@@ -103,7 +103,7 @@ class Case:
     clip: Clip | None
     start: float
     seconds: float
-    seed: int = field(default=0)
+    seed: int = 0
 
     @property
     def digest(self) -> str:
@@ -123,15 +123,13 @@ def cases(settings: Settings) -> list[Case]:
     folder, model = ensure_assets(), humanoid()
     if settings.split == "synthetic":
         seeds = range(settings.seed, settings.seed + settings.windows)
-        return [
-            Case(i, settings.windows, f"synthetic-{seed}", None, 0.0, settings.length, seed)
-            for i, seed in enumerate(seeds)
-        ]
+        count, length = settings.windows, settings.length
+        seeded = [(f"synthetic-{seed}", None, 0.0, length, seed) for seed in seeds]
+        return [Case(i, count, *each) for i, each in enumerate(seeded)]
     found: list[tuple[Clip, float, float]] = []
     if settings.split in SPLITS:
-        for window in fixed_windows(settings.split, settings.length, settings.windows):
-            clip = load_clip(window.clip, folder, model)
-            found.append((clip, window.start, window.seconds))
+        for at in fixed_windows(settings.split, settings.length, settings.windows):
+            found.append((load_clip(at.clip, folder, model), at.start, at.seconds))
     else:
         if settings.split == "clips":
             whole = [load_clip(name, folder, model) for name in CLIPS]

@@ -17,15 +17,17 @@ from workers.physics.simulation.window_spec import Camera
 MM = 1000.0
 CONTACT_HEIGHT = 0.01  # m: a sole this near the ground, or in it, is in contact
 SKATE_DISTANCE = 0.02  # m a frame
-COLUMNS = (
-    "mpjpe_g",
-    "mpjpe",
-    "mpjpe_pa",
-    "mpjpe_2d",
-    "foot_skate",
-    "total_variation",
-    "acceleration_error",
-)
+# What `every` computes, and as what a table shows it.
+HEADS = {
+    "mpjpe_g": "MPJPE-G mm",
+    "mpjpe": "MPJPE mm",
+    "mpjpe_pa": "MPJPE-PA mm",
+    "mpjpe_2d": "2-D px",
+    "foot_skate": "foot skate %",
+    "total_variation": "TV mm/f²",
+    "acceleration_error": "acc. error mm/f²",
+}
+COLUMNS = tuple(HEADS)
 
 
 def mpjpe_global(p: np.ndarray, r: np.ndarray) -> float:

@@ -25,10 +25,7 @@ class PhysicsLossServer(LossServer):
     """
 
     def __init__(
-        self,
-        task: PhysicsTask,
-        backend: Backend = "direct",
-        metrics: MetricsWriter | None = None,
+        self, task: PhysicsTask, backend: Backend = "direct", metrics: MetricsWriter | None = None
     ) -> None:
         super().__init__(LOSS, options_hash(options_of(task)), metrics)
         self._task = task
@@ -45,10 +42,9 @@ class PhysicsLossServer(LossServer):
         return self._evaluated(message, value, gradient, time.monotonic() - began)
 
     def _loss_of(self, window: MotionWindow) -> PhysicsLoss:
-        if window.seconds != self._task.seconds:
-            raise ValueError(
-                f"window of {window.seconds} s; this worker's are {self._task.seconds} s"
-            )
+        own = self._task.seconds
+        if window.seconds != own:
+            raise ValueError(f"window of {window.seconds} s; this worker's are {own} s")
         if window not in self._windows:
             self._windows[window] = load_window(self._task, window, self._backend)
         self._windows.move_to_end(window)
