@@ -33,6 +33,8 @@ Backend = Literal["direct", "tensorflow"]
 class PhysicsLoss:
     """One window of one clip as a function of its controls, with an exact gradient.
 
+    `window` is the simulator's (rollouts, site positions).
+
     Args:
       clip: a name in `motion.CLIPS`, or a user's `Clip` (`workers.physics.formats`).
       start, seconds: the window within the clip, s; `seconds` is a whole number of steps dt.
@@ -98,7 +100,7 @@ class PhysicsLoss:
         self.seconds = seconds
         self.options = options
         self.backend = backend
-        self._window = window
+        self.window = window
         self._evaluate = window.loss_and_grad
         if backend == "tensorflow":
             from workers.physics.simulation.tf_op import evaluate
@@ -108,12 +110,7 @@ class PhysicsLoss:
     @property
     def dim(self) -> int:
         """N, the number of variables."""
-        return self._window.dim
-
-    @property
-    def window(self) -> Window:
-        """The simulator's window (rollouts, site positions)."""
-        return self._window
+        return self.window.dim
 
     def initial_guess(self, seed: int) -> np.ndarray:
         """x0 float64 `[N]`: options.initial_noise times normal noise drawn by the seed."""
