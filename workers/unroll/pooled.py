@@ -147,12 +147,12 @@ class PooledUnroll:
     def _progress(self, arrays: LaneArrays, fresh: Sequence[int | None], steps: int) -> _Progress:
         """A window of `steps` before its first request; lanes with a `fresh` id are at its x0."""
         episode, x = np.array(arrays.task["episode"]), np.array(arrays.x)
-        for lane, new in enumerate(fresh):
-            episode[lane] = episode[lane] if new is None else new
+        begins = {lane: new for lane, new in enumerate(fresh) if new is not None}
+        for lane, new in begins.items():
+            episode[lane] = new
         drawn = [self._source.draw(int(number)) for number in episode]
-        for lane, new in enumerate(fresh):
-            if new is not None:
-                x[lane] = drawn[lane][1]
+        for lane in begins:
+            x[lane] = drawn[lane][1]
         gradient, initial = np.array(arrays.gradient), np.array(arrays.initial)
         lanes, signs, dim = x.shape
         return _Progress(
@@ -169,17 +169,16 @@ class PooledUnroll:
     def _submit(self, progress: _Progress, lane: int, x: np.ndarray) -> Future[LossReply]:
         """Asks for the loss of a lane at x `[N]`."""
         self._requests += 1
-        return self._pool.submit(
-            LossRequest(
-                request_id=self._requests,
-                budget=self._budget,
-                loss=self._source.loss,
-                options_hash=self._source.options_hash,
-                episode=int(progress.arrays.task["episode"][lane]),
-                window=progress.windows[lane],
-                x=np.asarray(x, np.float64),
-            )
+        request = LossRequest(
+            request_id=self._requests,
+            budget=self._budget,
+            loss=self._source.loss,
+            options_hash=self._source.options_hash,
+            episode=int(progress.arrays.task["episode"][lane]),
+            window=progress.windows[lane],
+            x=np.asarray(x, np.float64),
         )
+        return self._pool.submit(request)
 
     def _start_episodes(self, progress: _Progress, starts: np.ndarray) -> _Requests:
         """The value and gradient at x0, one request for both signs, and fresh optimizer states."""

@@ -24,6 +24,7 @@ from workers.physics.simulation import Simulator
 CLOSE, REST = 1e-4, 1e-5  # m^2 / rad^2
 ITERATIONS, FIRST_ITERATIONS = 8, 60
 STEP = 1e-6  # of the finite differences, rad or m
+Seen = tuple[np.ndarray, np.ndarray]  # of a frame: positions [n_sites, 3], weights [n_sites]
 LIMBS = (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
 
 
@@ -54,10 +55,11 @@ def clip_from_keypoints(
     scale = _scale(positions, weights, names, simulator.sites(_rest(model)))
     positions = scale * positions
     q = np.empty((len(positions), simulator.nq))
-    before = _first(positions[0], weights[0], names, model)
+    before = _first((positions[0], weights[0]), names, model)
     for frame in range(len(positions)):
         count = FIRST_ITERATIONS if frame == 0 else ITERATIONS
-        before = q[frame] = _fit(simulator, model, before, positions[frame], weights[frame], count)
+        seen = positions[frame], weights[frame]
+        before = q[frame] = _fit(simulator, model, before, seen, count)
     fitted = np.stack([simulator.sites(state) for state in q])
     error = np.sum(weights * np.sum((fitted - positions) ** 2, axis=-1)) / np.sum(weights)
     clip = Clip(track.name, np.arange(len(q)) / track.rate, without_sign_jumps(q, model))
@@ -100,22 +102,17 @@ def _moved_freely(q: np.ndarray, step: np.ndarray, model: PhysicsModel) -> np.nd
 
 
 def _rest(model: PhysicsModel) -> np.ndarray:
-    q = np.zeros(rotation_spans(model)[-1][1])
-    for begin, end in rotation_spans(model):
-        q[begin] = 1.0 if end - begin == 4 else 0.0
+    spans = rotation_spans(model)
+    q = np.zeros(spans[-1][1])
+    q[[begin for begin, end in spans if end - begin == 4]] = 1.0
     return q
 
 
 def _fit(
-    simulator: Simulator,
-    model: PhysicsModel,
-    before: np.ndarray,
-    positions: np.ndarray,
-    weights: np.ndarray,
-    iterations: int,
+    simulator: Simulator, model: PhysicsModel, before: np.ndarray, seen: Seen, iterations: int
 ) -> np.ndarray:
     q, rest, nv = before, _rest(model), simulator.nv
-    root = np.sqrt(np.repeat(weights, 3))
+    positions, root = seen[0], np.sqrt(np.repeat(seen[1], 3))
     joints = (np.arange(nv) >= 6).astype(float)
     damping = 1e-3
     for _ in range(iterations):
@@ -146,12 +143,10 @@ def _fit(
     return q
 
 
-def _first(
-    positions: np.ndarray, weights: np.ndarray, names: list[str], model: PhysicsModel
-) -> np.ndarray:
+def _first(seen: Seen, names: list[str], model: PhysicsModel) -> np.ndarray:
     """The rest pose turned and moved to the observed hips and trunk, limbs slightly bent."""
 
-    at = {name: p for name, p, weight in zip(names, positions, weights) if weight > 0}
+    at = {name: p for name, p, weight in zip(names, *seen) if weight > 0}
     above = [at[name] for name in ("left_shoulder", "right_shoulder", "neck", "head") if name in at]
     if not ("left_hip" in at and "right_hip" in at and above):
         raise FormatError(

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from workers.physics.loss import PhysicsLoss, PhysicsOptions, metrics
+from workers.physics.loss.metrics import Soles
 from workers.physics.loss.spec import clip_of, humanoid, window_spec
 from workers.physics.loss.windows import random_window
 from workers.physics.motion import Clip, pose_at
@@ -86,16 +87,16 @@ class Reconstruction:
         if q is None:
             return dict.fromkeys(metrics.COLUMNS, np.nan)
         soles = self._soles(q[self.spec.frame_steps])
-        return metrics.every(self.sites_of(q), self.reference, *soles, self.camera)
+        return metrics.every(self.sites_of(q), self.reference, soles, self.camera)
 
     def reference_metrics(self, clip: Clip | str, start: float) -> dict[str, float]:
         """`metrics.COLUMNS` of the data themselves, lifted as the loss lifts them."""
         motion, model = clip_of(clip), humanoid()
         q = pose_at(motion, start + self.simulator.dt * self.spec.frame_steps, model)
         q[:, 2] += self.spec.q0[2] - pose_at(motion, np.array([start]), model)[0, 2]
-        return metrics.every(self.reference, self.reference, *self._soles(q), self.camera)
+        return metrics.every(self.reference, self.reference, self._soles(q), self.camera)
 
-    def _soles(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _soles(self, frames: np.ndarray) -> Soles:
         spheres, bodies = humanoid().spheres, humanoid().bodies
         centers = np.stack([self.simulator.spheres(q) for q in frames])
         radii = np.array([sphere.radius for sphere in spheres])
