@@ -17,21 +17,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from optimus import wire
 from optimus.config import ConfigError, Phase, TrainConfig, config_hash
 from optimus.meta import estimators, noise
 from optimus.rundir.histogram import Histogram
 from optimus.rundir.metrics import MetricsWriter, TimeIn
-from optimus.wire import (
-    ParameterSource,
-    Sample,
-    SampleWriter,
-    Session,
-    Stopped,
-    Version,
-    decode,
-    encode,
-)
-from optimus.wire import unpack as unpack_array
+from optimus.wire import Sample, Session, Stopped, Version, decode, encode
 from workers import lanes as lane_rules
 from workers import unroll as unrolls
 from workers.lanes import LaneGroup, subtree
@@ -67,8 +58,8 @@ class Actor:
         config: TrainConfig,
         index: int,
         unroll_of: Callable[[Phase], unrolls.Unroll],
-        parameters: ParameterSource,
-        stream: SampleWriter,
+        parameters: wire.ParameterSource,
+        stream: wire.SampleWriter,
         metrics: MetricsWriter | None = None,
         pool_counts: Callable[[], dict[str, int]] = dict,
         latency: Histogram | None = None,
@@ -138,7 +129,7 @@ class Actor:
         version, data = fetched
         if version.epoch != self._epoch and not self._join(version.epoch):
             return False  # and yet another epoch has begun: the next look fetches its weights
-        theta = unpack_array(data)
+        theta = wire.unpack(data)
         if not isinstance(theta, np.ndarray) or theta.shape != (self._size,):
             shapes = f"weights of shape {np.shape(theta)}, want ({self._size},)"
             raise ValueError(f"{self._who}: {shapes}")

@@ -15,15 +15,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from workers.physics.benchmark import cells, report
 from workers.physics.benchmark.cells import Cell
@@ -46,10 +39,10 @@ class Result:
     found: int
 
 
-def progress_bar(console: Console, clock: ProgressColumn) -> Progress:
+def progress_bar(console: Console, clock: bars.ProgressColumn) -> bars.Progress:
     """What is done now, how much of it is done, and a clock."""
-    words, count = TextColumn("{task.description}"), MofNCompleteColumn()
-    return Progress(words, BarColumn(), count, clock, console=console)
+    columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn())
+    return bars.Progress(*columns, clock, console=console)
 
 
 def printer(console: Console) -> report.Say:
@@ -64,7 +57,7 @@ def run(settings: Settings, out: Path, console: Console) -> Result:
     left_out: dict[str, None] = {}
     failed: list[str] = []
     computed = found = 0
-    with progress_bar(console, TimeRemainingColumn()) as bar:
+    with progress_bar(console, bars.TimeRemainingColumn()) as bar:
         progress = bar.add_task("windows", total=len(windows) * len(settings.rows))
         models = Models(settings.model, settings.adafactor_model, settings.start_model)
         if "adam" in settings.rows:

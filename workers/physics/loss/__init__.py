@@ -56,8 +56,7 @@ class PhysicsLoss:
         require_known(backend, get_args(Backend), "backend")
         simulator = humanoid_simulator(options.dt, options.control)
         spec = window_spec(clip, float(start), float(seconds), options, simulator)
-        name = clip_of(clip).name
-        self._set(simulator.window(spec), name, float(start), float(seconds), options, backend)
+        self._set(simulator.window(spec), clip_of(clip).name, float(seconds), options, backend)
 
     @classmethod
     def from_spec(
@@ -83,23 +82,15 @@ class PhysicsLoss:
         require_known(backend, get_args(Backend), "backend")
         loss = cls.__new__(cls)
         seconds = len(spec.control_index) * simulator.dt
-        loss._set(simulator.window(spec), name, 0.0, seconds, options, backend)
+        loss._set(simulator.window(spec), name, seconds, options, backend)
         return loss
 
     def _set(
-        self,
-        window: Window,
-        clip: str,
-        start: float,
-        seconds: float,
-        options: PhysicsOptions,
-        backend: Backend,
+        self, window: Window, clip: str, seconds: float, options: PhysicsOptions, backend: Backend
     ) -> None:
         self.clip = clip
-        self.start = start
         self.seconds = seconds
         self.options = options
-        self.backend = backend
         self.window = window
         self._evaluate = window.loss_and_grad
         if backend == "tensorflow":

@@ -15,6 +15,10 @@ from workers.physics.native.binding import TERMS
 from workers.physics.simulation import Simulator
 from workers.physics.simulation.window_spec import WindowSpec
 
+# Fields of a spec that options have by the same name.
+_WEIGHTS = tuple(f"weight_{term}" for term in TERMS)
+_COPIED = ("control_scale", "initial_velocity", "velocity_scale", *_WEIGHTS)
+
 
 @functools.cache
 def humanoid() -> PhysicsModel:
@@ -58,10 +62,7 @@ def window_spec(
         frame_steps=frames,
         q0=q[0],
         qd0=velocity_at(motion, start, model),
-        control_scale=options.control_scale,
-        initial_velocity=options.initial_velocity,
-        velocity_scale=options.velocity_scale,
-        **{f"weight_{term}": getattr(options, f"weight_{term}") for term in TERMS},
+        **{name: getattr(options, name) for name in _COPIED},
         **_references(motion, start + options.dt * frames, q[frames], options, simulator),
     )
 

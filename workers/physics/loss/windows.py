@@ -96,10 +96,8 @@ def noise_start(dim: int, seed: int) -> np.ndarray:
 
 
 # x0 float64 [N] of (N, seed); a rule sees nothing of the motion that is to be found.
-START_RULES: dict[str, Callable[[int, int], np.ndarray]] = {
-    "zero": zero_start,
-    "noise": noise_start,
-}
+StartRule = Callable[[int, int], np.ndarray]
+START_RULES: dict[str, StartRule] = {"zero": zero_start, "noise": noise_start}
 
 
 def options_of(task: PhysicsTask) -> PhysicsOptions:

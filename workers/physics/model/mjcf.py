@@ -20,20 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from workers.physics.model import Body, Joint, PhysicsModel, Site, Sphere
+from workers.physics.model import Body, Joint, PhysicsModel, Site, Sphere, mjcf_xml
 from workers.physics.model.mjcf_shapes import Place, geom_shape, inertial_mass, total
-from workers.physics.model.mjcf_xml import (
-    INSIDE,
-    KNOWN,
-    SKIPPED,
-    Angles,
-    Defaults,
-    Element,
-    matrix,
-    orientation,
-    parse,
-    unit,
-)
+from workers.physics.model.mjcf_xml import Angles, Defaults, Element, matrix, orientation, unit
 from workers.physics.model.rotations import conjugate, multiply
 from workers.physics.model.shapes import Mass, vector
 
@@ -99,7 +88,7 @@ def read_mjcf(path: str | Path, gains: Gains | None = None, ignore: Collection[s
     Raises:
       ValueError: in one line with file, line and element: what is malformed or not supported.
     """
-    return _Reader(parse(Path(path)), gains or {}, ignore).read()
+    return _Reader(mjcf_xml.parse(Path(path)), gains or {}, ignore).read()
 
 
 class _Reader:
@@ -107,7 +96,7 @@ class _Reader:
         self._root = root
         self._gains = gains
         for element in root.children:
-            if element.tag not in SKIPPED and element.tag not in ignore:
+            if element.tag not in mjcf_xml.SKIPPED and element.tag not in ignore:
                 element.fail("is not supported")
         self._compiler(root.all("compiler"))
         self._defaults = Defaults(root)
@@ -167,7 +156,7 @@ class _Reader:
     def _body(self, element: Element, host: int, place: Place, childclass: str) -> None:
         """Adds a body whose parent's frame lies at `place` in link `host`."""
         childclass = element.get("childclass", childclass)
-        element.known(KNOWN["body"])
+        element.known(mjcf_xml.KNOWN["body"])
         element.refuse("gravcomp")
         element.choice("mocap", "false", ("false",))
         start = element.numbers("pos", 3, "0 0 0")
@@ -176,7 +165,7 @@ class _Reader:
         joints = [j for j in element.children if j.tag in ("joint", "freejoint")]
         for raw in joints:
             joint = self._defaults.resolve(raw, childclass)
-            joint.known(KNOWN["joint"])
+            joint.known(mjcf_xml.KNOWN["joint"])
             kind = self._kind(joint, alone=host < 0 and len(joints) == 1)
             if kind == "free":
                 origin, turn = _ZERO, _NO_TURN
@@ -196,7 +185,7 @@ class _Reader:
         else:
             self._contents(element, host, (origin, turn), childclass)
         for child in element.children:
-            if child.tag not in INSIDE:
+            if child.tag not in mjcf_xml.INSIDE:
                 child.fail("is not supported")
         for child in element.all("body"):
             self._body(child, host, (origin, turn), childclass)
@@ -254,7 +243,7 @@ class _Reader:
         link, (origin, turn) = self._links[host], place
         geoms = [self._defaults.resolve(g, childclass) for g in element.all("geom")]
         for geom in geoms:
-            geom.known(KNOWN["geom"])
+            geom.known(mjcf_xml.KNOWN["geom"])
         shapes = [geom_shape(geom, place, self._angles) for geom in geoms]
         inertials = element.all("inertial")
         if inertials and self._from_geoms != "true":
