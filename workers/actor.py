@@ -17,21 +17,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from optimus import wire
 from optimus.config import ConfigError, Phase, TrainConfig, config_hash
 from optimus.meta import estimators, noise
 from optimus.rundir.histogram import Histogram
 from optimus.rundir.metrics import MetricsWriter, TimeIn
-from optimus.wire import (
-    ParameterSource,
-    Sample,
-    SampleWriter,
-    Session,
-    Stopped,
-    Version,
-    decode,
-    encode,
-)
-from optimus.wire import unpack as unpack_array
+from optimus.wire import Sample, Session, Stopped, Version, decode, encode
 from workers import lanes as lane_rules
 from workers import unroll as unrolls
 from workers.lanes import LaneGroup, subtree
@@ -67,14 +58,15 @@ class Actor:
         config: TrainConfig,
         index: int,
         unroll_of: Callable[[Phase], unrolls.Unroll],
-        parameters: ParameterSource,
-        stream: SampleWriter,
+        parameters: wire.ParameterSource,
+        stream: wire.SampleWriter,
         metrics: MetricsWriter | None = None,
         pool_counts: Callable[[], dict[str, int]] = dict,
         latency: Histogram | None = None,
     ) -> None:
         self._config = config
         self._index = index
+        self._who = f"actor {index}"
         self._unroll_of = unroll_of
         self._phase: Phase | None = None
         self._parameters = parameters
@@ -98,11 +90,10 @@ class Actor:
         not in `epoch` (any more)."""
         config = self._config
         session = decode(Session, self._parameters.session(self._index, self._incarnation))
-        if session.config_hash != config_hash(config):
-            raise ConfigError(
-                f"actor {self._index}: its configuration is {config_hash(config)}, the learner's "
-                f"is {session.config_hash}; start both from the same config.json"
-            )
+        own, learners = config_hash(config), session.config_hash
+        if learners != own:
+            which = f"its configuration is {own}, the learner's is {learners}"
+            raise ConfigError(f"{self._who}: {which}; start both from the same config.json")
         if epoch is not None and session.version[0] != epoch:
             return False
         self._run_id = session.run_id
@@ -111,11 +102,9 @@ class Actor:
         if phase is not self._phase:
             self._phase = phase
             self._unroll = self._unroll_of(phase)
-        layout = phase.layout
+        layout, first = phase.layout, session.first_episode
         if config.synchronous:
-            self._next_episode = lane_rules.scheduled_episodes(
-                session.first_episode, layout.total_lanes
-            )
+            self._next_episode = lane_rules.scheduled_episodes(first, layout.total_lanes)
         else:
             self._next_episode = lane_rules.reserved_episodes(self._parameters.reserve_episodes)
         self.abandoned += sum(not lane.over for group in self._groups for lane in group.lanes)
@@ -137,15 +126,13 @@ class Actor:
         fetched = self._parameters.parameters(self._version)
         if fetched is None:
             return False
-        epoch = fetched[0].epoch
-        if epoch != self._epoch and not self._join(epoch):
-            return False  # and yet another epoch has begun: the next look fetches its weights
         version, data = fetched
-        theta = unpack_array(data)
+        if version.epoch != self._epoch and not self._join(version.epoch):
+            return False  # and yet another epoch has begun: the next look fetches its weights
+        theta = wire.unpack(data)
         if not isinstance(theta, np.ndarray) or theta.shape != (self._size,):
-            raise ValueError(
-                f"actor {self._index}: weights of shape {np.shape(theta)}, want ({self._size},)"
-            )
+            shapes = f"weights of shape {np.shape(theta)}, want ({self._size},)"
+            raise ValueError(f"{self._who}: {shapes}")
         self._version = version
         self._theta = theta
         return True
@@ -168,32 +155,19 @@ class Actor:
     # -- windows -------------------------------------------------------------------------------
 
     def _start_window(self, group: LaneGroup) -> tuple[unrolls.Waiting, list[np.ndarray]]:
-        assert self._phase is not None
-        estimator = self._phase.estimator
-        assert self._version is not None and self._theta is not None
+        assert self._phase is not None and self._version is not None and self._theta is not None
+        estimator, seed = self._phase.estimator, self._config.seed
+        chosen, how = estimators.of(estimator), (self._size, estimator.sigma, estimator.noise)
         fresh: list[int | None] = []
         for lane in group.lanes:
             begins = lane.over
             if begins:
-                episode = self._next_episode(lane)
-                lane_rules.begin_episode(lane, episode, estimator.windows)
+                lane_rules.begin_episode(lane, self._next_episode(lane), estimator.windows)
             lane.versions.append(list(self._version))
             fresh.append(lane.episode if begins else None)
-        steps = estimator.truncation
-        chosen = estimators.of(estimator)
-        draws = [
-            chosen.draw(
-                self._config.seed,
-                lane.episode,
-                lane.window,
-                self._size,
-                estimator.sigma,
-                estimator.noise,
-            )
-            for lane in group.lanes
-        ]
+        draws = [chosen.draw(seed, lane.episode, lane.window, *how) for lane in group.lanes]
         weights = _perturb(chosen, self._theta, np.stack(draws))
-        return self._unroll.window(weights, group.arrays, fresh, steps), draws
+        return self._unroll.window(weights, group.arrays, fresh, estimator.truncation), draws
 
     def _finish_window(
         self, group: LaneGroup, window: unrolls.Window, draws: Sequence[np.ndarray]
@@ -206,9 +180,8 @@ class Actor:
             if self._metrics is not None:
                 self._metrics.write("given_up", episode=lane.episode, window=lane.window, cause=why)
         self.given_up += len(window.unavailable)
-        return [
-            encode(self._sample(lane, window, k, draws[k])) for k, lane in enumerate(group.lanes)
-        ]
+        lanes = enumerate(group.lanes)
+        return [encode(self._sample(lane, window, k, draws[k])) for k, lane in lanes]
 
     def _sample(
         self, lane: lane_rules.Lane, window: unrolls.Window, k: int, draw: np.ndarray

@@ -63,10 +63,9 @@ class LossServer(abc.ABC):
         """The reply to a request for this loss; one for another loss is refused."""
         try:
             if (message.loss, message.options_hash) != (self._loss, self._options_hash):
-                raise ValueError(
-                    f"loss {message.loss}, options {message.options_hash}; this worker's are "
-                    f"{self._loss}, {self._options_hash}; start both from the same config"
-                )
+                asked = f"loss {message.loss}, options {message.options_hash}"
+                own = f"this worker's are {self._loss}, {self._options_hash}"
+                raise ValueError(f"{asked}; {own}; start both from the same config")
             return self._evaluate(message, received)
         except (ValueError, KeyError, OSError) as error:
             return LossReply(message.request_id, "error", message=str(error))

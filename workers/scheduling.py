@@ -50,29 +50,26 @@ class Stepper:
 
 
 def next_ready(
-    ready: queue.SimpleQueue[Stepper], stop: threading.Event, time_in: TimeIn | None = None
+    ready: queue.SimpleQueue[Stepper], stop: threading.Event, time_in: TimeIn
 ) -> Stepper:
     """Waits, which is time in "losses"; what the stepper does next is time in "optimizer"."""
-    if time_in is not None:
-        time_in.enter("losses")
+    time_in.enter("losses")
     while not stop.is_set():
         try:
             found = ready.get(timeout=0.2)
         except queue.Empty:
             continue
-        if time_in is not None:
-            time_in.enter("optimizer")
+        time_in.enter("optimizer")
         return found
     raise Stopped
 
 
 def drive(
-    generators: Sequence[Waiting],
-    stop: threading.Event,
-    time_in: TimeIn | None = None,
+    generators: Sequence[Waiting], stop: threading.Event, time_in: TimeIn | None = None
 ) -> list[Window]:
     """Runs window generators, whichever has its losses, so that they overlap others' steps."""
     ready: queue.SimpleQueue[Stepper] = queue.SimpleQueue()
+    time_in = time_in or TimeIn("optimizer")
     for k, generator in enumerate(generators):
         Stepper(generator, ready, k)
     results: dict[int, Window] = {}

@@ -9,30 +9,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workers.physics.assets import ensure_assets as ensure_assets
     from workers.physics.loss import PhysicsLoss as PhysicsLoss
     from workers.physics.loss import PhysicsOptions as PhysicsOptions
     from workers.physics.loss import options_hash as options_hash
     from workers.physics.loss.windows import random_window as random_window
-    from workers.physics.motion import CLIPS as CLIPS
-    from workers.physics.motion import SPLITS as SPLITS
-    from workers.physics.motion import Clip as Clip
     from workers.physics.simulation import Status as Status
-    from workers.physics.simulation.window_spec import Camera as Camera
-    from workers.physics.simulation.window_spec import WindowSpec as WindowSpec
 
 _HOME = {
-    "CLIPS": "motion",
-    "SPLITS": "motion",
-    "Clip": "motion",
     "PhysicsLoss": "loss",
     "PhysicsOptions": "loss",
     "Status": "simulation",
-    "ensure_assets": "assets",
     "options_hash": "loss",
     "random_window": "loss.windows",
-    "Camera": "simulation.window_spec",
-    "WindowSpec": "simulation.window_spec",
 }
 
 

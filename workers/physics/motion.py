@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -62,18 +64,13 @@ def load_clip(name: str | Clip, folder: Path, model: PhysicsModel) -> Clip:
         return name
     path = folder / f"humanoid3d_{name}.txt"
     if not path.is_file():
-        there = ", ".join(
-            sorted(p.stem[len("humanoid3d_") :] for p in folder.glob("humanoid3d_*.txt"))
-        )
-        raise ValueError(f"no clip {name!r}; there are: {there or 'none in ' + str(folder)}")
-    return _read_cached(path, name, model)
-
-
-@functools.lru_cache(maxsize=64)
-def _read_cached(path: Path, name: str, model: PhysicsModel) -> Clip:
+        names = sorted(p.stem.removeprefix("humanoid3d_") for p in folder.glob("humanoid3d_*.txt"))
+        there = ", ".join(names) or f"none in {folder}"
+        raise ValueError(f"no clip {name!r}; there are: {there}")
     return read_clip(path, name, model)
 
 
+@functools.lru_cache(maxsize=64)
 def read_clip(path: Path, name: str, model: PhysicsModel) -> Clip:
     """Reads one clip file; ValueError with file and line when it is malformed."""
     text = path.read_text()
@@ -83,21 +80,23 @@ def read_clip(path: Path, name: str, model: PhysicsModel) -> Clip:
         raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from error
     except (KeyError, TypeError) as error:
         raise ValueError(f'{path}, line 1: no "Frames" list') from error
+
+    def fail(frame: int, what: str) -> NoReturn:
+        raise ValueError(f"{path}, line {_frame_line(text, frame)}: {what}")
+
     width = 1 + sum(quat[1] - quat[0] for quat in rotation_spans(model)) + 3
     if not isinstance(frames, list) or len(frames) < 2:
-        raise ValueError(f'{path}, line {_frame_line(text, 0)}: "Frames" needs two frames or more')
+        fail(0, '"Frames" needs two frames or more')
     for i, row in enumerate(frames):
         numbers = isinstance(row, list) and all(isinstance(v, (int, float)) for v in row)
         if not numbers or len(row) != width or not np.isfinite(row).all():
-            raise ValueError(
-                f"{path}, line {_frame_line(text, i)}: frame {i} must hold {width} finite numbers"
-            )
+            fail(i, f"frame {i} must hold {width} finite numbers")
     data = np.array(frames, dtype=np.float64)
     if (data[:-1, 0] <= 0).any():
         bad = int(np.argmax(data[:-1, 0] <= 0))
-        raise ValueError(f"{path}, line {_frame_line(text, bad)}: frame {bad} has no duration")
+        fail(bad, f"frame {bad} has no duration")
     times = np.concatenate([[0.0], np.cumsum(data[:-1, 0])])
-    return Clip(name, times, _to_states(data[:, 1:], model, path, text))
+    return Clip(name, times, _to_states(data[:, 1:], model, fail))
 
 
 def pose_at(clip: Clip, times: np.ndarray, model: PhysicsModel) -> np.ndarray:
@@ -122,15 +121,16 @@ def velocity_at(clip: Clip, time: float, model: PhysicsModel) -> np.ndarray:
     h = float(np.median(np.diff(clip.times)))
     span = np.clip(np.array([time - h, time + h]), 0.0, clip.seconds)
     before, after = pose_at(clip, span, model)
-    seconds = span[1] - span[0]
-    qd = [(after[:3] - before[:3]) / seconds]
+    return displacement(before, after, model) / (span[1] - span[0])
+
+
+def displacement(before: np.ndarray, after: np.ndarray, model: PhysicsModel) -> np.ndarray:
+    """What leads from one state [nq] to another [nv]: position, then turns in body axes, rad."""
+    parts = [after[:3] - before[:3]]
     for begin, end in rotation_spans(model):
         a, b = before[begin:end], after[begin:end]
-        if end - begin == 4:
-            qd.append(log_map(multiply(conjugate(a), b)) / seconds)
-        else:
-            qd.append((b - a) / seconds)
-    return np.concatenate(qd)
+        parts.append(log_map(multiply(conjugate(a), b)) if end - begin == 4 else b - a)
+    return np.concatenate(parts)
 
 
 def without_sign_jumps(q: np.ndarray, model: PhysicsModel) -> np.ndarray:
@@ -148,10 +148,8 @@ def check_window(clip: Clip, start: float, seconds: float) -> None:
     if not (np.isfinite([start, seconds]).all() and start >= 0 and seconds > 0):
         raise ValueError(f"a window needs start >= 0 and seconds > 0, got {start} and {seconds}")
     if start + seconds > clip.seconds + 1e-9:
-        raise ValueError(
-            f"a window of {seconds:g} s from {start:g} s does not fit: clip {clip.name!r} is "
-            f"{clip.seconds:.2f} s long"
-        )
+        window, length = f"a window of {seconds:g} s from {start:g} s", f"{clip.seconds:.2f} s"
+        raise ValueError(f"{window} does not fit: clip {clip.name!r} is {length} long")
 
 
 def rotation_spans(model: PhysicsModel) -> list[tuple[int, int]]:
@@ -164,7 +162,9 @@ def rotation_spans(model: PhysicsModel) -> list[tuple[int, int]]:
     return spans
 
 
-def _to_states(rows: np.ndarray, model: PhysicsModel, path: Path, text: str) -> np.ndarray:
+def _to_states(
+    rows: np.ndarray, model: PhysicsModel, fail: Callable[[int, str], NoReturn]
+) -> np.ndarray:
     """Rows [F, nq] with y up -> states with z up, unit quaternions without sign jumps."""
     q = rows.copy()
     q[:, 0:3] = rows[:, [0, 2, 1]] * np.array([1.0, -1.0, 1.0])
@@ -178,10 +178,7 @@ def _to_states(rows: np.ndarray, model: PhysicsModel, path: Path, text: str) -> 
         wrong = np.abs(norm - 1) > 0.5  # one of kick's is 0.42 off; beyond is no rotation
         if wrong.any():
             bad = int(np.argmax(wrong))
-            raise ValueError(
-                f"{path}, line {_frame_line(text, bad)}: frame {bad}, {body.name}: "
-                f"quaternion of length {norm[bad]:.3f}"
-            )
+            fail(bad, f"frame {bad}, {body.name}: quaternion of length {norm[bad]:.3f}")
         part = part / norm[:, None]
         q[:, begin:end] = multiply(QUARTER_TURN, part) if body.joint == "free" else part
     return without_sign_jumps(q, model)

@@ -182,12 +182,7 @@ def backwards(
         by_x, towards = np.array(by_x), np.asarray(by_gradient, np.float64)
         length = np.linalg.norm(towards, axis=-1)
         replies.alive &= np.isfinite(length).all(axis=1)
-        live = [
-            (int(g), s)
-            for g in np.flatnonzero(replies.alive)
-            for s in range(length.shape[1])
-            if length[g, s] > 0.0
-        ]
+        live = np.argwhere(replies.alive[:, None] & (length > 0.0)).tolist()
         futures = [submit(g, at.x[g, s] + DISTANCE / length[g, s] * towards[g, s]) for g, s in live]
         yield futures
         for (g, s), future in zip(live, futures):

@@ -59,8 +59,7 @@ class _Progress:
 
     Attributes:
       windows: per lane, what its worker evaluates, encoded.
-      episode: uint64 `[G]`. x, gradient: float32 `[G, S, N]`. initial: float32 `[G]`.
-      state: of the rule, leading axes `[G, S]`.
+      arrays: state of the lanes; `task["episode"]`: uint64 `[G]`.
       replies: what the pool has said of the lanes.
       losses: float32 `[G, S, W]`, the cap until a loss arrives. mask: bool `[G, W]`.
       gradients: float32 `[G, S, W, N]`, after each step.
@@ -69,11 +68,7 @@ class _Progress:
     """
 
     windows: list[bytes]
-    episode: np.ndarray
-    x: np.ndarray
-    gradient: np.ndarray
-    initial: np.ndarray
-    state: Any
+    arrays: LaneArrays
     replies: Replies
     losses: np.ndarray
     mask: np.ndarray
@@ -140,51 +135,29 @@ class PooledUnroll:
         for step in range(steps):
             yield from self._step(progress, weights, step)
         gradients = yield from self._derivative(progress, weights)
-        replies = progress.replies
-        return Window(
-            LaneArrays(
-                progress.x,
-                progress.gradient,
-                progress.initial,
-                progress.state,
-                {"episode": progress.episode},
-            ),
-            progress.losses,
-            progress.mask,
-            ~replies.alive,
-            replies.evaluations,
-            replies.seconds,
-            replies.unavailable,
-            gradients,
-        )
+        replies, failed = progress.replies, ~progress.replies.alive
+        counts = (replies.evaluations, replies.seconds, replies.unavailable)
+        return Window(progress.arrays, progress.losses, progress.mask, failed, *counts, gradients)
 
     def _first_arrays(self, lanes: int) -> LaneArrays:
         x = np.zeros((lanes, self._signs, self._source.dim), np.float32)
-        return LaneArrays(
-            x,
-            x.copy(),
-            np.zeros(lanes, np.float32),
-            self._fresh_state(x),
-            {"episode": np.zeros(lanes, np.uint64)},
-        )
+        initial, task = np.zeros(lanes, np.float32), {"episode": np.zeros(lanes, np.uint64)}
+        return LaneArrays(x, x.copy(), initial, self._fresh_state(x), task)
 
     def _progress(self, arrays: LaneArrays, fresh: Sequence[int | None], steps: int) -> _Progress:
         """A window of `steps` before its first request; lanes with a `fresh` id are at its x0."""
         episode, x = np.array(arrays.task["episode"]), np.array(arrays.x)
-        for lane, new in enumerate(fresh):
-            episode[lane] = episode[lane] if new is None else new
+        begins = {lane: new for lane, new in enumerate(fresh) if new is not None}
+        for lane, new in begins.items():
+            episode[lane] = new
         drawn = [self._source.draw(int(number)) for number in episode]
-        for lane, new in enumerate(fresh):
-            if new is not None:
-                x[lane] = drawn[lane][1]
+        for lane in begins:
+            x[lane] = drawn[lane][1]
+        gradient, initial = np.array(arrays.gradient), np.array(arrays.initial)
         lanes, signs, dim = x.shape
         return _Progress(
             windows=[encode(window) for window, _ in drawn],
-            episode=episode,
-            x=x,
-            gradient=np.array(arrays.gradient),
-            initial=np.array(arrays.initial),
-            state=arrays.state,
+            arrays=LaneArrays(x, gradient, initial, arrays.state, {"episode": episode}),
             replies=Replies.none(lanes),
             losses=np.full((lanes, signs, steps), meta_loss.CAP, np.float32),
             mask=np.zeros((lanes, steps), bool),
@@ -196,37 +169,37 @@ class PooledUnroll:
     def _submit(self, progress: _Progress, lane: int, x: np.ndarray) -> Future[LossReply]:
         """Asks for the loss of a lane at x `[N]`."""
         self._requests += 1
-        return self._pool.submit(
-            LossRequest(
-                request_id=self._requests,
-                budget=self._budget,
-                loss=self._source.loss,
-                options_hash=self._source.options_hash,
-                episode=int(progress.episode[lane]),
-                window=progress.windows[lane],
-                x=np.asarray(x, np.float64),
-            )
+        request = LossRequest(
+            request_id=self._requests,
+            budget=self._budget,
+            loss=self._source.loss,
+            options_hash=self._source.options_hash,
+            episode=int(progress.arrays.task["episode"][lane]),
+            window=progress.windows[lane],
+            x=np.asarray(x, np.float64),
         )
+        return self._pool.submit(request)
 
     def _start_episodes(self, progress: _Progress, starts: np.ndarray) -> _Requests:
         """The value and gradient at x0, one request for both signs, and fresh optimizer states."""
-        lanes = [int(lane) for lane in np.flatnonzero(starts)]
-        futures = [self._submit(progress, lane, progress.x[lane, 0]) for lane in lanes]
+        lanes, arrays = [int(lane) for lane in np.flatnonzero(starts)], progress.arrays
+        futures = [self._submit(progress, lane, arrays.x[lane, 0]) for lane in lanes]
         yield futures
         for lane, future in zip(lanes, futures):
             reply = progress.replies.take(lane, future)
-            progress.initial[lane] = 1.0 if reply is None else reply.loss
-            progress.gradient[lane] = 0.0 if reply is None else reply.gradient
-        fresh = self._fresh_state(progress.x)
-        progress.state = self._replace(starts, fresh, progress.state)
+            arrays.initial[lane] = 1.0 if reply is None else reply.loss
+            arrays.gradient[lane] = 0.0 if reply is None else reply.gradient
+        state = self._replace(starts, self._fresh_state(arrays.x), arrays.state)
+        progress.arrays = arrays._replace(state=state)
 
     def _step(self, progress: _Progress, weights: jax.Array, step: int) -> _Requests:
         """One update of every lane, then the losses after it of those that are alive."""
-        x, gradient, replies = progress.x, progress.gradient, progress.replies
+        x, gradient, initials, state, _ = progress.arrays
+        replies = progress.replies
         if step == 0 or self._order == 2:
-            progress.path.append(Step(x.copy(), gradient.copy(), progress.state))
-        moved, progress.state = self._propose(weights, x, gradient, progress.state)
-        moved = np.asarray(moved)
+            progress.path.append(Step(x.copy(), gradient.copy(), state))
+        moved, state = self._propose(weights, x, gradient, state)
+        progress.arrays, moved = progress.arrays._replace(state=state), np.asarray(moved)
         finite = np.isfinite(moved).all(axis=2)
         live = np.flatnonzero(replies.alive)
         asked = [(int(lane), sign) for lane in live for sign in np.flatnonzero(finite[lane])]
@@ -238,7 +211,7 @@ class PooledUnroll:
             reply = replies.take(lane, future)
             if reply is None:
                 continue
-            initial = float(progress.initial[lane])
+            initial = float(initials[lane])
             slope = meta_loss.log_gap_slope(reply.loss, initial)
             progress.losses[lane, sign, step] = meta_loss.log_gap(reply.loss, initial)
             progress.factors[lane, sign, step] = slope / progress.losses.shape[2]
@@ -254,21 +227,15 @@ class PooledUnroll:
         if self._order == 0:
             return None
         replies = progress.replies
+        path, factors = progress.path, progress.factors
         if self._order == 2:
             replies = replies.of_the_way_back()
+            submit, last = functools.partial(self._submit, progress), progress.arrays.gradient
             each = yield from derivatives.backwards(
-                self._differentiate,
-                functools.partial(self._submit, progress),
-                weights,
-                progress.path,
-                progress.gradient,
-                progress.factors,
-                replies,
+                self._differentiate, submit, weights, path, last, factors, replies
             )
         else:
-            each = self._differentiate(
-                weights, *progress.path[0], progress.gradients, progress.factors
-            )
+            each = self._differentiate(weights, *path[0], progress.gradients, factors)
         mean = np.asarray(each).mean(axis=1)
         usable = replies.alive & np.isfinite(mean).all(axis=1)
         return np.where(usable[:, None], mean, 0.0).astype(np.float32)

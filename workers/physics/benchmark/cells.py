@@ -56,6 +56,11 @@ class Cell:
     seconds: np.ndarray
 
 
+def extended(values: np.ndarray, count: int) -> np.ndarray:
+    """Values `[E]` at each of `count` evaluations: a run that ended early keeps its last one."""
+    return np.pad(values[:count], (0, max(0, count - len(values))), mode="edge")
+
+
 def name(settings: Settings, case: Case, method: str, models: Models) -> str:
     """File name without suffix; it holds a hash of what decides the numbers.
 
@@ -111,23 +116,15 @@ def compute(settings: Settings, case: Case, method: str, models: Models) -> Cell
       Unavailable, ValueError: it cannot be run; the message says why.
     """
     task = case.build(settings.options)
-    if method not in METHODS:
-        return _baseline(settings, case, method, task)
-    x0 = START_RULES[settings.start](task.dim, settings.seed + case.index)
-    run = METHODS[method](task, x0, settings.budget, models)
-    x = run.points[-1] if len(run.points) else x0
-    return _cell(task, case, method, run, x, task.states(x), [*map(task.metrics, run.points)])
-
-
-def _cell(
-    task: Reconstruction,
-    case: Case,
-    method: str,
-    run: Run,
-    x: np.ndarray,
-    states: np.ndarray | None,
-    looks: list[dict[str, float]],
-) -> Cell:
+    if method in METHODS:
+        x0 = START_RULES[settings.start](task.dim, settings.seed + case.index)
+        run = METHODS[method](task, x0, settings.budget, models)
+        x = run.points[-1] if len(run.points) else x0
+        states, looks = task.states(x), [*map(task.metrics, run.points)]
+    else:
+        loss, x, states, look = _baseline(settings, case, method, task)
+        at, looks = np.zeros(1), [look]
+        run = Run(np.array([loss]), at, at, at.astype(int), np.zeros((0, 0)), "baseline")
     rows = [list(look.values()) for look in looks]
     return Cell(
         method=method,
@@ -146,45 +143,30 @@ def _cell(
     )
 
 
-def _baseline(settings: Settings, case: Case, method: str, task: Reconstruction) -> Cell:
-    """A row that optimises nothing: one entry, whose loss is NaN where there is none."""
-    options = settings.options
-    loss, x, states = np.nan, np.zeros(0), None
+def _baseline(
+    settings: Settings, case: Case, method: str, task: Reconstruction
+) -> tuple[float, np.ndarray, np.ndarray | None, dict[str, float]]:
+    """Of a row that optimises nothing: loss (NaN without one), controls, states and metrics."""
+    options, none = settings.options, np.zeros(0)
     if method == "kinematic":
-        if case.clip is None:
-            assert task.optimum is not None
-            values = task.metrics(task.optimum)
-        else:
-            values = task.reference_metrics(case.clip, case.start)
-    elif method == "pd_tracking":
+        if case.clip is not None:
+            return np.nan, none, None, task.reference_metrics(case.clip, case.start)
+        assert task.optimum is not None
+        return np.nan, none, None, task.metrics(task.optimum)
+    if method == "pd_tracking":
         if case.clip is None:
             raise Unavailable("synthetic windows have no clip to follow")
         task = case.build(dataclasses.replace(options, control="pd", target_base="reference"))
         x = np.zeros(task.dim)
-        states = task.states(x)
-        loss, values = task.value_and_grad(x)[0], task.metrics(x)
-    else:
-        loss, x, states = _policy(settings, case, task)
-        values = (
-            dict.fromkeys(metrics.COLUMNS, np.nan) if states is None else task.metrics_of(states)
-        )
-    losses, zero = np.array([loss]), np.zeros(1)
-    run = Run(losses, zero, zero, np.zeros(1, int), np.zeros((0, 0)), "baseline")
-    return dataclasses.replace(_cell(task, case, method, run, x, states, [values]), best=losses)
-
-
-def _policy(
-    settings: Settings, case: Case, task: Reconstruction
-) -> tuple[float, np.ndarray, np.ndarray | None]:
-    """Loss, controls and states of the user's policy."""
+        return task.value_and_grad(x)[0], x, task.states(x), task.metrics(x)
     assert settings.policy is not None
     given = policies.read(settings.policy)
     if isinstance(given, np.ndarray):
         x = policies.controls_for(given, case.index, case.count, task.dim)
-        return task.value_and_grad(x)[0], x, task.states(x)
-    states = policies.follow(given, task, settings.options)
-    loss = np.inf if states is None else _position_loss(task, states, settings.options)
-    return loss, np.zeros(0), states
+        return task.value_and_grad(x)[0], x, task.states(x), task.metrics(x)
+    states = policies.follow(given, task, options)
+    loss = np.inf if states is None else _position_loss(task, states, options)
+    return loss, none, states, task.metrics_of(states)
 
 
 def _position_loss(task: Reconstruction, states: np.ndarray, options: PhysicsOptions) -> float:

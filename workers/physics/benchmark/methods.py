@@ -49,7 +49,9 @@ class Run:
 
     @property
     def best(self) -> np.ndarray:
-        """Best-so-far `[E]`; infinite before the first finite value."""
+        """Best-so-far `[E]`; infinite before the first finite value, NaN for a baseline without."""
+        if self.status == "baseline":
+            return self.losses
         return np.minimum.accumulate(np.where(np.isfinite(self.losses), self.losses, np.inf))
 
 
@@ -62,9 +64,8 @@ class Recorder:
     def __init__(self, task: Reconstruction, budget: int) -> None:
         self._task = task
         self._budget = budget
-        self._losses: list[float] = []
-        self._elapsed: list[float] = []
-        self._evaluating: list[float] = []
+        self._rows: list[tuple[float, float, float]] = []  # loss, s since the start, s evaluating
+        self._evaluating = 0.0
         self._improved: list[int] = []
         self._points: list[np.ndarray] = []
         self.least = np.inf  # best loss so far
@@ -73,7 +74,7 @@ class Recorder:
     @property
     def count(self) -> int:
         """Evaluations made."""
-        return len(self._losses)
+        return len(self._rows)
 
     @property
     def best(self) -> np.ndarray | None:
@@ -95,24 +96,16 @@ class Recorder:
             self.least = loss
             self._improved.append(self.count)
             self._points.append(x)
-        spent = self._evaluating[-1] if self._evaluating else 0.0
-        self._losses.append(loss)
-        self._elapsed.append(after - self._started)
-        self._evaluating.append(spent + after - before)
+        self._evaluating += after - before
+        self._rows.append((loss, after - self._started, self._evaluating))
         return loss, gradient
 
     def run(self, status: Ended, lr: float = float("nan")) -> Run:
         """What was recorded."""
-        points = np.array(self._points) if self._points else np.zeros((0, self._task.dim))
-        return Run(
-            np.array(self._losses),
-            np.array(self._elapsed),
-            np.array(self._evaluating),
-            np.array(self._improved, int),
-            points,
-            status,
-            lr,
-        )
+        losses, elapsed, evaluating = np.reshape(self._rows, (-1, 3)).T
+        improved = np.array(self._improved, int)
+        points = np.reshape(self._points, (-1, self._task.dim))
+        return Run(losses, elapsed, evaluating, improved, points, status, lr)
 
 
 class Unavailable(Exception):
@@ -219,22 +212,9 @@ def learned(
     except (optimus.WeightsError, ImportError) as error:
         raise Unavailable(str(error)) from None
     recorder = Recorder(task, budget)
-    result = optimus.minimize(
-        recorder,
-        x0,
-        jac=True,
-        model=model,
-        maxiter=budget,
-        maxfev=budget,
-        safeguard=safeguard,
-        stop_history=None,
-    )
-    names: dict[int, Ended] = {
-        0: "converged",
-        1: "evaluations",
-        2: "stalled",
-        3: "non_finite",
-    }
+    how: dict[str, Any] = {"model": model, "safeguard": safeguard, "stop_history": None}
+    result = optimus.minimize(recorder, x0, jac=True, maxiter=budget, maxfev=budget, **how)
+    names: dict[int, Ended] = {0: "converged", 1: "evaluations", 2: "stalled", 3: "non_finite"}
     return recorder.run(names.get(result.status, "stalled"))
 
 
@@ -251,14 +231,8 @@ def _warm_up(model: Any, dim: int) -> None:
     import optimus
 
     try:
-        optimus.minimize(
-            lambda x: (float(x @ x), 2.0 * x),
-            np.ones(dim),
-            jac=True,
-            model=model,
-            maxiter=2,
-            safeguard="none",
-        )
+        of = {"jac": True, "model": model, "maxiter": 2, "safeguard": "none"}
+        optimus.minimize(lambda x: (float(x @ x), 2.0 * x), np.ones(dim), **of)
     except (TypeError, ValueError) as error:
         raise Unavailable(str(error).splitlines()[0]) from None
 
@@ -281,9 +255,7 @@ def tune_adam(tasks: list[Reconstruction], budget: int, progress: Callable[[str]
     scores = []
     for rate in RATES:
         progress(f"choosing Adam's rate: {rate:g}")
-        bests = [
-            adam(task, np.zeros(task.dim), budget, Models("", "", adam_rate=rate)).best[-1]
-            for task in tasks
-        ]
+        models = Models("", "", adam_rate=rate)
+        bests = [adam(task, np.zeros(task.dim), budget, models).best[-1] for task in tasks]
         scores.append(float(np.mean(np.log(np.maximum(bests, 1e-12)))))
     return RATES[int(np.argmin(scores))]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from optimus.errors import require, require_known
 from workers.physics import sequences
-from workers.physics.assets import ensure_assets
 from workers.physics.benchmark.methods import BASELINES, METHODS, Models
 from workers.physics.loss import PhysicsOptions, humanoid, reconstruction
 from workers.physics.loss.reconstruction import Reconstruction, synthetic_window
+from workers.physics.loss.spec import clip_of
 from workers.physics.loss.windows import START_RULES, fixed_windows, random_window
-from workers.physics.motion import CLIPS, SPLITS, Clip, load_clip
+from workers.physics.motion import CLIPS, SPLITS, Clip
 
 SPLIT_NAMES = (*SPLITS, "synthetic", "clips", *sequences.TABLES)
 TUNING_SEEDS = range(10_000, 10_004)  # of the train windows on which Adam's rate is chosen
@@ -103,7 +103,7 @@ class Case:
     clip: Clip | None
     start: float
     seconds: float
-    seed: int = field(default=0)
+    seed: int = 0
 
     @property
     def digest(self) -> str:
@@ -120,41 +120,39 @@ class Case:
 
 def cases(settings: Settings) -> list[Case]:
     """The windows, in a fixed order."""
-    folder, model = ensure_assets(), humanoid()
     if settings.split == "synthetic":
         seeds = range(settings.seed, settings.seed + settings.windows)
-        return [
-            Case(i, settings.windows, f"synthetic-{seed}", None, 0.0, settings.length, seed)
-            for i, seed in enumerate(seeds)
-        ]
+        count, length = settings.windows, settings.length
+        seeded = [(f"synthetic-{seed}", None, 0.0, length, seed) for seed in seeds]
+        return [Case(i, count, *each) for i, each in enumerate(seeded)]
     found: list[tuple[Clip, float, float]] = []
     if settings.split in SPLITS:
-        for window in fixed_windows(settings.split, settings.length, settings.windows):
-            clip = load_clip(window.clip, folder, model)
-            found.append((clip, window.start, window.seconds))
+        for at in fixed_windows(settings.split, settings.length, settings.windows):
+            found.append((clip_of(at.clip), at.start, at.seconds))
     else:
         if settings.split == "clips":
-            whole = [load_clip(name, folder, model) for name in CLIPS]
+            whole = [clip_of(name) for name in CLIPS]
         else:
             assert settings.data is not None
             rows = sequences.table(settings.split)[: settings.windows]
-            whole = [sequences.load(row, settings.data, model) for row in rows]
+            whole = [sequences.load(row, settings.data, humanoid()) for row in rows]
         dt = settings.options.dt
         for clip in whole:
             steps = math.floor(min(settings.length, clip.seconds) / dt + 1e-6)
             found.append((clip, 0.0, steps * dt))
-    return [
-        Case(i, len(found), f"{clip.name}@{start:.3f}", clip, start, seconds)
-        for i, (clip, start, seconds) in enumerate(found)
-    ]
+    return _numbered(found)
 
 
 def tuning_cases(settings: Settings) -> list[Case]:
     """Windows of the train split, on which Adam's rate is chosen."""
-    chosen = []
     length = min(settings.length, 1.0)
-    for i, seed in enumerate(TUNING_SEEDS):
-        name, start = random_window(seed, "train", length)
-        clip = load_clip(name, ensure_assets(), humanoid())
-        chosen.append(Case(i, len(TUNING_SEEDS), f"{name}@{start:.3f}", clip, start, length))
-    return chosen
+    drawn = [random_window(seed, "train", length) for seed in TUNING_SEEDS]
+    return _numbered([(clip_of(name), start, length) for name, start in drawn])
+
+
+def _numbered(found: list[tuple[Clip, float, float]]) -> list[Case]:
+    """Cases of (clip, start, seconds)."""
+    return [
+        Case(i, len(found), f"{clip.name}@{start:.3f}", clip, start, seconds)
+        for i, (clip, start, seconds) in enumerate(found)
+    ]

@@ -80,19 +80,17 @@ def follow(act: Act, task: Reconstruction, options: PhysicsOptions) -> np.ndarra
     states = [q[None]]
     for begin, end in itertools.pairwise(bounds):
         targets = _targets(act(q.copy(), qd.copy(), begin * simulator.dt), simulator)
-        axes = simulator.n_actuated
-        window = simulator.window(
-            WindowSpec(
-                n_controls=axes,
-                control_index=np.tile(np.arange(axes, dtype=np.int32), (end - begin, 1)),
-                targets=np.tile(targets, (end - begin, 1)),
-                frame_steps=np.array([end - begin]),
-                reference=np.zeros((1, simulator.n_sites, 3)),
-                q0=q,
-                qd0=qd,
-            )
+        axes, steps_of = simulator.n_actuated, (end - begin, 1)
+        spec = WindowSpec(
+            n_controls=axes,
+            control_index=np.tile(np.arange(axes, dtype=np.int32), steps_of),
+            targets=np.tile(targets, steps_of),
+            frame_steps=np.array([end - begin]),
+            reference=np.zeros((1, simulator.n_sites, 3)),
+            q0=q,
+            qd0=qd,
         )
-        status, qs, qds = window.rollout(np.zeros(axes))
+        status, qs, qds = simulator.window(spec).rollout(np.zeros(axes))
         if status is not Status.OK:
             return None
         q, qd = qs[-1], qds[-1]
@@ -102,10 +100,9 @@ def follow(act: Act, task: Reconstruction, options: PhysicsOptions) -> np.ndarra
 
 def _targets(answer: Any, simulator: Simulator) -> np.ndarray:
     targets = np.array(answer, np.float64).ravel()
-    if targets.shape != (simulator.n_target,) or not np.isfinite(targets).all():
-        raise ValueError(
-            f"policy: act must return {simulator.n_target} finite numbers, got {targets.shape}"
-        )
+    count = simulator.n_target
+    if targets.shape != (count,) or not np.isfinite(targets).all():
+        raise ValueError(f"policy: act must return {count} finite numbers, got {targets.shape}")
     for begin, end in rotation_spans(humanoid())[1:]:
         if end - begin == 4:
             part = targets[begin - 7 : end - 7]

@@ -11,49 +11,22 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from optimus.bench.storage import markdown_table
 from optimus.rundir.checkpoint import write_atomically
 from workers.physics.benchmark import targets
-from workers.physics.benchmark.cells import Cell
+from workers.physics.benchmark.cells import Cell, extended
 from workers.physics.benchmark.plan import Settings
-from workers.physics.loss.metrics import COLUMNS
+from workers.physics.loss.metrics import COLUMNS, HEADS
 
 Say = Callable[[str], None]
 PAPER_SECONDS = 4.0  # of one evaluation
 CLOSE, NEAR = 30.0, 50.0  # mm: root-aligned and global error of a clip that was reached
-RESULTS = (
-    "method",
-    "window",
-    "status",
-    "evaluations",
-    "loss",
-    *COLUMNS,
-    "lr",
-    "seconds",
-    "seconds_evaluating",
-    "seconds_at_4s",
-)
-CURVES = ("method", "evaluation", "loss_median", "loss_mean", *COLUMNS, "seconds", "seconds_at_4s")
-HEADS = (
-    "method",
-    "windows",
-    "loss, median",
-    "MPJPE-G mm",
-    "MPJPE mm",
-    "MPJPE-PA mm",
-    "2-D px",
-    "foot skate %",
-    "TV mm/f²",
-    "acc. error mm/f²",
-    "evaluations",
-    "loss ms",
-    "optimizer ms",
-)
 PANELS = {
     "loss_median": "loss, median",
     "mpjpe_g": "MPJPE-G, mm",
@@ -76,34 +49,36 @@ def write(settings: Settings, cells: Sequence[Cell], out: Path, figures: bool = 
       settings: of the benchmark. cells: all of them. out: folder.
       figures: whether to draw as well, where matplotlib is installed.
     """
-    curves = {
-        method: curve([cell for cell in cells if cell.method == method], settings.budget)
-        for method in dict.fromkeys(cell.method for cell in cells)
-    }
-    write_atomically(out / "results.csv", csv_text(RESULTS, map(_row, cells)))
+    curves = {method: curve(some, settings.budget) for method, some in _by_method(cells).items()}
     rows = [
-        {"method": method, **{key: values[key][e] for key in CURVES[1:]}}
+        {"method": method} | {key: column[e] for key, column in values.items()}
         for method, values in curves.items()
         for e in range(len(values["evaluation"]))
     ]
-    write_atomically(out / "curves.csv", csv_text(CURVES, rows))
     reached = targets.table(cells, settings.budget)
     whole = table(settings, cells) + (f"\n{reached}" if reached else "")
-    write_atomically(out / "table.md", whole)
-    written = [out / "results.csv", out / "curves.csv", out / "table.md"]
+    results = [*map(_row, cells)]
+    texts = {"results.csv": csv_text(results), "curves.csv": csv_text(rows), "table.md": whole}
+    for name, text in texts.items():
+        write_atomically(out / name, text)
+    written = [out / name for name in texts]
     if figures and importlib.util.find_spec("matplotlib") is not None:
         written += draw_curves(curves, out)
     return written
 
 
+def _by_method(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    methods = dict.fromkeys(cell.method for cell in cells)
+    return {method: [cell for cell in cells if cell.method == method] for method in methods}
+
+
 def curve(cells: Sequence[Cell], budget: int) -> dict[str, np.ndarray]:
-    """`CURVES` but the method, each [E]; one entry for rows that optimise nothing."""
-    count = max(len(cell.best) for cell in cells)
-    count = budget if count > 1 else 1
-    best = np.stack([_extended(cell.best, count) for cell in cells])
+    """Columns of `curves.csv` but the method, each [E]; one entry where nothing is optimised."""
+    count = budget if max(len(cell.best) for cell in cells) > 1 else 1
+    best = np.stack([extended(cell.best, count) for cell in cells])
     looks = np.stack([_metrics_by_evaluation(cell, count) for cell in cells])
-    elapsed = np.stack([_extended(cell.elapsed, count) for cell in cells])
-    outside = elapsed - np.stack([_extended(cell.evaluating, count) for cell in cells])
+    elapsed = np.stack([extended(cell.elapsed, count) for cell in cells])
+    outside = elapsed - np.stack([extended(cell.evaluating, count) for cell in cells])
     made = np.stack([np.minimum(np.arange(1, count + 1), len(cell.best)) for cell in cells])
     with np.errstate(invalid="ignore"):
         return {
@@ -114,10 +89,6 @@ def curve(cells: Sequence[Cell], budget: int) -> dict[str, np.ndarray]:
             "seconds": np.mean(elapsed, axis=0),
             "seconds_at_4s": np.mean(PAPER_SECONDS * made + outside, axis=0),
         }
-
-
-def _extended(values: np.ndarray, count: int) -> np.ndarray:
-    return np.pad(values[:count], (0, max(0, count - len(values))), mode="edge")
 
 
 def _metrics_by_evaluation(cell: Cell, count: int) -> np.ndarray:
@@ -147,14 +118,13 @@ def _row(cell: Cell) -> dict[str, Any]:
     }
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """A CSV file, numbers with six digits."""
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A CSV file whose columns are those of the first row, numbers with six digits."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        short = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
-        writer.writerow(short)
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
     return text.getvalue()
 
 
@@ -167,40 +137,38 @@ def table(settings: Settings, cells: Sequence[Cell]) -> str:
         f"{settings.budget} evaluations, dt {options.dt:.5f} s, "
         f"frames at {options.frame_rate:g} Hz.",
         "",
-        "| " + " | ".join((*HEADS, f"MPJPE < {CLOSE:g}", f"MPJPE-G < {NEAR:g}")) + " |",
-        "|---" * (len(HEADS) + 2) + "|",
-    ]
-    for method in dict.fromkeys(cell.method for cell in cells):
-        rows = [_row(cell) for cell in cells if cell.method == method]
-        count = sum(row["evaluations"] for row in rows)
-        inside = sum(row["seconds_evaluating"] for row in rows)
-        outside = sum(row["seconds"] for row in rows) - inside
-        with np.errstate(invalid="ignore"):
-            means = [f"{np.mean([row[key] for row in rows]):.1f}" for key in COLUMNS]
-            loss = float(np.median([row["loss"] for row in rows]))
-        timed = (
-            ["–", "–"] if not count else [f"{1e3 * part / count:.2f}" for part in (inside, outside)]
-        )
-        reached = [
-            sum(row[key] < limit for row in rows)
-            for key, limit in (("mpjpe", CLOSE), ("mpjpe_g", NEAR))
-        ]
-        words = [
-            method,
-            len(rows),
-            "–" if np.isnan(loss) else f"{loss:.4g}",
-            *means,
-            f"{count / len(rows):.0f}",
-            *timed,
-            *(f"{n} of {len(rows)}" for n in reached),
-        ]
-        lines.append("| " + " | ".join(map(str, words)) + " |")
-    lines += [
+        *markdown_table([_summary(*item) for item in _by_method(cells).items()]),
         "",
         "Metrics are means over windows, of each window's best point by loss; "
         "milliseconds are per evaluation, as measured on this machine.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _summary(method: str, cells: Sequence[Cell]) -> dict[str, str]:
+    """A method's row of the table."""
+    rows = [_row(cell) for cell in cells]
+    count = sum(row["evaluations"] for row in rows)
+    inside = sum(row["seconds_evaluating"] for row in rows)
+    outside = sum(row["seconds"] for row in rows) - inside
+    with np.errstate(invalid="ignore"):
+        means = {HEADS[key]: f"{np.mean([row[key] for row in rows]):.1f}" for key in COLUMNS}
+        loss = float(np.median([row["loss"] for row in rows]))
+
+    def below(key: str, limit: float) -> str:
+        return f"{sum(row[key] < limit for row in rows)} of {len(rows)}"
+
+    return {
+        "method": method,
+        "windows": str(len(rows)),
+        "loss, median": "–" if np.isnan(loss) else f"{loss:.4g}",
+        **means,
+        "evaluations": f"{count / len(rows):.0f}",
+        "loss ms": f"{1e3 * inside / count:.2f}" if count else "–",
+        "optimizer ms": f"{1e3 * outside / count:.2f}" if count else "–",
+        f"MPJPE < {CLOSE:g}": below("mpjpe", CLOSE),
+        f"MPJPE-G < {NEAR:g}": below("mpjpe_g", NEAR),
+    }
 
 
 def draw_curves(curves: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> list[Path]:

@@ -9,13 +9,14 @@ OUT/table.md        a row per method; OUT/curves_*.png against evaluations and t
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from workers.physics.benchmark import cells, report
 from workers.physics.benchmark.cells import Cell
@@ -38,21 +39,25 @@ class Result:
     found: int
 
 
+def progress_bar(console: Console, clock: bars.ProgressColumn) -> bars.Progress:
+    """What is done now, how much of it is done, and a clock."""
+    columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn())
+    return bars.Progress(*columns, clock, console=console)
+
+
+def printer(console: Console) -> report.Say:
+    """Prints lines as they are."""
+    return functools.partial(console.print, highlight=False, markup=False, soft_wrap=True)
+
+
 def run(settings: Settings, out: Path, console: Console) -> Result:
     """Computes what is not there yet. A cell that fails is reported; the others go on."""
     windows = cases(settings)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
     done: list[Cell] = []
     left_out: dict[str, None] = {}
     failed: list[str] = []
     computed = found = 0
-    with bar:
+    with progress_bar(console, bars.TimeRemainingColumn()) as bar:
         progress = bar.add_task("windows", total=len(windows) * len(settings.rows))
         models = Models(settings.model, settings.adafactor_model, settings.start_model)
         if "adam" in settings.rows:
@@ -86,11 +91,8 @@ def run(settings: Settings, out: Path, console: Console) -> Result:
 def _adam_rate(settings: Settings, out: Path, say: report.Say) -> float:
     """Adam's learning rate, chosen once on windows of the train split and kept in a file."""
     chosen = tuning_cases(settings)
-    key = [
-        options_hash(settings.options),
-        settings.budget,
-        *([case.name, case.seconds] for case in chosen),
-    ]
+    windows = [[case.name, case.seconds] for case in chosen]
+    key = [options_hash(settings.options), settings.budget, *windows]
     path = out / "adam.json"
     try:
         stored = json.loads(path.read_text())
@@ -115,10 +117,7 @@ def main(
       figures: whether to draw as well, where matplotlib is installed.
     """
     console = console or Console(stderr=True)
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
-
+    say = printer(console)
     if settings.reads_test:
         say(f"--split {settings.split} reads the held-out clips: {', '.join(SPLITS['test'])}")
     result = run(settings, out, console)
@@ -135,6 +134,5 @@ def main(
     say(f"{result.computed} cells computed, {result.found} found in {out / 'cells'}")
     for path in report.write(settings, result.cells, out, figures):
         say(f"wrote {path}")
-    print_table = (out / "table.md").read_text().rstrip()
-    console.print(print_table, highlight=False, markup=False, soft_wrap=True)
+    say((out / "table.md").read_text().rstrip())
     return 1 if result.failed else 0

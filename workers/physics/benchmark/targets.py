@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workers.physics.benchmark.cells import Cell
+from optimus.bench.storage import markdown_table
+from workers.physics.benchmark.cells import Cell, extended
 
 BASELINE = "l_bfgs_b"
 EQUAL = "adafactor_mlp"  # compared with at equal evaluations
@@ -42,9 +43,7 @@ def best_curves(cells: Sequence[Cell], budget: int) -> dict[str, dict[str, np.nd
     curves: dict[str, dict[str, np.ndarray]] = {}
     for cell in cells:
         if cell.status != "baseline":
-            best = cell.best[:budget]
-            whole = np.pad(best, (0, budget - len(best)), mode="edge")
-            curves.setdefault(cell.method, {})[cell.window] = whole
+            curves.setdefault(cell.method, {})[cell.window] = extended(cell.best, budget)
     return curves
 
 
@@ -79,8 +78,8 @@ def bootstrap(statistic: Callable[[np.ndarray], float], values: np.ndarray) -> I
     return Interval(statistic(values), float(low), float(high))
 
 
-def _share(values: np.ndarray) -> float:
-    return float(np.mean(values))
+def _share(values: np.ndarray) -> str:
+    return bootstrap(lambda some: float(np.mean(some)), values).text()
 
 
 def table(cells: Sequence[Cell], budget: int) -> str:
@@ -92,32 +91,23 @@ def table(cells: Sequence[Cell], budget: int) -> str:
     windows = list(curves[BASELINE])
     targets = np.array([curves[BASELINE][window][-1] for window in windows])
     after = [count for count in AFTER if count <= budget]
-    heads = [
-        "method",
-        *(f"loss after {count}" for count in after),
-        *(f"at or below {BASELINE} ({budget}) after {count}" for count in after),
-        "expected running time, evaluations",
-        *(f"better than {EQUAL} after {count}" for count in after if EQUAL in curves),
-    ]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for method, found in curves.items():
-        if list(found) != windows:
-            continue  # a cell failed: not the same windows
-        best = np.stack([found[window] for window in windows])
-        words = [method, *(f"{np.median(best[:, count - 1]):.4g}" for count in after)]
-        words += [bootstrap(_share, best[:, count - 1] <= targets).text() for count in after]
+    # Where a cell failed the windows are not the same.
+    whole = {m: np.stack([*c.values()]) for m, c in curves.items() if list(c) == windows}
+    rows = []
+    for method, best in whole.items():
+        row = {"method": method}
+        row |= {f"loss after {n}": f"{np.median(best[:, n - 1]):.4g}" for n in after}
+        reached = f"at or below {BASELINE} ({budget}) after"
+        row |= {f"{reached} {n}": _share(best[:, n - 1] <= targets) for n in after}
         running = bootstrap(lambda some: expected_running_time(some, budget), hits(best, targets))
-        words.append(running.text(0))
-        if EQUAL in curves and list(curves[EQUAL]) == windows:
-            equal = np.stack([curves[EQUAL][window] for window in windows])
-            words += [
-                "–"
-                if method == EQUAL
-                else bootstrap(_share, best[:, count - 1] < equal[:, count - 1]).text()
-                for count in after
-            ]
-        lines.append("| " + " | ".join(words) + " |")
-    lines += [
+        row["expected running time, evaluations"] = running.text(0)
+        if EQUAL in whole:
+            better = best < whole[EQUAL]
+            shares = {n: "–" if method == EQUAL else _share(better[:, n - 1]) for n in after}
+            row |= {f"better than {EQUAL} after {n}": share for n, share in shares.items()}
+        rows.append(row)
+    lines = [
+        *markdown_table(rows),
         "",
         f"Losses are medians over {len(windows)} windows; shares and expected running "
         "time with 95 % bootstrap intervals over windows.",

@@ -13,6 +13,7 @@ them; a ratio is the median of the ratios within rounds. Two rounds more come fi
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import platform
 import time
@@ -23,10 +24,12 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TimeElapsedColumn
 
+from optimus.bench.storage import markdown_table
 from optimus.rundir.checkpoint import write_atomically
 from workers.physics.benchmark.report import csv_text
+from workers.physics.benchmark.run import printer, progress_bar
 from workers.physics.loss import PhysicsLoss, PhysicsOptions, humanoid, window_spec
 from workers.physics.model import model_text
 from workers.physics.simulation import Camera, Simulator, Window, loss_and_grad_batch
@@ -82,9 +85,8 @@ def build(seconds: float, dt: float, batch: int) -> Bench:
         rows[name] = windows[name][0].loss_and_grad
         rows[f"{name}, all terms"] = full.loss_and_grad
     if importlib.util.find_spec("tensorflow"):
-        rows["tensorflow backend"] = PhysicsLoss(
-            CLIP, 0.0, seconds, options, backend="tensorflow"
-        ).evaluate
+        loss = PhysicsLoss(CLIP, 0.0, seconds, options, backend="tensorflow")
+        rows["tensorflow backend"] = loss.evaluate
     else:
         left_out.append("tensorflow backend: tensorflow is not installed")
     return Bench(windows["tape"][0].dim, rows, windows, tuple(left_out))
@@ -125,7 +127,8 @@ def measure(
       seconds: of motion. dt: s. counts: threads of a batch call. repeats: rounds that count.
       advance: called after each round.
     """
-    bench = build(seconds, dt, 4 * max(counts))
+    size = 4 * max(counts)
+    bench = build(seconds, dt, size)
     single, threaded = [], []
     for taken in one_thread(bench, repeats + WARM_ROUNDS):
         single.append(taken)
@@ -146,7 +149,6 @@ def measure(
         for name, values in times.items()
     ]
     calls = {key: np.array([taken[key] for taken in threaded[WARM_ROUNDS:]]) for key in threaded[0]}
-    size = 4 * max(counts)
     together = [
         {
             **fixed,
@@ -157,8 +159,7 @@ def measure(
             **spread("times_first", calls[name, counts[0]] / calls[name, count]),
             "rounds": repeats,
         }
-        for name in bench.windows
-        for count in counts
+        for name, count in itertools.product(bench.windows, counts)
     ]
     return alone, together, bench.left_out
 
@@ -169,31 +170,30 @@ def spread(name: str, values: np.ndarray) -> Row:
     return {name: middle, f"{name}_q10": low, f"{name}_q90": high}
 
 
-def write(
-    alone: Sequence[Row], together: Sequence[Row], left_out: Sequence[str], machine: str, out: Path
-) -> list[Path]:
-    """Writes `physics.csv`, `physics_threads.csv` and `physics.md` into `out`; their paths.
-
-    Args:
-      alone, together: of `measure`. left_out: rows that are not there, why.
-      machine: what was measured on. out: folder.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    texts = {
-        "physics.csv": csv_text(list(alone[0]), alone),
-        "physics_threads.csv": csv_text(list(together[0]), together),
-        "physics.md": _markdown(alone, together, left_out, machine),
-    }
-    for name, text in texts.items():
-        write_atomically(out / name, text)
-    return [out / name for name in texts]
-
-
 def _markdown(
     alone: Sequence[Row], together: Sequence[Row], left_out: Sequence[str], machine: str
 ) -> str:
     """What `physics.md` says."""
     first = alone[0]
+    speeds = [
+        {
+            "dt": f"1/{row['steps_per_s']}",
+            "row": row["row"],
+            "wall ms": _range(row, "ms", 3),
+            "times forward": f"{row['times_forward']:.2f}",
+        }
+        for row in sorted(alone, key=lambda row: (row["steps_per_s"], row["ms"]))
+    ]
+    calls = [
+        {
+            "dt": f"1/{row['steps_per_s']}",
+            "gradient": row["gradient"],
+            "threads": row["threads"],
+            "evaluations a second": _range(row, "per_s", 1),
+            f"times {together[0]['threads']} thread(s)": _range(row, "times_first", 2),
+        }
+        for row in together
+    ]
     lines = [
         "# Throughput of the physics loss",
         "",
@@ -204,27 +204,12 @@ def _markdown(
         "",
         "## Loss and gradient, one thread",
         "",
-        "| dt | row | wall ms | times forward |",
-        "|---|---|---|---|",
-    ]
-    for row in sorted(alone, key=lambda row: (row["steps_per_s"], row["ms"])):
-        lines.append(
-            f"| 1/{row['steps_per_s']} | {row['row']} | {_range(row, 'ms', 3)} | "
-            f"{row['times_forward']:.2f} |"
-        )
-    lines += [
+        *markdown_table(speeds),
         "",
         f"## Batches of {together[0]['batch']} windows in one call",
         "",
-        f"| dt | gradient | threads | evaluations a second | times {together[0]['threads']} "
-        "thread(s) |",
-        "|---|---|---|---|---|",
+        *markdown_table(calls),
     ]
-    for row in together:
-        lines.append(
-            f"| 1/{row['steps_per_s']} | {row['gradient']} | {row['threads']} | "
-            f"{_range(row, 'per_s', 1)} | {_range(row, 'times_first', 2)} |"
-        )
     lines += ["", *(f"* left out: {reason}" for reason in left_out)] if left_out else []
     return "\n".join(lines) + "\n"
 
@@ -267,17 +252,10 @@ def main(
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1: {repeats}")
     load = os.getloadavg()[0]
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-    )
     alone: list[Row] = []
     together: list[Row] = []
     left_out: dict[str, None] = {}
-    with bar:
+    with progress_bar(console, TimeElapsedColumn()) as bar:
         task = bar.add_task("", total=2 * len(time_steps) * (repeats + WARM_ROUNDS))
         for dt in time_steps:
             bar.update(task, description=f"dt 1/{1 / dt:.0f} s")
@@ -289,14 +267,19 @@ def main(
         f"{platform.python_version()}; load average {load:.1f} at the start, "
         f"{os.getloadavg()[0]:.1f} at the end"
     )
-    written = write(alone, together, tuple(left_out), machine, out)
-    for line in (
-        *(f"left out: {reason}" for reason in left_out),
-        *(f"wrote {path}" for path in written),
-        "",
-        (out / "physics.md").read_text(),
-    ):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    texts = {
+        "physics.csv": csv_text(alone),
+        "physics_threads.csv": csv_text(together),
+        "physics.md": _markdown(alone, together, tuple(left_out), machine),
+    }
+    say = printer(console)
+    for reason in left_out:
+        say(f"left out: {reason}")
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        write_atomically(out / name, text)
+        say(f"wrote {out / name}")
+    say("\n" + texts["physics.md"])
     return 0
 
 

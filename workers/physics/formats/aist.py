@@ -25,15 +25,8 @@ def read_keypoints3d(
     """
     mapping = mapping or site_map.load("aist-keypoints3d")
     values = _field(safe_pickle.load(path), field, path)
-    positions = checked(values, len(mapping.joints), 3, f"{path}: {field}")
     assert mapping.frame_rate is not None
-    return Keypoints(
-        Path(path).stem,
-        mapping.joints,
-        mapping.world(positions),
-        np.ones(positions.shape[:2]),
-        mapping.frame_rate,
-    )
+    return mapping.track(Path(path).stem, values, mapping.frame_rate, f"{path}: {field}")
 
 
 def read_motion(path: str | Path, rate: float = 60.0) -> SmplMotion:
@@ -41,9 +34,8 @@ def read_motion(path: str | Path, rate: float = 60.0) -> SmplMotion:
     in m)."""
     data = safe_pickle.load(path)
     poses = checked(_field(data, "smpl_poses", path), 24, 3, f"{path}: smpl_poses")
-    trans = checked(
-        np.asarray(_field(data, "smpl_trans", path))[:, None], 1, 3, f"{path}: smpl_trans"
-    )[:, 0]
+    trans = np.asarray(_field(data, "smpl_trans", path))[:, None]
+    trans = checked(trans, 1, 3, f"{path}: smpl_trans")[:, 0]
     scaling = np.asarray(_field(data, "smpl_scaling", path), np.float64).ravel()
     if scaling.size != 1 or not np.isfinite(scaling[0]) or scaling[0] <= 0:
         raise FormatError(f"{path}: smpl_scaling must be one positive number, got {scaling}")

@@ -68,9 +68,8 @@ def read(
     for frame in range(1, len(frames)):
         unseen = confidence[frame] == 0
         positions[frame, unseen] = positions[frame - 1, unseen]
-    return Keypoints(
-        Path(path).stem, mapping.joints, mapping.world(positions), confidence, frame_rate
-    )
+    world, name = mapping.world(positions), Path(path).stem
+    return Keypoints(name, mapping.joints, world, confidence, frame_rate)
 
 
 def _entries(path: str | Path) -> tuple[list[Any], list[Any] | None, bool]:

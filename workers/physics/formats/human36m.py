@@ -25,7 +25,7 @@ def read_positions_3d(path: str | Path, subject: str, action: str) -> Keypoints:
     joints = np.shape(values)[1] if np.ndim(values) == 3 else 0
     if joints not in (17, 32):
         raise FormatError(f"{where}: must have shape [F, 17 or 32, 3], got {np.shape(values)}")
-    return _track(values, f"{subject} {action}", site_map.load(f"human36m-{joints}"), where)
+    return _track(values, f"{subject} {action}", f"human36m-{joints}", where)
 
 
 def read_positions_2d(path: str | Path, subject: str, action: str, camera: str) -> Keypoints:
@@ -39,14 +39,8 @@ def read_positions_2d(path: str | Path, subject: str, action: str, camera: str) 
     values, where = _action(path, "positions_2d", subject, action)
     if len(values) != len(CAMERAS):
         raise FormatError(f"{where}: must hold {len(CAMERAS)} cameras, got {len(values)}")
-    at = CAMERAS.index(camera)
-    return _track(
-        values[at],
-        f"{subject} {action} {camera}",
-        site_map.load("human36m-2d"),
-        f"{where}, camera {camera}",
-        2,
-    )
+    seen, name = values[CAMERAS.index(camera)], f"{subject} {action} {camera}"
+    return _track(seen, name, "human36m-2d", f"{where}, camera {camera}")
 
 
 def read_subject_folder(folder: str | Path, subject: str, action: str) -> Keypoints:
@@ -62,9 +56,8 @@ def read_subject_folder(folder: str | Path, subject: str, action: str) -> Keypoi
         raise FormatError(f"{path}: not a MATLAB 5 file with 'data' ({error})") from None
     while values.dtype == object and values.size == 1:
         values = values.ravel()[0]
-    mapping = site_map.load("human36m-32")
     positions = checked(values, 32, 3, f"{path}: data") / 1000
-    return _track(positions, f"{subject} {action}", mapping, str(path))
+    return _track(positions, f"{subject} {action}", "human36m-32", str(path))
 
 
 def subject_file(folder: str | Path, subject: str, action: str) -> Path:
@@ -74,17 +67,9 @@ def subject_file(folder: str | Path, subject: str, action: str) -> Path:
     return next((path for path in paths if path.is_file()), paths[0])
 
 
-def _track(
-    values: Any, name: str, mapping: site_map.SiteMap, where: str, width: int = 3
-) -> Keypoints:
-    positions = checked(values, len(mapping.joints), width, where)
-    return Keypoints(
-        name,
-        mapping.joints,
-        mapping.world(positions),
-        np.ones(positions.shape[:2]),
-        mapping.frame_rate or RATE,
-    )
+def _track(values: Any, name: str, format_name: str, where: str) -> Keypoints:
+    mapping = site_map.load(format_name)
+    return mapping.track(name, values, mapping.frame_rate or RATE, where)
 
 
 def _spellings(action: str) -> tuple[str, ...]:

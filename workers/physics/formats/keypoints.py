@@ -69,16 +69,13 @@ def at_times(track: Keypoints, times: np.ndarray) -> tuple[np.ndarray, np.ndarra
     frame = np.asarray(times, np.float64) * track.rate
     last = len(track.positions) - 1
     if frame.min() < -1e-6 or frame.max() > last + 1e-6:
-        raise FormatError(
-            f"{track.name}: {frame.max() / track.rate:.3f} s asked for, it has "
-            f"0..{track.seconds:.3f} s"
-        )
+        asked = f"{frame.max() / track.rate:.3f} s asked for"
+        raise FormatError(f"{track.name}: {asked}, it has 0..{track.seconds:.3f} s")
     low = np.clip(np.floor(frame + 1e-6).astype(int), 0, last - 1)
     share = np.clip(frame - low, 0, 1)[:, None]
     share = np.where(share < 1e-6, 0.0, np.where(share > 1 - 1e-6, 1.0, share))
-    positions = track.positions[low] + share[..., None] * (
-        track.positions[low + 1] - track.positions[low]
-    )
+    before, after = track.positions[low], track.positions[low + 1]
+    positions = before + share[..., None] * (after - before)
     ends = track.confidence[low], track.confidence[low + 1]
     confidence = np.where(share == 0, ends[0], np.where(share == 1, ends[1], np.minimum(*ends)))
     return positions, confidence
@@ -100,10 +97,7 @@ def resample(track: Keypoints, rate: float) -> Keypoints:
 def cut(track: Keypoints, first: int, last: int) -> Keypoints:
     """Frames first..last, counted from 0, both included; FormatError when there are fewer."""
     if not 0 <= first < last < len(track.positions):
-        raise FormatError(
-            f"{track.name}: frames {first}..{last} asked for, it has {len(track.positions)}"
-        )
-    part = slice(first, last + 1)
-    return dataclasses.replace(
-        track, positions=track.positions[part], confidence=track.confidence[part]
-    )
+        asked = f"frames {first}..{last} asked for"
+        raise FormatError(f"{track.name}: {asked}, it has {len(track.positions)}")
+    positions, confidence = track.positions[first : last + 1], track.confidence[first : last + 1]
+    return dataclasses.replace(track, positions=positions, confidence=confidence)

@@ -85,15 +85,13 @@ def _array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     whole = isinstance(shape, tuple) and all(isinstance(n, int) and n >= 0 for n in shape)
     if not isinstance(dtype, _Dtype) or not whole or order not in ("C", "F"):
         raise FormatError("holds a damaged array")
+    if not isinstance(data, list if dtype.is_object else bytes | bytearray):
+        raise FormatError("holds a damaged array")
     if dtype.is_object:
-        if not isinstance(data, list):
-            raise FormatError("holds a damaged array")
         flat = np.empty(len(data), object)
         flat[:] = [_plain(each) for each in data]
-    elif isinstance(data, bytes | bytearray):
-        flat = np.frombuffer(bytes(data), dtype.dtype())
     else:
-        raise FormatError("holds a damaged array")
+        flat = np.frombuffer(bytes(data), dtype.dtype())
     if flat.size != int(np.prod(shape, dtype=object)):
         raise FormatError(f"holds an array of {flat.size} entries that says its shape is {shape}")
     return flat.reshape(shape, order=order)
@@ -137,9 +135,8 @@ for _package in ("numpy.core", "numpy._core"):  # before and since NumPy 2
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _NAMES:
-            raise FormatError(
-                f"names {module}.{name}, which is no part of a NumPy array; nothing was run"
-            )
+            what = f"{module}.{name}, which is no part of a NumPy array"
+            raise FormatError(f"names {what}; nothing was run")
         return _Named(_NAMES[module, name])
 
     def persistent_load(self, pid: Any) -> Any:
@@ -192,12 +189,9 @@ def read_npz(path: str | Path, name: str) -> Any:
                 there = ", ".join(n.removesuffix(".npy") for n in archive.namelist())
                 raise FormatError(f"{path}: no array {name!r}; there are: {there or 'none'}")
             with archive.open(f"{name}.npy") as file:
-                version = np.lib.format.read_magic(file)
-                read = (
-                    np.lib.format.read_array_header_1_0
-                    if version == (1, 0)
-                    else np.lib.format.read_array_header_2_0
-                )
+                read = np.lib.format.read_array_header_2_0
+                if np.lib.format.read_magic(file) == (1, 0):
+                    read = np.lib.format.read_array_header_1_0
                 shape, fortran, dtype = read(file)
                 data = file.read()
     except OSError as error:

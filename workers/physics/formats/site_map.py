@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from workers.physics.formats import FormatError
-from workers.physics.formats.keypoints import Keypoints, at_times
+from workers.physics.formats.keypoints import Keypoints, at_times, checked
 from workers.physics.model import PhysicsModel
 from workers.physics.simulation.window_spec import Camera, WindowSpec
 
@@ -55,6 +55,17 @@ class SiteMap:
         """Positions `[..., D]` in the format's units and axes -> m, z up (pixels stay pixels)."""
         return UNITS[self.units] * positions @ AXES[self.up].T
 
+    def track(self, name: str, values: object, rate: float, where: str) -> Keypoints:
+        """The values of a file in this format as a track, every joint seen.
+
+        Args:
+          name: of the recording. values: `[F, J, D]`, checked. rate: Hz.
+          where: names the field in messages.
+        """
+        positions = checked(values, len(self.joints), len(AXES[self.up]), where)
+        seen = np.ones(positions.shape[:2])
+        return Keypoints(name, self.joints, self.world(positions), seen, rate)
+
 
 def names() -> tuple[str, ...]:
     """Formats that have a map here."""
@@ -67,10 +78,9 @@ def load(name_or_path: str | Path) -> SiteMap:
     try:
         data = json.loads(path.read_text())
     except OSError as error:
-        raise FormatError(
-            f"no site map {str(name_or_path)!r} ({error.strerror}); there are: "
-            f"{', '.join(names())}, or give a file"
-        ) from None
+        there = f"there are: {', '.join(names())}, or give a file"
+        what = f"no site map {str(name_or_path)!r} ({error.strerror})"
+        raise FormatError(f"{what}; {there}") from None
     except ValueError as error:
         raise FormatError(f"{path}: {error}") from None
     return _from_json(data, path)
@@ -81,9 +91,8 @@ def _from_json(data: Any, path: Path) -> SiteMap:
     if not isinstance(data, dict) or not keys <= set(data) <= keys | {"about"}:
         got = set(data) if isinstance(data, dict) else set()
         wrong = sorted(keys - got) or sorted(got - keys - {"about"})
-        raise FormatError(
-            f"{path}: a site map needs exactly {', '.join(sorted(keys))}; wrong: {', '.join(wrong)}"
-        )
+        want = f"a site map needs exactly {', '.join(sorted(keys))}"
+        raise FormatError(f"{path}: {want}; wrong: {', '.join(wrong)}")
     joints, rate = tuple(data["joints"]), data["frame_rate"]
     for key, known in (("units", UNITS), ("up", AXES)):
         if data[key] not in known:
@@ -163,6 +172,5 @@ def with_keypoints(
         return dataclasses.replace(spec, reference=values, confidence=trust, weight_position=weight)
     if camera is None:
         raise ValueError(f"{track.name}: keypoints in pixels need a camera")
-    return dataclasses.replace(
-        spec, keypoints=values, keypoint_confidence=trust, camera=camera, weight_reprojection=weight
-    )
+    spec = dataclasses.replace(spec, camera=camera, weight_reprojection=weight)
+    return dataclasses.replace(spec, keypoints=values, keypoint_confidence=trust)

@@ -17,13 +17,14 @@ from workers.physics.formats import FormatError
 from workers.physics.formats.keypoints import Keypoints
 from workers.physics.formats.site_map import SiteMap, to_sites
 from workers.physics.model import PhysicsModel, model_text
-from workers.physics.model.rotations import conjugate, exp_map, log_map, multiply
-from workers.physics.motion import Clip, rotation_spans, without_sign_jumps
+from workers.physics.model.rotations import exp_map, from_matrix, multiply
+from workers.physics.motion import Clip, displacement, rotation_spans, without_sign_jumps
 from workers.physics.simulation import Simulator
 
 CLOSE, REST = 1e-4, 1e-5  # m^2 / rad^2
 ITERATIONS, FIRST_ITERATIONS = 8, 60
 STEP = 1e-6  # of the finite differences, rad or m
+Seen = tuple[np.ndarray, np.ndarray]  # of a frame: positions [n_sites, 3], weights [n_sites]
 LIMBS = (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
 
 
@@ -54,10 +55,11 @@ def clip_from_keypoints(
     scale = _scale(positions, weights, names, simulator.sites(_rest(model)))
     positions = scale * positions
     q = np.empty((len(positions), simulator.nq))
-    before = _first(positions[0], weights[0], names, model)
+    before = _first((positions[0], weights[0]), names, model)
     for frame in range(len(positions)):
         count = FIRST_ITERATIONS if frame == 0 else ITERATIONS
-        before = q[frame] = _fit(simulator, model, before, positions[frame], weights[frame], count)
+        seen = positions[frame], weights[frame]
+        before = q[frame] = _fit(simulator, model, before, seen, count)
     fitted = np.stack([simulator.sites(state) for state in q])
     error = np.sum(weights * np.sum((fitted - positions) ** 2, axis=-1)) / np.sum(weights)
     clip = Clip(track.name, np.arange(len(q)) / track.rate, without_sign_jumps(q, model))
@@ -76,63 +78,50 @@ def on_ground(clip: Clip, model: PhysicsModel, simulator: Simulator) -> tuple[Cl
 
 def move(q: np.ndarray, step: np.ndarray, model: PhysicsModel) -> np.ndarray:
     """State q [nq] after a small displacement [nv] (position, then turns in body axes)."""
-    moved, at = q.copy(), 3
-    moved[:3] += step[:3]
+    moved = _moved_freely(q, step, model)
     for body, (begin, end) in zip(model.bodies, rotation_spans(model)):
         if end - begin == 4:
-            moved[begin:end] = multiply(q[begin:end], exp_map(step[at : at + 3]))
             moved[begin:end] /= np.linalg.norm(moved[begin:end])
-            at += 3
         else:
-            moved[begin] = np.clip(q[begin] + step[at], body.lower, body.upper)
-            at += 1
+            moved[begin] = np.clip(moved[begin], body.lower, body.upper)
     return moved
 
 
-def _between(a: np.ndarray, b: np.ndarray, model: PhysicsModel) -> np.ndarray:
-    """The displacement [nv] that leads from a to b."""
-    parts = [b[:3] - a[:3]]
+def _moved_freely(q: np.ndarray, step: np.ndarray, model: PhysicsModel) -> np.ndarray:
+    """`move` as a derivative wants it: hinges may pass their limits, nothing is normalised."""
+    moved, at = q.copy(), 3
+    moved[:3] += step[:3]
     for begin, end in rotation_spans(model):
-        if end - begin == 4:
-            parts.append(log_map(multiply(conjugate(a[begin:end]), b[begin:end])))
-        else:
-            parts.append(b[begin:end] - a[begin:end])
-    return np.concatenate(parts)
+        part = step[at : at + min(3, end - begin)]
+        at += len(part)
+        if len(part) == 1:
+            moved[begin] += part[0]
+        elif part.any():
+            moved[begin:end] = multiply(q[begin:end], exp_map(part))
+    return moved
 
 
 def _rest(model: PhysicsModel) -> np.ndarray:
-    q = np.zeros(rotation_spans(model)[-1][1])
-    for begin, end in rotation_spans(model):
-        q[begin] = 1.0 if end - begin == 4 else 0.0
+    spans = rotation_spans(model)
+    q = np.zeros(spans[-1][1])
+    q[[begin for begin, end in spans if end - begin == 4]] = 1.0
     return q
 
 
 def _fit(
-    simulator: Simulator,
-    model: PhysicsModel,
-    before: np.ndarray,
-    positions: np.ndarray,
-    weights: np.ndarray,
-    iterations: int,
+    simulator: Simulator, model: PhysicsModel, before: np.ndarray, seen: Seen, iterations: int
 ) -> np.ndarray:
     q, rest, nv = before, _rest(model), simulator.nv
-    root = np.sqrt(np.repeat(weights, 3))
+    positions, root = seen[0], np.sqrt(np.repeat(seen[1], 3))
     joints = (np.arange(nv) >= 6).astype(float)
-    unit = np.eye(nv)
     damping = 1e-3
-    cost = np.inf
     for _ in range(iterations):
         here = simulator.sites(q)
         residual = root * (here - positions).ravel()
-        jacobian = (
-            np.stack(
-                [(simulator.sites(_nudged(q, STEP * e, model)) - here).ravel() for e in unit],
-                axis=1,
-            )
-            * root[:, None]
-            / STEP
-        )
-        back, bent = _between(before, q, model), joints * _between(rest, q, model)
+        nudged = [simulator.sites(_moved_freely(q, STEP * e, model)) for e in np.eye(nv)]
+        change = np.stack([(each - here).ravel() for each in nudged], axis=1)
+        jacobian = change * root[:, None] / STEP
+        back, bent = displacement(before, q, model), joints * displacement(rest, q, model)
         cost = residual @ residual + CLOSE * back @ back + REST * bent @ bent
         gradient = jacobian.T @ residual + CLOSE * back + REST * bent
         hessian = jacobian.T @ jacobian + np.diag(CLOSE + REST * joints)
@@ -141,7 +130,8 @@ def _fit(
             step *= min(1.0, 0.5 / np.max(np.abs(step)) if step.any() else 1.0)
             trial = move(q, step, model)
             error = root * (simulator.sites(trial) - positions).ravel()
-            back, bent = _between(before, trial, model), joints * _between(rest, trial, model)
+            back = displacement(before, trial, model)
+            bent = joints * displacement(rest, trial, model)
             if error @ error + CLOSE * back @ back + REST * bent @ bent < cost:
                 q, damping = trial, max(damping / 5, 1e-9)
                 break
@@ -153,64 +143,28 @@ def _fit(
     return q
 
 
-def _nudged(q: np.ndarray, step: np.ndarray, model: PhysicsModel) -> np.ndarray:
-    """`move` along one coordinate, for a derivative: hinges may pass their limits."""
-    i = int(np.argmax(step))
-    if i < 3:
-        moved = q.copy()
-        moved[i] += step[i]
-        return moved
-    at = 3
-    for begin, end in rotation_spans(model):
-        width = 3 if end - begin == 4 else 1
-        if at <= i < at + width:
-            moved = q.copy()
-            moved[begin:end] = (
-                multiply(q[begin:end], exp_map(step[at : at + 3]))
-                if width == 3
-                else q[begin:end] + step[i]
-            )
-            return moved
-        at += width
-    raise AssertionError("coordinate beyond the model")
-
-
-def _first(
-    positions: np.ndarray, weights: np.ndarray, names: list[str], model: PhysicsModel
-) -> np.ndarray:
+def _first(seen: Seen, names: list[str], model: PhysicsModel) -> np.ndarray:
     """The rest pose turned and moved to the observed hips and trunk, limbs slightly bent."""
 
-    def seen(name: str) -> bool:
-        return name in names and weights[names.index(name)] > 0
-
-    def at(name: str) -> np.ndarray:
-        return positions[names.index(name)]
-
-    above = [name for name in ("left_shoulder", "right_shoulder", "neck", "head") if seen(name)]
-    if not (seen("left_hip") and seen("right_hip") and above):
+    at = {name: p for name, p, weight in zip(names, *seen) if weight > 0}
+    above = [at[name] for name in ("left_shoulder", "right_shoulder", "neck", "head") if name in at]
+    if not ("left_hip" in at and "right_hip" in at and above):
         raise FormatError(
             "the first frame needs left_hip, right_hip and a shoulder, neck or head to start from"
         )
-    hips = (at("left_hip") + at("right_hip")) / 2
-    up = np.mean([at(name) for name in above], axis=0) - hips
-    right = at("right_hip") - at("left_hip")
+    hips = (at["left_hip"] + at["right_hip"]) / 2
+    up = np.mean(above, axis=0) - hips
+    right = at["right_hip"] - at["left_hip"]
     up = up / np.linalg.norm(up)
     right = right - (right @ up) * up
     right = right / np.linalg.norm(right)
     q = _rest(model)
     q[:3] = hips
-    q[3:7] = _quaternion(np.stack([np.cross(up, right), up, right], axis=1))
+    q[3:7] = from_matrix(np.stack([np.cross(up, right), up, right], axis=1))
     for body, (begin, end) in zip(model.bodies, rotation_spans(model)):
         if end - begin == 1:
             q[begin] = np.clip(0.0, body.lower + 0.3, body.upper - 0.3)
     return q
-
-
-def _quaternion(matrix: np.ndarray) -> np.ndarray:
-    from scipy.spatial.transform import Rotation
-
-    x, y, z, w = Rotation.from_matrix(matrix).as_quat()
-    return np.array([w, x, y, z])
 
 
 def _scale(positions: np.ndarray, weights: np.ndarray, names: list[str], rest: np.ndarray) -> float:

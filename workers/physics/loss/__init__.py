@@ -33,6 +33,8 @@ Backend = Literal["direct", "tensorflow"]
 class PhysicsLoss:
     """One window of one clip as a function of its controls, with an exact gradient.
 
+    `window` is the simulator's (rollouts, site positions).
+
     Args:
       clip: a name in `motion.CLIPS`, or a user's `Clip` (`workers.physics.formats`).
       start, seconds: the window within the clip, s; `seconds` is a whole number of steps dt.
@@ -54,8 +56,7 @@ class PhysicsLoss:
         require_known(backend, get_args(Backend), "backend")
         simulator = humanoid_simulator(options.dt, options.control)
         spec = window_spec(clip, float(start), float(seconds), options, simulator)
-        name = clip_of(clip).name
-        self._set(simulator.window(spec), name, float(start), float(seconds), options, backend)
+        self._set(simulator.window(spec), clip_of(clip).name, float(seconds), options, backend)
 
     @classmethod
     def from_spec(
@@ -81,24 +82,16 @@ class PhysicsLoss:
         require_known(backend, get_args(Backend), "backend")
         loss = cls.__new__(cls)
         seconds = len(spec.control_index) * simulator.dt
-        loss._set(simulator.window(spec), name, 0.0, seconds, options, backend)
+        loss._set(simulator.window(spec), name, seconds, options, backend)
         return loss
 
     def _set(
-        self,
-        window: Window,
-        clip: str,
-        start: float,
-        seconds: float,
-        options: PhysicsOptions,
-        backend: Backend,
+        self, window: Window, clip: str, seconds: float, options: PhysicsOptions, backend: Backend
     ) -> None:
         self.clip = clip
-        self.start = start
         self.seconds = seconds
         self.options = options
-        self.backend = backend
-        self._window = window
+        self.window = window
         self._evaluate = window.loss_and_grad
         if backend == "tensorflow":
             from workers.physics.simulation.tf_op import evaluate
@@ -108,12 +101,7 @@ class PhysicsLoss:
     @property
     def dim(self) -> int:
         """N, the number of variables."""
-        return self._window.dim
-
-    @property
-    def window(self) -> Window:
-        """The simulator's window (rollouts, site positions)."""
-        return self._window
+        return self.window.dim
 
     def initial_guess(self, seed: int) -> np.ndarray:
         """x0 float64 `[N]`: options.initial_noise times normal noise drawn by the seed."""

@@ -17,15 +17,18 @@ from workers.physics.simulation.window_spec import Camera
 MM = 1000.0
 CONTACT_HEIGHT = 0.01  # m: a sole this near the ground, or in it, is in contact
 SKATE_DISTANCE = 0.02  # m a frame
-COLUMNS = (
-    "mpjpe_g",
-    "mpjpe",
-    "mpjpe_pa",
-    "mpjpe_2d",
-    "foot_skate",
-    "total_variation",
-    "acceleration_error",
-)
+# What `every` computes, and as what a table shows it.
+HEADS = {
+    "mpjpe_g": "MPJPE-G mm",
+    "mpjpe": "MPJPE mm",
+    "mpjpe_pa": "MPJPE-PA mm",
+    "mpjpe_2d": "2-D px",
+    "foot_skate": "foot skate %",
+    "total_variation": "TV mm/f²",
+    "acceleration_error": "acc. error mm/f²",
+}
+COLUMNS = tuple(HEADS)
+Soles = tuple[np.ndarray, np.ndarray, np.ndarray]  # centers, radii and feet of `foot_skate`
 
 
 def mpjpe_global(p: np.ndarray, r: np.ndarray) -> float:
@@ -120,19 +123,12 @@ def side_camera(root: np.ndarray) -> Camera:
     return Camera.looking_at((x, y - 4.5, z + 0.5), (x, y, z), 1145.0, (512.0, 512.0))
 
 
-def every(
-    p: np.ndarray,
-    r: np.ndarray,
-    centers: np.ndarray,
-    radii: np.ndarray,
-    feet: np.ndarray,
-    camera: Camera,
-) -> dict[str, float]:
+def every(p: np.ndarray, r: np.ndarray, soles: Soles, camera: Camera) -> dict[str, float]:
     """All of `COLUMNS`.
 
     Args:
       p, r: `[F, J, 3]`, m; point 0 is the root.
-      centers, radii, feet: as of `foot_skate`.
+      soles: what `foot_skate` takes.
       camera: of the 2-D error.
     """
     return {
@@ -140,7 +136,7 @@ def every(
         "mpjpe": mpjpe(p, r),
         "mpjpe_pa": mpjpe_pa(p, r),
         "mpjpe_2d": mpjpe_2d(project(p, camera), project(r, camera)),
-        "foot_skate": foot_skate(centers, radii, feet),
+        "foot_skate": foot_skate(*soles),
         "total_variation": total_variation(p),
         "acceleration_error": acceleration_error(p, r),
     }

@@ -94,12 +94,8 @@ _FIRST = (
 
 def options_hash(options: PhysicsOptions) -> str:
     """16 hexadecimal digits that stand for the options and the version of the loss."""
-    default = dataclasses.asdict(DEFAULT)
-    named = {
-        key: value
-        for key, value in dataclasses.asdict(options).items()
-        if key in _FIRST or value != default[key]
-    }
+    default, given = dataclasses.asdict(DEFAULT), dataclasses.asdict(options)
+    named = {k: value for k, value in given.items() if k in _FIRST or value != default[k]}
     text = json.dumps([VERSION, named], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from workers.physics.loss import PhysicsLoss, PhysicsOptions, metrics
+from workers.physics.loss.metrics import Soles
 from workers.physics.loss.spec import clip_of, humanoid, window_spec
 from workers.physics.loss.windows import random_window
 from workers.physics.motion import Clip, pose_at
@@ -38,9 +39,13 @@ class Reconstruction:
 
     name: str
     spec: WindowSpec
-    simulator: Simulator
     window: Window
     optimum: np.ndarray | None = None
+
+    @property
+    def simulator(self) -> Simulator:
+        """That runs the window."""
+        return self.window.simulator
 
     @property
     def dim(self) -> int:
@@ -75,41 +80,27 @@ class Reconstruction:
 
     def metrics(self, x: np.ndarray) -> dict[str, float]:
         """`metrics.COLUMNS` of the motion of x `[N]`; NaN when it overflowed."""
-        q = self.states(x)
-        return dict.fromkeys(metrics.COLUMNS, np.nan) if q is None else self.metrics_of(q)
+        return self.metrics_of(self.states(x))
 
-    def metrics_of(self, q: np.ndarray) -> dict[str, float]:
+    def metrics_of(self, q: np.ndarray | None) -> dict[str, float]:
         """`metrics.COLUMNS` of states q [S + 1, nq], read at the frames the loss compares."""
+        if q is None:
+            return dict.fromkeys(metrics.COLUMNS, np.nan)
         soles = self._soles(q[self.spec.frame_steps])
-        return metrics.every(self.sites_of(q), self.reference, *soles, self.camera)
+        return metrics.every(self.sites_of(q), self.reference, soles, self.camera)
 
     def reference_metrics(self, clip: Clip | str, start: float) -> dict[str, float]:
         """`metrics.COLUMNS` of the data themselves, lifted as the loss lifts them."""
-        q = reference_states(clip, start, self.spec, self.simulator)
-        return metrics.every(self.reference, self.reference, *self._soles(q), self.camera)
+        motion, model = clip_of(clip), humanoid()
+        q = pose_at(motion, start + self.simulator.dt * self.spec.frame_steps, model)
+        q[:, 2] += self.spec.q0[2] - pose_at(motion, np.array([start]), model)[0, 2]
+        return metrics.every(self.reference, self.reference, self._soles(q), self.camera)
 
-    def _soles(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        spheres = humanoid().spheres
-        bodies = [humanoid().bodies[sphere.body].name for sphere in spheres]
+    def _soles(self, frames: np.ndarray) -> Soles:
+        spheres, bodies = humanoid().spheres, humanoid().bodies
         centers = np.stack([self.simulator.spheres(q) for q in frames])
         radii = np.array([sphere.radius for sphere in spheres])
-        return centers, radii, np.array([name.endswith("ankle") for name in bodies])
-
-
-def reference_states(
-    clip: Clip | str, start: float, spec: WindowSpec, simulator: Simulator
-) -> np.ndarray:
-    """States `[F, nq]` of the data at the frames that a window compares, lifted as it lifts them.
-
-    Args:
-      clip, start: of the window, s. spec: what it compares. simulator: of its body.
-    """
-    model = humanoid()
-    motion = clip_of(clip)
-    q = pose_at(motion, start + simulator.dt * spec.frame_steps, model)
-    first = pose_at(motion, np.array([start]), model)[0]
-    q[:, 2] += spec.q0[2] - first[2]
-    return q
+        return centers, radii, np.array([bodies[s.body].name.endswith("ankle") for s in spheres])
 
 
 def of_clip(
@@ -121,9 +112,8 @@ def of_clip(
       clip, start, seconds, options: as of `PhysicsLoss`, and so are the errors.
     """
     loss = PhysicsLoss(clip, start, seconds, options)
-    simulator = loss.window.simulator
-    spec = window_spec(clip, start, seconds, options, simulator)
-    return Reconstruction(f"{loss.clip}@{start:.3f}", spec, simulator, loss.window)
+    spec = window_spec(clip, start, seconds, options, loss.window.simulator)
+    return Reconstruction(f"{loss.clip}@{start:.3f}", spec, loss.window)
 
 
 def synthetic_window(
@@ -141,17 +131,14 @@ def synthetic_window(
     """
     clip, start = random_window(seed, split, seconds)
     off: dict[str, Any] = {f"weight_{term}": 0.0 for term in TERMS if term != "position"}
-    options = replace(options, **off)
-    loss = PhysicsLoss(clip, start, seconds, options)
-    simulator = loss.window.simulator
-    spec = window_spec(clip, start, seconds, options, simulator)
-    optimum = np.zeros(loss.dim)
-    optimum[: spec.n_controls] = smooth_controls(seed, seconds, spec)
-    status, q, _ = loss.window.rollout(optimum)
-    if status is not Status.OK:
+    task = of_clip(clip, start, seconds, replace(options, **off))
+    optimum = np.zeros(task.dim)
+    optimum[: task.spec.n_controls] = smooth_controls(seed, seconds, task.spec)
+    q = task.states(optimum)
+    if q is None:
         raise ValueError(f"synthetic window {seed} of {clip} overflows; take another seed")
-    spec = replace(spec, reference=np.stack([simulator.sites(q[s]) for s in spec.frame_steps]))
-    return Reconstruction(f"synthetic-{seed}", spec, simulator, simulator.window(spec), optimum)
+    spec = replace(task.spec, reference=task.sites_of(q))
+    return Reconstruction(f"synthetic-{seed}", spec, task.simulator.window(spec), optimum)
 
 
 def smooth_controls(seed: int, seconds: float, spec: WindowSpec) -> np.ndarray:

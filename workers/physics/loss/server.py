@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections import OrderedDict
 
 from optimus.config import PhysicsTask
 from optimus.rundir.metrics import MetricsWriter
@@ -25,15 +25,12 @@ class PhysicsLossServer(LossServer):
     """
 
     def __init__(
-        self,
-        task: PhysicsTask,
-        backend: Backend = "direct",
-        metrics: MetricsWriter | None = None,
+        self, task: PhysicsTask, backend: Backend = "direct", metrics: MetricsWriter | None = None
     ) -> None:
         super().__init__(LOSS, options_hash(options_of(task)), metrics)
         self._task = task
-        self._backend = backend
-        self._windows: OrderedDict[MotionWindow, PhysicsLoss] = OrderedDict()
+        load = functools.partial(load_window, task, backend=backend)
+        self._load = functools.lru_cache(maxsize=_WINDOWS)(load)
 
     def _evaluate(self, message: LossRequest, received: float) -> LossReply:
         loss = self._loss_of(decode(MotionWindow, message.window))
@@ -45,13 +42,7 @@ class PhysicsLossServer(LossServer):
         return self._evaluated(message, value, gradient, time.monotonic() - began)
 
     def _loss_of(self, window: MotionWindow) -> PhysicsLoss:
-        if window.seconds != self._task.seconds:
-            raise ValueError(
-                f"window of {window.seconds} s; this worker's are {self._task.seconds} s"
-            )
-        if window not in self._windows:
-            self._windows[window] = load_window(self._task, window, self._backend)
-        self._windows.move_to_end(window)
-        while len(self._windows) > _WINDOWS:
-            self._windows.popitem(last=False)
-        return self._windows[window]
+        own = self._task.seconds
+        if window.seconds != own:
+            raise ValueError(f"window of {window.seconds} s; this worker's are {own} s")
+        return self._load(window)

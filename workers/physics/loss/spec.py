@@ -15,6 +15,10 @@ from workers.physics.native.binding import TERMS
 from workers.physics.simulation import Simulator
 from workers.physics.simulation.window_spec import WindowSpec
 
+# Fields of a spec that options have by the same name.
+_WEIGHTS = tuple(f"weight_{term}" for term in TERMS)
+_COPIED = ("control_scale", "initial_velocity", "velocity_scale", *_WEIGHTS)
+
 
 @functools.cache
 def humanoid() -> PhysicsModel:
@@ -58,11 +62,8 @@ def window_spec(
         frame_steps=frames,
         q0=q[0],
         qd0=velocity_at(motion, start, model),
-        control_scale=options.control_scale,
-        initial_velocity=options.initial_velocity,
-        velocity_scale=options.velocity_scale,
-        **{f"weight_{term}": getattr(options, f"weight_{term}") for term in TERMS},
-        **_references(motion, start, q[frames], frames, options, simulator),
+        **{name: getattr(options, name) for name in _COPIED},
+        **_references(motion, start + options.dt * frames, q[frames], options, simulator),
     )
 
 
@@ -75,26 +76,19 @@ def _targets(q: np.ndarray, options: PhysicsOptions) -> np.ndarray | None:
 
 
 def _references(
-    motion: Clip,
-    start: float,
-    q: np.ndarray,
-    frames: np.ndarray,
-    options: PhysicsOptions,
-    simulator: Simulator,
+    motion: Clip, times: np.ndarray, q: np.ndarray, options: PhysicsOptions, simulator: Simulator
 ) -> dict[str, Any]:
-    """What the terms with a weight compare with, at the states q `[F, nq]` after `frames` steps."""
+    """What the terms with a weight compare with, at `times` `[F]` s: states q `[F, nq]` then."""
     sites = np.stack([simulator.sites(state) for state in q])
-    trust = _confidence(options, len(frames), simulator.n_sites)
+    trust = _confidence(options, len(times), simulator.n_sites)
     found: dict[str, Any] = {"reference": sites, "confidence": trust}
     if options.weight_root:
         found["root"] = q[:, :3]
     if options.weight_com:
         found["com"] = np.stack([simulator.center_of_mass(state) for state in q])
     if options.weight_velocity:
-        velocities = [velocity_at(motion, start + s * options.dt, humanoid()) for s in frames]
-        found["velocities"] = np.stack(
-            [simulator.site_velocities(state, qd) for state, qd in zip(q, velocities)]
-        )
+        velocities = [velocity_at(motion, time, humanoid()) for time in times]
+        found["velocities"] = np.stack([*map(simulator.site_velocities, q, velocities)])
     if options.weight_reprojection and options.camera is not None:
         found["camera"] = options.camera
         found["keypoint_confidence"] = trust
@@ -106,10 +100,9 @@ def _confidence(options: PhysicsOptions, frames: int, n_sites: int) -> np.ndarra
     """site_weight for every frame, `[F, n_sites]`, or None."""
     if options.site_weight is None:
         return None
-    if len(options.site_weight) != n_sites:
-        raise ValueError(
-            f"site_weight has {len(options.site_weight)} numbers, the model has {n_sites} sites"
-        )
+    given = len(options.site_weight)
+    if given != n_sites:
+        raise ValueError(f"site_weight has {given} numbers, the model has {n_sites} sites")
     return np.tile(np.array(options.site_weight, float), (frames, 1))
 
 
@@ -131,19 +124,14 @@ def control_index(n_steps: int, n_controls: int, n_actuated: int) -> np.ndarray:
     """
     counts = np.diff(np.arange(n_actuated + 1) * n_controls // n_actuated)
     if counts.min() < 1:
-        raise ValueError(
-            f"{n_controls} controls are too few for {n_actuated} joint axes: lengthen the window "
-            "or raise control_rate"
-        )
+        few = f"{n_controls} controls are too few for {n_actuated} joint axes"
+        raise ValueError(f"{few}: lengthen the window or raise control_rate")
     if counts.max() > n_steps:
-        raise ValueError(
-            f"{counts.max()} controls of an axis do not fit into {n_steps} steps: lower "
-            "control_rate or dt"
-        )
+        many = f"{counts.max()} controls of an axis do not fit into {n_steps} steps"
+        raise ValueError(f"{many}: lower control_rate or dt")
     period = np.arange(n_steps)[:, None] * counts[None, :] // n_steps
-    first_step = [
-        (-(-j * n_steps // counts[i]), i, j) for i in range(n_actuated) for j in range(counts[i])
-    ]
+    controls = [(i, j) for i in range(n_actuated) for j in range(counts[i])]
+    first_step = [(-(-j * n_steps // counts[i]), i, j) for i, j in controls]
     position = {(i, j): at for at, (_, i, j) in enumerate(sorted(first_step))}
     index = [[position[i, period[s, i]] for i in range(n_actuated)] for s in range(n_steps)]
     table = np.array(index, dtype=np.int32)

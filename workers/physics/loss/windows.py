@@ -67,11 +67,9 @@ def _fitting(split: str, seconds: float) -> list[Clip]:
     require_known(split, tuple(SPLITS), "split")
     clips = [clip_of(name) for name in sorted(SPLITS[split])]
     fitting = [clip for clip in clips if clip.seconds + 1e-9 >= seconds]
-    longest = max(clip.seconds for clip in clips)
-    require(
-        bool(fitting) and seconds > 0,
-        f"no clip of split {split!r} holds {seconds:g} s; the longest is {longest:.2f} s",
-    )
+    longest = f"the longest is {max(clip.seconds for clip in clips):.2f} s"
+    text = f"no clip of split {split!r} holds {seconds:g} s; {longest}"
+    require(bool(fitting) and seconds > 0, text)
     return fitting
 
 
@@ -98,10 +96,8 @@ def noise_start(dim: int, seed: int) -> np.ndarray:
 
 
 # x0 float64 [N] of (N, seed); a rule sees nothing of the motion that is to be found.
-START_RULES: dict[str, Callable[[int, int], np.ndarray]] = {
-    "zero": zero_start,
-    "noise": noise_start,
-}
+StartRule = Callable[[int, int], np.ndarray]
+START_RULES: dict[str, StartRule] = {"zero": zero_start, "noise": noise_start}
 
 
 def options_of(task: PhysicsTask) -> PhysicsOptions:

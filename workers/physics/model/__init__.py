@@ -11,13 +11,13 @@ Body axes are those of the URDF: x forward, y up along the limb, z to the right.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
 
-from workers.physics.model.shapes import vector
+from workers.physics.model.shapes import Vector, vector
 from workers.physics.model.urdf import Link, merge_fixed, read_urdf
 
 SCALE = 0.25  # the URDF is drawn four times too large
@@ -45,18 +45,18 @@ Joint = Literal["free", "spherical", "revolute"]
 class Body:
     """A rigid body and the joint to its parent (SI units, body axes, parallel at the zero pose).
 
-    mass 0 with inertia 0 is allowed where bodies further out have mass: several revolute joints in
-    one place are a chain of massless links.
+    inertia: about com. mass 0 with inertia 0 is allowed where bodies further out have mass: several
+    revolute joints in one place are a chain of massless links.
     """
 
     name: str
     parent: int  # index of an earlier body, -1: the world
     joint: Joint
-    offset: tuple[float, float, float]  # joint origin in the parent's frame
-    mass: float
-    com: tuple[float, float, float]
-    inertia: tuple[float, float, float, float, float, float]  # about com: xx yy zz xy xz yz
-    axis: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    offset: Vector  # joint origin in the parent's frame
+    mass: float = 0.0
+    com: Vector = (0.0,) * 3
+    inertia: tuple[float, float, float, float, float, float] = (0.0,) * 6  # xx yy zz xy xz yz
+    axis: Vector = (0.0, 0.0, 1.0)
     kp: float = 0.0
     kd: float = 0.0
     torque_max: float = 0.0
@@ -78,7 +78,7 @@ class Sphere:
     """
 
     body: int
-    center: tuple[float, float, float]
+    center: Vector
     radius: float
 
 
@@ -88,7 +88,7 @@ class Site:
 
     name: str
     body: int
-    position: tuple[float, float, float]
+    position: Vector
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class PhysicsModel:
     sites: tuple[Site, ...] = ()
     contact: Contact = Contact()
     limit: Limit = Limit()
-    gravity: tuple[float, float, float] = (0.0, 0.0, -9.81)
+    gravity: Vector = (0.0, 0.0, -9.81)
 
     @property
     def mass(self) -> float:
@@ -136,27 +136,20 @@ class PhysicsModel:
         if not (np.isfinite([length, mass]).all() and length > 0 and mass > 0):
             raise ValueError(f"length and mass must be positive factors, got {length} and {mass}")
 
-        def grown(v: tuple[float, float, float]) -> tuple[float, float, float]:
+        def grown(v: Vector) -> Vector:
             return (v[0] * length, v[1] * length, v[2] * length)
 
         def body(b: Body) -> Body:
             xx, yy, zz, xy, xz, yz = (mass * length**2 * entry for entry in b.inertia)
-            return replace(
-                b,
-                offset=grown(b.offset),
-                com=grown(b.com),
-                mass=mass * b.mass,
-                inertia=(xx, yy, zz, xy, xz, yz),
-            )
+            b = replace(b, offset=grown(b.offset), com=grown(b.com), mass=mass * b.mass)
+            return replace(b, inertia=(xx, yy, zz, xy, xz, yz))
 
-        return replace(
-            self,
-            bodies=tuple(map(body, self.bodies)),
-            spheres=tuple(
-                replace(s, center=grown(s.center), radius=length * s.radius) for s in self.spheres
-            ),
-            sites=tuple(replace(s, position=grown(s.position)) for s in self.sites),
-        )
+        def sphere(s: Sphere) -> Sphere:
+            return replace(s, center=grown(s.center), radius=length * s.radius)
+
+        bodies, spheres = tuple(map(body, self.bodies)), tuple(map(sphere, self.spheres))
+        sites = tuple(replace(s, position=grown(s.position)) for s in self.sites)
+        return replace(self, bodies=bodies, spheres=spheres, sites=sites)
 
     @property
     def n_actuated(self) -> int:
@@ -164,6 +157,7 @@ class PhysicsModel:
         return sum({"free": 0, "spherical": 3, "revolute": 1}[b.joint] for b in self.bodies)
 
 
+@functools.lru_cache(maxsize=4)
 def load_humanoid(path: str | Path) -> PhysicsModel:
     """Reads humanoid.urdf: 13 bodies, 28 actuated degrees of freedom.
 
@@ -171,17 +165,11 @@ def load_humanoid(path: str | Path) -> PhysicsModel:
     links behind fixed joints become part of their parents. Raises ValueError naming the file and
     what is wrong in it.
     """
-    return _load_humanoid(Path(path))
-
-
-@functools.lru_cache(maxsize=4)
-def _load_humanoid(path: Path) -> PhysicsModel:
+    path = Path(path)
     links = merge_fixed(read_urdf(path, SCALE), path)
     index = {link.name: i for i, link in enumerate(links)}
     bodies = tuple(_body(link, index, path) for link in links)
-    spheres = tuple(
-        Sphere(index[link.name], center, radius) for link in links for center, radius in link.balls
-    )
+    spheres = tuple(Sphere(index[link.name], *ball) for link in links for ball in link.balls)
     return PhysicsModel(bodies, spheres, _sites(links, index, path))
 
 
@@ -197,18 +185,10 @@ def _body(link: Link, index: dict[str, int], path: Path) -> Body:
     if kind not in GAINS:
         raise ValueError(f"{path}: no gains are known for joint {link.name}")
     kp, kd, torque_max = GAINS[kind]
-    return replace(
-        body,
-        parent=index[link.parent],
-        joint=cast("Joint", link.joint),  # fixed ones are merged
-        axis=link.axis,
-        kp=kp,
-        kd=kd,
-        torque_max=torque_max,
-        damping=torque_max / FREE_SPEED,
-        lower=link.lower,
-        upper=link.upper,
-    )
+    body = replace(body, kp=kp, kd=kd, torque_max=torque_max, damping=torque_max / FREE_SPEED)
+    body = replace(body, axis=link.axis, lower=link.lower, upper=link.upper)
+    joint = cast("Joint", link.joint)  # fixed ones are merged
+    return replace(body, parent=index[link.parent], joint=joint)
 
 
 def _sites(links: list[Link], index: dict[str, int], path: Path) -> tuple[Site, ...]:
@@ -235,11 +215,10 @@ def model_text(model: PhysicsModel) -> str:
         body name parent joint offset(3) axis(3) mass com(3) inertia(xx yy zz xy xz yz)
              kp kd torque_max damping stiffness armature lower upper cone
     """
-    c, li = model.contact, model.limit
     rows: list[tuple[object, ...]] = [
         ("gravity", *model.gravity),
-        ("contact", c.stiffness, c.damping, c.friction, c.slip_velocity, c.smoothing),
-        ("limit", li.stiffness, li.damping, li.smoothing),
+        ("contact", *astuple(model.contact)),
+        ("limit", *astuple(model.limit)),
     ]
     for b in model.bodies:
         rows.append(

@@ -13,29 +13,25 @@ in MuJoCo's order.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from workers.physics.model import Body, Joint, PhysicsModel, Site, Sphere
-from workers.physics.model.mjcf_shapes import geom_shape, inertial_mass, total
-from workers.physics.model.mjcf_xml import (
-    INSIDE,
-    KNOWN,
-    SKIPPED,
-    Angles,
-    Defaults,
-    Element,
-    matrix,
-    orientation,
-    parse,
-    unit,
-)
+from workers.physics.model import Body, Joint, PhysicsModel, Site, Sphere, mjcf_xml
+from workers.physics.model.mjcf_shapes import Place, geom_shape, inertial_mass, total
+from workers.physics.model.mjcf_xml import Angles, Defaults, Element, matrix, orientation, unit
 from workers.physics.model.rotations import conjugate, multiply
 from workers.physics.model.shapes import Mass, vector
+
+Gains = Mapping[str, tuple[float, float, float]]
+_WIDTHS = {"free": (7, 6), "spherical": (4, 3), "revolute": (1, 1)}  # of a joint in q and in qd
+_KINDS: dict[str, Joint] = {"free": "free", "ball": "spherical", "hinge": "revolute"}
+_PASSIVE = ("damping", "armature", "stiffness")
+_ZERO = np.zeros(3)
+_NO_TURN = np.array([1.0, 0.0, 0.0, 0.0])
 
 
 @dataclass(frozen=True)
@@ -61,14 +57,13 @@ class Mjcf:
             if body.joint == "spherical":
                 q[at_q : at_q + 4] = multiply(multiply(turn, q[at_q : at_q + 4]), conjugate(turn))
                 qd[at_v : at_v + 3] = matrix(turn) @ qd[at_v : at_v + 3]
-            at_q += {"free": 7, "spherical": 4, "revolute": 1}[body.joint]
-            at_v += {"free": 6, "spherical": 3, "revolute": 1}[body.joint]
+            at_q += _WIDTHS[body.joint][0]
+            at_v += _WIDTHS[body.joint][1]
         return q, qd
 
     def velocity(self, qvel: np.ndarray) -> np.ndarray:
         """Our layout of a MuJoCo velocity, force or acceleration `[nv]`."""
-        zero = np.zeros(len(self.q0))
-        return self.state(zero, qvel)[1]
+        return self.state(np.zeros(len(self.q0)), qvel)[1]
 
 
 @dataclass
@@ -81,11 +76,7 @@ class _Link:
     pose: tuple[float, ...] = ()  # of a free body in the file
 
 
-def read_mjcf(
-    path: str | Path,
-    gains: Mapping[str, tuple[float, float, float]] | None = None,
-    ignore: Collection[str] = (),
-) -> Mjcf:
+def read_mjcf(path: str | Path, gains: Gains | None = None, ignore: Collection[str] = ()) -> Mjcf:
     """Reads an MJCF file.
 
     Args:
@@ -97,17 +88,15 @@ def read_mjcf(
     Raises:
       ValueError: in one line with file, line and element: what is malformed or not supported.
     """
-    return _Reader(parse(Path(path)), dict(gains or {}), ignore).read()
+    return _Reader(mjcf_xml.parse(Path(path)), gains or {}, ignore).read()
 
 
 class _Reader:
-    def __init__(
-        self, root: Element, gains: dict[str, tuple[float, float, float]], ignore: Collection[str]
-    ):
+    def __init__(self, root: Element, gains: Gains, ignore: Collection[str]):
         self._root = root
         self._gains = gains
         for element in root.children:
-            if element.tag not in SKIPPED and element.tag not in ignore:
+            if element.tag not in mjcf_xml.SKIPPED and element.tag not in ignore:
                 element.fail("is not supported")
         self._compiler(root.all("compiler"))
         self._defaults = Defaults(root)
@@ -117,9 +106,7 @@ class _Reader:
         self._motors = self._read_motors()
 
     def _compiler(self, elements: list[Element]) -> None:
-        settings: dict[str, str] = {}
-        for element in elements:
-            settings.update(element.attributes)
+        settings = {k: v for element in elements for k, v in element.attributes.items()}
         line = elements[0].line if elements else self._root.line
         compiler = Element("compiler", settings, self._root.path, line)
         angle = compiler.choice("angle", "degree", ("degree", "radian"))
@@ -158,7 +145,7 @@ class _Reader:
                 if geom.get("type", "sphere") != "plane" and _touches(geom):
                     geom.fail("is fixed to the world; only planes are supported there")
             for body in world.all("body"):
-                self._body(body, -1, np.zeros(3), np.array([1.0, 0, 0, 0]), "main")
+                self._body(body, -1, (_ZERO, _NO_TURN), "main")
         if not self._links:
             self._root.fail("holds no joint")
         unknown = {**self._motors, **self._gains}.keys() - {link.body.name for link in self._links}
@@ -166,35 +153,29 @@ class _Reader:
             self._root.fail(f"no joint {sorted(unknown)[0]!r} for a motor or gain")
         return self._finish(gravity)
 
-    def _body(
-        self, element: Element, host: int, origin: np.ndarray, turn: np.ndarray, childclass: str
-    ) -> None:
-        """Adds a body whose parent's frame lies in link `host` at `origin`, turned by `turn`."""
+    def _body(self, element: Element, host: int, place: Place, childclass: str) -> None:
+        """Adds a body whose parent's frame lies at `place` in link `host`."""
         childclass = element.get("childclass", childclass)
-        element.known(KNOWN["body"])
+        element.known(mjcf_xml.KNOWN["body"])
         element.refuse("gravcomp")
         element.choice("mocap", "false", ("false",))
         start = element.numbers("pos", 3, "0 0 0")
         own = orientation(element, self._angles)
-        origin = origin + matrix(turn) @ start
-        turn = multiply(turn, own)
-        joints = [
-            self._defaults.resolve(j, childclass)
-            for j in element.children
-            if j.tag in ("joint", "freejoint")
-        ]
-        for joint in joints:
-            joint.known(KNOWN["joint"])
-            kind = self._kind(joint, element, len(joints), host)
+        origin, turn = place[0] + matrix(place[1]) @ start, multiply(place[1], own)
+        joints = [j for j in element.children if j.tag in ("joint", "freejoint")]
+        for raw in joints:
+            joint = self._defaults.resolve(raw, childclass)
+            joint.known(mjcf_xml.KNOWN["joint"])
+            kind = self._kind(joint, alone=host < 0 and len(joints) == 1)
             if kind == "free":
-                turn = np.array([1.0, 0, 0, 0])
+                origin, turn = _ZERO, _NO_TURN
                 name = joint.get("name") or element.get("name", "root")
-                body = Body(name, -1, "free", (0.0,) * 3, 0.0, (0.0,) * 3, (0.0,) * 6)
+                body = Body(name, -1, "free", vector(_ZERO))
                 self._links.append(_Link(body, turn, pose=(*start, *own)))
-                origin = np.zeros(3)
             else:
+                name = joint.get("name") or element.get("name", f"body{len(self._links)}")
                 anchor = origin + matrix(turn) @ joint.numbers("pos", 3, "0 0 0")
-                body = self._joint(joint, element, kind, host, anchor, turn)
+                body = self._joint(joint, Body(name, host, kind, vector(anchor)), turn)
                 self._links.append(_Link(body, turn))
                 origin = origin - anchor
             host = len(self._links) - 1
@@ -202,71 +183,42 @@ class _Reader:
             if any(_touches(self._defaults.resolve(g, childclass)) for g in element.all("geom")):
                 element.fail("is fixed to the world; a body needs a joint")
         else:
-            self._contents(element, host, origin, turn, childclass)
+            self._contents(element, host, (origin, turn), childclass)
         for child in element.children:
-            if child.tag not in INSIDE:
+            if child.tag not in mjcf_xml.INSIDE:
                 child.fail("is not supported")
         for child in element.all("body"):
-            self._body(child, host, origin, turn, childclass)
+            self._body(child, host, (origin, turn), childclass)
 
-    def _kind(self, joint: Element, element: Element, count: int, host: int) -> Joint:
-        kind: Joint
-        if joint.tag == "freejoint":
-            kind = "free"
-        else:
-            kinds: dict[str, Joint] = {"free": "free", "ball": "spherical", "hinge": "revolute"}
-            written = joint.get("type", "hinge")
-            if written not in kinds:
-                joint.fail(f"type {written!r} is not supported, only free, ball and hinge are")
-            kind = kinds[written]
+    def _kind(self, joint: Element, alone: bool) -> Joint:
+        written = "free" if joint.tag == "freejoint" else joint.get("type", "hinge")
+        if written not in _KINDS:
+            joint.fail(f"type {written!r} is not supported, only free, ball and hinge are")
+        if joint.tag == "joint":
             joint.refuse("frictionloss", "ref", "springref", "springdamper", "actuatorgravcomp")
-        if kind == "free":
-            if count > 1 or host >= 0:
+        if written == "free":
+            if not alone:
                 joint.fail("a free joint must be alone on a body of the world")
             if joint.tag == "joint":
-                joint.refuse("damping", "armature", "stiffness")
-        return kind
+                joint.refuse(*_PASSIVE)
+        return _KINDS[written]
 
-    def _joint(
-        self,
-        joint: Element,
-        element: Element,
-        kind: Joint,
-        host: int,
-        anchor: np.ndarray,
-        turn: np.ndarray,
-    ) -> Body:
-        name = joint.get("name") or element.get("name", f"body{len(self._links)}")
-        lower, upper, cone = self._limits(joint, kind)
+    def _joint(self, joint: Element, body: Body, turn: np.ndarray) -> Body:
+        """`body` with what its ball or hinge says; `turn`: of its axes."""
+        lower, upper, cone = self._limits(joint, body.joint)
         axis = np.array([0.0, 0.0, 1.0])
-        if kind == "revolute":
+        if body.joint == "revolute":
             axis = unit(joint, "axis", matrix(turn) @ joint.numbers("axis", 3, "0 0 1"))
-        stiffness = joint.number("stiffness", 0.0)
-        if kind == "spherical" and stiffness != 0:
+        passive: dict[str, Any] = {key: joint.number(key, 0.0) for key in _PASSIVE}
+        if body.joint == "spherical" and passive["stiffness"] != 0:
             joint.fail("stiffness of a ball joint is not supported")
-        for key in ("damping", "armature", "stiffness"):
-            if joint.number(key, 0.0) < 0:
+        for key, value in passive.items():
+            if value < 0:
                 joint.fail(f"{key} must not be negative")
-        kp, kd, torque = self._gains.get(name, (0.0, 0.0, self._motors.get(name, 0.0)))
-        return Body(
-            name=name,
-            parent=host,
-            joint=kind,
-            offset=vector(anchor),
-            mass=0.0,
-            com=(0.0,) * 3,
-            inertia=(0.0,) * 6,
-            axis=vector(axis),
-            kp=kp,
-            kd=kd,
-            torque_max=torque,
-            damping=joint.number("damping", 0.0),
-            lower=lower,
-            upper=upper,
-            stiffness=stiffness,
-            armature=joint.number("armature", 0.0),
-            cone=cone,
-        )
+        motor = (0.0, 0.0, self._motors.get(body.name, 0.0))
+        kp, kd, torque = self._gains.get(body.name, motor)
+        body = replace(body, axis=vector(axis), kp=kp, kd=kd, torque_max=torque, **passive)
+        return replace(body, lower=lower, upper=upper, cone=cone)
 
     def _limits(self, joint: Element, kind: Joint) -> tuple[float, float, float]:
         """(lower, upper, cone) of a joint, rad; of a spherical one the cone alone."""
@@ -286,15 +238,12 @@ class _Reader:
             joint.fail("range needs a lower and a higher angle")
         return first, second, 0.0
 
-    def _contents(
-        self, element: Element, host: int, origin: np.ndarray, turn: np.ndarray, childclass: str
-    ) -> None:
-        """Masses, contact spheres and sites of a body whose frame lies at origin in its link."""
-        link = self._links[host]
-        place = (origin, turn)
+    def _contents(self, element: Element, host: int, place: Place, childclass: str) -> None:
+        """Masses, contact spheres and sites of a body whose frame lies at `place` in its link."""
+        link, (origin, turn) = self._links[host], place
         geoms = [self._defaults.resolve(g, childclass) for g in element.all("geom")]
         for geom in geoms:
-            geom.known(KNOWN["geom"])
+            geom.known(mjcf_xml.KNOWN["geom"])
         shapes = [geom_shape(geom, place, self._angles) for geom in geoms]
         inertials = element.all("inertial")
         if inertials and self._from_geoms != "true":
@@ -312,20 +261,15 @@ class _Reader:
     def _finish(self, gravity: tuple[float, float, float]) -> Mjcf:
         whole = sum(mass.mass for link in self._links for mass in link.masses)
         factor = self._total_mass / whole if self._total_mass > 0 and whole > 0 else 1.0
-        bodies, q0 = [], []
+        bodies: list[Body] = []
+        q0: list[float] = []
         for link in self._links:
             mass = total(link.masses, factor)
-            body = dataclasses.replace(
-                link.body, mass=mass.mass, com=vector(mass.center), inertia=mass.entries
-            )
-            bodies.append(body)
-            if link.body.joint == "free":
-                q0 += list(link.pose)
-            else:
-                q0 += [1.0, 0.0, 0.0, 0.0] if link.body.joint == "spherical" else [0.0]
-        model = PhysicsModel(
-            tuple(bodies), tuple(self._spheres), tuple(self._sites), gravity=gravity
-        )
+            body = replace(link.body, mass=mass.mass, com=vector(mass.center))
+            bodies.append(replace(body, inertia=mass.entries))
+            q0.extend(link.pose or (_NO_TURN if body.joint == "spherical" else (0.0,)))
+        spheres, sites = tuple(self._spheres), tuple(self._sites)
+        model = PhysicsModel(tuple(bodies), spheres, sites, gravity=gravity)
         turns = np.stack([link.turn for link in self._links])
         return Mjcf(model, turns, np.array(q0, float))
 

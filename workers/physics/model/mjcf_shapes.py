@@ -61,27 +61,22 @@ def geom_shape(geom: Element, place: Place, angles: Angles) -> Shape:
             geom.fail("fromto needs a capsule or box and two different points")
         center, turn = (a + b) / 2, z_to((a - b) / length)
         size = np.array([*size[:wanted], length / 2])
-        if kind == "box":
-            size = np.array([size[0], size[1], length / 2])
     else:
         center, turn = geom.numbers("pos", 3, "0 0 0"), orientation(geom, angles)
     origin, frame = place
     center = origin + matrix(frame) @ center
     rotation = snapped(matrix(multiply(frame, turn)), 1e-12)
+    radius, *others = size[: _SIZES[kind]].tolist()
+    whole = (radius, *(2 * half for half in others))
     if kind == "sphere":
-        whole, volume = (float(size[0]),), 4 / 3 * math.pi * size[0] ** 3
+        volume = 4 / 3 * math.pi * radius**3
     elif kind == "capsule":
-        radius, length = float(size[0]), 2 * float(size[1])
-        whole = (radius, length)  # type: ignore[assignment]
-        volume = math.pi * radius**2 * (length + 4 / 3 * radius)
+        volume = math.pi * radius**2 * (whole[1] + 4 / 3 * radius)
     else:
-        whole = tuple(2 * float(edge) for edge in size[:3])  # type: ignore[assignment]
+        whole = (2 * radius, *whole[1:])
         volume = float(np.prod(whole))
-    mass = (
-        geom.number("mass")
-        if "mass" in geom.attributes
-        else (geom.number("density", 1000.0) * volume)
-    )
+    given = "mass" in geom.attributes
+    mass = geom.number("mass") if given else geom.number("density", 1000.0) * volume
     if mass < 0:
         geom.fail("mass must not be negative")
-    return Shape(cast("Solid", kind), whole, float(mass), vector(center), rotation)
+    return Shape(cast("Solid", kind), whole, mass, vector(center), rotation)

@@ -10,7 +10,7 @@ from xml.parsers import expat
 
 import numpy as np
 
-from workers.physics.model.rotations import multiply
+from workers.physics.model.rotations import from_matrix, multiply
 
 
 def _words(text: str) -> frozenset[str]:
@@ -194,10 +194,8 @@ def z_to(direction: np.ndarray) -> np.ndarray:
     axis = np.cross([0.0, 0.0, 1.0], direction)
     sine = float(np.linalg.norm(axis))
     if sine < 1e-10:
-        axis, sine = np.array([1.0, 0.0, 0.0]), 0.0
-    else:
-        axis = axis / sine
-    return about(axis, math.atan2(sine, float(direction[2])))
+        return about(np.array([1.0, 0.0, 0.0]), math.atan2(0.0, float(direction[2])))
+    return about(axis / sine, math.atan2(sine, float(direction[2])))
 
 
 def orientation(element: Element, angles: Angles) -> np.ndarray:
@@ -225,19 +223,3 @@ def orientation(element: Element, angles: Angles) -> np.ndarray:
     x = unit(element, key, values[:3])
     y = unit(element, key, values[3:] - x * (x @ values[3:]))
     return from_matrix(np.stack([x, y, np.cross(x, y)], axis=1))
-
-
-def from_matrix(r: np.ndarray) -> np.ndarray:
-    """Unit quaternion `[4]` of a rotation matrix `[3, 3]`, by the best conditioned formula."""
-    four = np.array(
-        [
-            [r[0, 0] + r[1, 1] + r[2, 2], r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],
-            [r[2, 1] - r[1, 2], r[0, 0] - r[1, 1] - r[2, 2], r[0, 1] + r[1, 0], r[0, 2] + r[2, 0]],
-            [r[0, 2] - r[2, 0], r[0, 1] + r[1, 0], r[1, 1] - r[0, 0] - r[2, 2], r[1, 2] + r[2, 1]],
-            [r[1, 0] - r[0, 1], r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], r[2, 2] - r[0, 0] - r[1, 1]],
-        ]
-    )
-    row = four[int(np.argmax(np.diag(four)))].copy()
-    at = int(np.argmax(np.diag(four)))
-    row[at] += 1
-    return row / np.linalg.norm(row)

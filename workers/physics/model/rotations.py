@@ -31,6 +31,13 @@ def snapped(rotation: np.ndarray, tolerance: float) -> np.ndarray:
     return rounded if np.abs(rotation - rounded).max() < tolerance else rotation
 
 
+def from_matrix(r: np.ndarray) -> np.ndarray:
+    """Unit quaternion `[4]` of a rotation matrix `[3, 3]`."""
+    from scipy.spatial.transform import Rotation
+
+    return np.roll(Rotation.from_matrix(r).as_quat(), 1)  # SciPy's scalar comes last
+
+
 def log_map(q: np.ndarray) -> np.ndarray:
     """Rotation vector [..., 3] (rad, at most half a turn) of a unit quaternion."""
     q = np.where(q[..., :1] < 0, -q, q)

@@ -60,10 +60,8 @@ def read_urdf(path: Path, scale: float) -> list[Link]:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{path}: there are two links {name}")
-    unread = [
-        _link(element, joints.get(element.get("name", "")), scale, path)
-        for element in robot.findall("link")
-    ]
+    found = robot.findall("link")
+    unread = [_link(each, joints.get(name), scale, path) for each, name in zip(found, names)]
     for link in unread:
         if link.parent is not None and link.parent not in names:
             raise ValueError(f"{path}: link {link.name} has no parent link {link.parent}")
@@ -86,18 +84,13 @@ def merge_fixed(links: list[Link], path: Path) -> list[Link]:
     merged: dict[str, Link] = {}
     home: dict[str, tuple[str, Vector]] = {}  # link -> the merged link it is in, and where
     for link in links:
+        host, origin = home[link.parent] if link.parent is not None else (None, (0.0, 0.0, 0.0))
+        at = np.add(origin, link.offset)
         if link.joint != "fixed":
-            parent = link.parent
-            offset = np.array(link.offset)
-            if parent is not None:
-                parent, origin = home[parent]
-                offset = offset + np.array(origin)
             home[link.name] = (link.name, (0.0, 0.0, 0.0))
-            merged[link.name] = replace(link, parent=parent, offset=vector(offset))
+            merged[link.name] = replace(link, parent=host, offset=vector(at))
             continue
-        assert link.parent is not None
-        host, origin = home[link.parent]
-        at = np.array(origin) + np.array(link.offset)
+        assert host is not None
         home[link.name] = (host, vector(at))
         moved = tuple(replace(s, center=vector(np.array(s.center) + at)) for s in link.shapes)
         whole = merged[host]
@@ -189,7 +182,6 @@ def _numbers(element: ElementTree.Element, key: str, count: int, path: Path) -> 
     except ValueError:
         values = []
     if len(values) != count or not np.isfinite(values).all():
-        raise ValueError(
-            f"{path}: <{element.tag}> needs {key} with {count} finite number(s), got {words}"
-        )
+        want = f"{key} with {count} finite number(s)"
+        raise ValueError(f"{path}: <{element.tag}> needs {want}, got {words}")
     return values

@@ -80,11 +80,10 @@ def library() -> ctypes.CDLL:
     except OSError as error:
         raise PhysicsError(f"{LIBRARY} does not load ({error}); {remedy} --force") from error
     lib.physics_last_error.restype = ctypes.c_char_p
-    if lib.physics_interface() != INTERFACE:
-        raise PhysicsError(
-            f"{LIBRARY} has interface {lib.physics_interface()}, this code needs {INTERFACE}; "
-            f"{remedy}"
-        )
+    found = lib.physics_interface()
+    if found != INTERFACE:
+        text = f"{LIBRARY} has interface {found}, this code needs {INTERFACE}"
+        raise PhysicsError(f"{text}; {remedy}")
     return lib
 
 

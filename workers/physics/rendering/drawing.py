@@ -43,14 +43,8 @@ def camera_for(points: np.ndarray) -> View:
     spread = points[:, :2] - points[:, :2].mean(axis=0)
     along = np.linalg.svd(spread, full_matrices=False)[2][0]  # the main direction of travel
     azimuth = np.arctan2(along[1], along[0]) - np.radians(AZIMUTH)
-    elevation = np.radians(ELEVATION)
-    forward = -np.array(
-        [
-            np.cos(azimuth) * np.cos(elevation),
-            np.sin(azimuth) * np.cos(elevation),
-            np.sin(elevation),
-        ]
-    )
+    cos, sin = np.cos(np.radians(ELEVATION)), np.sin(np.radians(ELEVATION))
+    forward = -np.array([np.cos(azimuth) * cos, np.sin(azimuth) * cos, sin])
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)
     axes = np.stack([right, np.cross(right, forward), forward])
@@ -118,9 +112,8 @@ def _font(size: int) -> Any:
 
 def _draw_ground(pen: Any, camera: View, ground: np.ndarray) -> None:
     low, high = ground
-    corners = np.array(
-        [[low[0], low[1], 0], [high[0], low[1], 0], [high[0], high[1], 0], [low[0], high[1], 0]]
-    )
+    (left, near), (right, far) = ground
+    corners = np.array([[left, near, 0], [right, near, 0], [right, far, 0], [left, far, 0]])
     pen.polygon([tuple(p) for p in camera.project(corners)[0]], fill=GROUND)
     for axis in (0, 1):
         for at in np.arange(low[axis], high[axis] + 1e-6, 0.5):
@@ -132,11 +125,10 @@ def _draw_ground(pen: Any, camera: View, ground: np.ndarray) -> None:
 
 
 def _draw_body(pen: Any, camera: View, sites: np.ndarray, model: PhysicsModel, ghost: bool) -> None:
-    shadow = sites * np.array([1.0, 1.0, 0.0])
     limbs = segments(model)
     at, depth = camera.project(sites)
     if not ghost:
-        flat, far = camera.project(shadow)
+        flat, far = camera.project(sites * np.array([1.0, 1.0, 0.0]))  # the shadow
         for a, b, _, radius in limbs:
             _limb(pen, flat[[a, b]], camera.focal * radius * 0.7 / far[[a, b]], (208, 211, 216))
     for a, b, side, radius in sorted(limbs, key=lambda limb: -(depth[limb[0]] + depth[limb[1]])):
@@ -156,13 +148,8 @@ def _limb(pen: Any, ends: np.ndarray, radii: np.ndarray, color: tuple[int, int, 
     along = ends[1] - ends[0]
     length = float(np.linalg.norm(along))
     if length > 1e-6:
-        normal = np.array([-along[1], along[0]]) / length
-        corners = [
-            ends[0] + radii[0] * normal,
-            ends[1] + radii[1] * normal,
-            ends[1] - radii[1] * normal,
-            ends[0] - radii[0] * normal,
-        ]
+        aside = radii[:, None] * (np.array([-along[1], along[0]]) / length)
+        corners = [*(ends + aside), *(ends - aside)[::-1]]
         pen.polygon([tuple(p) for p in corners], fill=color)
     for end, radius in zip(ends, radii):
         _disc(pen, end, float(radius), color)

@@ -45,10 +45,8 @@ def frames(
 
     wanted = (len(reference), len(model.sites), 3)
     if reference.shape != wanted or motion.shape != wanted or not len(reference):
-        raise ValueError(
-            f"motions must be two arrays [F, {len(model.sites)}, 3], got "
-            f"{reference.shape} and {motion.shape}"
-        )
+        got = f"{reference.shape} and {motion.shape}"
+        raise ValueError(f"motions must be two arrays [F, {len(model.sites)}, 3], got {got}")
     if not (np.isfinite(reference).all() and np.isfinite(motion).all()):
         raise ValueError("a motion that is not finite cannot be drawn")
     both = np.concatenate([reference, motion])
@@ -57,12 +55,11 @@ def frames(
     ground = np.stack([np.floor(2 * (low - 0.6)) / 2, np.ceil(2 * (high + 0.6)) / 2])
     pictures = []
     for i, (left, right) in enumerate(zip(reference, motion)):
-        error = 1000 * float(np.mean(np.linalg.norm(left - right, axis=-1)))
+        time = f"{(i + 1) / rate:.2f} s"
+        error = f"{1000 * float(np.mean(np.linalg.norm(left - right, axis=-1))):.0f} mm"
         panels = [
-            picture(camera, [(left, False)], model, ground, "reference", f"{(i + 1) / rate:.2f} s"),
-            picture(
-                camera, [(left, True), (right, False)], model, ground, title, f"{error:.0f} mm"
-            ),
+            picture(camera, [(left, False)], model, ground, "reference", time),
+            picture(camera, [(left, True), (right, False)], model, ground, title, error),
         ]
         sheet = Image.new("RGB", (2 * WIDTH + 2, HEIGHT), (255, 255, 255))
         for k, panel in enumerate(panels):
@@ -92,14 +89,8 @@ def save(pictures: list[Any], path: Path, rate: float) -> Path:
         images = [each.quantize(palette=palette, dither=0) for each in pictures]
         times = np.diff(np.round(100 / rate * np.arange(len(images) + 1))) * 10
         times[-1] += 600  # rest at the end before it starts again
-        images[0].save(
-            path,
-            save_all=True,
-            append_images=images[1:],
-            loop=0,
-            duration=[int(t) for t in times],
-            optimize=False,
-        )
+        how = {"duration": [int(t) for t in times], "loop": 0, "optimize": False}
+        images[0].save(path, save_all=True, append_images=images[1:], **how)
     elif path.suffix == ".mp4":
         _ffmpeg(pictures, path, rate)
     else:
@@ -131,10 +122,9 @@ def _ffmpeg(pictures: list[Any], path: Path, rate: float) -> None:
     command = ["ffmpeg", "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
     command += ["-s", f"{width}x{height}", "-r", f"{rate:g}", "-i", "-", "-pix_fmt", "yuv420p"]
     data = b"".join(each.tobytes() for each in pictures)
+    command.append(str(path))
     try:
-        done = subprocess.run(
-            [*command, str(path)], input=data, capture_output=True, timeout=FFMPEG_SECONDS
-        )
+        done = subprocess.run(command, input=data, capture_output=True, timeout=FFMPEG_SECONDS)
     except subprocess.TimeoutExpired:
         raise ValueError(f"{path}: ffmpeg did not finish in {FFMPEG_SECONDS:g} s") from None
     if done.returncode != 0:

@@ -170,6 +170,5 @@ def _fitted(
 
 def _missing(sequence: Sequence, *paths: Path) -> MissingData:
     wanted = " or ".join(map(str, paths))
-    return MissingData(
-        f"{sequence.label}: no {wanted} (licence: {sequence.licence}; from {sequence.where})"
-    )
+    source = f"licence: {sequence.licence}; from {sequence.where}"
+    return MissingData(f"{sequence.label}: no {wanted} ({source})")

@@ -28,6 +28,18 @@ CONTROLS = ("torque", "pd")  # in the order of PHYSICS_TORQUE and PHYSICS_PD
 _log = logging.getLogger(__name__)
 
 
+def _call(function: str, *arguments: Any) -> Status:
+    """Calls a function of the library; ValueError or PhysicsError with its line where it fails."""
+    return check(getattr(library(), function)(*arguments))
+
+
+def _create(function: str, *arguments: Any) -> ctypes.c_int64:
+    """The handle that a function of the library fills in last."""
+    handle = ctypes.c_int64()
+    _call(function, *arguments, ctypes.byref(handle))
+    return handle
+
+
 class Simulator:
     """A model with the gradient of its step, at one time step and one kind of control.
 
@@ -42,19 +54,13 @@ class Simulator:
 
     def __init__(self, text: str, dt: float, control: str, fast: bool = True):
         require_known(control, CONTROLS, "control")
-        lib = library()
-        handle = ctypes.c_int64()
-        check(
-            lib.physics_model_create(
-                text.encode(), ctypes.c_double(dt), CONTROLS.index(control), ctypes.byref(handle)
-            )
-        )
-        self._handle = handle
-        weakref.finalize(self, lib.physics_model_destroy, handle)
+        what = (text.encode(), ctypes.c_double(dt), CONTROLS.index(control))
+        self._handle = _create("physics_model_create", *what)
+        weakref.finalize(self, library().physics_model_destroy, self._handle)
         self.structure = self._read_structure()
         self.fast = fast and self._use_generated_code(generated_library(self.structure))
         info = ModelInfo()
-        check(lib.physics_model_info(handle, ctypes.byref(info)))
+        _call("physics_model_info", self._handle, ctypes.byref(info))
         self.dt = dt
         self.control = control
         self.nq: int = info.nq
@@ -67,10 +73,9 @@ class Simulator:
 
     def _read_structure(self) -> str:
         size = ctypes.c_int32()
-        call = library().physics_model_structure
-        check(call(self._handle, None, 0, ctypes.byref(size)))
+        _call("physics_model_structure", self._handle, None, 0, ctypes.byref(size))
         buffer = ctypes.create_string_buffer(size.value)
-        check(call(self._handle, buffer, size, ctypes.byref(size)))
+        _call("physics_model_structure", self._handle, buffer, size, ctypes.byref(size))
         return buffer.value.decode()
 
     def _use_generated_code(self, path: Path) -> bool:
@@ -80,7 +85,7 @@ class Simulator:
         code = ctypes.CDLL(str(path))  # never unloaded, so the pointers stay good
         names = ("physics_step_vjp", "physics_positions_vjp", "physics_motion_vjp")
         functions = (ctypes.cast(getattr(code, name), ctypes.c_void_p) for name in names)
-        check(library().physics_model_use_code(self._handle, *functions))
+        _call("physics_model_use_code", self._handle, *functions)
         return True
 
     def window(self, spec: WindowSpec) -> Window:
@@ -116,8 +121,7 @@ class Simulator:
         wanted = (("q", self.nq), ("qd", self.nv), ("torque", self.n_actuated))
         arrays = [as_array(each, (n,), what) for each, (what, n) in zip(state, wanted)]
         out = np.empty(shape)
-        call = getattr(library(), function)
-        check(call(self._handle, *map(pointer, arrays), pointer(out)))
+        _call(function, self._handle, *map(pointer, arrays), pointer(out))
         return out
 
 
@@ -129,12 +133,7 @@ class Window:
 
     def __init__(self, simulator: Simulator, spec: WindowSpec):
         record, kept = window_record(spec, simulator)
-        handle = ctypes.c_int64()
-        check(
-            library().physics_window_create(
-                simulator._handle, ctypes.byref(record), ctypes.byref(handle)
-            )
-        )
+        handle = _create("physics_window_create", simulator._handle, ctypes.byref(record))
         del kept  # the library has copied everything
         self.simulator = simulator
         self.handle: int = handle.value
@@ -146,8 +145,7 @@ class Window:
     def _call(self, function: str, x: np.ndarray, *rest: Any) -> Status:
         """A function of the library at x `[dim]`, with what it takes besides."""
         x = as_array(x, (self.dim,), "x")
-        call = getattr(library(), function)
-        return check(call(ctypes.c_int64(self.handle), pointer(x), *rest))
+        return _call(function, ctypes.c_int64(self.handle), pointer(x), *rest)
 
     def loss_and_grad(self, x: np.ndarray) -> tuple[Status, float, np.ndarray]:
         """Status, loss and gradient `[dim]` at x float64 `[dim]`."""
@@ -200,16 +198,6 @@ def loss_and_grad_batch(
     handles = np.array([window.handle for window in windows], np.int64)
     status = np.zeros(len(windows), np.int32)
     loss, grad = np.empty(len(windows)), np.empty(x.shape)
-    check(
-        library().physics_loss_and_grad_batch(
-            pointer(handles),
-            pointer(x),
-            len(windows),
-            n,
-            int(threads),
-            pointer(loss),
-            pointer(grad),
-            pointer(status),
-        )
-    )
+    sizes, results = (len(windows), n, int(threads)), [pointer(a) for a in (loss, grad, status)]
+    _call("physics_loss_and_grad_batch", pointer(handles), pointer(x), *sizes, *results)
     return [Status(s) for s in status], loss, grad

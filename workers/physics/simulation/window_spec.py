@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workers.physics.native.binding import TERMS, CameraRecord, WindowRecord, as_array
 
+if TYPE_CHECKING:
+    from workers.physics.simulation import Simulator
+
 Vector = tuple[float, float, float]
 _IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-
-
-class Sizes(Protocol):
-    """Of a simulator's arrays."""
-
-    n_sites: int
-    n_actuated: int
-    n_target: int
-    nq: int
-    nv: int
 
 
 @dataclass(frozen=True)
@@ -66,10 +59,8 @@ class Camera:
         """Pixels [..., 2] of points [..., 3], m. ValueError when one is nearer than 1.5 near."""
         at = np.asarray(points) @ np.array(self.rotation).T + np.array(self.translation)
         if at.size and at[..., 2].min() < 1.5 * self.near:
-            raise ValueError(
-                f"a point lies {at[..., 2].min():.3g} m before the camera, want at least "
-                f"{1.5 * self.near:.3g} m (1.5 near)"
-            )
+            found, want = f"{at[..., 2].min():.3g} m", f"{1.5 * self.near:.3g} m (1.5 near)"
+            raise ValueError(f"a point lies {found} before the camera, want at least {want}")
         return at[..., :2] / at[..., 2:] * [self.fx, self.fy] + [self.cx, self.cy]
 
 
@@ -128,7 +119,15 @@ class WindowSpec:
     velocity_scale: float = 1.0
 
 
-def window_record(spec: WindowSpec, simulator: Sizes) -> tuple[WindowRecord, list[Any]]:
+# Data -> the weights of their mean; where those are 0 the data may be nan.
+_TRUST = {
+    "reference": "confidence",
+    "velocities": "confidence",
+    "keypoints": "keypoint_confidence",
+}
+
+
+def window_record(spec: WindowSpec, simulator: Simulator) -> tuple[WindowRecord, list[Any]]:
     """The C structure of a spec, and what must stay alive while it is used.
 
     ValueError naming the array whose shape is wrong.
@@ -155,33 +154,20 @@ def window_record(spec: WindowSpec, simulator: Sizes) -> tuple[WindowRecord, lis
         if value is not None:
             whole = name in ("control_index", "frame_steps")
             arrays[name] = as_array(value, shape, name, np.int32 if whole else np.float64)
-    for trust, names in (
-        ("confidence", ("reference", "velocities")),
-        ("keypoint_confidence", ("keypoints",)),
-    ):
-        for name in names:
-            if trust in arrays and name in arrays:
-                known = (arrays[trust] != 0)[..., None]
-                arrays[name] = np.ascontiguousarray(np.where(known, arrays[name], 0.0))
+    for name, trust in _TRUST.items():
+        if trust in arrays and name in arrays:
+            known = (arrays[trust] != 0)[..., None]
+            arrays[name] = np.ascontiguousarray(np.where(known, arrays[name], 0.0))
     record = WindowRecord(steps, spec.n_controls, frames, int(spec.initial_velocity))
     for name, array in arrays.items():
         setattr(record, name, array.ctypes.data)
     kept: list[Any] = [arrays]
     if spec.camera is not None:
         c = spec.camera
-        camera = CameraRecord(
-            c.fx,
-            c.fy,
-            c.cx,
-            c.cy,
-            (ctypes.c_double * 9)(*np.ravel(c.rotation)),
-            (ctypes.c_double * 3)(*c.translation),
-            c.near,
-        )
+        turn = tuple(np.ravel(c.rotation).tolist())
+        camera = CameraRecord(c.fx, c.fy, c.cx, c.cy, turn, c.translation, c.near)
         record.camera = ctypes.addressof(camera)
         kept.append(camera)
     record.control_scale, record.velocity_scale = spec.control_scale, spec.velocity_scale
-    record.weight = (ctypes.c_double * len(TERMS))(
-        *(getattr(spec, f"weight_{term}") for term in TERMS)
-    )
+    record.weight = tuple(getattr(spec, f"weight_{term}") for term in TERMS)
     return record, kept
