@@ -38,7 +38,6 @@ class Answer:
 
     problem: str = ""
     data: dict[str, Any] = field(default_factory=dict)
-    down: bool = False  # nobody there, or nobody who lets us in
 
 
 def missing() -> str | None:
@@ -81,15 +80,8 @@ def call(
             variables |= {"fleet_copy_from": str(copy[0]), "fleet_copy_to": copy[1]}
         if fetch:
             variables["fleet_fetch_to"] = str(fetch)
-        inventory = {
-            "all": {
-                "hosts": {
-                    host: {**hosts[host], "fleet_request": _sealed(request)}
-                    for host, request in requests.items()
-                }
-            }
-        }
-        (folder / "hosts.json").write_text(json.dumps(inventory))
+        asked = {host: {**hosts[host], "fleet_request": _sealed(r)} for host, r in requests.items()}
+        (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": asked}}))
         (folder / "vars.json").write_text(json.dumps(variables))
         environment = {
             "ANSIBLE_CALLBACK_PLUGINS": str(_HERE / "plugins"),
@@ -99,14 +91,13 @@ def call(
             "OPTIMUS_FLEET_RESULTS": str(folder / "results"),
         }
         words = ["-i", "hosts.json", "-e", "@vars.json", "-f", str(FORKS), "-T", "10"]
-        ended, text = _run(
-            "playbook", [*words, str(_HERE / "call.yaml")], folder, environment, timeout
-        )
+        words.append(str(_HERE / "call.yaml"))
+        ended, text = _run("playbook", words, folder, environment, timeout)
         answers = dict(_answers(folder / "results"))
     if not answers and ended:
         raise FleetError(f"ansible-playbook: {_last_line(text)}")
     late = f"no answer within {timeout:.0f} s"
-    return {host: answers.get(host, Answer(late, down=True)) for host in requests}
+    return {host: answers.get(host, Answer(late)) for host in requests}
 
 
 def _sealed(request: Mapping[str, Any]) -> str:
@@ -172,7 +163,7 @@ def _answers(path: Path) -> Iterator[tuple[str, Answer]]:
             data = json.loads(text)
             yield host, Answer(str(data.get("error", "")), data)
         elif record["state"] == "unreachable":
-            yield host, Answer(f"not reached: {_last_line(text)}", down=True)
+            yield host, Answer(f"not reached: {_last_line(text)}")
         else:
             yield host, Answer(f"{record['task']} failed: {_last_line(text)}")
 

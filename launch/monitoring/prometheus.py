@@ -8,12 +8,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from launch.monitoring.readings import number, numbers
@@ -69,14 +71,12 @@ def open_server(
         raise MonitoringError(
             "prometheus-client is not installed; pip install 'optimus-learned-optimizer[monitor]'"
         ) from None
-    reader = _Reader(run_dir, max_age)
-    handler = type("Handler", (_Handler,), {"reader": reader})
+    handler = type("Handler", (_Handler,), {"reader": _Reader(run_dir, max_age)})
     try:
-        server = _Server((host, port), handler)
+        return _Server((host, port), handler)
     except (OSError, OverflowError) as error:
         cause = error.strerror if isinstance(error, OSError) else "no such port"
         raise MonitoringError(f"cannot listen on {host}:{port}: {cause or error}") from None
-    return server
 
 
 class _Server(ThreadingHTTPServer):
@@ -150,65 +150,48 @@ def _problem(status: Status) -> str:
 
 def exposition(status: Status | None, run_dir: Path) -> bytes:
     """The text of one scrape; without a status only `optimus_up` 0."""
-    from prometheus_client import CollectorRegistry, generate_latest
-    from prometheus_client.core import Metric
+    from prometheus_client import generate_latest
 
-    class _Once:
-        def collect(self) -> Iterator[Metric]:
-            yield from families(status, run_dir)
-
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once())  # type: ignore[arg-type]
-    return bytes(generate_latest(registry))
+    collector = SimpleNamespace(collect=lambda: families(status, run_dir))
+    return bytes(generate_latest(collector))  # type: ignore[arg-type]
 
 
 # -- a status as metric families -------------------------------------------------------------------
 
-Plain = tuple[str, str, float | None]
+Plain = tuple[str, str, float | None]  # name, words, value
+Labelled = tuple[str, str, str, Mapping[str, float]]  # name, words, label, value by label
 
 
 def families(status: Status | None, run_dir: Path) -> Iterator[Any]:
     """All families of one scrape; what is not known is left out: alerts on it stay quiet."""
-    from prometheus_client.core import (
-        CounterMetricFamily,
-        GaugeMetricFamily,
-        HistogramMetricFamily,
-        InfoMetricFamily,
-    )
+    from prometheus_client import core
 
+    gauge, counter = core.GaugeMetricFamily, core.CounterMetricFamily
     running = status is not None and status.state in ACTIVE
-    yield GaugeMetricFamily("optimus_up", "1 while the run is running or lost", value=running)
+    yield gauge("optimus_up", "1 while the run is running or lost", value=running)
     if status is None:
         return
     about = {"name": status.name, "task": status.task, "state": status.state}
     info = {**about, "launch": status.launch or ""}
-    yield InfoMetricFamily("optimus_run", "What the run is", value=info)
-    for name, words, value in _gauges(status):
-        if value is not None:
-            yield GaugeMetricFamily(f"optimus_{name}", words, value=value)
-    for name, words, value in _counters(status):
-        if value is not None:
-            yield CounterMetricFamily(f"optimus_{name}", words, value=value)
-    for name, words, label, values in _labelled_gauges(status):
-        gauge = GaugeMetricFamily(f"optimus_{name}", words, labels=[label])
-        for key, value in sorted(values.items()):
-            gauge.add_metric([key], value)
-        yield gauge
-    for name, words, label, values in _labelled_counters(status, run_dir):
-        counter = CounterMetricFamily(f"optimus_{name}", words, labels=[label])
-        for key, value in sorted(values.items()):
-            counter.add_metric([key], value)
-        yield counter
+    yield core.InfoMetricFamily("optimus_run", "What the run is", value=info)
+    for kind, plain in ((gauge, _gauges(status)), (counter, _counters(status))):
+        for name, words, value in plain:
+            if value is not None:
+                yield kind(f"optimus_{name}", words, value=value)
+    by_label = (gauge, _labelled_gauges(status)), (counter, _labelled_counters(status, run_dir))
+    for kind, labelled in by_label:
+        for name, words, label, values in labelled:
+            family = kind(f"optimus_{name}", words, labels=[label])
+            for key, value in sorted(values.items()):
+                family.add_metric([key], value)
+            yield family
     latency = total(record.get("latency") for record in _newest(run_dir, "actor"))
     if latency is not None:
-        cumulative, seen = [], 0
-        for bound, count in zip((*map(str, BOUNDS), "+Inf"), latency["counts"]):
-            seen += count
-            cumulative.append((bound, seen))
+        seen = itertools.accumulate(latency["counts"])
+        buckets = list(zip((*map(str, BOUNDS), "+Inf"), seen))
         words = "Calls of physics workers as the actors see them"
-        yield HistogramMetricFamily(
-            "optimus_rpc_latency_seconds", words, buckets=cumulative, sum_value=latency["sum"]
-        )
+        name = "optimus_rpc_latency_seconds"
+        yield core.HistogramMetricFamily(name, words, buckets=buckets, sum_value=latency["sum"])
 
 
 def _gauges(s: Status) -> Iterator[Plain]:
@@ -224,11 +207,8 @@ def _gauges(s: Status) -> Iterator[Plain]:
     yield "staleness_updates", "Largest age of a sample, over 60 s", s.staleness_max
     yield "learner_waiting_ratio", "Share of its time the learner waits", s.waiting_share
     yield "workers_quarantined", "Physics workers left alone after failures", s.quarantined
-    yield (
-        "evaluation_score",
-        "Newest score on held-out tasks",
-        (s.scores[-1]["score"] if s.scores else None),
-    )
+    score = s.scores[-1]["score"] if s.scores else None
+    yield "evaluation_score", "Newest score on held-out tasks", score
     yield "best_score", "Score of the checkpoint that BEST names", s.best_score
     yield "best_step", "Step of the checkpoint that BEST names", s.best_step
 
@@ -238,9 +218,6 @@ def _counters(s: Status) -> Iterator[Plain]:
     yield "samples_failed", "Samples of lanes whose loss failed", s.failed
     yield "metrics_records_lost", "Records that a full disk refused", s.records_lost
     yield "evaluations_failed", "Checkpoints that could not be evaluated", s.evaluations_failed
-
-
-Labelled = tuple[str, str, str, Mapping[str, float]]
 
 
 def _labelled_gauges(s: Status) -> Iterator[Labelled]:
@@ -271,8 +248,5 @@ def _labelled_counters(s: Status, run_dir: Path) -> Iterator[Labelled]:
 def _newest(run_dir: Path, role: str) -> Iterator[dict[str, Any]]:
     """The last record of every process of a role."""
     for path in sorted(run_dir.glob(f"metrics/{role}-*.jsonl")):
-        try:
-            records = metrics.tail(path, 8192)
-        except OSError:
-            continue
-        yield from records[-1:]
+        with contextlib.suppress(OSError):
+            yield from metrics.tail(path, 8192)[-1:]

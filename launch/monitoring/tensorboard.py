@@ -22,8 +22,6 @@ from optimus.rundir.metrics import Follower
 FOLDER, OFFSETS = "tensorboard", "read.json"
 _EVERY = 30.0  # s between points of roles that report all the time
 _CLOCKS = ("time", "uptime", "step", "epoch", "pid", "updates", "format", "episode", "window")
-
-
 _LAST = 5.0  # s that what is left may take after `stop`
 
 
@@ -73,10 +71,10 @@ class Mirror:
 
     def update(self) -> None:
         """Takes at most 1 MiB of each file, the learner's first: its step is the clock."""
-        paths = sorted(self._run_dir.glob("metrics/*.jsonl"), key=lambda p: not _is_learner(p))
-        paths.append(self._run_dir / "eval.jsonl")
+        found = self._run_dir.glob("metrics/*.jsonl")
+        paths = sorted(found, key=lambda path: not path.stem.startswith("learner"))
         self.behind = False
-        for path in paths:
+        for path in (*paths, self._run_dir / "eval.jsonl"):
             name = path.stem
             if name not in self._followers:
                 self._followers[name] = Follower(path, self._offsets.get(name, 0))
@@ -105,10 +103,6 @@ class Mirror:
     def close(self) -> None:
         """Closes the events file."""
         self._writer.close()
-
-
-def _is_learner(path: Path) -> bool:
-    return path.stem.startswith("learner")
 
 
 def _step(record: Record) -> int | None:

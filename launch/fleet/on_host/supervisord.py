@@ -56,30 +56,16 @@ def configuration(root: Path, run: dict[str, Any]) -> str:
     if run["role"] == "head":
         folder = root / "runs" / run["run"]
         command = f"train {folder}/request.json --run-dir {folder} --launch local_mp"
-        programs.append(
-            _PROGRAM.substitute(
-                common,
-                name="head",
-                command=command,
-                port=run["port"],
-                final="0,2",  # 2: a mistake in its arguments, which another start would not mend
-                patience=40,
-            )
-        )
+        final = "0,2"  # 2: a mistake in its arguments, which another start would not mend
+        own = {"name": "head", "port": run["port"], "final": final, "patience": 40}
+        programs.append({"command": command, **own})
     for first in range(0, run["workers"], run["per_process"]):
         count = min(run["per_process"], run["workers"] - first)
-        programs.append(
-            _PROGRAM.substitute(
-                common,
-                name=f"worker-{first}",
-                command=f"worker --coordinator {run['coordinator']} --count {count}",
-                port=run["worker_port"] + first,
-                final="0",
-                patience=15,
-            )
-        )
-    head = _SUPERVISORD.substitute(common, root=root)
-    return head + "".join(programs).replace("%", "%%")
+        command = f"worker --coordinator {run['coordinator']} --count {count}"
+        own = {"name": f"worker-{first}", "port": run["worker_port"] + first}
+        programs.append({"command": command, **own, "final": "0", "patience": 15})
+    texts = [_PROGRAM.substitute(common, **program) for program in programs]
+    return _SUPERVISORD.substitute(common, root=root) + "".join(texts).replace("%", "%%")
 
 
 def control(root: Path, *words: str, timeout: float = 60.0) -> str:

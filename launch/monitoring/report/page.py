@@ -103,11 +103,11 @@ def _verdict(found: Collected) -> Html:
     return fill("verdict", verdict=verdict, change=change, tasks=f"{result['tasks']:.0f}")
 
 
-def _figure(title: str, drawing: str, words: str = "") -> Html:
+def _figure(title: str, drawing: Html, words: str = "") -> Html:
     if not drawing:
-        return Html("")
+        return drawing
     caption = fill("caption", text=words) if words else ""
-    return fill("figure", title=title, drawing=Html(drawing), caption=caption)
+    return fill("figure", title=title, drawing=drawing, caption=caption)
 
 
 def _curves(found: Collected) -> Html:
@@ -118,16 +118,14 @@ def _curves(found: Collected) -> Html:
     norm = found.curve("gradient_norm") or found.curve("norm")
     seconds = {"whole": found.curve("seconds"), "waiting": found.curve("waiting")}
     stale = {"staleness": staleness} if any(y for _, y in staleness) else {}
-    drawn = join(
-        [
-            _figure("Meta-loss", charts.lines(series, "update", "meta-loss"), "Lower is better."),
-            _figure(
-                "Norm of the meta-gradient", charts.lines({"norm": norm}, "update", "norm", True)
-            ),
-            _figure("Seconds per update", charts.lines(seconds, "update", "s")),
-            _figure("Age of samples", charts.lines(stale, "update", "updates")),
-        ]
-    )
+    norms = charts.lines({"norm": norm}, "update", "norm", log=True)
+    figures = [
+        _figure("Meta-loss", charts.lines(series, "update", "meta-loss"), "Lower is better."),
+        _figure("Norm of the meta-gradient", norms),
+        _figure("Seconds per update", charts.lines(seconds, "update", "s")),
+        _figure("Age of samples", charts.lines(stale, "update", "updates")),
+    ]
+    drawn = join(figures)
     nothing = fill("paragraph", text="No update has been recorded yet.")
     return fill("learning", curves=fill("grid", cells=drawn) if drawn else nothing)
 
@@ -150,7 +148,7 @@ def _evaluations(found: Collected) -> Html:
     points = [
         (float(r["step"]), r["score"]) for r in found.judged if isinstance(r.get("score"), float)
     ]
-    curve = charts.lines({"score": points}, "update", "score") if len(points) > 1 else ""
+    curve = charts.lines({"score": points}, "update", "score") if len(points) > 1 else Html("")
     own = found.status.score_of == "tasks"
     words = "mean meta-loss on the run's held-out tasks" if own else "mean over the functions"
     words = f"Score: {words}. Functions: mean log10 (best gap / first gap). Lower is better; "
@@ -203,12 +201,8 @@ def _baselines(extras: Extras) -> Html:
         for key, words in _PICTURES.items()
         if key in found.pictures
     )
-    return fill(
-        "baselines",
-        table=table(["problem", *names], rows),
-        checkpoint=extras.checkpoint,
-        pictures=join(pictures),
-    )
+    scores = table(["problem", *names], rows)
+    return fill("baselines", table=scores, checkpoint=extras.checkpoint, pictures=join(pictures))
 
 
 def _motion(extras: Extras) -> Html:
@@ -221,8 +215,8 @@ def _motion(extras: Extras) -> Html:
         f"Best loss as a share of the first: {m.loss:.3f}; L-BFGS-B with as many: "
         f"{m.baseline:.3f}. Mean joint error {m.error_mm:.0f} mm."
     )
-    picture = _picture(m.picture, "reconstructed beside captured motion", words)
-    return fill("motion", picture=picture)
+    alt = "reconstructed beside captured motion"
+    return fill("motion", picture=_picture(m.picture, alt, words))
 
 
 # -- what it is and how to go on -------------------------------------------------------------------
@@ -230,12 +224,9 @@ def _motion(extras: Extras) -> Html:
 
 def _runtime(found: Collected) -> Html:
     s = found.status
+    busy = {role: f"{work['share']:.0%}" for role, work in s.work.items()}
     roles = [
-        [
-            role,
-            f"{count['alive']} / {count['total']}",
-            f"{s.work[role]['share']:.0%}" if role in s.work else "–",
-        ]
+        [role, f"{count['alive']} / {count['total']}", busy.get(role, "–")]
         for role, count in s.roles.items()
     ]
     facts: list[list[object]] = [
@@ -251,7 +242,7 @@ def _runtime(found: Collected) -> Html:
         shares["learner waits for samples (whole run)"] = waiting / total
     return fill(
         "runtime",
-        shares=Html(charts.bars(shares)),
+        shares=charts.bars(shares),
         roles=table(["role", "alive / all", "busy"], roles),
         facts=table(["counter", ""], facts),
     )
@@ -294,11 +285,8 @@ def _use(found: Collected) -> Html:
 def _configuration(found: Collected) -> Html:
     m = found.manifest
     about = {key: m[key] for key in ("config_hash", "run_id", "code", "libraries") if key in m}
-    return fill(
-        "configuration",
-        about=json.dumps(about, indent=2),
-        config=json.dumps(found.config, indent=2),
-    )
+    config = json.dumps(found.config, indent=2)
+    return fill("configuration", about=json.dumps(about, indent=2), config=config)
 
 
 def _notes(lines: Sequence[str]) -> Html:
