@@ -30,7 +30,14 @@ def configuration(name: str, changes: Sequence[str]) -> TrainConfig:
 
 
 def require_match(pattern: str, text: str, flag: str, wanted: str) -> None:
-    """Raises `ConfigError` unless the text of a flag has the pattern."""
+    """Raises `ConfigError` unless the text of a flag has the pattern.
+
+    Args:
+      pattern: a regular expression for the whole text.
+      text: what was given.
+      flag: such as --time.
+      wanted: what would be right.
+    """
     require(re.fullmatch(pattern, text) is not None, f"{flag} {text}: want {wanted}")
 
 

@@ -77,17 +77,11 @@ def deploy(hosts: list[Host], house: Wheelhouse, say: Say) -> bool:
     if fit:
         size = house.path.stat().st_size / 2**20
         say(f"bringing {house.id} ({size:.0f} MB) to {len(fit)} hosts and installing it there ...")
-    for root in sorted({host.root for host in fit}):  # one place to copy to per call
-        group = [host for host in fit if host.root == root]
-        answers = ask(
-            group,
-            {"action": "install", "id": house.id},
-            copy=(house.path.resolve(), f"{root}/wheelhouse-{house.id}.tar"),
-            timeout=3600.0,
-        )
-        for name, answer in answers.items():
-            say(f"{name}: {answer.problem or f'installed {house.id}'}")
-            well = well and not answer.problem
+    copy = (house.path.resolve(), f"wheelhouse-{house.id}.tar")
+    answers = ask(fit, {"action": "install", "id": house.id}, copy=copy, timeout=3600.0)
+    for name, answer in answers.items():
+        say(f"{name}: {answer.problem or f'installed {house.id}'}")
+        well = well and not answer.problem
     return well
 
 

@@ -59,8 +59,8 @@ def call(
 
     Args:
       hosts: Ansible variables by host.
-      requests: what each host is asked; those without are left alone.
-      copy: (file here, path there) brought before.
+      requests: what each host is asked, its `root` among it; those without are left alone.
+      copy: (file here, its name in the root there) brought before.
       fetch: folder into which the file that the answer names comes as HOST.tar.gz.
       timeout: s for all together.
 
@@ -77,10 +77,13 @@ def call(
         (folder / "program.py").write_text(on_host.program())
         variables: dict[str, Any] = {"fleet_program": str(folder / "program.py")}
         if copy:
-            variables |= {"fleet_copy_from": str(copy[0]), "fleet_copy_to": copy[1]}
+            variables |= {"fleet_copy_from": str(copy[0]), "fleet_copy_name": copy[1]}
         if fetch:
             variables["fleet_fetch_to"] = str(fetch)
-        asked = {host: {**hosts[host], "fleet_request": _sealed(r)} for host, r in requests.items()}
+        asked = {
+            host: {**hosts[host], "fleet_request": _sealed(request), "fleet_root": request["root"]}
+            for host, request in requests.items()
+        }
         (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": asked}}))
         (folder / "vars.json").write_text(json.dumps(variables))
         environment = {
@@ -102,7 +105,7 @@ def call(
 
 def _sealed(request: Mapping[str, Any]) -> str:
     """JSON in base64: Ansible would make a Python literal of plain JSON, or a template."""
-    return base64.b64encode(json.dumps(dict(request)).encode()).decode()
+    return base64.b64encode(json.dumps(request).encode()).decode()
 
 
 def inventory_of(path: Path) -> dict[str, Any]:

@@ -58,10 +58,8 @@ class Slurm:
 
         config = configuration(self.config, self.set)
         run_dir = (self.run_dir or Path("runs") / config.name).resolve()
-        require(
-            config.served or self.nodes <= 1,
-            f"no worker serves the loss of {config.name!r}: --nodes 1",
-        )
+        unserved = f"no worker serves the loss of {config.name!r}: --nodes 1"
+        require(config.served or self.nodes <= 1, unserved)
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
             script = run_dir / "run.sbatch"
@@ -80,17 +78,15 @@ class Slurm:
         require(1 <= self.cpus <= 1024, f"--cpus {self.cpus}: want 1 ... 1024")
         workers = self.cpus if self.workers is None else self.workers
         require(1 <= workers <= 1024, f"--workers {workers}: want 1 ... 1024")
-        format_of_time = "Slurm's format, such as 24:00:00 or 2-00"
-        require_match(r"(\d+-)?\d+(:\d+){0,2}", self.time, "--time", format_of_time)
+        wanted = "Slurm's format, such as 24:00:00 or 2-00"
+        require_match(r"(\d+-)?\d+(:\d+){0,2}", self.time, "--time", wanted)
         last = 65535 - ports
         require(1024 <= self.port <= last, f"--port {self.port}: want 1024 ... {last}")
-        in_paths = "letters, digits and ./+@:,=- in it only"
-        require_match(r"[\w./+@:,=-]+", str(run_dir), "--run-dir", in_paths)
+        wanted = "letters, digits and ./+@:,=- in it only"
+        require_match(r"[\w./+@:,=-]+", str(run_dir), "--run-dir", wanted)
         for line in self.sbatch:
-            require(
-                line.startswith("--") and "\n" not in line,
-                f"--sbatch {line}: want an option such as --partition=spot",
-            )
+            wanted = "an option such as --partition=spot"
+            require_match("--[^\n]*", line, "--sbatch", wanted)
         values = {
             **vars(self),
             "name": re.sub(r"[^\w.-]", "-", name),

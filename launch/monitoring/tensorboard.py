@@ -7,6 +7,7 @@ events, so that a restart adds nothing twice.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -27,19 +28,15 @@ _LAST = 5.0  # s that what is left may take after `stop`
 
 def follow(run_dir: Path, stop: threading.Event, poll: float = 5.0) -> None:
     """Mirrors until `stop`, and then what is left; `ModuleNotFoundError` without tensorboardX."""
-    mirror = Mirror(run_dir)
-    deadline: float | None = None
-    try:
-        while True:
-            if stop.is_set() and deadline is None:
-                deadline = time.monotonic() + _LAST
+    with contextlib.closing(Mirror(run_dir)) as mirror:
+        while not stop.is_set():
             mirror.update()
-            if deadline is not None and (not mirror.behind or time.monotonic() > deadline):
-                return
             if not mirror.behind:
                 stop.wait(poll)
-    finally:
-        mirror.close()
+        deadline = time.monotonic() + _LAST
+        mirror.update()
+        while mirror.behind and time.monotonic() <= deadline:
+            mirror.update()
 
 
 class Mirror:

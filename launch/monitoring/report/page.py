@@ -265,21 +265,9 @@ def _use(found: Collected) -> Html:
     again += f" --launch {launch}" if launch else ""
     step = found.status.best_step
     step = found.status.checkpoint_step if step is None else step
-    lines = ["# resume, or print the result of a finished run", again]
-    if step is not None:
-        folder = f"{found.status.run_dir}/checkpoints/{step}"
-        lines += [
-            "",
-            "# judge, and turn into weights that can be shipped",
-            f"optimus eval {shlex.quote(folder)}",
-            f"optimus export {shlex.quote(folder)} weights.safetensors",
-            "",
-            "# use, in Python",
-            "import optimus",
-            f"result = optimus.minimize(fun, x0, jac=True, model={folder!r})",
-            f"transform = optimus.as_optax({folder!r})  # an optax.GradientTransformation",
-        ]
-    return fill("use", commands="\n".join(lines))
+    folder = f"{found.status.run_dir}/checkpoints/{step}"
+    more = fill("commands", quoted=shlex.quote(folder), model=repr(folder))
+    return fill("use", again=again, more="" if step is None else more)
 
 
 def _configuration(found: Collected) -> Html:
