@@ -40,13 +40,6 @@ class Answer:
     data: dict[str, Any] = field(default_factory=dict)
 
 
-def missing() -> str | None:
-    """Why hosts cannot be reached from here, or None."""
-    if importlib.util.find_spec("ansible") is None:
-        return "ansible-core is not installed: pip install ansible-core (the [fleet] extra)"
-    return None
-
-
 def call(
     hosts: Mapping[str, Mapping[str, Any]],
     requests: Mapping[str, Mapping[str, Any]],
@@ -123,9 +116,9 @@ def _run(
     tool: str, words: list[str], folder: Path, extra: dict[str, str], timeout: float
 ) -> tuple[int, str]:
     """(exit code, output) of an Ansible tool of this environment, in a session of its own."""
-    problem = missing()
-    if problem:
-        raise FleetError(problem)
+    if importlib.util.find_spec("ansible") is None:
+        extra_missing = "pip install ansible-core (the [fleet] extra)"
+        raise FleetError(f"ansible-core is not installed: {extra_missing}")
     environment = {
         **os.environ,
         "ANSIBLE_HOME": str(folder / "home"),

@@ -118,8 +118,7 @@ def main(
     config = configuration(workers, sleep, actors, stagger)
     out.mkdir(parents=True, exist_ok=True)
     run_dir = out.resolve() / time.strftime(f"fleet-{workers}-%H%M%S")
-    steps = {f"N {n}, D {d}": step_seconds(n, d) for n, d in ((32, 32), (840, 128))}
-    measured = measure(config, run_dir, seconds, steps)
+    measured = measure(config, run_dir, seconds)
     text = json.dumps(asdict(measured))
     (out / "fleet.json").write_text(text + "\n")
     rows = (f"{name:<24}{value}" for name, value in asdict(measured).items())
@@ -127,14 +126,13 @@ def main(
     return 0
 
 
-def measure(config: TrainConfig, run_dir: Path, seconds: float, steps: dict[str, float]) -> Fleet:
+def measure(config: TrainConfig, run_dir: Path, seconds: float) -> Fleet:
     """Starts the program, waits for steady state, looks twice, stops it.
 
     Args:
       config: what to run.
       run_dir: where; must not exist yet.
       seconds: between the looks.
-      steps: s of one step by model, see `Fleet.step_seconds`.
     """
     run_dir.mkdir(parents=True)
     path = run_dir / "request.json"
@@ -155,7 +153,7 @@ def measure(config: TrainConfig, run_dir: Path, seconds: float, steps: dict[str,
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    return _fleet(config, first, second, steps)
+    return _fleet(config, first, second)
 
 
 def _wait_until_busy(config: TrainConfig, run_dir: Path, process: subprocess.Popen[bytes]) -> None:
@@ -207,9 +205,7 @@ def _cpu(run_dir: Path) -> dict[str, float]:
     return spent
 
 
-def _fleet(
-    config: TrainConfig, first: dict[str, Any], second: dict[str, Any], steps: dict[str, float]
-) -> Fleet:
+def _fleet(config: TrainConfig, first: dict[str, Any], second: dict[str, Any]) -> Fleet:
     layout, task = config.processes, config.task
     seconds = second["time"] - first["time"]
     assert isinstance(task, ServedTask)
@@ -226,6 +222,7 @@ def _fleet(
         role: round((spent - first["cpu"].get(role, 0.0)) / seconds, 4)
         for role, spent in sorted(second["cpu"].items())
     }
+    steps = {f"N {n}, D {d}": step_seconds(n, d) for n, d in ((32, 32), (840, 128))}
     paper = steps["N 840, D 128"]
     return Fleet(
         workers=layout.workers,

@@ -108,14 +108,11 @@ def _third_parties(folder: Path, requirements: Path, say: Say) -> list[Path]:
     wheels = folder / f"wheels-{version}"
     if not wheels.is_dir():
         say("fetching the pinned wheels (about 430 MB, once)")
-        scratch = Path(tempfile.mkdtemp(dir=folder, prefix=".wheels-"))
-        try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".wheels-") as name:
+            scratch = Path(name) / "wheels"
             options = ["--require-hashes", "--only-binary=:all:", "--dest", str(scratch)]
             _pip("download", *options, "-r", str(requirements))
-            scratch.chmod(0o755)
             scratch.rename(wheels)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
     return sorted(wheels.glob("*.whl"))
 
 

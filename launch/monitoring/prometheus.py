@@ -158,8 +158,8 @@ def exposition(status: Status | None, run_dir: Path) -> bytes:
 
 # -- a status as metric families -------------------------------------------------------------------
 
-Plain = tuple[str, str, float | None]  # name, words, value
-Labelled = tuple[str, str, str, Mapping[str, float]]  # name, words, label, value by label
+# (name, words, value), the value a number or (label, numbers by label).
+Samples = Iterator[tuple[str, str, float | tuple[str, Mapping[str, float]] | None]]
 
 
 def families(status: Status | None, run_dir: Path) -> Iterator[Any]:
@@ -174,17 +174,15 @@ def families(status: Status | None, run_dir: Path) -> Iterator[Any]:
     about = {"name": status.name, "task": status.task, "state": status.state}
     info = {**about, "launch": status.launch or ""}
     yield core.InfoMetricFamily("optimus_run", "What the run is", value=info)
-    for kind, plain in ((gauge, _gauges(status)), (counter, _counters(status))):
-        for name, words, value in plain:
-            if value is not None:
+    for kind, samples in ((gauge, _gauges(status)), (counter, _counters(status, run_dir))):
+        for name, words, value in samples:
+            if isinstance(value, tuple):
+                family = kind(f"optimus_{name}", words, labels=[value[0]])
+                for key, each in sorted(value[1].items()):
+                    family.add_metric([key], each)
+                yield family
+            elif value is not None:
                 yield kind(f"optimus_{name}", words, value=value)
-    by_label = (gauge, _labelled_gauges(status)), (counter, _labelled_counters(status, run_dir))
-    for kind, labelled in by_label:
-        for name, words, label, values in labelled:
-            family = kind(f"optimus_{name}", words, labels=[label])
-            for key, value in sorted(values.items()):
-                family.add_metric([key], value)
-            yield family
     latency = total(record.get("latency") for record in _newest(run_dir, "actor"))
     if latency is not None:
         seen = itertools.accumulate(latency["counts"])
@@ -194,7 +192,7 @@ def families(status: Status | None, run_dir: Path) -> Iterator[Any]:
         yield core.HistogramMetricFamily(name, words, buckets=buckets, sum_value=latency["sum"])
 
 
-def _gauges(s: Status) -> Iterator[Plain]:
+def _gauges(s: Status) -> Samples:
     yield "step", "Updates done", s.step
     yield "updates_wanted", "Updates of the whole run", s.updates
     yield "updates_per_second", "Updates a second, over 60 s", s.updates_per_second
@@ -211,38 +209,32 @@ def _gauges(s: Status) -> Iterator[Plain]:
     yield "evaluation_score", "Newest score on held-out tasks", score
     yield "best_score", "Score of the checkpoint that BEST names", s.best_score
     yield "best_step", "Step of the checkpoint that BEST names", s.best_step
+    alive = {role: count["alive"] for role, count in s.roles.items()}
+    wanted = {role: count["total"] for role, count in s.roles.items()}
+    shares = {role: work["share"] for role, work in s.work.items()}
+    yield "role_alive", "Processes with a record within 10 s", ("role", alive)
+    yield "role_wanted", "Processes there should be", ("role", wanted)
+    yield "role_busy_ratio", "Mean share of their time they work", ("role", shares)
+    yield "time_ratio", "Where time goes", ("part", s.time_shares)
 
 
-def _counters(s: Status) -> Iterator[Plain]:
+def _counters(s: Status, run_dir: Path) -> Samples:
     yield "evaluations", "Loss evaluations in accepted samples", s.evaluations
     yield "samples_failed", "Samples of lanes whose loss failed", s.failed
     yield "metrics_records_lost", "Records that a full disk refused", s.records_lost
     yield "evaluations_failed", "Checkpoints that could not be evaluated", s.evaluations_failed
-
-
-def _labelled_gauges(s: Status) -> Iterator[Labelled]:
-    alive = {role: count["alive"] for role, count in s.roles.items()}
-    wanted = {role: count["total"] for role, count in s.roles.items()}
-    yield "role_alive", "Processes with a record within 10 s", "role", alive
-    yield "role_wanted", "Processes there should be", "role", wanted
-    shares = {role: work["share"] for role, work in s.work.items()}
-    yield "role_busy_ratio", "Mean share of their time they work", "role", shares
-    yield "time_ratio", "Where time goes", "part", s.time_shares
-
-
-def _labelled_counters(s: Status, run_dir: Path) -> Iterator[Labelled]:
-    yield "samples_refused", "Samples the learner refused", "reason", s.refused
-    yield "replies", "Replies of physics workers", "status", s.replies
-    yield "rpc", "What became of calls of physics workers", "outcome", s.calls
+    yield "samples_refused", "Samples the learner refused", ("reason", s.refused)
+    yield "replies", "Replies of physics workers", ("status", s.replies)
+    yield "rpc", "What became of calls of physics workers", ("outcome", s.calls)
     waits: dict[str, float] = {}
     for record in _newest(run_dir, "actor"):
         for name, seconds in numbers(record, "time_in").items():
             waits[name] = waits.get(name, 0.0) + max(0.0, seconds)
-    yield "actor_seconds", "Time of actors, by what they did", "part", waits
+    yield "actor_seconds", "Time of actors, by what they did", ("part", waits)
     stream = next(iter(_newest(run_dir, "stream")), {})
     sides = {side: number(stream, f"waiting_for_{side}_ms") for side in ("sampling", "inserts")}
     found = {side: ms / 1000.0 for side, ms in sides.items() if ms is not None}
-    yield "stream_waiting_seconds", "Time the sample queue waited, by for whom", "side", found
+    yield "stream_waiting_seconds", "Time the sample queue waited, by for whom", ("side", found)
 
 
 def _newest(run_dir: Path, role: str) -> Iterator[dict[str, Any]]:

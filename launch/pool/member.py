@@ -120,9 +120,8 @@ def in_background(membership: Membership, stop: threading.Event, failed: list[st
 
     def target() -> None:
         try:
-            membership.run(stop.wait)
-        except Stopped:
-            pass
+            with contextlib.suppress(Stopped):
+                membership.run(stop.wait)
         except Exception as error:  # the thread's owner raises it
             failed.append(f"{type(error).__name__}: {error}")
         stop.set()

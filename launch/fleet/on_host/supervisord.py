@@ -11,38 +11,9 @@ from typing import Any
 
 from launch.fleet.on_host.state import run_of
 
-_SUPERVISORD = string.Template("""\
-[supervisord]
-logfile=$logs/supervisord.log
-logfile_maxbytes=5MB
-pidfile=$root/supervisord.pid
-directory=$root
-environment=OPTIMUS_CACHE="$root/cache",PYTHONPATH="",VIRTUAL_ENV=""
-
-[unix_http_server]
-file=$root/supervisord.sock
-chmod=0700
-
-[rpcinterface:supervisor]
-supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
-
-[supervisorctl]
-serverurl=unix://$root/supervisord.sock
-""")
-_PROGRAM = string.Template("""
-[program:$name]
-command=$env/bin/optimus $command --advertise $address --port $port
-exitcodes=$final
-startsecs=5
-stopwaitsecs=$patience
-stdout_logfile=$logs/$name.log
-autorestart=unexpected
-startretries=1000000
-redirect_stderr=true
-stdout_logfile_maxbytes=10MB
-stdout_logfile_backups=3
-killasgroup=true
-""")
+# `on_host.program` puts the text itself here, since only the program is sent.
+_TEMPLATE = (Path(__file__).parent / "supervisord.conf").read_text()
+_SUPERVISORD, _PROGRAM = map(string.Template, _TEMPLATE.split("\n; -- for each program --\n"))
 
 
 def configuration(root: Path, run: dict[str, Any]) -> str:

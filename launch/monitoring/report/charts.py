@@ -36,14 +36,9 @@ def lines(series: Mapping[str, Points], x_label: str, y_label: str, log: bool = 
                 fill("dot", k=k % 4, x=left, y=top, name=name, value=value, where=_text(x))
             )
     keys = join((fill("key", k=k % 4, name=name) for k, name in enumerate(drawn)), " ")
-    return fill(
-        "chart",
-        width=_WIDTH,
-        height=_HEIGHT,
-        title=f"{y_label} against {x_label}",
-        marks=join(marks),
-        legend=fill("legend", keys=keys) if len(drawn) > 1 else "",
-    )
+    legend = fill("legend", keys=keys) if len(drawn) > 1 else ""
+    title, size = f"{y_label} against {x_label}", f"{_WIDTH} {_HEIGHT}"
+    return fill("chart", size=size, title=title, marks=join(marks), legend=legend)
 
 
 def smooth(points: Points, width: int = 15) -> list[tuple[float, float]]:

@@ -20,12 +20,6 @@ from launch.monitoring.watch import duration, listed
 _STYLE = Path(__file__).with_name("style.html")
 _SHOWN = 30  # evaluations in the table
 _BESIDE = 2  # columns of functions that fit beside the curve
-_PICTURES = {
-    "profile": "Performance profiles (Dolan and Moré): share of problems solved to accuracy τ "
-    "within a multiple of the fewest evaluations any method took.",
-    "paths": "Trajectories on Rosenbrock in the plane of the first two coordinates: square: "
-    "start, star: end.",
-}
 
 
 @dataclass(frozen=True)
@@ -189,18 +183,13 @@ def _baselines(extras: Extras) -> Html:
         return Html("")
     rows = []
     for (function, dim), values in found.table.items():
-        least = min(values.values())
-        cells = [
-            ("*" if values[m] == least else "") + _number(values[m]) if m in values else "–"
-            for m in found.methods
-        ]
-        rows.append([f"{function}, N = {dim}", *cells])
+        cells = {method: _number(value) for method, value in values.items()}
+        best = min(values.values())
+        cells |= {method: f"*{cells[method]}" for method in values if values[method] == best}
+        rows.append([f"{function}, N = {dim}", *(cells.get(m, "–") for m in found.methods)])
     names = [("this checkpoint" if m == MINE else m) for m in found.methods]
-    pictures = (
-        _picture(found.pictures[key], words, words)
-        for key, words in _PICTURES.items()
-        if key in found.pictures
-    )
+    shown = [key for key in ("profile", "paths") if key in found.pictures]
+    pictures = (_picture(found.pictures[key], fill(key), fill(key)) for key in shown)
     scores = table(["problem", *names], rows)
     return fill("baselines", table=scores, checkpoint=extras.checkpoint, pictures=join(pictures))
 
