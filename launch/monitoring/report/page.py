@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from launch.monitoring.readings import Record, mapping
 from launch.monitoring.report import charts
 from launch.monitoring.report.baselines import MINE, Found
 from launch.monitoring.report.data import Collected
@@ -149,25 +150,19 @@ def _evaluations(found: Collected) -> Html:
     text = fill("soft", text=words + "bold: BEST.")
     scores = table(["update", "score", *names], rows)
     wide = len(names) > _BESIDE
-    return fill(
-        "evaluation",
-        curve=_figure("Score", curve),
-        beside=text if wide else join([scores, text]),
-        below=scores if wide else "",
-    )
+    beside, below = (text, scores) if wide else (join([scores, text]), "")
+    return fill("evaluation", curve=_figure("Score", curve), beside=beside, below=below)
 
 
-def _functions(record: dict[str, object]) -> dict[str, float]:
+def _functions(record: Record) -> dict[str, float]:
     """ "FUNCTION DIM" -> score; what is not as this version writes it is left out."""
-    found: object = record
+    functions = record
     for key in ("suites", "classical", "functions"):
-        found = found.get(key) if isinstance(found, dict) else None
-    functions = found if isinstance(found, dict) else {}
+        functions = mapping(functions, key)
     return {
         f"{name} {dim}": value
-        for name, of_dim in functions.items()
-        if isinstance(of_dim, dict)
-        for dim, value in of_dim.items()
+        for name in functions
+        for dim, value in mapping(functions, name).items()
         if isinstance(value, float)
     }
 
@@ -229,12 +224,9 @@ def _runtime(found: Collected) -> Html:
     if total > 0:
         waiting = sum(y for _, y in found.curve("waiting"))
         shares["learner waits for samples (whole run)"] = waiting / total
-    return fill(
-        "runtime",
-        shares=charts.bars(shares),
-        roles=table(["role", "alive / all", "busy"], roles),
-        facts=table(["counter", ""], facts),
-    )
+    both = {"roles": table(["role", "alive / all", "busy"], roles)}
+    both["facts"] = table(["counter", ""], facts)
+    return fill("runtime", shares=charts.bars(shares), **both)
 
 
 def _checkpoints(found: Collected) -> Html:
