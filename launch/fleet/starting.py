@@ -13,7 +13,8 @@ from launch import Say
 from launch.fleet.actions import Found, ask, head_of, hear, look, need_head
 from launch.fleet.ansible import FleetError
 from launch.fleet.inventory import Host
-from optimus.config import ConfigError, TrainConfig, to_dict
+from optimus.config import TrainConfig, to_dict
+from optimus.errors import require
 
 
 def start(
@@ -43,8 +44,8 @@ def start(
     if not config.served and any(host.workers for host in hosts):
         raise FleetError(f"no worker serves the loss of {config.name!r}: optimus_workers must be 0")
     for flag, first, count in (("--port", port, 3 + own), ("--worker-port", worker_port, 1)):
-        if not 1024 <= first <= 65535 - count:
-            raise ConfigError(f"{flag} {first}: want 1024 ... {65535 - count}")
+        last = 65535 - count
+        require(1024 <= first <= last, f"{flag} {first}: want 1024 ... {last}")
     found, well = look(hosts, say)
     need_head(hosts, found)
     present, head = [host for host in hosts if host.name in found], head_of(hosts)
@@ -105,10 +106,8 @@ def _refuse(present: list[Host], found: Found, name: str) -> None:
         elif there["deployed"] is None:
             lines.append(f"{host.name}: nothing is installed: `optimus fleet deploy` first")
         elif there["deployed"] != wanted:
-            lines.append(
-                f"{host.name}: has version {there['deployed']}, the head {wanted}: `optimus fleet "
-                "deploy` brings all to the same"
-            )
+            versions = f"has version {there['deployed']}, the head {wanted}"
+            lines.append(f"{host.name}: {versions}: `optimus fleet deploy` brings all to the same")
     if lines:
         raise FleetError("\n".join([*lines, "nothing was changed"]))
 
@@ -121,9 +120,9 @@ def _refuse_ports(present: list[Host], runs: Found, head_ports: int) -> None:
         own = range(run["port"], run["port"] + head_ports * host.head)
         workers = range(run["worker_port"], run["worker_port"] + run["workers"])
         each[host.name] = {"ports": [*own, *workers]}
+    advice = "is in use there: choose another --port or --worker-port"
     lines = [
-        f"{name}: port {answer.data['taken'][0]} is in use there: choose another --port or "
-        "--worker-port"
+        f"{name}: port {answer.data['taken'][0]} {advice}"
         for name, answer in ask(present, {"action": "look"}, each).items()
         if answer.data.get("taken")
     ]
