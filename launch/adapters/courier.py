@@ -9,6 +9,7 @@ through futures.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import queue
 import sysconfig
@@ -82,12 +83,12 @@ class Caller:
         self.address = address
         self._timeout = timeout
         self._stop = stop
-        _REAPER.start()
+        _start_reaper()
         # The only reference to the client is in a box, so that it dies where the box is emptied.
         self._box = [courier.Client(address, call_timeout=timeout, wait_for_ready=wait_for_ready)]
 
     def __del__(self) -> None:
-        _REAPER.take(getattr(self, "_box", []))
+        _DROPPED.put(getattr(self, "_box", []))
 
     def start(self, method: str, *arguments: Any) -> Future[Any]:
         """Starts a call; never cancel the future."""
@@ -122,60 +123,60 @@ class Caller:
 _KEPT: list[Any] = []
 
 
-class _ClientReaper:
-    """Destroys clients on a thread of its own.
+_DROPPED: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()  # boxes; `put` may run in __del__
+
+
+@functools.cache  # a second thread, if two callers came first together, does no harm
+def _start_reaper() -> None:
+    """Starts the thread that destroys clients, once per process.
 
     A client joins its completion thread when it dies. If the last reference to it goes on that very
     thread, say in the callback of its last call, the process aborts ("Resource deadlock avoided").
     """
 
-    def __init__(self) -> None:
-        self._boxes: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()  # `put` may run in __del__
-        self._lock = threading.Lock()
-        self._started = False
-
-    def start(self) -> None:
-        """Starts the thread, once per process."""
-        with self._lock:
-            if not self._started:
-                threading.Thread(target=self._run, name="client reaper", daemon=True).start()
-                self._started = True
-
-    def take(self, box: list[Any]) -> None:
-        """Empties `box` soon."""
-        self._boxes.put(box)
-
-    def _run(self) -> None:
+    def run() -> None:
         while True:
-            self._boxes.get().clear()
+            _DROPPED.get().clear()
+
+    threading.Thread(target=run, name="client reaper", daemon=True).start()
 
 
-_REAPER = _ClientReaper()
+class _Reconnecting:
+    """Calls through a client that is made anew after a failure: a failed channel waits up to two
+    minutes to connect again.
+
+    Not `wait_for_ready`: a call queued for a server that has ended lasts its whole time-out, and so
+    does the client's destructor, longer than a role has to stop.
+    """
+
+    def __init__(self, address: str, timeout: float, stop: threading.Event | None) -> None:
+        self._connect = functools.partial(Caller, address, timeout, wait_for_ready=False, stop=stop)
+        self._caller: Caller | None = None
+
+    def __call__(self, method: str, *arguments: Any) -> Any:
+        self._caller = self._caller or self._connect()
+        try:
+            return self._caller(method, *arguments)
+        except CallError:
+            self._caller = None
+            raise
 
 
 class RemoteLearner:
     """`ParameterSource` over Courier."""
 
     def __init__(self, address: str, stop: threading.Event | None = None) -> None:
-        self._address = address
         self._stop = stop or threading.Event()
-        self._caller: Caller | None = None
+        self._once = _Reconnecting(address, CALL_TIMEOUT, self._stop)
 
     def _call(self, method: str, *arguments: Any) -> Any:
         """Calls again after a failure, for `PATIENCE`: the learner may be starting again, and when
         the program stops, its server may end a moment before we are told."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            if self._caller is None:
-                # Not `wait_for_ready`: a call queued for a server that has ended lasts its whole
-                # time-out, and so does the client's destructor, longer than a role has to stop.
-                self._caller = Caller(
-                    self._address, CALL_TIMEOUT, wait_for_ready=False, stop=self._stop
-                )
             try:
-                return self._caller(method, *arguments)
+                return self._once(method, *arguments)
             except CallError:
-                self._caller = None  # a failed channel waits up to two minutes to connect again
                 if time.monotonic() > deadline:
                     raise
                 if self._stop.wait(0.5):
@@ -196,15 +197,14 @@ class RemoteLearner:
 
 
 class CourierLink:
-    """`launch.pool.Link` over Courier."""
+    """`launch.pool.workers.Link` over Courier."""
 
     def __init__(self, address: str, timeout: float) -> None:
-        self._address = address
         self._caller = Caller(address, timeout, wait_for_ready=False)
 
     def start(self, request: bytes, done: Done) -> None:
         """See `Link.start`."""
-        address = self._address  # the callback must not keep the client alive
+        address = self._caller.address  # the callback must not keep the client alive
 
         def ended(future: Future[Any]) -> None:
             try:
@@ -239,26 +239,15 @@ class RemoteCoordinator:
     """The coordinator over Courier. Does not retry; the next heartbeat does."""
 
     def __init__(self, address: str, stop: threading.Event | None = None) -> None:
-        self.address = address
-        self._stop = stop
-        self._caller: Caller | None = None
-
-    def _call(self, method: str, *arguments: Any) -> bytes:
-        if self._caller is None:  # anew after a failure: a failed channel waits long to reconnect
-            self._caller = Caller(self.address, 5.0, wait_for_ready=False, stop=self._stop)
-        try:
-            return bytes(self._caller(method, *arguments))
-        except CallError:
-            self._caller = None
-            raise
+        self._call = _Reconnecting(address, 5.0, stop)
 
     def heartbeat(self, message: Heartbeat) -> View:
         """See `Registry.heartbeat`; raises `CallError`, `CodecError`, or `Stopped`."""
-        return decode(View, self._call("heartbeat", encode(message)))
+        return decode(View, bytes(self._call("heartbeat", encode(message))))
 
     def head(self) -> Head:
         """What this run is and where; raises likewise."""
-        return decode(Head, self._call("head"))
+        return decode(Head, bytes(self._call("head")))
 
     def finish(self) -> None:
         """Says that the run is over."""

@@ -12,7 +12,6 @@ import queue
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import reverb
@@ -155,21 +154,19 @@ class Report:
     def report(self) -> None:
         """Writes one record; without an answer one that only says that the process lives."""
         try:
-            found = _values(self._client.server_info(timeout=_REPORT_PATIENCE)[TABLE])
+            table = self._client.server_info(timeout=_REPORT_PATIENCE)[TABLE]
         except (RuntimeError, KeyError):  # starting, or stopping
-            found = {}
-        self._metrics.write("alive", **found)
-
-
-def _values(table: Any) -> dict[str, int]:
-    limiter, times = table.rate_limiter_info, table.table_worker_time
-    return {
-        "queued": int(table.current_size),
-        "inserted": int(limiter.insert_stats.completed),
-        "sampled": int(limiter.sample_stats.completed),
-        "waiting_for_sampling_ms": int(times.waiting_for_sampling_ms),
-        "waiting_for_inserts_ms": int(times.waiting_for_inserts_ms),
-    }
+            self._metrics.write("alive")
+            return
+        limiter, times = table.rate_limiter_info, table.table_worker_time
+        self._metrics.write(
+            "alive",
+            queued=int(table.current_size),
+            inserted=int(limiter.insert_stats.completed),
+            sampled=int(limiter.sample_stats.completed),
+            waiting_for_sampling_ms=int(times.waiting_for_sampling_ms),
+            waiting_for_inserts_ms=int(times.waiting_for_inserts_ms),
+        )
 
 
 def report_in_background(port: int, run_dir: Path, stop: threading.Event) -> None:

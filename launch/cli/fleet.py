@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from launch import Say
-from launch.fleet import configuration
+from launch.fleet import configuration, require_match
 from launch.fleet.kubernetes import Kubernetes
 from launch.fleet.slurm import Slurm
 from optimus.errors import ConfigError, require
@@ -80,16 +80,12 @@ class Start(_Hosts):
 
     def run(self, say: Say) -> int:
         """Looks at every host, refuses or starts."""
-        import re
-
         from launch.fleet import starting
 
         config = configuration(self.config, self.set)
         name = self.run_name or config.name
-        require(
-            re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name) is not None,
-            f"--run {name}: want letters, digits, points and dashes",
-        )
+        wanted = "letters, digits, points and dashes"
+        require_match(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name, "--run", wanted)
         if self.per_process < 1:
             raise ConfigError(f"--per-process {self.per_process}: want at least 1")
         well = starting.start(

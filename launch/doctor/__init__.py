@@ -67,7 +67,8 @@ def _isolated(check: Check) -> tuple[Status, str]:
     """`_outcome` of the check in a process of its own, in an empty folder."""
     code = "import sys; from launch.doctor import child; child(*sys.argv[1:])"
     function = [check.run.__module__, check.run.__qualname__]
-    variables = {**os.environ, **environment.of_role("doctor"), "PYTHONPATH": _python_path()}
+    path = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+    variables = {**os.environ, **environment.of_role("doctor"), "PYTHONPATH": os.pathsep.join(path)}
     with tempfile.TemporaryDirectory(prefix="doctor-", ignore_cleanup_errors=True) as name:
         result, output = Path(name) / "result.json", Path(name) / "output"
         (Path(name) / "work").mkdir()
@@ -86,7 +87,9 @@ def _isolated(check: Check) -> tuple[Status, str]:
             except subprocess.TimeoutExpired:
                 return "FAIL", f"no answer within {check.timeout:g} s"
             finally:
-                _kill(process)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
         try:
             status, text = json.loads(result.read_text())
             return status, text
@@ -94,22 +97,11 @@ def _isolated(check: Check) -> tuple[Status, str]:
             return "FAIL", f"{_ending(ending)}; last words: {_last_line(output)}"
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 def child(module: str, name: str, result: str) -> None:
     """Runs one check here and writes its outcome; never returns."""
     outcome = _outcome(getattr(importlib.import_module(module), name))
     Path(result).write_text(json.dumps(outcome))
     os._exit(0)  # threads of native libraries could keep or crash an orderly exit
-
-
-def _python_path() -> str:
-    inherited = os.environ.get("PYTHONPATH")
-    return f"{ROOT}{os.pathsep}{inherited}" if inherited else str(ROOT)
 
 
 def _ending(code: int) -> str:

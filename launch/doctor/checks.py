@@ -4,6 +4,7 @@ each check really does the thing: loads, calls, compares.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import importlib.metadata
@@ -55,10 +56,8 @@ def _versions(*names: str) -> str:
     """Versions of the distributions that are installed, in one line."""
     found = []
     for name in names:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return ", ".join(found)
 
 
@@ -240,11 +239,9 @@ def _real_run() -> str:
     run_dir = Path.cwd() / "run"
     command = [sys.executable, "-m", "launch.cli.main", "train", "smoke", "--launch", "local_mp"]
     command += ["--set", "updates=3", "--run-dir", str(run_dir)]
-    done = subprocess.run(
-        command, text=True, errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode != 0:
-        lines = done.stdout.strip().splitlines() or ["no output"]
+        lines = done.stdout.decode(errors="replace").strip().splitlines() or ["no output"]
         raise Failed(f"exit code {done.returncode}: {lines[-1]}")
     from launch.monitoring.status import read_status
     from optimus.rundir.metrics import tail

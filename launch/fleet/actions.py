@@ -19,30 +19,30 @@ from launch.fleet.ansible import Answer, FleetError
 from launch.fleet.inventory import Host
 from launch.fleet.wheelhouse import Wheelhouse
 
+Found = dict[str, dict[str, Any]]  # what hosts say, by name
+
 
 def ask(
-    hosts: list[Host],
-    action: str,
-    each: Mapping[str, Mapping[str, Any]] | None = None,
-    **options: Any,
+    hosts: list[Host], request: Mapping[str, Any], each: Mapping[str, Any] = {}, **options: Any
 ) -> dict[str, Answer]:
     """One call of `on_host.program` on each host; `each` may add to what a host is asked."""
-    variables = {host.name: host.variables for host in hosts}
-    requests = {
-        host.name: {"action": action, "root": host.root, **(each or {}).get(host.name, {})}
-        for host in hosts
-    }
-    return ansible.call(variables, requests, **options)
+    requests = {h.name: {"root": h.root, **request, **each.get(h.name, {})} for h in hosts}
+    return ansible.call({host.name: host.variables for host in hosts}, requests, **options)
 
 
-def look(hosts: list[Host], say: Say, **wanted: Any) -> tuple[dict[str, dict[str, Any]], bool]:
-    """(what each host that answers says, whether all did); the others are named."""
-    answers = ask(hosts, "look", {host.name: wanted for host in hosts}, timeout=120.0)
+def hear(hosts: list[Host], say: Say, *request: Any, **options: Any) -> tuple[Found, bool]:
+    """`ask`: (what each host says that could do it, whether all could); the others are named."""
+    answers = ask(hosts, *request, **options)
     for name, answer in answers.items():
         if answer.problem:
             say(f"{name}: {answer.problem}")
     found = {name: answer.data for name, answer in answers.items() if not answer.problem}
     return found, len(found) == len(hosts)
+
+
+def look(hosts: list[Host], say: Say, **wanted: Any) -> tuple[Found, bool]:
+    """`hear` of what is there."""
+    return hear(hosts, say, {"action": "look", **wanted}, timeout=120.0)
 
 
 def head_of(hosts: list[Host]) -> Host:
@@ -77,18 +77,11 @@ def deploy(hosts: list[Host], house: Wheelhouse, say: Say) -> bool:
     if fit:
         size = house.path.stat().st_size / 2**20
         say(f"bringing {house.id} ({size:.0f} MB) to {len(fit)} hosts and installing it there ...")
-    for root in sorted({host.root for host in fit}):  # one place to copy to per call
-        group = [host for host in fit if host.root == root]
-        answers = ask(
-            group,
-            "install",
-            {host.name: {"id": house.id} for host in group},
-            copy=(house.path.resolve(), f"{root}/wheelhouse-{house.id}.tar"),
-            timeout=3600.0,
-        )
-        for name, answer in answers.items():
-            say(f"{name}: {answer.problem or f'installed {house.id}'}")
-            well = well and not answer.problem
+    copy = (house.path.resolve(), f"wheelhouse-{house.id}.tar")
+    answers = ask(fit, {"action": "install", "id": house.id}, copy=copy, timeout=3600.0)
+    for name, answer in answers.items():
+        say(f"{name}: {answer.problem or f'installed {house.id}'}")
+        well = well and not answer.problem
     return well
 
 
@@ -113,15 +106,13 @@ def stop(hosts: list[Host], say: Say) -> tuple[str | None, bool]:
     """
     name, well = None, True
     for group in ([head_of(hosts)], [host for host in hosts if not host.head]):
-        for host, answer in ask(group, "stop", timeout=240.0).items():
-            if answer.problem:
-                say(f"{host}: {answer.problem}")
-                well = False
-            else:
-                ended, killed = answer.data["stopped"], answer.data["killed"]
-                name = name or ended
-                more = f"; {killed} processes had to be killed" if killed else ""
-                say(f"{host}: {f'stopped {ended!r}' if ended else 'nothing to stop'}{more}")
+        found, all_did = hear(group, say, {"action": "stop"}, timeout=240.0)
+        well = well and all_did
+        for host, answer in found.items():
+            ended, killed = answer["stopped"], answer["killed"]
+            name = name or ended
+            more = f"; {killed} processes had to be killed" if killed else ""
+            say(f"{host}: {f'stopped {ended!r}' if ended else 'nothing to stop'}{more}")
     return name, well
 
 
@@ -136,12 +127,9 @@ def collect(hosts: list[Host], name: str | None, into: Path | None, say: Say) ->
     """
     with tempfile.TemporaryDirectory(prefix="optimus-fleet-") as scratch:
         folder = Path(scratch)
-        each = {host.name: {"name": name} for host in hosts}
-        answers = ask(hosts, "pack", each, fetch=folder, timeout=1800.0)
-        for host, answer in answers.items():
-            if answer.problem:
-                say(f"{host}: {answer.problem}")
-        names = sorted({a.data["run"] for a in answers.values() if a.data.get("file")})
+        request = {"action": "pack", "name": name}
+        found, well = hear(hosts, say, request, fetch=folder, timeout=1800.0)
+        names = sorted({answer["run"] for answer in found.values() if answer.get("file")})
         if len(names) != 1:
             held = f"hold several runs ({', '.join(names)}); give --run" if names else "hold no run"
             raise FleetError(f"the hosts {held}; nothing was collected")
@@ -150,7 +138,7 @@ def collect(hosts: list[Host], name: str | None, into: Path | None, say: Say) ->
             logs = target / "logs" / path.name.removesuffix(".tar.gz")
             unpack(path, {"run": target, "logs": logs})
     say(f"collected into {target}; next: optimus watch {target} --once")
-    return not any(answer.problem for answer in answers.values())
+    return well
 
 
 def unpack(archive: Path, places: dict[str, Path]) -> None:
@@ -183,16 +171,13 @@ def logs(hosts: list[Host], name: str | None, lines: int, say: Say) -> bool:
       lines: of each log.
       say: takes them.
     """
-    asked = {host.name: {"name": name, "lines": lines} for host in hosts}
-    answers = ask(hosts, "logs", asked)
-    for host, answer in answers.items():
-        if answer.problem:
-            say(f"{host}: {answer.problem}")
-        for label, text in answer.data.get("logs", {}).items():
+    found, well = hear(hosts, say, {"action": "logs", "name": name, "lines": lines})
+    for host, answer in found.items():
+        for label, text in answer["logs"].items():
             say(f"-- {host}: {label}")
             for line in text:
                 say(f"   {line}")
-    return not any(answer.problem for answer in answers.values())
+    return well
 
 
 def status(hosts: list[Host], say: Say) -> bool:

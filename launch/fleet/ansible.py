@@ -38,14 +38,6 @@ class Answer:
 
     problem: str = ""
     data: dict[str, Any] = field(default_factory=dict)
-    down: bool = False  # nobody there, or nobody who lets us in
-
-
-def missing() -> str | None:
-    """Why hosts cannot be reached from here, or None."""
-    if importlib.util.find_spec("ansible") is None:
-        return "ansible-core is not installed: pip install ansible-core (the [fleet] extra)"
-    return None
 
 
 def call(
@@ -60,8 +52,8 @@ def call(
 
     Args:
       hosts: Ansible variables by host.
-      requests: what each host is asked; those without are left alone.
-      copy: (file here, path there) brought before.
+      requests: what each host is asked, its `root` among it; those without are left alone.
+      copy: (file here, its name in the root there) brought before.
       fetch: folder into which the file that the answer names comes as HOST.tar.gz.
       timeout: s for all together.
 
@@ -78,18 +70,14 @@ def call(
         (folder / "program.py").write_text(on_host.program())
         variables: dict[str, Any] = {"fleet_program": str(folder / "program.py")}
         if copy:
-            variables |= {"fleet_copy_from": str(copy[0]), "fleet_copy_to": copy[1]}
+            variables |= {"fleet_copy_from": str(copy[0]), "fleet_copy_name": copy[1]}
         if fetch:
             variables["fleet_fetch_to"] = str(fetch)
-        inventory = {
-            "all": {
-                "hosts": {
-                    host: {**hosts[host], "fleet_request": _sealed(request)}
-                    for host, request in requests.items()
-                }
-            }
+        asked = {
+            host: {**hosts[host], "fleet_request": _sealed(request), "fleet_root": request["root"]}
+            for host, request in requests.items()
         }
-        (folder / "hosts.json").write_text(json.dumps(inventory))
+        (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": asked}}))
         (folder / "vars.json").write_text(json.dumps(variables))
         environment = {
             "ANSIBLE_CALLBACK_PLUGINS": str(_HERE / "plugins"),
@@ -99,19 +87,18 @@ def call(
             "OPTIMUS_FLEET_RESULTS": str(folder / "results"),
         }
         words = ["-i", "hosts.json", "-e", "@vars.json", "-f", str(FORKS), "-T", "10"]
-        ended, text = _run(
-            "playbook", [*words, str(_HERE / "call.yaml")], folder, environment, timeout
-        )
+        words.append(str(_HERE / "call.yaml"))
+        ended, text = _run("playbook", words, folder, environment, timeout)
         answers = dict(_answers(folder / "results"))
     if not answers and ended:
         raise FleetError(f"ansible-playbook: {_last_line(text)}")
     late = f"no answer within {timeout:.0f} s"
-    return {host: answers.get(host, Answer(late, down=True)) for host in requests}
+    return {host: answers.get(host, Answer(late)) for host in requests}
 
 
 def _sealed(request: Mapping[str, Any]) -> str:
     """JSON in base64: Ansible would make a Python literal of plain JSON, or a template."""
-    return base64.b64encode(json.dumps(dict(request)).encode()).decode()
+    return base64.b64encode(json.dumps(request).encode()).decode()
 
 
 def inventory_of(path: Path) -> dict[str, Any]:
@@ -129,9 +116,9 @@ def _run(
     tool: str, words: list[str], folder: Path, extra: dict[str, str], timeout: float
 ) -> tuple[int, str]:
     """(exit code, output) of an Ansible tool of this environment, in a session of its own."""
-    problem = missing()
-    if problem:
-        raise FleetError(problem)
+    if importlib.util.find_spec("ansible") is None:
+        extra_missing = "pip install ansible-core (the [fleet] extra)"
+        raise FleetError(f"ansible-core is not installed: {extra_missing}")
     environment = {
         **os.environ,
         "ANSIBLE_HOME": str(folder / "home"),
@@ -172,7 +159,7 @@ def _answers(path: Path) -> Iterator[tuple[str, Answer]]:
             data = json.loads(text)
             yield host, Answer(str(data.get("error", "")), data)
         elif record["state"] == "unreachable":
-            yield host, Answer(f"not reached: {_last_line(text)}", down=True)
+            yield host, Answer(f"not reached: {_last_line(text)}")
         else:
             yield host, Answer(f"{record['task']} failed: {_last_line(text)}")
 

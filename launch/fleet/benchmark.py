@@ -15,8 +15,9 @@ import statistics
 import subprocess
 import sys
 import time
+import timeit
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,37 +118,29 @@ def main(
     config = configuration(workers, sleep, actors, stagger)
     out.mkdir(parents=True, exist_ok=True)
     run_dir = out.resolve() / time.strftime(f"fleet-{workers}-%H%M%S")
-    steps = {f"N {n}, D {d}": step_seconds(n, d) for n, d in ((32, 32), (840, 128))}
-    measured = measure(config, run_dir, seconds, steps)
+    measured = measure(config, run_dir, seconds)
     text = json.dumps(asdict(measured))
     (out / "fleet.json").write_text(text + "\n")
-    print(text if as_json else table(measured))
+    rows = (f"{name:<24}{value}" for name, value in asdict(measured).items())
+    print(text if as_json else "\n".join(rows))
     return 0
 
 
-def measure(config: TrainConfig, run_dir: Path, seconds: float, steps: dict[str, float]) -> Fleet:
+def measure(config: TrainConfig, run_dir: Path, seconds: float) -> Fleet:
     """Starts the program, waits for steady state, looks twice, stops it.
 
     Args:
       config: what to run.
       run_dir: where; must not exist yet.
       seconds: between the looks.
-      steps: s of one step by model, see `Fleet.step_seconds`.
     """
     run_dir.mkdir(parents=True)
     path = run_dir / "request.json"
     path.write_text(json.dumps(to_dict(config)))
-    command = [
-        sys.executable,
-        "-m",
-        "launch.cli.main",
-        "train",
-        str(path),
-        "--run-dir",
-        str(run_dir),
-    ]
-    log = open(run_dir / "train.log", "w")  # noqa: SIM115 - closed with the process below
-    process = subprocess.Popen([*command, "--launch", "local_mp"], stdout=log, stderr=log)
+    command = [sys.executable, "-m", "launch.cli.main", "train", str(path)]
+    command += ["--run-dir", str(run_dir), "--launch", "local_mp"]
+    with open(run_dir / "train.log", "w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         _wait_until_busy(config, run_dir, process)
         first = _look(run_dir)
@@ -160,8 +153,7 @@ def measure(config: TrainConfig, run_dir: Path, seconds: float, steps: dict[str,
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        log.close()
-    return _fleet(config, first, second, steps)
+    return _fleet(config, first, second)
 
 
 def _wait_until_busy(config: TrainConfig, run_dir: Path, process: subprocess.Popen[bytes]) -> None:
@@ -213,11 +205,10 @@ def _cpu(run_dir: Path) -> dict[str, float]:
     return spent
 
 
-def _fleet(
-    config: TrainConfig, first: dict[str, Any], second: dict[str, Any], steps: dict[str, float]
-) -> Fleet:
-    seconds, layout = second["time"] - first["time"], config.processes
-    assert isinstance(config.task, ServedTask)
+def _fleet(config: TrainConfig, first: dict[str, Any], second: dict[str, Any]) -> Fleet:
+    layout, task = config.processes, config.task
+    seconds = second["time"] - first["time"]
+    assert isinstance(task, ServedTask)
     busy, rate = 0.0, 0.0
     for name, (end, spent, evaluations) in second["busy"].items():
         begin, before, had = first["busy"].get(name, (end - 1.0, 0.0, 0))
@@ -231,11 +222,12 @@ def _fleet(
         role: round((spent - first["cpu"].get(role, 0.0)) / seconds, 4)
         for role, spent in sorted(second["cpu"].items())
     }
+    steps = {f"N {n}, D {d}": step_seconds(n, d) for n, d in ((32, 32), (840, 128))}
     paper = steps["N 840, D 128"]
     return Fleet(
         workers=layout.workers,
-        sleep=config.task.sleep,
-        stagger=config.task.stagger,
+        sleep=task.sleep,
+        stagger=task.stagger,
         actors=layout.actors,
         lanes=layout.total_lanes,
         seconds=round(seconds, 2),
@@ -249,31 +241,22 @@ def _fleet(
         pool=dict(second["pool"]),
         refused=new[-1]["refused"] if new else {},
         step_seconds={name: round(value, 6) for name, value in steps.items()},
-        step_share=round(paper / config.task.sleep, 5),
-        actor_cores=round(layout.workers * paper / config.task.sleep, 2),
+        step_share=round(paper / task.sleep, 5),
+        actor_cores=round(layout.workers * paper / task.sleep, 2),
     )
-
-
-def table(fleet: Fleet) -> str:
-    """One line per figure, for people."""
-    rows = [f"{name:<24}{value}" for name, value in asdict(fleet).items()]
-    return "\n".join(rows)
 
 
 def step_seconds(n: int, dim: int) -> float:
     """Median seconds of a jitted step at N = n with model width `dim`, compilation apart."""
-    if dim == 128:
-        config = OptimizerConfig(b_decay=0.9)  # the paper's widths are the defaults
-    else:
-        config = OptimizerConfig(dim=dim, encoders=2, heads=4, b_decay=0.9)
+    paper = OptimizerConfig(b_decay=0.9)
+    config = paper if dim == paper.dim else replace(paper, dim=dim, encoders=2, heads=4)
     params = opt.init_params(config, jax.random.PRNGKey(0))
     x = jnp.zeros(n, jnp.float32)
     state = opt.init_state(config, x)
     step = jax.jit(functools.partial(opt.update, config))
     gradient = jnp.linspace(-1.0, 1.0, n, dtype=jnp.float32)
-    times = []
-    for _ in range(_REPEATS + 2):
-        began = time.perf_counter()
+
+    def timed() -> None:
         jax.block_until_ready(step(params, state, x, gradient))
-        times.append(time.perf_counter() - began)
-    return statistics.median(times[2:])
+
+    return statistics.median(timeit.repeat(timed, number=1, repeat=_REPEATS + 2)[2:])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.fleet.ansible import inventory_of
-from optimus.errors import ConfigError
+from optimus.errors import ConfigError, require
 
 ROOT = "~/optimus-fleet"
 
@@ -51,8 +51,7 @@ def load(path: Path, external: bool = False) -> list[Host]:
     Raises:
       ConfigError: one line.
     """
-    if not path.exists():
-        raise ConfigError(f"--inventory {path}: no such file")
+    require(path.exists(), f"--inventory {path}: no such file")
     instances = _instances(path)
     if instances is not None:
         hosts = _of_instances(path, instances, external)
@@ -67,15 +66,12 @@ def load(path: Path, external: bool = False) -> list[Host]:
 
 def _checked(path: Path, hosts: list[Host]) -> list[Host]:
     heads = [host.name for host in hosts if host.head]
-    if len(heads) != 1:
-        found = ", ".join(heads) if heads else "none"
-        raise ConfigError(f"--inventory {path}: want one host in the group head, got {found}")
+    where, found = f"--inventory {path}", ", ".join(heads) or "none"
+    require(len(heads) == 1, f"{where}: want one host in the group head, got {found}")
     for host in hosts:
-        value = host.variables.get("optimus_workers")
-        if value is not None and not re.fullmatch(r"\d{1,4}", str(value)):
-            raise ConfigError(
-                f"--inventory {path}: optimus_workers of {host.name}: got {value!r}, want a number"
-            )
+        value = host.variables.get("optimus_workers", 0)
+        good = value is None or re.fullmatch(r"\d{1,4}", str(value)) is not None
+        require(good, f"{where}: optimus_workers of {host.name}: got {value!r}, want a number")
     return sorted(hosts, key=lambda host: (not host.head, host.name))
 
 
@@ -117,8 +113,7 @@ def _of_instances(path: Path, instances: list[dict[str, Any]], external: bool) -
                 f"--inventory {path}: not a list of instances as `gcloud compute instances list "
                 f"--format=json` prints it: {error} is missing"
             ) from None
-        if external and not public:
-            raise ConfigError(f"--inventory {path}: {name} has no public address")
+        require(bool(public or not external), f"--inventory {path}: {name} has no public address")
         labels = instance.get("labels", {})
         role = labels.get("optimus-role", "head" if name.endswith("-head") else "worker")
         address = public[0] if external else inside

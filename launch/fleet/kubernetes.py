@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from launch import Say
-from launch.fleet import configuration
+from launch.fleet import configuration, fill, require_match
 from optimus.errors import ConfigError, require
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def manifests(config: TrainConfig, cluster: Cluster) -> str:
 
     names = ("coordinator", "learner", "stream")
     own = config.processes.workers if config.served else 0
+    services = [{"name": name, "port": cluster.port + k} for k, name in enumerate(names)]
     values = {
         **vars(cluster),
         "head": cluster.head,
@@ -64,9 +65,7 @@ def manifests(config: TrainConfig, cluster: Cluster) -> str:
         "config_dir": CONFIG_DIR,
         "data": DATA_DIR,
         "cache": CACHE_DIR,
-        "service_ports": json.dumps(
-            [{"name": name, "port": cluster.port + k} for k, name in enumerate(names)]
-        ),
+        "service_ports": json.dumps(services),
         "head_ports": ports(cluster.port, len(names) + own),
         "worker_ports": ports(cluster.worker_port, cluster.per_pod),
         "worker_memory": max(2, cluster.per_pod // 2),
@@ -74,9 +73,7 @@ def manifests(config: TrainConfig, cluster: Cluster) -> str:
     documents = _TEMPLATE.read_text().split("\n---\n")
     if not config.served:
         documents = [text for text in documents if "kind: Deployment" not in text]
-    known = "|".join(values)
-    template = "\n---\n".join(documents)
-    return re.sub(f"@({known})@", lambda found: str(values[found[1]]), template)
+    return fill("\n---\n".join(documents), values)
 
 
 @dataclass(frozen=True)
@@ -119,23 +116,16 @@ class Kubernetes:
 
         config = configuration(self.config, self.set)
         name = self.run_name or config.name
-        require(
-            re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", name) is not None,
-            f"--run {name}: want at most 40 small letters, digits and dashes",
-        )
+        in_names = "at most 40 small letters, digits and dashes"
+        require_match(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", name, "--run", in_names)
         for flag in ("pods", "per_pod", "cores", "memory", "disk"):
-            value = getattr(self, flag)
-            require(
-                (0 if flag == "pods" else 1) <= value <= 100_000,
-                f"--{flag.replace('_', '-')} {value}: want a number of them",
-            )
-        require(
-            re.fullmatch(r"[\w./:@-]+", self.image) is not None,
-            f"--image {self.image}: not the name of an image",
-        )
-        cluster = Cluster(
-            name, self.image, self.pods, self.per_pod, self.cores, self.memory, self.disk
-        )
+            value, words = getattr(self, flag), f"--{flag.replace('_', '-')}"
+            least = 0 if flag == "pods" else 1
+            require(least <= value <= 100_000, f"{words} {value}: want a number of them")
+        is_image = re.fullmatch(r"[\w./:@-]+", self.image) is not None
+        require(is_image, f"--image {self.image}: not the name of an image")
+        size = (self.pods, self.per_pod, self.cores, self.memory, self.disk)
+        cluster = Cluster(name, self.image, *size)
         image = self.out / "image"
         try:
             image.mkdir(parents=True, exist_ok=True)

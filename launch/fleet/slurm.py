@@ -13,7 +13,7 @@ from typing import Annotated
 import tyro
 
 from launch import Say
-from launch.fleet import configuration
+from launch.fleet import configuration, fill, require_match
 from optimus.errors import ConfigError, require
 
 _TEMPLATE = Path(__file__).with_name("run.sbatch")
@@ -58,10 +58,8 @@ class Slurm:
 
         config = configuration(self.config, self.set)
         run_dir = (self.run_dir or Path("runs") / config.name).resolve()
-        require(
-            config.served or self.nodes <= 1,
-            f"no worker serves the loss of {config.name!r}: --nodes 1",
-        )
+        unserved = f"no worker serves the loss of {config.name!r}: --nodes 1"
+        require(config.served or self.nodes <= 1, unserved)
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
             script = run_dir / "run.sbatch"
@@ -80,34 +78,23 @@ class Slurm:
         require(1 <= self.cpus <= 1024, f"--cpus {self.cpus}: want 1 ... 1024")
         workers = self.cpus if self.workers is None else self.workers
         require(1 <= workers <= 1024, f"--workers {workers}: want 1 ... 1024")
-        require(
-            re.fullmatch(r"(\d+-)?\d+(:\d+){0,2}", self.time) is not None,
-            f"--time {self.time}: want Slurm's format, such as 24:00:00 or 2-00",
-        )
+        wanted = "Slurm's format, such as 24:00:00 or 2-00"
+        require_match(r"(\d+-)?\d+(:\d+){0,2}", self.time, "--time", wanted)
         last = 65535 - ports
         require(1024 <= self.port <= last, f"--port {self.port}: want 1024 ... {last}")
-        require(
-            re.fullmatch(r"[\w./+@:,=-]+", str(run_dir)) is not None,
-            f"--run-dir {run_dir}: want letters, digits and ./+@:,=- in it only",
-        )
+        wanted = "letters, digits and ./+@:,=- in it only"
+        require_match(r"[\w./+@:,=-]+", str(run_dir), "--run-dir", wanted)
         for line in self.sbatch:
-            require(
-                line.startswith("--") and "\n" not in line,
-                f"--sbatch {line}: want an option such as --partition=spot",
-            )
-        title = re.sub(r"[^\w.-]", "-", name)
+            wanted = "an option such as --partition=spot"
+            require_match("--[^\n]*", line, "--sbatch", wanted)
         values = {
-            "name": title,
+            **vars(self),
+            "name": re.sub(r"[^\w.-]", "-", name),
             "script": run_dir / "run.sbatch",
-            "nodes": self.nodes,
-            "cpus": self.cpus,
-            "time": self.time,
             "run_dir": run_dir,
             "extra": "\n".join(f"#SBATCH {line}" for line in self.sbatch),
             "workers": workers,
             "optimus": shlex.quote(str(Path(sys.prefix) / "bin/optimus")),
-            "port": self.port,
             "address": shlex.quote(self.address) if self.address else '"$head"',
         }
-        known = "|".join(values)
-        return re.sub(f"@({known})@", lambda found: str(values[found[1]]), _TEMPLATE.read_text())
+        return fill(_TEMPLATE.read_text(), values)

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from launch import Say
-from launch.fleet.actions import ask, head_of, look, need_head
-from launch.fleet.ansible import Answer, FleetError
+from launch.fleet.actions import Found, ask, head_of, hear, look, need_head
+from launch.fleet.ansible import FleetError
 from launch.fleet.inventory import Host
-from optimus.config import ConfigError, TrainConfig, to_dict
+from optimus.config import TrainConfig, to_dict
+from optimus.errors import require
 
 
 def start(
@@ -43,8 +44,8 @@ def start(
     if not config.served and any(host.workers for host in hosts):
         raise FleetError(f"no worker serves the loss of {config.name!r}: optimus_workers must be 0")
     for flag, first, count in (("--port", port, 3 + own), ("--worker-port", worker_port, 1)):
-        if not 1024 <= first <= 65535 - count:
-            raise ConfigError(f"{flag} {first}: want 1024 ... {65535 - count}")
+        last = 65535 - count
+        require(1024 <= first <= last, f"{flag} {first}: want 1024 ... {last}")
     found, well = look(hosts, say)
     need_head(hosts, found)
     present, head = [host for host in hosts if host.name in found], head_of(hosts)
@@ -64,29 +65,21 @@ def start(
             "coordinator": f"{head.address}:{port}",
         }
         runs[host.name] = _kept(host, run, found[host.name]["run"])
-    _refuse_ports(present, runs, 3 + own, say)
+    _refuse_ports(present, runs, 3 + own)
     say(f"starting the head of {name!r} on {head.name} ({head.address}:{port}) ...")
-    request = {head.name: {"run": runs[head.name], "config": to_dict(config)}}
-    answer = ask([head], "start", request)[head.name]
+    request = {"action": "start", "run": runs[head.name], "config": to_dict(config)}
+    answer = ask([head], request)[head.name]
     if answer.problem:
         raise FleetError(f"{head.name}: {answer.problem}\nno worker was started")
     if answer.data["finished"]:
         say(f"{head.name}: {answer.data['finished']}; `optimus fleet collect` brings it here")
         return well
     others = [host for host in present if not host.head]
-    working = runs[head.name]["workers"] + own
-    for other, answer in _start_workers(others, runs).items():
-        if answer.problem:
-            say(f"{other}: {answer.problem}")
-            well = False
-        else:
-            working += runs[other]["workers"]
+    each = {host.name: {"run": runs[host.name]} for host in others}
+    started, all_did = hear(others, say, {"action": "start"}, each)
+    working = own + sum(runs[name]["workers"] for name in (head.name, *started))
     say(f"{name!r} runs: {working} loss workers on {len(present)} hosts; `optimus fleet status`")
-    return well
-
-
-def _start_workers(others: list[Host], runs: Mapping[str, Any]) -> dict[str, Answer]:
-    return ask(others, "start", {host.name: {"run": runs[host.name]} for host in others})
+    return well and all_did
 
 
 def _kept(host: Host, run: dict[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -102,7 +95,7 @@ def _kept(host: Host, run: dict[str, Any], before: Mapping[str, Any] | None) -> 
     return {**run, "workers": before["workers"]}
 
 
-def _refuse(present: list[Host], found: Mapping[str, Mapping[str, Any]], name: str) -> None:
+def _refuse(present: list[Host], found: Found, name: str) -> None:
     """Raises unless all hosts hold the head's version and work for no other run."""
     wanted = found[head_of(present).name]["deployed"]
     lines = []
@@ -113,29 +106,24 @@ def _refuse(present: list[Host], found: Mapping[str, Mapping[str, Any]], name: s
         elif there["deployed"] is None:
             lines.append(f"{host.name}: nothing is installed: `optimus fleet deploy` first")
         elif there["deployed"] != wanted:
-            lines.append(
-                f"{host.name}: has version {there['deployed']}, the head {wanted}: `optimus fleet "
-                "deploy` brings all to the same"
-            )
+            versions = f"has version {there['deployed']}, the head {wanted}"
+            lines.append(f"{host.name}: {versions}: `optimus fleet deploy` brings all to the same")
     if lines:
         raise FleetError("\n".join([*lines, "nothing was changed"]))
 
 
-def _refuse_ports(
-    present: list[Host], runs: Mapping[str, Mapping[str, Any]], head_ports: int, say: Say
-) -> None:
+def _refuse_ports(present: list[Host], runs: Found, head_ports: int) -> None:
     """Raises when a port that would be used is taken by somebody else."""
     each = {}
     for host in present:
         run = runs[host.name]
-        ports = list(range(run["port"], run["port"] + head_ports)) if host.head else []
-        each[host.name] = {
-            "ports": ports + list(range(run["worker_port"], run["worker_port"] + run["workers"]))
-        }
+        own = range(run["port"], run["port"] + head_ports * host.head)
+        workers = range(run["worker_port"], run["worker_port"] + run["workers"])
+        each[host.name] = {"ports": [*own, *workers]}
+    advice = "is in use there: choose another --port or --worker-port"
     lines = [
-        f"{name}: port {answer.data['taken'][0]} is in use there: choose another --port or "
-        "--worker-port"
-        for name, answer in ask(present, "look", each).items()
+        f"{name}: port {answer.data['taken'][0]} {advice}"
+        for name, answer in ask(present, {"action": "look"}, each).items()
         if answer.data.get("taken")
     ]
     if lines:
@@ -149,19 +137,16 @@ def scale(hosts: list[Host], total: int, say: Say) -> bool:
     run = found[head_of(hosts).name]["run"]
     if run is None:
         raise FleetError("no run here: `optimus fleet start` first")
-    there = [
-        h
-        for h in hosts
-        if not h.head and (found.get(h.name, {}).get("run") or {}).get("run") == run["run"]
-    ]
-    idle = [h.name for h in hosts if not h.head and h.name in found and h not in there]
+    others = [host for host in hosts if not host.head and host.name in found]
+    there = [h for h in others if (found[h.name]["run"] or {}).get("run") == run["run"]]
+    idle = [host.name for host in others if host not in there]
     for name in idle:
         say(f"{name}: does not work for {run['run']!r}; `optimus fleet start` adds it")
     if not there:
         raise FleetError("no worker host works for this run; nothing was changed")
     placed = spread(total, {host.name: found[host.name]["cores"] for host in there})
     runs = {h.name: {"run": {**found[h.name]["run"], "workers": placed[h.name]}} for h in there}
-    for name, answer in ask(there, "start", runs).items():
+    for name, answer in ask(there, {"action": "start"}, runs).items():
         before = found[name]["run"]["workers"]
         say(f"{name}: {answer.problem or f'{before} -> {placed[name]} workers'}")
         well = well and not answer.problem

@@ -64,8 +64,9 @@ def build(folder: Path, say: Say) -> Wheelhouse:
         cache = _clips(scratch)
         files = {f"wheels/{path.name}": path for path in (*wheels, ours)}
         files |= {f"cache/{cache.name}/{path.name}": path for path in cache.iterdir()}
+        ordered = sorted(files.items())
         digest, unpacked = hashlib.sha256(), 0
-        for arcname, path in sorted(files.items()):
+        for arcname, path in ordered:
             content, size = _contents(path)
             digest.update(f"{arcname} {content}\n".encode())
             unpacked += size
@@ -78,7 +79,7 @@ def build(folder: Path, say: Say) -> Wheelhouse:
             whole = scratch / "whole.tar"
             with tarfile.open(whole, "w") as tar:
                 tar.add(card, "wheelhouse.json")
-                for arcname, path in sorted(files.items()):
+                for arcname, path in ordered:
                     tar.add(path, arcname)
             whole.replace(target)
             for old in folder.glob("wheelhouse-*.tar"):
@@ -107,23 +108,11 @@ def _third_parties(folder: Path, requirements: Path, say: Say) -> list[Path]:
     wheels = folder / f"wheels-{version}"
     if not wheels.is_dir():
         say("fetching the pinned wheels (about 430 MB, once)")
-        scratch = Path(tempfile.mkdtemp(dir=folder, prefix=".wheels-"))
-        try:
-            _pip(
-                "download",
-                "--quiet",
-                "--require-hashes",
-                "--only-binary=:all:",
-                "--no-deps",
-                "--dest",
-                str(scratch),
-                "-r",
-                str(requirements),
-            )
-            scratch.chmod(0o755)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".wheels-") as name:
+            scratch = Path(name) / "wheels"
+            options = ["--require-hashes", "--only-binary=:all:", "--dest", str(scratch)]
+            _pip("download", *options, "-r", str(requirements))
             scratch.rename(wheels)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
     return sorted(wheels.glob("*.whl"))
 
 
@@ -134,23 +123,12 @@ def _project(scratch: Path) -> Path:
     for pattern in ("libphysics.so", "physics_op.so", "generated_*.so"):
         if not list(library.glob(pattern)):
             raise FleetError(f"{library / pattern} is missing: run `make native` first")
+    not_shipped = shutil.ignore_patterns("__pycache__", "generate", "generator")
     for package in _PACKAGES:
-        shutil.copytree(
-            REPOSITORY / package,
-            source / package,
-            ignore=shutil.ignore_patterns("__pycache__", "generate", "generator"),
-        )
+        shutil.copytree(REPOSITORY / package, source / package, ignore=not_shipped)
     for name in _FILES:
         shutil.copy2(REPOSITORY / name, source)
-    _pip(
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--wheel-dir",
-        str(scratch),
-        str(source),
-    )
+    _pip("wheel", "--no-build-isolation", "--wheel-dir", str(scratch), str(source))
     return next(scratch.glob("*.whl"))
 
 
@@ -164,14 +142,15 @@ def _clips(scratch: Path) -> Path:
     return Path(shutil.copytree(assets, scratch / assets.name))
 
 
-def _pip(*words: str) -> None:
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *words]
+def _pip(action: str, *words: str) -> None:
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", action]
+    command += ["--quiet", "--no-deps", *words]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no reason given"]
         reason = next((line for line in lines if line.startswith("ERROR")), lines[-1])
-        raise FleetError(f"pip {words[0]}: {reason}")
+        raise FleetError(f"pip {action}: {reason}")
 
 
 def _contents(path: Path) -> tuple[str, int]:

@@ -8,12 +8,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from launch.monitoring.readings import number, numbers
@@ -69,14 +71,12 @@ def open_server(
         raise MonitoringError(
             "prometheus-client is not installed; pip install 'optimus-learned-optimizer[monitor]'"
         ) from None
-    reader = _Reader(run_dir, max_age)
-    handler = type("Handler", (_Handler,), {"reader": reader})
+    handler = type("Handler", (_Handler,), {"reader": _Reader(run_dir, max_age)})
     try:
-        server = _Server((host, port), handler)
+        return _Server((host, port), handler)
     except (OSError, OverflowError) as error:
         cause = error.strerror if isinstance(error, OSError) else "no such port"
         raise MonitoringError(f"cannot listen on {host}:{port}: {cause or error}") from None
-    return server
 
 
 class _Server(ThreadingHTTPServer):
@@ -150,68 +150,49 @@ def _problem(status: Status) -> str:
 
 def exposition(status: Status | None, run_dir: Path) -> bytes:
     """The text of one scrape; without a status only `optimus_up` 0."""
-    from prometheus_client import CollectorRegistry, generate_latest
-    from prometheus_client.core import Metric
+    from prometheus_client import generate_latest
 
-    class _Once:
-        def collect(self) -> Iterator[Metric]:
-            yield from families(status, run_dir)
-
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once())  # type: ignore[arg-type]
-    return bytes(generate_latest(registry))
+    collector = SimpleNamespace(collect=lambda: families(status, run_dir))
+    return bytes(generate_latest(collector))  # type: ignore[arg-type]
 
 
 # -- a status as metric families -------------------------------------------------------------------
 
-Plain = tuple[str, str, float | None]
+# (name, words, value), the value a number or (label, numbers by label).
+Samples = Iterator[tuple[str, str, float | tuple[str, Mapping[str, float]] | None]]
 
 
 def families(status: Status | None, run_dir: Path) -> Iterator[Any]:
     """All families of one scrape; what is not known is left out: alerts on it stay quiet."""
-    from prometheus_client.core import (
-        CounterMetricFamily,
-        GaugeMetricFamily,
-        HistogramMetricFamily,
-        InfoMetricFamily,
-    )
+    from prometheus_client import core
 
+    gauge, counter = core.GaugeMetricFamily, core.CounterMetricFamily
     running = status is not None and status.state in ACTIVE
-    yield GaugeMetricFamily("optimus_up", "1 while the run is running or lost", value=running)
+    yield gauge("optimus_up", "1 while the run is running or lost", value=running)
     if status is None:
         return
     about = {"name": status.name, "task": status.task, "state": status.state}
     info = {**about, "launch": status.launch or ""}
-    yield InfoMetricFamily("optimus_run", "What the run is", value=info)
-    for name, words, value in _gauges(status):
-        if value is not None:
-            yield GaugeMetricFamily(f"optimus_{name}", words, value=value)
-    for name, words, value in _counters(status):
-        if value is not None:
-            yield CounterMetricFamily(f"optimus_{name}", words, value=value)
-    for name, words, label, values in _labelled_gauges(status):
-        gauge = GaugeMetricFamily(f"optimus_{name}", words, labels=[label])
-        for key, value in sorted(values.items()):
-            gauge.add_metric([key], value)
-        yield gauge
-    for name, words, label, values in _labelled_counters(status, run_dir):
-        counter = CounterMetricFamily(f"optimus_{name}", words, labels=[label])
-        for key, value in sorted(values.items()):
-            counter.add_metric([key], value)
-        yield counter
+    yield core.InfoMetricFamily("optimus_run", "What the run is", value=info)
+    for kind, samples in ((gauge, _gauges(status)), (counter, _counters(status, run_dir))):
+        for name, words, value in samples:
+            if isinstance(value, tuple):
+                family = kind(f"optimus_{name}", words, labels=[value[0]])
+                for key, each in sorted(value[1].items()):
+                    family.add_metric([key], each)
+                yield family
+            elif value is not None:
+                yield kind(f"optimus_{name}", words, value=value)
     latency = total(record.get("latency") for record in _newest(run_dir, "actor"))
     if latency is not None:
-        cumulative, seen = [], 0
-        for bound, count in zip((*map(str, BOUNDS), "+Inf"), latency["counts"]):
-            seen += count
-            cumulative.append((bound, seen))
+        seen = itertools.accumulate(latency["counts"])
+        buckets = list(zip((*map(str, BOUNDS), "+Inf"), seen))
         words = "Calls of physics workers as the actors see them"
-        yield HistogramMetricFamily(
-            "optimus_rpc_latency_seconds", words, buckets=cumulative, sum_value=latency["sum"]
-        )
+        name = "optimus_rpc_latency_seconds"
+        yield core.HistogramMetricFamily(name, words, buckets=buckets, sum_value=latency["sum"])
 
 
-def _gauges(s: Status) -> Iterator[Plain]:
+def _gauges(s: Status) -> Samples:
     yield "step", "Updates done", s.step
     yield "updates_wanted", "Updates of the whole run", s.updates
     yield "updates_per_second", "Updates a second, over 60 s", s.updates_per_second
@@ -224,55 +205,40 @@ def _gauges(s: Status) -> Iterator[Plain]:
     yield "staleness_updates", "Largest age of a sample, over 60 s", s.staleness_max
     yield "learner_waiting_ratio", "Share of its time the learner waits", s.waiting_share
     yield "workers_quarantined", "Physics workers left alone after failures", s.quarantined
-    yield (
-        "evaluation_score",
-        "Newest score on held-out tasks",
-        (s.scores[-1]["score"] if s.scores else None),
-    )
+    score = s.scores[-1]["score"] if s.scores else None
+    yield "evaluation_score", "Newest score on held-out tasks", score
     yield "best_score", "Score of the checkpoint that BEST names", s.best_score
     yield "best_step", "Step of the checkpoint that BEST names", s.best_step
+    alive = {role: count["alive"] for role, count in s.roles.items()}
+    wanted = {role: count["total"] for role, count in s.roles.items()}
+    shares = {role: work["share"] for role, work in s.work.items()}
+    yield "role_alive", "Processes with a record within 10 s", ("role", alive)
+    yield "role_wanted", "Processes there should be", ("role", wanted)
+    yield "role_busy_ratio", "Mean share of their time they work", ("role", shares)
+    yield "time_ratio", "Where time goes", ("part", s.time_shares)
 
 
-def _counters(s: Status) -> Iterator[Plain]:
+def _counters(s: Status, run_dir: Path) -> Samples:
     yield "evaluations", "Loss evaluations in accepted samples", s.evaluations
     yield "samples_failed", "Samples of lanes whose loss failed", s.failed
     yield "metrics_records_lost", "Records that a full disk refused", s.records_lost
     yield "evaluations_failed", "Checkpoints that could not be evaluated", s.evaluations_failed
-
-
-Labelled = tuple[str, str, str, Mapping[str, float]]
-
-
-def _labelled_gauges(s: Status) -> Iterator[Labelled]:
-    alive = {role: count["alive"] for role, count in s.roles.items()}
-    wanted = {role: count["total"] for role, count in s.roles.items()}
-    yield "role_alive", "Processes with a record within 10 s", "role", alive
-    yield "role_wanted", "Processes there should be", "role", wanted
-    shares = {role: work["share"] for role, work in s.work.items()}
-    yield "role_busy_ratio", "Mean share of their time they work", "role", shares
-    yield "time_ratio", "Where time goes", "part", s.time_shares
-
-
-def _labelled_counters(s: Status, run_dir: Path) -> Iterator[Labelled]:
-    yield "samples_refused", "Samples the learner refused", "reason", s.refused
-    yield "replies", "Replies of physics workers", "status", s.replies
-    yield "rpc", "What became of calls of physics workers", "outcome", s.calls
+    yield "samples_refused", "Samples the learner refused", ("reason", s.refused)
+    yield "replies", "Replies of physics workers", ("status", s.replies)
+    yield "rpc", "What became of calls of physics workers", ("outcome", s.calls)
     waits: dict[str, float] = {}
     for record in _newest(run_dir, "actor"):
         for name, seconds in numbers(record, "time_in").items():
             waits[name] = waits.get(name, 0.0) + max(0.0, seconds)
-    yield "actor_seconds", "Time of actors, by what they did", "part", waits
+    yield "actor_seconds", "Time of actors, by what they did", ("part", waits)
     stream = next(iter(_newest(run_dir, "stream")), {})
     sides = {side: number(stream, f"waiting_for_{side}_ms") for side in ("sampling", "inserts")}
     found = {side: ms / 1000.0 for side, ms in sides.items() if ms is not None}
-    yield "stream_waiting_seconds", "Time the sample queue waited, by for whom", "side", found
+    yield "stream_waiting_seconds", "Time the sample queue waited, by for whom", ("side", found)
 
 
 def _newest(run_dir: Path, role: str) -> Iterator[dict[str, Any]]:
     """The last record of every process of a role."""
     for path in sorted(run_dir.glob(f"metrics/{role}-*.jsonl")):
-        try:
-            records = metrics.tail(path, 8192)
-        except OSError:
-            continue
-        yield from records[-1:]
+        with contextlib.suppress(OSError):
+            yield from metrics.tail(path, 8192)[-1:]

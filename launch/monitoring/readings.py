@@ -107,10 +107,8 @@ def last(records: Sequence[dict[str, Any]], *events: str) -> dict[str, Any]:
 
 def this_life(records: Sequence[dict[str, Any]], event: str) -> list[dict[str, Any]]:
     """What follows the newest record of an event that opens a life; all where there is none."""
-    for k in range(len(records) - 1, -1, -1):
-        if records[k]["event"] == event:
-            return list(records[k:])
-    return list(records)
+    opened = [k for k, record in enumerate(records) if record["event"] == event]
+    return list(records[opened[-1] if opened else 0 :])
 
 
 def elapsed(first: Record, newest: Record) -> float:
@@ -155,14 +153,9 @@ def rate(chosen: Sequence[Record], key: str, seconds: float) -> float | None:
 
 def busy_share(records: Sequence[Record], key: str) -> float | None:
     """Share of the time between a process's last two records of it that it worked, 0 ... 1."""
-    records = [record for record in records if number(record, key) is not None]
-    if len(records) < 2:
-        return None
-    seconds = elapsed(records[-2], records[-1])
-    a, b = number(records[-2], key), number(records[-1], key)
-    if seconds <= 0 or a is None or b is None or b < a:
-        return None
-    return min(1.0, (b - a) / seconds)
+    pair = [record for record in records if number(record, key) is not None][-2:]
+    share = rate(pair, key, elapsed(pair[0], pair[-1])) if pair else None
+    return None if share is None else min(1.0, share)
 
 
 def work(files: Files, role: str, key: str) -> dict[str, float]:

@@ -5,11 +5,13 @@ however long the run.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,11 +99,13 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
     task = readings.task_of(config)
     life = _life(files, now)
     progress = _progress(files, config, life, now)
-    saved = _newest_checkpoint(run_dir, files.get("learner-0", []))
-    judged = _evaluations(run_dir)
+    learner = files.get("learner-0", [])
+    saved, saved_at = _newest_checkpoint(run_dir / "checkpoints", learner)
     pools = readings.newest(files, "actor")
-    step = int(progress.step or saved.step or 0)
-    validated = readings.last(files.get("learner-0", []), "validation")
+    step = int(progress.step or saved or 0)
+    validated = readings.last(learner, "validation")
+    time_shares = functools.partial(readings.time_shares, progress.recent, progress.seconds)
+    alive_at = now if life.active else math.inf
     return Status(
         run_dir=str(run_dir),
         name=str(config.get("name", run_dir.resolve().name)),
@@ -120,32 +124,22 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
         validation_step=readings.whole(validated, "step") if validated else None,
         evaluations=readings.whole(progress.newest, "evaluations"),
         evaluations_per_second=readings.rate(progress.recent, "evaluations", progress.seconds),
-        roles=readings.roles(
-            config, files, now if life.active else math.inf, task.startswith("physics")
-        ),
-        checkpoint_step=saved.step,
-        checkpoint_age=None if saved.time is None else max(0.0, now - saved.time),
+        roles=readings.roles(config, files, alive_at, task.startswith("physics")),
+        checkpoint_step=saved,
+        checkpoint_age=None if saved_at is None else max(0.0, now - saved_at),
         max_age=max_age,
-        stale=life.active and now - max(saved.time or 0.0, life.began) > max_age,
+        stale=life.active and now - max(saved_at or 0.0, life.began) > max_age,
         staleness_max=max((readings.whole(r, "staleness") for r in progress.recent), default=None),
         waiting_share=_waiting_share(progress.recent),
         refused=readings.counts(progress.newest, "refused"),
         failed=readings.whole(progress.newest, "failed"),
         replies=_summed(readings.newest(files, "physics_worker"), "statuses"),
         work=_work(files) if life.active else {},
-        time_shares=readings.time_shares(progress.recent, progress.seconds, files)
-        if life.active
-        else {},
+        time_shares=time_shares(files) if life.active else {},
         calls=_summed(pools, "pool"),
         quarantined=_quarantined(pools) if life.active else None,
-        scores=judged.scores,
-        score_of=judged.score_of,
-        best_step=judged.best_step,
-        best_score=judged.best_score,
-        evaluations_failed=judged.failed,
-        evaluations_skipped=judged.skipped,
-        comparison=judged.comparison,
         records_lost=sum(readings.whole(r, "lost") for found in files.values() for r in found),
+        **_evaluations(run_dir),
     )
 
 
@@ -269,50 +263,30 @@ def _quarantined(pools: Sequence[Record]) -> int | None:
 # -- checkpoints and evaluations -------------------------------------------------------------------
 
 
-class _Saved(NamedTuple):
-    step: int | None = None
-    time: float | None = None  # s since 1970
-
-
-def _newest_checkpoint(run_dir: Path, learner: Sequence[Record]) -> _Saved:
-    """The checkpoint to resume from."""
-    folder = run_dir / "checkpoints"
-    try:
+def _newest_checkpoint(folder: Path, learner: Sequence[Record]) -> tuple[int | None, float | None]:
+    """(step, s since 1970 when it was written) of the checkpoint to resume from."""
+    step = None
+    with contextlib.suppress(OSError):
         step = checkpoint.latest_step(folder)
-    except OSError:
-        return _Saved()
     if step is None:
-        return _Saved()
+        return None, None
     for record in reversed(learner):  # the event outlives copying, a file's time may not
         if record["event"] == "checkpoint" and record.get("step") == step:
-            return _Saved(step, record["time"])
-    try:
+            return step, record["time"]
+    with contextlib.suppress(checkpoint.CheckpointError):
         written = number(checkpoint.read_manifest(folder / str(step)), "time")
-    except checkpoint.CheckpointError:
-        written = None
-    if written is not None:
-        return _Saved(step, written)
-    try:
-        return _Saved(step, (folder / str(step) / checkpoint.MANIFEST).stat().st_mtime)
-    except OSError:
-        return _Saved(step)
+        if written is not None:
+            return step, written
+    with contextlib.suppress(OSError):
+        return step, (folder / str(step) / checkpoint.MANIFEST).stat().st_mtime
+    return step, None
 
 
-@dataclass(frozen=True)
-class _Evaluations:
-    """Newest evaluations of one protocol, and the comparison of start and end, where there are."""
+def _evaluations(run_dir: Path) -> dict[str, Any]:
+    """What `eval.jsonl` and `BEST` say, as fields of `Status`; foreign lines are passed over.
 
-    scores: list[dict[str, Any]] = field(default_factory=list)  # step, score: finite, newest last
-    score_of: str | None = None  # "tasks" (mean meta-loss) or "classical" (mean log10 gap)
-    failed: int = 0  # of those read
-    skipped: int = 0
-    best_step: int | None = None  # what BEST names
-    best_score: float | None = None
-    comparison: dict[str, float] | None = None  # start, end, low, high, tasks of the newest
-
-
-def _evaluations(run_dir: Path) -> _Evaluations:
-    """Reads `eval.jsonl` and `BEST`; foreign lines are passed over."""
+    Only evaluations of the newest protocol count, and of the scores the finite ones.
+    """
     try:
         records = metrics.tail(run_dir / FILE, _TAIL)
     except OSError:
@@ -324,15 +298,16 @@ def _evaluations(run_dir: Path) -> _Evaluations:
     finite = [{"step": step, "score": score} for step, score in of_step.items() if score < math.inf]
     best = checkpoint.best_step(run_dir / "checkpoints")
     best_score = of_step.get(best, math.inf) if best is not None else math.inf
-    return _Evaluations(
-        scores=finite[-_SCORES:],
-        score_of=next((str(r["score_of"]) for r in reversed(mine) if "score_of" in r), None),
-        failed=sum("error" in r for r in mine),
-        skipped=sum(len(r["skipped"]) for r in mine if isinstance(r.get("skipped"), list)),
-        best_step=best,
-        best_score=best_score if best_score < math.inf else None,
-        comparison=_comparison(records),
-    )
+    skipped = [r["skipped"] for r in mine if isinstance(r.get("skipped"), list)]
+    return {
+        "scores": finite[-_SCORES:],
+        "score_of": next((str(r["score_of"]) for r in reversed(mine) if "score_of" in r), None),
+        "best_step": best,
+        "best_score": best_score if best_score < math.inf else None,
+        "evaluations_failed": sum("error" in r for r in mine),
+        "evaluations_skipped": sum(map(len, skipped)),
+        "comparison": _comparison(records),
+    }
 
 
 def _comparison(records: list[dict[str, Any]]) -> dict[str, float] | None:

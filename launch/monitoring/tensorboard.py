@@ -7,6 +7,7 @@ events, so that a restart adds nothing twice.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -22,26 +23,20 @@ from optimus.rundir.metrics import Follower
 FOLDER, OFFSETS = "tensorboard", "read.json"
 _EVERY = 30.0  # s between points of roles that report all the time
 _CLOCKS = ("time", "uptime", "step", "epoch", "pid", "updates", "format", "episode", "window")
-
-
 _LAST = 5.0  # s that what is left may take after `stop`
 
 
 def follow(run_dir: Path, stop: threading.Event, poll: float = 5.0) -> None:
     """Mirrors until `stop`, and then what is left; `ModuleNotFoundError` without tensorboardX."""
-    mirror = Mirror(run_dir)
-    deadline: float | None = None
-    try:
-        while True:
-            if stop.is_set() and deadline is None:
-                deadline = time.monotonic() + _LAST
+    with contextlib.closing(Mirror(run_dir)) as mirror:
+        while not stop.is_set():
             mirror.update()
-            if deadline is not None and (not mirror.behind or time.monotonic() > deadline):
-                return
             if not mirror.behind:
                 stop.wait(poll)
-    finally:
-        mirror.close()
+        deadline = time.monotonic() + _LAST
+        mirror.update()
+        while mirror.behind and time.monotonic() <= deadline:
+            mirror.update()
 
 
 class Mirror:
@@ -73,10 +68,10 @@ class Mirror:
 
     def update(self) -> None:
         """Takes at most 1 MiB of each file, the learner's first: its step is the clock."""
-        paths = sorted(self._run_dir.glob("metrics/*.jsonl"), key=lambda p: not _is_learner(p))
-        paths.append(self._run_dir / "eval.jsonl")
+        found = self._run_dir.glob("metrics/*.jsonl")
+        paths = sorted(found, key=lambda path: not path.stem.startswith("learner"))
         self.behind = False
-        for path in paths:
+        for path in (*paths, self._run_dir / "eval.jsonl"):
             name = path.stem
             if name not in self._followers:
                 self._followers[name] = Follower(path, self._offsets.get(name, 0))
@@ -105,10 +100,6 @@ class Mirror:
     def close(self) -> None:
         """Closes the events file."""
         self._writer.close()
-
-
-def _is_learner(path: Path) -> bool:
-    return path.stem.startswith("learner")
 
 
 def _step(record: Record) -> int | None:

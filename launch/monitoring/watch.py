@@ -21,6 +21,10 @@ from launch.monitoring.status import ACTIVE, MAX_AGE, MonitoringError, Status, r
 
 _BARS = "▁▂▃▄▅▆▇█"
 _STATES = {"running": "green", "lost": "red", "failed": "red", "finished": "bold green"}
+_RESULT = (
+    "{start:+.3f} -> {end:+.3f} on {tasks:.0f} held-out tasks "
+    "(change {difference:+.3f} [{low:+.3f}, {high:+.3f}])"
+)
 _TITLES = {"tasks": "held-out", "classical": "functions"}
 
 
@@ -47,14 +51,14 @@ def watch(
     limit = MAX_AGE if max_age is None else max_age
     console = Console(highlight=False)
     try:
+        one_look = once or as_json
+        status = (
+            read_status(run_dir, max_age=limit) if one_look else _follow(run_dir, limit, console)
+        )
         if as_json:
-            status = read_status(run_dir, max_age=limit)
             print(json.dumps(asdict(status)))
         elif once:
-            status = read_status(run_dir, max_age=limit)
             console.print(panel(status))
-        else:
-            status = _follow(run_dir, limit, console)
     except OSError as error:
         raise MonitoringError(f"cannot read {run_dir}: {error.strerror or error}") from None
     except KeyboardInterrupt:
@@ -66,12 +70,12 @@ def _follow(run_dir: Path, max_age: float, console: Console) -> Status:
     """Returns the last status: of a run that has ended, never started, or is lost and stale."""
     status = read_status(run_dir, max_age=max_age)
     if not console.is_terminal:
-        print(line(status, time.strftime("%H:%M:%S")), flush=True)
-        while _goes_on(status):
+        while True:
+            print(line(status, time.strftime("%H:%M:%S")), flush=True)
+            if not _goes_on(status):
+                return status
             time.sleep(10.0)
             status = read_status(run_dir, max_age=max_age)
-            print(line(status, time.strftime("%H:%M:%S")), flush=True)
-        return status
     with Live(panel(status), console=console, auto_refresh=False) as live:
         while _goes_on(status):
             time.sleep(1.0)
@@ -170,12 +174,7 @@ def _judged(status: Status) -> Iterator[tuple[str, str]]:
     elif status.evaluations_failed:
         yield "held-out", f"{status.evaluations_failed} evaluations FAILED: see eval.jsonl"
     if status.comparison:
-        found = status.comparison
-        yield (
-            "result",
-            f"{found['start']:+.3f} -> {found['end']:+.3f} on {found['tasks']:.0f} held-out tasks "
-            f"(change {found['difference']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}])",
-        )
+        yield "result", _RESULT.format(**status.comparison)
 
 
 def _checkpoint(status: Status) -> str:

@@ -225,14 +225,14 @@ class Dispatcher:
             worker.failures += 1
         if task.hedging and task.running <= 1:
             task.hedging = False
-            self._hedges = self._hedges - 1
+            self._hedges -= 1
         self._release(worker, late or outcome not in ("ok", "error"), now)
         if task.future.done():
             self.counts["superfluous"] += 1
         elif outcome == "ok":
             assert reply is not None
             self._remember(spent)
-            self._finish(task)
+            self.open -= 1
             task.future.set_result(reply)
         else:
             self._failed(task, worker.address, outcome, cause)
@@ -248,13 +248,9 @@ class Dispatcher:
         if task.failures >= self._rules.failures or everybody:
             if task.running == 0:
                 self.counts["given_up"] += 1
-                self._finish(task)
-                task.future.set_exception(
-                    LossUnavailable(
-                        f"{task.request.label} abandoned after {task.failures} failed tries; "
-                        f"the last: {task.cause}"
-                    )
-                )
+                tries = f"{task.failures} failed tries; the last: {task.cause}"
+                error = LossUnavailable(f"{task.request.label} abandoned after {tries}")
+                self._abandon(task, error)
         elif not task.queued:
             self.counts["retried"] += 1
             task.queued = True
@@ -278,27 +274,25 @@ class Dispatcher:
         self._latencies.append(seconds)
         bisect.insort(self._sorted, seconds)
 
-    def _finish(self, task: Task) -> None:
+    def _abandon(self, task: Task, error: Exception) -> None:
         self.open -= 1
+        task.future.set_exception(error)
 
     # -- nobody answers --------------------------------------------------------------------------
 
     def starved(self, now: float) -> list[Task]:
         """The tasks to end with `NoWorkers`, when nobody has answered for the whole patience."""
-        if self.open == 0 or now - self._last_answer <= self._rules.patience:
+        silence = now - self._last_answer
+        if self.open == 0 or silence <= self._rules.patience:
             return []
+        known = f"{len(self.workers)} known); the last failure: {self._last_cause}"
+        error = NoWorkers(f"no loss worker has answered for {silence:.0f} s ({known}")
         tasks = [*self._queue, *(task for _, _, task in self._running)]
         tasks += [w.task for w in self.workers.values() if w.task is not None]
         ended = []
         for task in tasks:
             if not task.future.done():
-                self._finish(task)
-                task.future.set_exception(
-                    NoWorkers(
-                        f"no loss worker has answered for {now - self._last_answer:.0f} s "
-                        f"({len(self.workers)} known); the last failure: {self._last_cause}"
-                    )
-                )
+                self._abandon(task, error)
                 ended.append(task)
         self._queue.clear()
         return ended

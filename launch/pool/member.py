@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
@@ -64,9 +65,8 @@ class Membership:
     def heartbeat(self, leaving: bool = False) -> View:
         """One heartbeat; raises `Refused`, or what the carrier raises."""
         fields = [asdict(member) for member in self._members]
-        view = self._coordinator.heartbeat(
-            Heartbeat(PROTOCOL, self._hash, fields, self._have, leaving)
-        )
+        message = Heartbeat(PROTOCOL, self._hash, fields, self._have, leaving)
+        view = self._coordinator.heartbeat(message)
         if view.refused:
             raise Refused(f"the coordinator refuses this process: {view.refused}")
         self.indices.update(view.indices)
@@ -111,10 +111,8 @@ class Membership:
 
     def leave(self) -> None:
         """Says goodbye, if the coordinator still answers."""
-        try:
+        with contextlib.suppress(Exception):  # nobody there to tell, which is as well
             self.heartbeat(leaving=True)
-        except Exception:  # nobody there to tell, which is as well
-            return
 
 
 def in_background(membership: Membership, stop: threading.Event, failed: list[str]) -> None:
@@ -122,9 +120,8 @@ def in_background(membership: Membership, stop: threading.Event, failed: list[st
 
     def target() -> None:
         try:
-            membership.run(stop.wait)
-        except Stopped:
-            pass
+            with contextlib.suppress(Stopped):
+                membership.run(stop.wait)
         except Exception as error:  # the thread's owner raises it
             failed.append(f"{type(error).__name__}: {error}")
         stop.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 import uuid
@@ -83,10 +84,8 @@ class Registry:
                 if member.role == "actor":
                     index = self._index(member)
                     if index is None:
-                        return self._refuse(
-                            f"all {self._actors} actors of this synchronous run are there; only "
-                            "workers can join it"
-                        )
+                        there = f"all {self._actors} actors of this synchronous run are there"
+                        return self._refuse(f"{there}; only workers can join it")
                     indices[member.incarnation] = index
                     member = Member(member.role, member.address, member.incarnation, index)
                 self._put(member, now)
@@ -101,14 +100,11 @@ class Registry:
 
     def _problem(self, message: Heartbeat, members: list[Member]) -> str | None:
         if message.protocol != PROTOCOL:
-            return (
-                f"protocol {message.protocol}, this run's is {PROTOCOL}; install the same version"
-            )
+            ours = f"this run's is {PROTOCOL}; install the same version"
+            return f"protocol {message.protocol}, {ours}"
         if message.config_hash != self._hash:
-            return (
-                f"configuration {message.config_hash}, this run's is {self._hash}; start with the "
-                "config.json of this run"
-            )
+            ours = f"this run's is {self._hash}; start with the config.json of this run"
+            return f"configuration {message.config_hash}, {ours}"
         for member in members:
             if member.role not in ROLES or not isinstance(member.incarnation, str):
                 return f"not a member: {asdict(member)}"
@@ -157,9 +153,7 @@ class Registry:
             return member.index
         if not self._elastic:
             return None
-        return next(
-            k for k in range(self._actors, _MOST_MEMBERS * 2) if ("actor", k) not in self._held
-        )
+        return next(k for k in itertools.count(self._actors) if ("actor", k) not in self._held)
 
     def _view(self, have: str, now: float, indices: dict[str, int], members_wanted: bool) -> View:
         version = f"{self._life}.{self._changes}"

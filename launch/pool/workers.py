@@ -144,29 +144,22 @@ def read_reply(request: LossRequest, data: bytes) -> tuple[Outcome, LossReply | 
         reply = decode(LossReply, bytes(data))
     except (CodecError, TypeError) as error:
         return "error", None, f"malformed reply: {error}"
-    if reply.status == "busy":
-        return "busy", None, reply.message
-    if reply.status == "expired":
-        return "expired", None, reply.message
+    if reply.status == "busy" or reply.status == "expired":
+        return reply.status, None, reply.message
     if reply.request_id != request.request_id:
         return "error", None, f"reply to request {reply.request_id}, asked {request.request_id}"
-    if reply.status == "nonfinite":
-        return "ok", reply, ""
-    if reply.status == "ok":
-        if reply.gradient.shape == request.x.shape:
-            return "ok", reply, ""
+    if reply.status == "ok" and reply.gradient.shape != request.x.shape:
         shapes = f"{reply.gradient.shape}, want {request.x.shape}"
         return "error", None, f"malformed reply: gradient of shape {shapes}"
+    if reply.status in ("ok", "nonfinite"):
+        return "ok", reply, ""
     return "error", None, f"{reply.status}: {reply.message}"
 
 
 def measured(connect: Callable[[str], Link], histogram: Histogram) -> Callable[[str], Link]:
     """`connect`, whose links count the duration (s) of every call, however it ended."""
 
-    def connect_and_measure(address: str) -> Link:
-        return _Measured(connect(address), histogram)
-
-    return connect_and_measure
+    return lambda address: _Measured(connect(address), histogram)
 
 
 class _Measured:
@@ -178,9 +171,8 @@ class _Measured:
         """See `Link.start`."""
         histogram, began = self._histogram, time.monotonic()
 
-        def ended(
-            outcome: Outcome, value: Any
-        ) -> None:  # must not keep the link, so the client, alive
+        # This must not keep the link, so the client, alive.
+        def ended(outcome: Outcome, value: Any) -> None:
             histogram.observe(time.monotonic() - began)
             done(outcome, value)
 

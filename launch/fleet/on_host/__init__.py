@@ -18,5 +18,8 @@ _NOT_SENT = re.compile(
 
 def program() -> str:
     """The parts one after the other, without their imports of each other."""
-    texts = (Path(__file__).with_name(f"{name}.py").read_text() for name in _PARTS)
-    return "from __future__ import annotations\n\n" + _NOT_SENT.sub("", "\n\n".join(texts))
+    folder = Path(__file__).parent
+    text = _NOT_SENT.sub("", "\n\n".join((folder / f"{name}.py").read_text() for name in _PARTS))
+    template = repr((folder / "supervisord.conf").read_text())
+    text = text.replace('(Path(__file__).parent / "supervisord.conf").read_text()', template)
+    return f"from __future__ import annotations\n\n{text}"

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +27,9 @@ from launch.fleet.on_host.supervisord import (
     supervisor_pid,
 )
 
-_PIP_OPTIONS = (
-    "--quiet",
-    "--no-index",
-    "--no-deps",
-    "--no-compile",
-    "--disable-pip-version-check",
-    "--no-cache-dir",
-    "--root-user-action=ignore",
+_PIP = (
+    "-I -m pip install --quiet --no-index --no-deps --no-compile --disable-pip-version-check "
+    "--no-cache-dir --root-user-action=ignore"
 )
 
 
@@ -96,8 +90,7 @@ def install(root: Path, request: dict[str, Any]) -> dict[str, Any]:
             _shell([sys.executable, "-I", "-m", "venv", str(env)], "making the environment")
             # What this base holds (pip, setuptools) gives way to the pinned wheels.
             wheels = sorted(str(path) for path in (unpacked / "wheels").glob("*.whl"))
-            install = [str(env / "bin/python"), "-I", "-m", "pip", "install", *_PIP_OPTIONS]
-            _shell([*install, *wheels], "installing the wheels")
+            _shell([str(env / "bin/python"), *_PIP.split(), *wheels], "installing the wheels")
             probe = "import launchpad, reverb, workers.physics.simulation, launch.cli.main"
             script = f"from launch.program import environment; environment.apply(); {probe}"
             _shell([str(env / "bin/python"), "-c", script], "loading what was installed")
@@ -110,12 +103,9 @@ def install(root: Path, request: dict[str, Any]) -> dict[str, Any]:
         for old in root.glob("env-*"):
             if old != env:
                 shutil.rmtree(old, ignore_errors=True)
-    except (OSError, tarfile.TarError) as error:
+    except (OSError, tarfile.TarError, Problem) as error:
         shutil.rmtree(env, ignore_errors=True)
-        raise Problem(f"installing: {error}") from None
-    except Problem:
-        shutil.rmtree(env, ignore_errors=True)
-        raise
+        raise error if isinstance(error, Problem) else Problem(f"installing: {error}") from None
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
         archive.unlink(missing_ok=True)
@@ -155,13 +145,8 @@ def start(root: Path, request: dict[str, Any]) -> dict[str, Any]:
         control(root, "update")  # stops, starts and leaves alone, by program
     else:
         (root / "supervisord.sock").unlink(missing_ok=True)
-        command = [
-            run_python(root),
-            "-m",
-            "supervisor.supervisord",
-            "-c",
-            str(root / "supervisord.conf"),
-        ]
+        command = [run_python(root), "-m", "supervisor.supervisord"]
+        command += ["-c", str(root / "supervisord.conf")]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         deadline = time.monotonic() + 20
         while supervisor_pid(root) is None:
@@ -172,11 +157,10 @@ def start(root: Path, request: dict[str, Any]) -> dict[str, Any]:
             time.sleep(0.2)
     if run["role"] == "head":
         problem, finished = _wait_for_head(root, run, said)
-        if problem or finished:
-            if not before:  # leave the host as it was
-                stop(root, {})
-            if problem:
-                raise Problem(problem)
+        if not before and (problem or finished):  # leave the host as it was
+            stop(root, {})
+        if problem:
+            raise Problem(problem)
         return {"finished": finished}
     return {"programs": programs(root)}
 
@@ -276,14 +260,7 @@ def _no_lock(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return None if info.name.endswith("/.lock") else info
 
 
-ACTIONS: dict[str, Callable[[Path, dict[str, Any]], dict[str, Any]]] = {
-    "look": look,
-    "install": install,
-    "start": start,
-    "stop": stop,
-    "logs": logs,
-    "pack": pack,
-}
+_ACTIONS = {do.__name__: do for do in (look, install, start, stop, logs, pack)}
 
 
 def main() -> None:
@@ -293,7 +270,7 @@ def main() -> None:
     try:
         if request["action"] not in ("look", "logs"):
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        answer = ACTIONS[request["action"]](root, request)
+        answer = _ACTIONS[request["action"]](root, request)
     except Problem as error:
         answer = {"error": str(error)}
     except OSError as error:

@@ -11,38 +11,9 @@ from typing import Any
 
 from launch.fleet.on_host.state import run_of
 
-_SUPERVISORD = string.Template("""\
-[supervisord]
-logfile=$logs/supervisord.log
-logfile_maxbytes=5MB
-pidfile=$root/supervisord.pid
-directory=$root
-environment=OPTIMUS_CACHE="$root/cache",PYTHONPATH="",VIRTUAL_ENV=""
-
-[unix_http_server]
-file=$root/supervisord.sock
-chmod=0700
-
-[rpcinterface:supervisor]
-supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
-
-[supervisorctl]
-serverurl=unix://$root/supervisord.sock
-""")
-_PROGRAM = string.Template("""
-[program:$name]
-command=$env/bin/optimus $command --advertise $address --port $port
-exitcodes=$final
-startsecs=5
-stopwaitsecs=$patience
-stdout_logfile=$logs/$name.log
-autorestart=unexpected
-startretries=1000000
-redirect_stderr=true
-stdout_logfile_maxbytes=10MB
-stdout_logfile_backups=3
-killasgroup=true
-""")
+# `on_host.program` puts the text itself here, since only the program is sent.
+_TEMPLATE = (Path(__file__).parent / "supervisord.conf").read_text()
+_SUPERVISORD, _PROGRAM = map(string.Template, _TEMPLATE.split("\n; -- for each program --\n"))
 
 
 def configuration(root: Path, run: dict[str, Any]) -> str:
@@ -56,30 +27,16 @@ def configuration(root: Path, run: dict[str, Any]) -> str:
     if run["role"] == "head":
         folder = root / "runs" / run["run"]
         command = f"train {folder}/request.json --run-dir {folder} --launch local_mp"
-        programs.append(
-            _PROGRAM.substitute(
-                common,
-                name="head",
-                command=command,
-                port=run["port"],
-                final="0,2",  # 2: a mistake in its arguments, which another start would not mend
-                patience=40,
-            )
-        )
+        final = "0,2"  # 2: a mistake in its arguments, which another start would not mend
+        own = {"name": "head", "port": run["port"], "final": final, "patience": 40}
+        programs.append({"command": command, **own})
     for first in range(0, run["workers"], run["per_process"]):
         count = min(run["per_process"], run["workers"] - first)
-        programs.append(
-            _PROGRAM.substitute(
-                common,
-                name=f"worker-{first}",
-                command=f"worker --coordinator {run['coordinator']} --count {count}",
-                port=run["worker_port"] + first,
-                final="0",
-                patience=15,
-            )
-        )
-    head = _SUPERVISORD.substitute(common, root=root)
-    return head + "".join(programs).replace("%", "%%")
+        command = f"worker --coordinator {run['coordinator']} --count {count}"
+        own = {"name": f"worker-{first}", "port": run["worker_port"] + first}
+        programs.append({"command": command, **own, "final": "0", "patience": 15})
+    texts = [_PROGRAM.substitute(common, **program) for program in programs]
+    return _SUPERVISORD.substitute(common, root=root) + "".join(texts).replace("%", "%%")
 
 
 def control(root: Path, *words: str, timeout: float = 60.0) -> str:

@@ -62,17 +62,9 @@ def compare(model: LearnedOptimizer, out: Path, wanted: Plan, say: Callable[[str
     mine = Method(MINE, run_all, weights_hash=model.fingerprint)
     methods = (MINE, *wanted.methods)
     say(f"comparing with {', '.join(wanted.methods)} on {len(wanted.functions)} functions")
-    result = classical.run(
-        PRESET,
-        wanted.functions,
-        wanted.dims,
-        [mine, *plan.methods_of(wanted.methods)],
-        wanted.starts,
-        wanted.steps,
-        0,
-        out,
-        Console(file=io.StringIO()),
-    )
+    size = (wanted.functions, wanted.dims, [mine, *plan.methods_of(wanted.methods)])
+    silent = Console(file=io.StringIO())
+    result = classical.run(PRESET, *size, wanted.starts, wanted.steps, 0, out, silent)
     rows = [row for row in result.rows if row["method"] in methods]
     problems = [*result.failed, *result.left_out]
     pictures: dict[str, Path] = {}

@@ -1,17 +1,18 @@
-"""Line charts and bars as inline SVG: numbers in, text out, colours from the page's style."""
+"""Line charts and bars as inline SVG: numbers in, markup out, colours from the page's style."""
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
+
+from launch.monitoring.report.templates import Html, fill, join
 
 Points = Sequence[tuple[float, float]]
 _WIDTH, _HEIGHT = 640, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 14, 36
 
 
-def lines(series: Mapping[str, Points], x_label: str, y_label: str, log: bool = False) -> str:
+def lines(series: Mapping[str, Points], x_label: str, y_label: str, log: bool = False) -> Html:
     """A chart of named series; "" when there is nothing finite to draw.
 
     Args:
@@ -21,33 +22,23 @@ def lines(series: Mapping[str, Points], x_label: str, y_label: str, log: bool = 
     drawn = {name: _finite(points, log) for name, points in series.items()}
     drawn = {name: points for name, points in drawn.items() if points}
     if not drawn:
-        return ""
+        return Html("")
     xs = [x for points in drawn.values() for x, _ in points]
     ys = [y for points in drawn.values() for _, y in points]
     x_range, y_range = _range(min(xs), max(xs)), _range(min(ys), max(ys))
     marks = [*_grid(x_range, y_range, log), *_labels(x_label, y_label)]
     for k, (name, points) in enumerate(drawn.items()):
-        at = " ".join(f"{_x(x, x_range):.1f},{_y(y, y_range):.1f}" for x, y in points)
-        kind = f'class="line s{k % 4}"'
-        marks.append(f'<polyline {kind} points="{at}"/>')
-        if len(points) <= 30:
-            marks += [
-                f'<circle class="dot s{k % 4}" cx="{_x(x, x_range):.1f}" '
-                f'cy="{_y(y, y_range):.1f}" r="3"><title>{html.escape(name)}: '
-                f"{_text(10**y if log else y)} at {_text(x)}</title></circle>"
-                for x, y in points
-            ]
-    legend = ""
-    if len(drawn) > 1:
-        names = (
-            f'<span class="key s{k % 4}">{html.escape(name)}</span>' for k, name in enumerate(drawn)
-        )
-        legend = f'<p class="legend">{" ".join(names)}</p>'
-    title = html.escape(f"{y_label} against {x_label}")
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{title}">'
-        f"{''.join(marks)}</svg>{legend}"
-    )
+        at = [(f"{_x(x, x_range):.1f}", f"{_y(y, y_range):.1f}") for x, y in points]
+        marks.append(fill("line", k=k % 4, points=" ".join(map(",".join, at))))
+        for (left, top), (x, y) in zip(at, points) if len(points) <= 30 else ():
+            value = _text(10**y if log else y)
+            marks.append(
+                fill("dot", k=k % 4, x=left, y=top, name=name, value=value, where=_text(x))
+            )
+    keys = join((fill("key", k=k % 4, name=name) for k, name in enumerate(drawn)), " ")
+    legend = fill("legend", keys=keys) if len(drawn) > 1 else ""
+    title, size = f"{y_label} against {x_label}", f"{_WIDTH} {_HEIGHT}"
+    return fill("chart", size=size, title=title, marks=join(marks), legend=legend)
 
 
 def smooth(points: Points, width: int = 15) -> list[tuple[float, float]]:
@@ -61,16 +52,13 @@ def smooth(points: Points, width: int = 15) -> list[tuple[float, float]]:
     return found
 
 
-def bars(shares: Mapping[str, float]) -> str:
+def bars(shares: Mapping[str, float]) -> Html:
     """Shares in 0 ... 1 as bars, one below the other."""
-    rows = []
-    for name, share in shares.items():
-        width = max(0.0, min(1.0, share))
-        rows.append(
-            f"<tr><th>{html.escape(name)}</th><td class='bar'><i style='width:{width:.1%}'></i>"
-            f"</td><td class='n'>{share:.0%}</td></tr>"
-        )
-    return f"<table class='bars'>{''.join(rows)}</table>" if rows else ""
+    rows = join(
+        fill("bar", name=name, width=f"{max(0.0, min(1.0, share)):.1%}", share=f"{share:.0%}")
+        for name, share in shares.items()
+    )
+    return fill("bars", rows=rows) if rows else Html("")
 
 
 def _finite(points: Points, log: bool) -> list[tuple[float, float]]:
@@ -102,33 +90,21 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     return [step * k for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _grid(x_range: tuple[float, float], y_range: tuple[float, float], log: bool) -> list[str]:
+def _grid(x_range: tuple[float, float], y_range: tuple[float, float], log: bool) -> list[Html]:
     marks = []
+    ends = {"left": _LEFT, "right": _WIDTH - _RIGHT, "x": _LEFT - 7}
     for value in ticks(*y_range):
-        y = _y(value, y_range)
-        label = _text(10**value) if log else _text(value)
-        marks.append(
-            f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" '
-            f'y2="{y:.1f}"/><text class="tick" x="{_LEFT - 7}" y="{y + 4:.1f}" '
-            f'text-anchor="end">{label}</text>'
-        )
+        y, text = _y(value, y_range), _text(10**value if log else value)
+        marks.append(fill("y_tick", **ends, y=f"{y:.1f}", below=f"{y + 4:.1f}", text=text))
+    y = _HEIGHT - _BOTTOM + 16
     for value in ticks(*x_range, wanted=7):
-        x = _x(value, x_range)
-        marks.append(
-            f'<text class="tick" x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 16}" '
-            f'text-anchor="middle">{_text(value)}</text>'
-        )
+        marks.append(fill("x_tick", x=f"{_x(value, x_range):.1f}", y=y, text=_text(value)))
     return marks
 
 
-def _labels(x_label: str, y_label: str) -> list[str]:
-    middle = (_TOP + _HEIGHT - _BOTTOM) / 2
-    return [
-        f'<text class="label" x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 4}" '
-        f'text-anchor="middle">{html.escape(x_label)}</text>',
-        f'<text class="label" transform="translate(12 {middle}) rotate(-90)" '
-        f'text-anchor="middle">{html.escape(y_label)}</text>',
-    ]
+def _labels(x_label: str, y_label: str) -> list[Html]:
+    below = fill("x_label", x=(_LEFT + _WIDTH - _RIGHT) / 2, y=_HEIGHT - 4, text=x_label)
+    return [below, fill("y_label", y=(_TOP + _HEIGHT - _BOTTOM) / 2, text=y_label)]
 
 
 def _text(value: float) -> str:

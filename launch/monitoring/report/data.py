@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.evaluation.records import evaluations
-from launch.monitoring.readings import Record, number, read_config
+from launch.monitoring.readings import number, read_config
 from launch.monitoring.status import Status, read_status
 from optimus.rundir import checkpoint, metrics
 
@@ -63,7 +63,8 @@ def collect(run_dir: Path) -> Collected:
             problems.append(str(error))
             rows.append((step, None, None))
             continue
-        rows.append((step, _size(manifest), number(manifest, "time")))
+        size = number(manifest, "bytes")
+        rows.append((step, None if size is None else int(size), number(manifest, "time")))
     return Collected(
         status=status,
         config=read_config(run_dir),
@@ -73,11 +74,6 @@ def collect(run_dir: Path) -> Collected:
         checkpoints=rows[-_SHOWN:],
         problems=problems,
     )
-
-
-def _size(manifest: Record) -> int | None:
-    size = number(manifest, "bytes")
-    return None if size is None else int(size)
 
 
 def _last_life_of_each_step(updates: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

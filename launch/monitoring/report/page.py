@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from launch.monitoring.readings import Record, mapping
 from launch.monitoring.report import charts
 from launch.monitoring.report.baselines import MINE, Found
 from launch.monitoring.report.data import Collected
@@ -20,12 +21,6 @@ from launch.monitoring.watch import duration, listed
 _STYLE = Path(__file__).with_name("style.html")
 _SHOWN = 30  # evaluations in the table
 _BESIDE = 2  # columns of functions that fit beside the curve
-_PICTURES = {
-    "profile": "Performance profiles (Dolan and Moré): share of problems solved to accuracy τ "
-    "within a multiple of the fewest evaluations any method took.",
-    "paths": "Trajectories on Rosenbrock in the plane of the first two coordinates: square: "
-    "start, star: end.",
-}
 
 
 @dataclass(frozen=True)
@@ -103,11 +98,11 @@ def _verdict(found: Collected) -> Html:
     return fill("verdict", verdict=verdict, change=change, tasks=f"{result['tasks']:.0f}")
 
 
-def _figure(title: str, drawing: str, words: str = "") -> Html:
+def _figure(title: str, drawing: Html, words: str = "") -> Html:
     if not drawing:
-        return Html("")
+        return drawing
     caption = fill("caption", text=words) if words else ""
-    return fill("figure", title=title, drawing=Html(drawing), caption=caption)
+    return fill("figure", title=title, drawing=drawing, caption=caption)
 
 
 def _curves(found: Collected) -> Html:
@@ -118,16 +113,14 @@ def _curves(found: Collected) -> Html:
     norm = found.curve("gradient_norm") or found.curve("norm")
     seconds = {"whole": found.curve("seconds"), "waiting": found.curve("waiting")}
     stale = {"staleness": staleness} if any(y for _, y in staleness) else {}
-    drawn = join(
-        [
-            _figure("Meta-loss", charts.lines(series, "update", "meta-loss"), "Lower is better."),
-            _figure(
-                "Norm of the meta-gradient", charts.lines({"norm": norm}, "update", "norm", True)
-            ),
-            _figure("Seconds per update", charts.lines(seconds, "update", "s")),
-            _figure("Age of samples", charts.lines(stale, "update", "updates")),
-        ]
-    )
+    norms = charts.lines({"norm": norm}, "update", "norm", log=True)
+    figures = [
+        _figure("Meta-loss", charts.lines(series, "update", "meta-loss"), "Lower is better."),
+        _figure("Norm of the meta-gradient", norms),
+        _figure("Seconds per update", charts.lines(seconds, "update", "s")),
+        _figure("Age of samples", charts.lines(stale, "update", "updates")),
+    ]
+    drawn = join(figures)
     nothing = fill("paragraph", text="No update has been recorded yet.")
     return fill("learning", curves=fill("grid", cells=drawn) if drawn else nothing)
 
@@ -150,32 +143,26 @@ def _evaluations(found: Collected) -> Html:
     points = [
         (float(r["step"]), r["score"]) for r in found.judged if isinstance(r.get("score"), float)
     ]
-    curve = charts.lines({"score": points}, "update", "score") if len(points) > 1 else ""
+    curve = charts.lines({"score": points}, "update", "score") if len(points) > 1 else Html("")
     own = found.status.score_of == "tasks"
     words = "mean meta-loss on the run's held-out tasks" if own else "mean over the functions"
     words = f"Score: {words}. Functions: mean log10 (best gap / first gap). Lower is better; "
     text = fill("soft", text=words + "bold: BEST.")
     scores = table(["update", "score", *names], rows)
     wide = len(names) > _BESIDE
-    return fill(
-        "evaluation",
-        curve=_figure("Score", curve),
-        beside=text if wide else join([scores, text]),
-        below=scores if wide else "",
-    )
+    beside, below = (text, scores) if wide else (join([scores, text]), "")
+    return fill("evaluation", curve=_figure("Score", curve), beside=beside, below=below)
 
 
-def _functions(record: dict[str, object]) -> dict[str, float]:
+def _functions(record: Record) -> dict[str, float]:
     """ "FUNCTION DIM" -> score; what is not as this version writes it is left out."""
-    found: object = record
+    functions = record
     for key in ("suites", "classical", "functions"):
-        found = found.get(key) if isinstance(found, dict) else None
-    functions = found if isinstance(found, dict) else {}
+        functions = mapping(functions, key)
     return {
         f"{name} {dim}": value
-        for name, of_dim in functions.items()
-        if isinstance(of_dim, dict)
-        for dim, value in of_dim.items()
+        for name in functions
+        for dim, value in mapping(functions, name).items()
         if isinstance(value, float)
     }
 
@@ -191,24 +178,15 @@ def _baselines(extras: Extras) -> Html:
         return Html("")
     rows = []
     for (function, dim), values in found.table.items():
-        least = min(values.values())
-        cells = [
-            ("*" if values[m] == least else "") + _number(values[m]) if m in values else "–"
-            for m in found.methods
-        ]
-        rows.append([f"{function}, N = {dim}", *cells])
+        cells = {method: _number(value) for method, value in values.items()}
+        best = min(values.values())
+        cells |= {method: f"*{cells[method]}" for method in values if values[method] == best}
+        rows.append([f"{function}, N = {dim}", *(cells.get(m, "–") for m in found.methods)])
     names = [("this checkpoint" if m == MINE else m) for m in found.methods]
-    pictures = (
-        _picture(found.pictures[key], words, words)
-        for key, words in _PICTURES.items()
-        if key in found.pictures
-    )
-    return fill(
-        "baselines",
-        table=table(["problem", *names], rows),
-        checkpoint=extras.checkpoint,
-        pictures=join(pictures),
-    )
+    shown = [key for key in ("profile", "paths") if key in found.pictures]
+    pictures = (_picture(found.pictures[key], fill(key), fill(key)) for key in shown)
+    scores = table(["problem", *names], rows)
+    return fill("baselines", table=scores, checkpoint=extras.checkpoint, pictures=join(pictures))
 
 
 def _motion(extras: Extras) -> Html:
@@ -221,8 +199,8 @@ def _motion(extras: Extras) -> Html:
         f"Best loss as a share of the first: {m.loss:.3f}; L-BFGS-B with as many: "
         f"{m.baseline:.3f}. Mean joint error {m.error_mm:.0f} mm."
     )
-    picture = _picture(m.picture, "reconstructed beside captured motion", words)
-    return fill("motion", picture=picture)
+    alt = "reconstructed beside captured motion"
+    return fill("motion", picture=_picture(m.picture, alt, words))
 
 
 # -- what it is and how to go on -------------------------------------------------------------------
@@ -230,12 +208,9 @@ def _motion(extras: Extras) -> Html:
 
 def _runtime(found: Collected) -> Html:
     s = found.status
+    busy = {role: f"{work['share']:.0%}" for role, work in s.work.items()}
     roles = [
-        [
-            role,
-            f"{count['alive']} / {count['total']}",
-            f"{s.work[role]['share']:.0%}" if role in s.work else "–",
-        ]
+        [role, f"{count['alive']} / {count['total']}", busy.get(role, "–")]
         for role, count in s.roles.items()
     ]
     facts: list[list[object]] = [
@@ -249,12 +224,9 @@ def _runtime(found: Collected) -> Html:
     if total > 0:
         waiting = sum(y for _, y in found.curve("waiting"))
         shares["learner waits for samples (whole run)"] = waiting / total
-    return fill(
-        "runtime",
-        shares=Html(charts.bars(shares)),
-        roles=table(["role", "alive / all", "busy"], roles),
-        facts=table(["counter", ""], facts),
-    )
+    both = {"roles": table(["role", "alive / all", "busy"], roles)}
+    both["facts"] = table(["counter", ""], facts)
+    return fill("runtime", shares=charts.bars(shares), **both)
 
 
 def _checkpoints(found: Collected) -> Html:
@@ -274,31 +246,16 @@ def _use(found: Collected) -> Html:
     again += f" --launch {launch}" if launch else ""
     step = found.status.best_step
     step = found.status.checkpoint_step if step is None else step
-    lines = ["# resume, or print the result of a finished run", again]
-    if step is not None:
-        folder = f"{found.status.run_dir}/checkpoints/{step}"
-        lines += [
-            "",
-            "# judge, and turn into weights that can be shipped",
-            f"optimus eval {shlex.quote(folder)}",
-            f"optimus export {shlex.quote(folder)} weights.safetensors",
-            "",
-            "# use, in Python",
-            "import optimus",
-            f"result = optimus.minimize(fun, x0, jac=True, model={folder!r})",
-            f"transform = optimus.as_optax({folder!r})  # an optax.GradientTransformation",
-        ]
-    return fill("use", commands="\n".join(lines))
+    folder = f"{found.status.run_dir}/checkpoints/{step}"
+    more = fill("commands", quoted=shlex.quote(folder), model=repr(folder))
+    return fill("use", again=again, more="" if step is None else more)
 
 
 def _configuration(found: Collected) -> Html:
     m = found.manifest
     about = {key: m[key] for key in ("config_hash", "run_id", "code", "libraries") if key in m}
-    return fill(
-        "configuration",
-        about=json.dumps(about, indent=2),
-        config=json.dumps(found.config, indent=2),
-    )
+    config = json.dumps(found.config, indent=2)
+    return fill("configuration", about=json.dumps(about, indent=2), config=config)
 
 
 def _notes(lines: Sequence[str]) -> Html:
