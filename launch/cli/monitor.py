@@ -9,8 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from launch import Say
-from launch.cli import stop_on_signals
+from launch import Say, stop_on_signals
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from launch import Say
-from launch.cli import stop_on_signals
+from launch import Say, stop_on_signals
 from optimus.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
+from launch import Say, handlers_restored, stop_on_signals
 from launch.runners import CANNOT
 from launch.runners.progress import Progress
 from optimus import rundir
@@ -21,7 +19,7 @@ def train(
     config: TrainConfig,
     run_dir: Path,
     launch: str,
-    say: Callable[[str], None],
+    say: Say,
     base_port: int | None = None,
     advertise: str | None = None,
 ) -> None:
@@ -100,30 +98,15 @@ def problem(config: TrainConfig, launch: str, run_dir: Path) -> str | None:
     return None
 
 
-def _run_in_process(
-    config: TrainConfig, run_dir: Path, launch: str, say: Callable[[str], None]
-) -> bool:
+def _run_in_process(config: TrainConfig, run_dir: Path, launch: str, say: Say) -> bool:
     from launch.runners import fused, inprocess
 
     runner = fused.run if launch == "fused" else inprocess.run
-    stop = threading.Event()
-    previous = {}
-
-    def handle(number: int, _: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, handle)
-    try:
-        return runner(config, run_dir, stop, say)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    with handlers_restored():
+        return runner(config, run_dir, stop_on_signals(), say)
 
 
-def _summarise(config: TrainConfig, run_dir: Path, launch: str, say: Callable[[str], None]) -> None:
+def _summarise(config: TrainConfig, run_dir: Path, launch: str, say: Say) -> None:
     from launch.runners import fused
 
     if launch == "fused":
@@ -132,7 +115,7 @@ def _summarise(config: TrainConfig, run_dir: Path, launch: str, say: Callable[[s
         summarise(config, run_dir, say)
 
 
-def summarise(config: TrainConfig, run_dir: Path, say: Callable[[str], None]) -> None:
+def summarise(config: TrainConfig, run_dir: Path, say: Say) -> None:
     """Evaluates the first and the newest checkpoint once, writes `eval.jsonl`, says the result."""
     import json
     from dataclasses import asdict
@@ -170,7 +153,7 @@ def summarise(config: TrainConfig, run_dir: Path, say: Callable[[str], None]) ->
     say(f"next: optimus watch {run_dir} --once")
 
 
-def _say_best(config: TrainConfig, run_dir: Path, newest: int, say: Callable[[str], None]) -> None:
+def _say_best(config: TrainConfig, run_dir: Path, newest: int, say: Say) -> None:
     from launch.evaluation import records
 
     judged = {r["step"]: r for r in records.evaluations(run_dir)}
