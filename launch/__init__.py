@@ -34,3 +34,16 @@ def handlers_restored() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def alongside(work: Callable[..., None], *arguments: object) -> Iterator[None]:
+    """Runs `work(*arguments, wait)` on a thread until the block ends, as `wait(seconds)` says."""
+    over = threading.Event()
+    thread = threading.Thread(target=work, args=(*arguments, over.wait), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(timeout=5.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,34 +15,20 @@ from optimus.meta.estimators.evolution import mean_difference
 from optimus.wire import CodecError, Sample, Version, check_sample, decode
 
 REASONS = (
-    "malformed",
-    "foreign_run",
-    "foreign_epoch",
-    "stale",
-    "duplicate",
-    "nonfinite",
-    "noise_mismatch",
+    *("malformed", "foreign_run", "foreign_epoch", "stale"),
+    *("duplicate", "nonfinite", "noise_mismatch"),
 )
 
 
+@dataclass(frozen=True, eq=False)
 class Contribution:
     """An accepted sample with its noise: of its window, and accumulated over its episode."""
 
-    __slots__ = ("accumulated", "difference", "noise", "sample", "staleness")
-
-    def __init__(
-        self,
-        sample: Sample,
-        noise: NDArray[np.float32],
-        accumulated: NDArray[np.float32],
-        difference: float,
-        staleness: int,
-    ) -> None:
-        self.sample = sample
-        self.noise = noise
-        self.accumulated = accumulated
-        self.difference = difference
-        self.staleness = staleness
+    sample: Sample
+    noise: NDArray[np.float32]
+    accumulated: NDArray[np.float32]
+    difference: float
+    staleness: int
 
 
 class Intake:

@@ -12,7 +12,7 @@ from launch import Say
 from launch.fleet import configuration
 from launch.fleet.kubernetes import Kubernetes
 from launch.fleet.slurm import Slurm
-from optimus.errors import ConfigError, require
+from optimus.errors import require
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,11 @@ class Start(_Hosts):
 
         config = configuration(self.config, self.set)
         name = self.run_name or config.name
-        require(
-            re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name) is not None,
-            f"--run {name}: want letters, digits, points and dashes",
-        )
-        if self.per_process < 1:
-            raise ConfigError(f"--per-process {self.per_process}: want at least 1")
-        well = starting.start(
-            self._load(), config, name, self.port, self.worker_port, self.per_process, say
-        )
+        plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name) is not None
+        require(plain, f"--run {name}: want letters, digits, points and dashes")
+        require(self.per_process >= 1, f"--per-process {self.per_process}: want at least 1")
+        ports = (self.port, self.worker_port)
+        well = starting.start(self._load(), config, name, *ports, self.per_process, say)
         return 0 if well else 1
 
 

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from launch import alongside
 from launch.evaluation import records
 from launch.evaluation.suites import Plan, evaluate
 from optimus import weights
@@ -44,18 +45,14 @@ def run(
       plan: what is evaluated; None: the default.
     """
     evaluator = Evaluator(config, run_dir, stop, plan or Plan())
-    over = threading.Event()
-    reports = threading.Thread(target=heartbeat, args=(evaluator, over.wait), daemon=True)
-    reports.start()
     # Whoever stops it may not have the patience to let it end: being stopped is no death.
     threading.Thread(target=lambda: (stop.wait(), evaluator.leave()), daemon=True).start()
     try:
-        while not stop.is_set():
-            if not evaluator.step():
-                stop.wait(POLL)
+        with alongside(heartbeat, evaluator):
+            while not stop.is_set():
+                if not evaluator.step():
+                    stop.wait(POLL)
     finally:
-        over.set()
-        reports.join(timeout=5.0)
         evaluator.close()
 
 

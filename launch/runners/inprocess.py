@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from launch import Say, builders
+from launch import Say, alongside, builders
 from launch.adapters.local import LocalStream
 from launch.evaluation.evaluator import Evaluator
 from launch.evaluation.suites import Plan
@@ -58,11 +58,9 @@ def run(config: TrainConfig, run_dir: Path, stop: threading.Event, say: Say) -> 
         extra_arrays=lambda: _lane_arrays(actors, learner) if actors else {},
         first_episode=first,
     )
-    over = threading.Event()
     judge = Evaluator(config, run_dir, stop, Plan()) if config.evaluator else None
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(builders.local_pool(config, run_dir))
-        stack.callback(over.set)
         made = [
             builders.make_actor(config, k, run_dir, learner, stream, pool)
             for k in range(config.processes.actors)
@@ -75,7 +73,7 @@ def run(config: TrainConfig, run_dir: Path, stop: threading.Event, say: Say) -> 
             say(f"{len(resume.manifest['open_episodes'])} open episodes of the last run abandoned")
         actors.extend(made)
         for reporter in [*actors, judge] if judge else actors:
-            threading.Thread(target=heartbeat, args=(reporter, over.wait), daemon=True).start()
+            stack.enter_context(alongside(heartbeat, reporter))
         if judge:
             judge.step()
         never = threading.Event()  # an update under way is finished, so that lanes stay whole

@@ -3,55 +3,43 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from launch import Say
 from optimus.config import TrainConfig
 from optimus.rundir.metrics import tail
 
 
-class Progress:
-    """Says where the run is every few seconds, from its metrics file alone."""
+def say_progress(
+    run_dir: Path, config: TrainConfig, say: Say, unit: str, wait: Callable[[float], bool]
+) -> None:
+    """Says where the run is every few seconds, from its metrics file alone.
 
-    def __init__(
-        self, run_dir: Path, config: TrainConfig, say: Callable[[str], None], unit: str
-    ) -> None:
-        self._unit = unit
-        self._path = run_dir / "metrics" / "learner-0.jsonl"
-        self._config = config
-        self._say = say
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
-
-    def __enter__(self) -> None:
-        self._began = time.time()
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(timeout=5.0)
-
-    def _run(self) -> None:
-        interval = 2.0 if sys.stderr.isatty() else 10.0
-        shown = -1
-        while not self._stop.wait(interval):
-            record = _last_update(self._path, self._began)
-            if record is None:
-                self._say(f"starting ... {time.time() - self._began:.0f} s")
-            elif record["step"] != shown:
-                shown = record["step"]
-                rate = record["step_rate"]
-                left = (self._config.updates - shown) / rate if rate else float("nan")
-                phases = len(self._config.phases)
-                phase = f"  phase {record['phase'] + 1}/{phases}" if phases > 1 else ""
-                self._say(
-                    f"update {shown}/{self._config.updates}{phase}  "
-                    f"meta-loss {record['meta_loss']:+.3f}  "
-                    f"{record['evaluations_rate']:.0f} {self._unit}/s  {left:.0f} s left"
-                )
+    Args:
+      run_dir: where the run lives.
+      config: what runs.
+      say: takes lines for the user.
+      unit: of the evaluations.
+      wait: `wait(seconds)` says whether to end.
+    """
+    path, began = run_dir / "metrics" / "learner-0.jsonl", time.time()
+    interval, phases = 2.0 if sys.stderr.isatty() else 10.0, len(config.phases)
+    shown = -1
+    while not wait(interval):
+        record = _last_update(path, began)
+        if record is None:
+            say(f"starting ... {time.time() - began:.0f} s")
+        elif record["step"] != shown:
+            shown, rate = record["step"], record["step_rate"]
+            left = (config.updates - shown) / rate if rate else float("nan")
+            phase = f"  phase {record['phase'] + 1}/{phases}" if phases > 1 else ""
+            say(
+                f"update {shown}/{config.updates}{phase}  meta-loss {record['meta_loss']:+.3f}  "
+                f"{record['evaluations_rate']:.0f} {unit}/s  {left:.0f} s left"
+            )
 
 
 def _last_update(path: Path, since: float) -> dict[str, Any] | None:

@@ -6,11 +6,12 @@ import os
 import time
 from pathlib import Path
 
-from launch import Say, handlers_restored, stop_on_signals
+from launch import Say, alongside, handlers_restored, stop_on_signals
 from launch.runners import CANNOT
-from launch.runners.progress import Progress
+from launch.runners.progress import say_progress
 from optimus import rundir
-from optimus.config import ConfigError, PhysicsTask, TrainConfig
+from optimus.config import PhysicsTask, TrainConfig
+from optimus.errors import ConfigError, require
 from optimus.rundir import checkpoint
 from optimus.rundir.metrics import MetricsWriter, read
 
@@ -41,8 +42,7 @@ def train(
     from launch.runners import distributed
 
     why = problem(config, launch, run_dir)
-    if why:
-        raise ConfigError(why)
+    require(why is None, str(why))
     if launch != "fused":
         builders.check_task(config)
     rundir.prepare(run_dir, config)
@@ -60,11 +60,11 @@ def train(
         state, cause = "failed", "interrupted"
         try:
             unit = "inner steps" if launch == "fused" else "evaluations"
-            with Progress(run_dir, config, say, unit):
-                if launch in ("inprocess", "fused"):
-                    done = _run_in_process(config, run_dir, launch, say)
-                else:
+            with alongside(say_progress, run_dir, config, say, unit):
+                if launch in ("local_mt", "local_mp"):
                     done = distributed.run(config, run_dir, launch, base_port, advertise)
+                else:
+                    done = _run_in_process(config, run_dir, launch, say)
             state, cause = ("finished" if done else "stopped"), ""
         except Exception as error:
             cause = str(error)
@@ -120,11 +120,13 @@ def summarise(config: TrainConfig, run_dir: Path, say: Say) -> None:
     import json
     from dataclasses import asdict
 
+    from launch.evaluation import records
     from launch.evaluation.comparison import Comparison, compare
     from optimus.meta.update import theta_from_arrays
     from workers.unroll import parameter_layout
 
-    newest, _ = checkpoint.load_latest(run_dir / "checkpoints")
+    folder = run_dir / "checkpoints"
+    newest, _ = checkpoint.load_latest(folder)
     assert newest is not None
     path = run_dir / "eval.jsonl"
     known = [r for r in read(path) if "kind" not in r] if path.exists() else []
@@ -132,12 +134,8 @@ def summarise(config: TrainConfig, run_dir: Path, say: Say) -> None:
     if record is None:
         say(f"evaluating start and end on {config.evaluation.tasks} held-out tasks ...")
         layout = parameter_layout(config)
-        first = checkpoint.load(run_dir / "checkpoints" / "0")
-        result = compare(
-            config,
-            theta_from_arrays(first.arrays, layout),
-            theta_from_arrays(newest.arrays, layout),
-        )
+        ends = (checkpoint.load(folder / "0"), newest)
+        result = compare(config, *(theta_from_arrays(each.arrays, layout) for each in ends))
         record = {"step": newest.step, "time": round(time.time(), 1), **asdict(result)}
         with open(path, "a") as file:
             file.write(json.dumps(record) + "\n")
@@ -149,17 +147,11 @@ def summarise(config: TrainConfig, run_dir: Path, say: Say) -> None:
             f"best loss within {result.steps} steps, as a share of the start: median "
             f"{result.best_start:.3f} -> {result.best_end:.3f}"
         )
-    _say_best(config, run_dir, newest.step, say)
-    say(f"next: optimus watch {run_dir} --once")
-
-
-def _say_best(config: TrainConfig, run_dir: Path, newest: int, say: Say) -> None:
-    from launch.evaluation import records
-
     judged = {r["step"]: r for r in records.evaluations(run_dir)}
-    best = checkpoint.best_step(run_dir / "checkpoints")
+    best = checkpoint.best_step(folder)
     if best in judged:
         score = records.score_of(judged[best])
         say(f"best of {len(judged)} evaluated checkpoints: update {best}, score {score:+.3f}")
-    if config.evaluator and newest not in judged:
-        say(f"not evaluated: optimus eval {run_dir / 'checkpoints' / str(newest)}")
+    if config.evaluator and newest.step not in judged:
+        say(f"not evaluated: optimus eval {folder / str(newest.step)}")
+    say(f"next: optimus watch {run_dir} --once")
