@@ -48,7 +48,8 @@ def build(config: TrainConfig, run_dir: Path, roster: Roster) -> lp.Program:
         node.place(run_dir, layout.restarts, head.get(role), optional=role == "evaluator")
         return program.add_node(node, role)
 
-    coordinator = add("coordinator", Service(CoordinatorRole, config, run_dir, roster))
+    knows = (config, run_dir, roster, lp.wait_for_stop)
+    coordinator = add("coordinator", Service(Coordinator, *knows))
     stream = add("stream", Stream(2 * config.largest_batch))  # actors wait once that is queued
     learner = add("learner", Service(LearnerRole, config, run_dir, stream, coordinator))
     for first in range(0, layout.workers if config.served else 0, layout.per_process):
@@ -64,31 +65,6 @@ def build(config: TrainConfig, run_dir: Path, roster: Roster) -> lp.Program:
 
 
 # -- what each node runs -------------------------------------------------------------------------
-
-
-class CoordinatorRole:
-    """The coordinator behind Courier; only these methods are exposed."""
-
-    def __init__(self, config: TrainConfig, run_dir: Path, roster: Roster) -> None:
-        self._coordinator = Coordinator(config, run_dir, roster)
-
-    def heartbeat(self, data: bytes) -> bytes:
-        """See `Registry.heartbeat`."""
-        return self._coordinator.heartbeat(data)
-
-    beat = heartbeat  # its name in protocol 1, whose members are refused in one line
-
-    def head(self) -> bytes:
-        """See `Coordinator.head`."""
-        return self._coordinator.head()
-
-    def finish(self) -> bytes:
-        """See `Coordinator.finish`."""
-        return self._coordinator.finish()
-
-    def run(self) -> None:
-        """Serves until stopped."""
-        self._coordinator.serve(lp.wait_for_stop)
 
 
 class LearnerRole:
