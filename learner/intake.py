@@ -71,6 +71,11 @@ class Intake:
         self._size = self._parameters if self._estimator.perturbs else 0  # of the noise
         self._max_open = self._most or max(64, 2 * phase.layout.total_lanes)
 
+    @property
+    def missed(self) -> int:
+        """How many refused samples a synchronous update cannot do without."""
+        return self.refused.total() - self.harmless
+
     def _refuse(self, reason: str, message: str) -> None:
         self.refused[reason] += 1
         self.last_refusal = f"{reason}: {message}"

@@ -188,17 +188,14 @@ class Learner:
             with self._lock:
                 if self._version.epoch != epoch:
                     batch, epoch, last = [], self._version.epoch, time.monotonic()
-                missed = intake.refused.total() - intake.harmless
+                missed = intake.missed
                 contribution = None if data is None else intake.accept(data, self._version)
                 if contribution is not None:
                     batch.append(contribution)
                     last = time.monotonic()
-                missed = intake.refused.total() - intake.harmless - missed
-                if self._config.synchronous and missed:
-                    raise LearnerError(
-                        "a synchronous update cannot do without the sample it refused: "
-                        + intake.last_refusal
-                    )
+                if self._config.synchronous and intake.missed > missed:
+                    why = "a synchronous update cannot do without the sample it refused"
+                    raise LearnerError(f"{why}: {intake.last_refusal}")
             if time.monotonic() - last > STALL_SECONDS:
                 raise LearnerError(
                     f"no acceptable sample for {STALL_SECONDS:.0f} s at step {self._version.step}; "
@@ -260,11 +257,9 @@ class Learner:
             step=self._version.step,
             updates=self._config.updates,
             phase=self._config.phase_index(self._version.step - 1),
-            meta_loss=meta_loss,
-            gradient_norm=norm,
+            **self._of_update,
             evaluations=self._evaluations,
             loss_seconds=round(sum(c.sample.seconds for c in batch), 4),
-            staleness=staleness,
             stalenesses={str(k): n for k, n in sorted(Counter(c.staleness for c in batch).items())},
             failed_saves=self._failed_saves,
             seconds=round(seconds, 4),

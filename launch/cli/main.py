@@ -16,17 +16,15 @@ import tyro
 
 from launch import Say
 from launch.cli.bench import Bench
-from launch.cli.configs import Configs
 from launch.cli.doctor import Doctor
 from launch.cli.evaluate import Eval
 from launch.cli.export import Export
 from launch.cli.fleet import Fleet
-from launch.cli.monitor import Monitor
+from launch.cli.monitor import Monitor, Watch
 from launch.cli.render import Render
 from launch.cli.report import Report
 from launch.cli.sweep import Sweep
-from launch.cli.train import Train
-from launch.cli.watch import Watch
+from launch.cli.train import Configs, Train
 from launch.cli.worker import Actor, Worker
 from launch.program import environment
 from optimus.errors import UserError

@@ -1,4 +1,4 @@
-"""`optimus train`: meta-trains, resumes, or prints what came out of a finished run."""
+"""`optimus train`: meta-trains, resumes, or shows a result; `optimus configs`: what there is."""
 
 from __future__ import annotations
 
@@ -15,6 +15,23 @@ from optimus.errors import require_known
 
 if TYPE_CHECKING:
     from optimus.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Configs:
+    """List the configurations for `optimus train` and the sweeps for `optimus sweep`."""
+
+    def run(self, say: Say) -> int:
+        """Exit code 0."""
+        from launch import configs
+
+        runs, sweeps = configs.summaries()
+        width = max(map(len, (*runs, *sweeps))) + 2
+        for title, found in (("optimus train", runs), ("optimus sweep", sweeps)):
+            say(f"{title} ...")
+            for name, summary in found.items():
+                say(f"  {name:<{width}}{summary}")
+        return 0
 
 
 @dataclass(frozen=True)
