@@ -44,11 +44,8 @@ class Comparison:
     def sentence(self) -> str:
         """One plain line for people."""
         change = f"{self.difference:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
-        if self.high < 0:
-            verdict = "better"
-        elif self.low > 0:
-            verdict = "WORSE"
-        else:
+        verdict = "better" if self.high < 0 else "WORSE"
+        if self.low <= 0 <= self.high:
             verdict = "the interval includes zero: no difference shown"
         return (
             f"meta-loss {self.start:+.3f} -> {self.end:+.3f} on {self.tasks} held-out tasks "

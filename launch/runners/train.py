@@ -41,7 +41,7 @@ def train(
       addresses.PortInUse: one clear line each.
     """
     from launch import builders
-    from launch.runners import distributed
+    from launch.runners import fused
 
     why = problem(config, launch, run_dir)
     require(why is None, str(why))
@@ -52,34 +52,54 @@ def train(
         found = builders.newest_checkpoint(run_dir, say)
         if found and found.step >= config.updates:
             say(f"this run is finished at update {found.step}")
-            _summarise(config, run_dir, launch, say)
-            return
-        say(f"training {config.name!r} in {run_dir} ({launch}, {config.updates} updates)")
-        if found:
-            say(f"resuming from update {found.step}")
-        launcher = MetricsWriter(run_dir, "launcher")
-        launcher.write("started", launch=launch, pid=os.getpid())
-        state, cause = "failed", "interrupted"
-        try:
-            unit = "inner steps" if launch == "fused" else "evaluations"
-            with alongside(say_progress, run_dir, config, say, unit):
-                if launch in ("local_mt", "local_mp"):
-                    done = distributed.run(config, run_dir, launch, base_port, advertise)
-                else:
-                    done = _run_in_process(config, run_dir, launch, say)
-            state, cause = ("finished" if done else "stopped"), ""
-        except Exception as error:
-            cause = str(error)
-            raise
-        finally:
-            launcher.write("ended", state=state, cause=cause)
-            launcher.close()
-        if not done:
-            again = f"optimus train {run_dir / rundir.CONFIG} --run-dir {run_dir}"
-            again += " --launch fused" if launch == "fused" else ""
-            say(f"stopped; this resumes: {again}")
-            return
-        _summarise(config, run_dir, launch, say)
+        else:
+            say(f"training {config.name!r} in {run_dir} ({launch}, {config.updates} updates)")
+            if found:
+                say(f"resuming from update {found.step}")
+            if not _run(config, run_dir, launch, say, base_port, advertise):
+                again = f"optimus train {run_dir / rundir.CONFIG} --run-dir {run_dir}"
+                again += " --launch fused" if launch == "fused" else ""
+                say(f"stopped; this resumes: {again}")
+                return
+        if launch == "fused":
+            fused.summarise(run_dir, say)
+        else:
+            summarise(config, run_dir, say)
+
+
+def _run(
+    config: TrainConfig,
+    run_dir: Path,
+    launch: str,
+    say: Say,
+    base_port: int | None,
+    advertise: str | None,
+) -> bool:
+    """Runs what is left, between two records of the launcher; whether the run is done."""
+    from launch.runners import distributed
+
+    launcher = MetricsWriter(run_dir, "launcher")
+    launcher.write("started", launch=launch, pid=os.getpid())
+    state, cause = "failed", "interrupted"
+    unit = "inner steps" if launch == "fused" else "evaluations"
+    try:
+        with alongside(say_progress, run_dir, config, say, unit):
+            if launch in ("local_mt", "local_mp"):
+                done = distributed.run(config, run_dir, launch, base_port, advertise)
+            else:
+                from launch.runners import fused, inprocess
+
+                runner = fused.run if launch == "fused" else inprocess.run
+                with handlers_restored():
+                    done = runner(config, run_dir, stop_on_signals(), say)
+        state, cause = ("finished" if done else "stopped"), ""
+    except Exception as error:
+        cause = str(error)
+        raise
+    finally:
+        launcher.write("ended", state=state, cause=cause)
+        launcher.close()
+    return done
 
 
 def problem(config: TrainConfig, launch: str, run_dir: Path) -> str | None:
@@ -143,23 +163,6 @@ def _last_update(path: Path, since: float) -> dict[str, Any] | None:
     last["step_rate"] = (last["step"] - first["step"]) * share
     last["evaluations_rate"] = (last["evaluations"] - first["evaluations"]) * share
     return last
-
-
-def _run_in_process(config: TrainConfig, run_dir: Path, launch: str, say: Say) -> bool:
-    from launch.runners import fused, inprocess
-
-    runner = fused.run if launch == "fused" else inprocess.run
-    with handlers_restored():
-        return runner(config, run_dir, stop_on_signals(), say)
-
-
-def _summarise(config: TrainConfig, run_dir: Path, launch: str, say: Say) -> None:
-    from launch.runners import fused
-
-    if launch == "fused":
-        fused.summarise(run_dir, say)
-    else:
-        summarise(config, run_dir, say)
 
 
 def summarise(config: TrainConfig, run_dir: Path, say: Say) -> None:
