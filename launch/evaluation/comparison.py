@@ -44,8 +44,11 @@ class Comparison:
     def sentence(self) -> str:
         """One plain line for people."""
         change = f"{self.difference:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
-        verdict = "better" if self.high < 0 else "WORSE"
-        if self.low <= 0 <= self.high:
+        if self.high < 0:
+            verdict = "better"
+        elif self.low > 0:
+            verdict = "WORSE"
+        else:
             verdict = "the interval includes zero: no difference shown"
         return (
             f"meta-loss {self.start:+.3f} -> {self.end:+.3f} on {self.tasks} held-out tasks "
