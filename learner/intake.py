@@ -20,7 +20,7 @@ REASONS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Contribution:
     """An accepted sample with its noise: of its window, and accumulated over its episode."""
 
