@@ -1,5 +1,49 @@
 """The system around the optimizer: configurations, runners, program, monitoring, commands."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
 
 Say = Callable[[str], None]  # takes lines for the user
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that the first SIGINT or SIGTERM sets; the next one is a `KeyboardInterrupt`."""
+    stop = threading.Event()
+
+    def handle(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+    return stop
+
+
+@contextlib.contextmanager
+def handlers_restored() -> Iterator[None]:
+    """After the block signals that mean "stop" are handled as before it."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def alongside(work: Callable[..., None], *arguments: object) -> Iterator[None]:
+    """Runs `work(*arguments, wait)` on a thread until the block ends, as `wait(seconds)` says."""
+    over = threading.Event()
+    thread = threading.Thread(target=work, args=(*arguments, over.wait), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(timeout=5.0)

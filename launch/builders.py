@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from launch import Say
 from launch.adapters.local import LocalPool
 from learner.learner import Learner
 from optimus import tasks
-from optimus.config import (
-    AnalyticTask,
-    ConfigError,
-    Phase,
-    PhysicsTask,
-    ServedTask,
-    TrainConfig,
-)
+from optimus.config import AnalyticTask, Phase, PhysicsTask, ServedTask, TrainConfig
+from optimus.errors import ConfigError
 from optimus.meta import estimators
 from optimus.rundir import checkpoint
 from optimus.rundir.histogram import Histogram
 from optimus.rundir.metrics import MetricsWriter
 from optimus.weights.warm_start import initial_params
-from optimus.wire import (
-    MAX_SAMPLE_BYTES,
-    LossPool,
-    ParameterSource,
-    SampleReader,
-    SampleWriter,
-)
+from optimus.wire import MAX_SAMPLE_BYTES, LossPool, ParameterSource, SampleReader, SampleWriter
 from workers.actor import Actor
 from workers.synthetic_loss import SyntheticLossServer, SyntheticWindows
 from workers.unroll import AnalyticUnroll, PooledUnroll, Unroll, parameter_layout
@@ -90,19 +80,21 @@ def make_loss_server(
     return PhysicsLossServer(config.task, backend or physics_backend(), metrics)
 
 
-def make_local_pool(config: TrainConfig, run_dir: Path | None = None) -> LocalPool | None:
-    """Loss servers in this process, one thread each; None where losses are not served."""
+@contextlib.contextmanager
+def local_pool(config: TrainConfig, run_dir: Path | None = None) -> Iterator[LocalPool | None]:
+    """For the block, loss servers in this process, a thread each; None where none are served."""
     if not config.served:
-        return None
-    servers = [
-        make_loss_server(
-            config,
-            MetricsWriter(run_dir, "physics_worker", k) if run_dir else None,
-            backend="direct",
-        )
-        for k in range(config.processes.workers)
-    ]
-    return LocalPool([server.evaluate for server in servers])
+        yield None
+        return
+    servers = []
+    for k in range(config.processes.workers):
+        metrics = MetricsWriter(run_dir, "physics_worker", k) if run_dir else None
+        servers.append(make_loss_server(config, metrics, backend="direct"))
+    pool = LocalPool([server.evaluate for server in servers])
+    try:
+        yield pool
+    finally:
+        pool.close()
 
 
 def make_unroll(
@@ -122,13 +114,13 @@ def make_unroll(
     if pool is None:
         raise ValueError("a served task needs a loss pool")
     if isinstance(config.task, ServedTask):
-        windows = SyntheticWindows(config.task, config.seed)
-        return PooledUnroll(config, windows, pool, signs, order)
-    assert isinstance(config.task, PhysicsTask)
-    from workers.physics.loss.windows import PhysicsWindows  # needs the native library
+        windows: Any = SyntheticWindows(config.task, config.seed)
+    else:
+        from workers.physics.loss.windows import PhysicsWindows  # needs the native library
 
-    motions = PhysicsWindows(config.task, config.seed)
-    return PooledUnroll(config, motions, pool, signs, order)
+        assert isinstance(config.task, PhysicsTask)
+        windows = PhysicsWindows(config.task, config.seed)
+    return PooledUnroll(config, windows, pool, signs, order)
 
 
 def make_actor(
@@ -163,9 +155,7 @@ def make_actor(
     return Actor(config, index, unroll, parameters, stream, metrics, pool_counts, latency)
 
 
-def newest_checkpoint(
-    run_dir: Path, say: Callable[[str], None] = lambda _: None
-) -> checkpoint.Checkpoint | None:
+def newest_checkpoint(run_dir: Path, say: Say = lambda _: None) -> checkpoint.Checkpoint | None:
     """The checkpoint to resume from, saying what had to be passed over."""
     found, problems = checkpoint.load_latest(run_dir / "checkpoints")
     for problem in problems:
@@ -174,11 +164,7 @@ def newest_checkpoint(
 
 
 def make_learner(
-    config: TrainConfig,
-    run_dir: Path,
-    stream: SampleReader,
-    say: Callable[[str], None],
-    **options: Any,
+    config: TrainConfig, run_dir: Path, stream: SampleReader, say: Say, **options: Any
 ) -> Learner:
     """The learner, resumed from the newest checkpoint of the run directory if there is one.
 
@@ -191,13 +177,6 @@ def make_learner(
     """
     resume = options.pop("resume", None) or newest_checkpoint(run_dir, say)
     options.setdefault("ledger", bool(os.environ.get("OPTIMUS_LEDGER")))
-    return Learner(
-        config,
-        run_dir,
-        parameter_layout(config),
-        initial_theta(config),
-        stream,
-        MetricsWriter(run_dir, "learner"),
-        resume=resume,
-        **options,
-    )
+    layout, theta = parameter_layout(config), initial_theta(config)
+    metrics = MetricsWriter(run_dir, "learner")
+    return Learner(config, run_dir, layout, theta, stream, metrics, resume=resume, **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from optimus.rundir.checkpoint import write_atomically
@@ -42,10 +42,10 @@ class Identity:
                     f"{self._path} is damaged ({error}); restore it or use a new run dir"
                 ) from None
         else:
-            self._record = _Record(uuid.uuid4().hex[:12], 0, 0)
-            self._write()
+            self._write(_Record(uuid.uuid4().hex[:12], 0, 0))
 
-    def _write(self) -> None:
+    def _write(self, record: _Record) -> None:
+        self._record = record
         write_atomically(self._path, json.dumps(asdict(self._record)) + "\n")
 
     @property
@@ -61,8 +61,7 @@ class Identity:
     def raise_epoch(self) -> int:
         """Starts a new learner epoch and returns it."""
         with self._lock:
-            self._record = _Record(self.run_id, self.epoch + 1, self._record.next_episode)
-            self._write()
+            self._write(replace(self._record, epoch=self.epoch + 1))
             return self.epoch
 
     def reserve_episodes(self, count: int) -> int:
@@ -71,13 +70,11 @@ class Identity:
             raise ValueError(f"cannot reserve {count} episode ids; want 1 ... 2^40")
         with self._lock:
             first = self._record.next_episode
-            self._record = _Record(self.run_id, self.epoch, first + count)
-            self._write()
+            self._write(replace(self._record, next_episode=first + count))
             return first
 
     def reserve_up_to(self, limit: int) -> None:
         """Counts every id below `limit` as given out."""
         with self._lock:
             if limit > self._record.next_episode:
-                self._record = _Record(self.run_id, self.epoch, limit)
-                self._write()
+                self._write(replace(self._record, next_episode=limit))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,34 +15,20 @@ from optimus.meta.estimators.evolution import mean_difference
 from optimus.wire import CodecError, Sample, Version, check_sample, decode
 
 REASONS = (
-    "malformed",
-    "foreign_run",
-    "foreign_epoch",
-    "stale",
-    "duplicate",
-    "nonfinite",
-    "noise_mismatch",
+    *("malformed", "foreign_run", "foreign_epoch", "stale"),
+    *("duplicate", "nonfinite", "noise_mismatch"),
 )
 
 
+@dataclass(frozen=True, eq=False, slots=True)
 class Contribution:
     """An accepted sample with its noise: of its window, and accumulated over its episode."""
 
-    __slots__ = ("accumulated", "difference", "noise", "sample", "staleness")
-
-    def __init__(
-        self,
-        sample: Sample,
-        noise: NDArray[np.float32],
-        accumulated: NDArray[np.float32],
-        difference: float,
-        staleness: int,
-    ) -> None:
-        self.sample = sample
-        self.noise = noise
-        self.accumulated = accumulated
-        self.difference = difference
-        self.staleness = staleness
+    sample: Sample
+    noise: NDArray[np.float32]
+    accumulated: NDArray[np.float32]
+    difference: float
+    staleness: int
 
 
 class Intake:
@@ -83,6 +70,11 @@ class Intake:
         self._derivatives = self._parameters if self._estimator.needs_gradient else 0
         self._size = self._parameters if self._estimator.perturbs else 0  # of the noise
         self._max_open = self._most or max(64, 2 * phase.layout.total_lanes)
+
+    @property
+    def missed(self) -> int:
+        """How many refused samples a synchronous update cannot do without."""
+        return self.refused.total() - self.harmless
 
     def _refuse(self, reason: str, message: str) -> None:
         self.refused[reason] += 1

@@ -83,10 +83,9 @@ class Learner:
         if resume is not None and step not in config.starts:
             self._state = meta_update.from_arrays(resume.arrays, layout)
         else:  # a phase takes over the weights alone
-            before = (
-                theta if resume is None else meta_update.theta_from_arrays(resume.arrays, layout)
-            )
-            self._state = meta_update.init(self._phase.meta, before)
+            if resume is not None:
+                theta = meta_update.theta_from_arrays(resume.arrays, layout)
+            self._state = meta_update.init(self._phase.meta, theta)
         epoch = self._identity.raise_epoch()
         self._version = Version(epoch, step)
         self._packed = (self._version, pack_array(self.theta))
@@ -129,14 +128,8 @@ class Learner:
                 if self._actors.get(actor, incarnation) != incarnation:
                     self._begin_epoch(f"actor {actor} came back")
                 self._actors[actor] = incarnation
-            return encode(
-                Session(
-                    run_id=self._identity.run_id,
-                    config_hash=config_hash(self._config),
-                    version=list(self._version),
-                    first_episode=self._first_episode,
-                )
-            )
+            run_id, version = self._identity.run_id, list(self._version)
+            return encode(Session(run_id, config_hash(self._config), version, self._first_episode))
 
     def _reserve_schedule(self) -> int:
         """First id of a synchronous schedule: a new episode of every lane at every window."""
@@ -195,17 +188,14 @@ class Learner:
             with self._lock:
                 if self._version.epoch != epoch:
                     batch, epoch, last = [], self._version.epoch, time.monotonic()
-                missed = intake.refused.total() - intake.harmless
+                missed = intake.missed
                 contribution = None if data is None else intake.accept(data, self._version)
                 if contribution is not None:
                     batch.append(contribution)
                     last = time.monotonic()
-                missed = intake.refused.total() - intake.harmless - missed
-                if self._config.synchronous and missed:
-                    raise LearnerError(
-                        "a synchronous update cannot do without the sample it refused: "
-                        + intake.last_refusal
-                    )
+                if self._config.synchronous and intake.missed > missed:
+                    why = "a synchronous update cannot do without the sample it refused"
+                    raise LearnerError(f"{why}: {intake.last_refusal}")
             if time.monotonic() - last > STALL_SECONDS:
                 raise LearnerError(
                     f"no acceptable sample for {STALL_SECONDS:.0f} s at step {self._version.step}; "
@@ -267,11 +257,9 @@ class Learner:
             step=self._version.step,
             updates=self._config.updates,
             phase=self._config.phase_index(self._version.step - 1),
-            meta_loss=meta_loss,
-            gradient_norm=norm,
+            **self._of_update,
             evaluations=self._evaluations,
             loss_seconds=round(sum(c.sample.seconds for c in batch), 4),
-            staleness=staleness,
             stalenesses={str(k): n for k, n in sorted(Counter(c.staleness for c in batch).items())},
             failed_saves=self._failed_saves,
             seconds=round(seconds, 4),
@@ -292,11 +280,8 @@ class Learner:
             pass
         if self._saved_step != self._version.step:
             self.save()
-        self._metrics.write(
-            "finished" if self.done else "stopped",
-            step=self._version.step,
-            open_episodes=len(self.intake.open_episodes()),
-        )
+        state, still_open = "finished" if self.done else "stopped", self.intake.open_episodes()
+        self._metrics.write(state, step=self._version.step, open_episodes=len(still_open))
         return self.done
 
     # -- checkpoints -----------------------------------------------------------------------------
@@ -316,28 +301,19 @@ class Learner:
         if self._extra_arrays is not None:
             arrays.update(self._extra_arrays())
         counts = self.intake.counts()
+        counted = {name: counts[name] for name in ("accepted", "failed", "refused")}
         manifest: dict[str, Any] = {
             "run_id": self._identity.run_id,
             "epoch": self._version.epoch,
             "config_hash": config_hash(self._config),
             "evaluations": self._evaluations,
-            "metrics": finite(
-                {
-                    **self._of_update,
-                    **{name: counts[name] for name in ("accepted", "failed", "refused")},
-                }
-            ),
+            "metrics": finite({**self._of_update, **counted}),
             "first_episode": self._first_episode,
             "open_episodes": {str(e): w for e, w in self.intake.open_episodes().items()},
         }
-        path = checkpoint.save(
-            self._checkpoints,
-            self._version.step,
-            arrays,
-            manifest,
-            self._config.keep_checkpoints,
-            self._config.keep_checkpoints_every,
-        )
-        self._saved_step = self._version.step
-        self._metrics.write("checkpoint", step=self._version.step)
+        step, config = self._version.step, self._config
+        keep, every = config.keep_checkpoints, config.keep_checkpoints_every
+        path = checkpoint.save(self._checkpoints, step, arrays, manifest, keep, every)
+        self._saved_step = step
+        self._metrics.write("checkpoint", step=step)
         return path

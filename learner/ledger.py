@@ -57,18 +57,12 @@ def surviving(run_dir: Path) -> list[Entry]:
         for record in read(run_dir / "metrics" / "learner-0.jsonl")
         if record["event"] == "learner_started"
     }
-    with open(run_dir / FILE, encoding="utf-8") as file:
-        for line in file:
-            try:
-                values = json.loads(line)
-            except ValueError:
-                continue  # the learner died while writing it; the update is made again
-            epoch, step = values["version"]
-            entry = Entry(epoch, step, values["samples"])
-            begun = starts.get(entry.epoch)
-            if begun is not None and (not entries or entries[-1].epoch != entry.epoch):
-                entries = [old for old in entries if old.step <= begun]
-            entries.append(entry)
+    for values in read(run_dir / FILE):  # not what a learner was writing when it died
+        epoch, step = values["version"]
+        begun = starts.get(epoch)
+        if begun is not None and (not entries or entries[-1].epoch != epoch):
+            entries = [old for old in entries if old.step <= begun]
+        entries.append(Entry(epoch, step, values["samples"]))
     newest = starts[max(starts)]  # a learner that has resumed and made no update yet
     if entries and entries[-1].epoch < max(starts):
         entries = [old for old in entries if old.step <= newest]
@@ -108,9 +102,8 @@ def replay(
         phase = config.phase_at(entry.step - 1)
         chosen, estimator = phase.estimator, estimators.of(phase.estimator)
         if estimator.needs_gradient:
-            raise LedgerError(
-                f"no replay of {chosen.kind!r}: its derivatives are not in the ledger"
-            )
+            why = "its derivatives are not in the ledger"
+            raise LedgerError(f"no replay of {chosen.kind!r}: {why}")
         if entry.step - 1 in config.starts:
             state = meta_update.init(phase.meta, state.theta)
         rows = sorted(entry.samples, key=lambda sample: (sample[0], sample[1]))
@@ -118,9 +111,8 @@ def replay(
         for episode, window, _, _ in rows:
             total = None
             for at in range(0 if estimator.fresh_each_window else window, window + 1):
-                drawn = estimator.draw(
-                    config.seed, episode, at, theta.size, chosen.sigma, chosen.noise
-                )
+                of = (config.seed, episode, at, theta.size)
+                drawn = estimator.draw(*of, chosen.sigma, chosen.noise)
                 total = estimator.advance(total, drawn)
             assert total is not None
             sums.append(total)

@@ -10,7 +10,7 @@ from typing import Any
 import tyro
 
 from launch import Say
-from optimus.errors import ConfigError, require
+from optimus.errors import require
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,9 @@ class Eval:
         console = Console(stderr=True, highlight=False)
         with console.status("loading") as status:
             found = evaluate_target(self, status.update)
-        if self.json:
-            from optimus.rundir.metrics import finite
+        from optimus.rundir.metrics import finite
 
-            say(json.dumps(finite(found)))
-            return 0
-        for line in lines(found):
+        for line in [json.dumps(finite(found))] if self.json else lines(found):
             say(line)
         return 0
 
@@ -78,16 +75,16 @@ def resolve(name: str) -> Target:
         return Target(name)
     if (path / "checkpoints").is_dir():
         folder = path / "checkpoints"
-        step = checkpoint.best_step(folder)
-        step = checkpoint.latest_step(folder) if step is None else step
+        best = checkpoint.best_step(folder)
+        step = checkpoint.latest_step(folder) if best is None else best
         if step is None:
             raise weights.WeightsError(f"{path} has no checkpoint yet")
         return Target(str(folder / str(step)), path, step)
     whole = path.resolve()
-    if whole.name.isdigit() and whole.parent.name == "checkpoints":
-        run_dir = whole.parent.parent
-        if (run_dir / rundir.CONFIG).is_file():
-            return Target(name, run_dir, int(whole.name))
+    folder, run_dir = whole.parent, whole.parent.parent
+    of_run = folder.name == "checkpoints" and (run_dir / rundir.CONFIG).is_file()
+    if of_run and whole.name.isdigit():
+        return Target(name, run_dir, int(whole.name))
     return Target(name)
 
 
@@ -103,24 +100,16 @@ def evaluate_target(arguments: Eval, say: Say) -> dict[str, Any]:
     from optimus.problems.functions import FUNCTIONS
     from optimus.rundir import checkpoint
 
-    try:
-        chosen = (
-            ()
-            if arguments.functions == "none"
-            else names(arguments.functions, FUNCTIONS, "function")
-        )
-        dims = dimensions(arguments.dims)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    given = arguments.functions
+    chosen = () if given == "none" else names(given, FUNCTIONS, "function")
+    dims = dimensions(arguments.dims)
     plan = Plan(chosen, dims, arguments.starts, arguments.steps, arguments.tasks)
     target = resolve(arguments.checkpoint)
     model = weights.load(target.name)
     config = rundir.load_config(target.run_dir / rundir.CONFIG) if target.run_dir else None
     own_tasks = config is not None and plan.tasks and not actors_cannot(config)
-    require(
-        bool(chosen) or own_tasks,
-        "nothing to evaluate: no functions, and no held-out tasks of a run",
-    )
+    nothing = "nothing to evaluate: no functions, and no held-out tasks of a run"
+    require(bool(chosen) or own_tasks, nothing)
     found = {"step": target.step, **evaluate(model, config, plan, threading.Event(), say)}
     if arguments.record and target.run_dir is not None:
         try:
@@ -130,8 +119,7 @@ def evaluate_target(arguments: Eval, say: Say) -> dict[str, Any]:
                 f"cannot write {target.run_dir / records.FILE}: {error.strerror}; --no-record "
                 "leaves the run as it is"
             ) from None
-        best = records.move_best(target.run_dir, found["protocol"])
-        found["best_step"] = best
+        found["best_step"] = records.move_best(target.run_dir, found["protocol"])
     return {"checkpoint": target.name, **found}
 
 

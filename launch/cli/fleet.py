@@ -12,7 +12,7 @@ from launch import Say
 from launch.fleet import configuration, require_match
 from launch.fleet.kubernetes import Kubernetes
 from launch.fleet.slurm import Slurm
-from optimus.errors import ConfigError, require
+from optimus.errors import require
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,9 @@ class Start(_Hosts):
         name = self.run_name or config.name
         wanted = "letters, digits, points and dashes"
         require_match(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name, "--run", wanted)
-        if self.per_process < 1:
-            raise ConfigError(f"--per-process {self.per_process}: want at least 1")
-        well = starting.start(
-            self._load(), config, name, self.port, self.worker_port, self.per_process, say
-        )
+        require(self.per_process >= 1, f"--per-process {self.per_process}: want at least 1")
+        ports = (self.port, self.worker_port)
+        well = starting.start(self._load(), config, name, *ports, self.per_process, say)
         return 0 if well else 1
 
 

@@ -16,17 +16,15 @@ import tyro
 
 from launch import Say
 from launch.cli.bench import Bench
-from launch.cli.configs import Configs
 from launch.cli.doctor import Doctor
 from launch.cli.evaluate import Eval
 from launch.cli.export import Export
 from launch.cli.fleet import Fleet
-from launch.cli.monitor import Monitor
+from launch.cli.monitor import Monitor, Watch
 from launch.cli.render import Render
 from launch.cli.report import Report
 from launch.cli.sweep import Sweep
-from launch.cli.train import Train
-from launch.cli.watch import Watch
+from launch.cli.train import Configs, Train
 from launch.cli.worker import Actor, Worker
 from launch.program import environment
 from optimus.errors import UserError
@@ -39,22 +37,10 @@ class Command(Protocol):
         """The exit code; an error that is one line for the user is raised as a `UserError`."""
 
 
-COMMANDS: dict[str, type[Command]] = {
-    "train": Train,
-    "configs": Configs,
-    "sweep": Sweep,
-    "worker": Worker,
-    "actor": Actor,
-    "fleet": Fleet,
-    "watch": Watch,
-    "eval": Eval,
-    "report": Report,
-    "export": Export,
-    "monitor": Monitor,
-    "bench": Bench,
-    "render": Render,
-    "doctor": Doctor,
-}
+COMMANDS: tuple[type[Command], ...] = (
+    *(Train, Configs, Sweep, Worker, Actor, Fleet, Watch),
+    *(Eval, Report, Export, Monitor, Bench, Render, Doctor),
+)
 
 
 def _say(line: str) -> None:
@@ -63,14 +49,10 @@ def _say(line: str) -> None:
 
 def parse(argv: list[str] | None) -> Command:
     """The command that the words ask for; ends the process with code 2 at a mistake in them."""
-    named = (Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())
+    named = (Annotated[kind, tyro.conf.subcommand(kind.__name__.lower())] for kind in COMMANDS)
     choice: Any = functools.reduce(operator.or_, named)
-    chosen: Command = tyro.cli(
-        choice,
-        prog="optimus",
-        description="Optimus: a learned optimizer and the system that meta-trains it.",
-        args=argv,
-    )
+    about = "Optimus: a learned optimizer and the system that meta-trains it."
+    chosen: Command = tyro.cli(choice, prog="optimus", description=about, args=argv)
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""`optimus monitor`: Prometheus endpoint and TensorBoard events of a run, from its files alone."""
+"""`optimus watch` and `optimus monitor`: a run, from its files alone, for people and for tools."""
 
 from __future__ import annotations
 
@@ -9,8 +9,31 @@ from pathlib import Path
 
 import tyro
 
-from launch import Say
-from launch.cli import stop_on_signals
+from launch import Say, stop_on_signals
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Look at a run: progress, meta-loss, workers alive, age of the newest checkpoint.
+
+    Reads files only: works on a running, finished or copied run directory. Exit code 3 when a
+    running run's newest checkpoint is older than --max-age.
+    """
+
+    run_dir: tyro.conf.Positional[Path]
+    """The run's directory."""
+    once: bool = False
+    """Print once and end."""
+    json: bool = False
+    """Print one JSON object and end."""
+    max_age: float = 600.0
+    """Age of the newest checkpoint, in seconds, from which a running run counts as stale."""
+
+    def run(self, say: Say) -> int:
+        """Exit code 0 or 3; `NotARun` when the path is no run directory."""
+        from launch.monitoring.watch import watch
+
+        return watch(self.run_dir, self.once, self.json, self.max_age)
 
 
 @dataclass(frozen=True)

@@ -45,17 +45,9 @@ class Render:
             from workers.physics.loss import PhysicsOptions
             from workers.physics.rendering.showing import main
 
-            options = PhysicsOptions(control=self.control, target_base=self.target_base)
-            return main(
-                self.source,
-                self.out,
-                self.start,
-                self.seconds,
-                self.controls,
-                options,
-                self.evaluations,
-                say,
-            )
+            given = dict(vars(self))
+            loss = {name: given.pop(name) for name in ("control", "target_base")}
+            return main(**given, options=PhysicsOptions(**loss), say=say)
         except ValueError as error:
             raise ConfigError(str(error)) from None
         except ModuleNotFoundError as error:

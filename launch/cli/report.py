@@ -71,11 +71,8 @@ class Report:
         from optimus.config import PhysicsTask
         from optimus.problems.functions import FUNCTIONS
 
-        try:
-            functions = names(self.functions, FUNCTIONS, "function")
-            plan = Plan(functions, dimensions(self.dims), starts=self.starts, steps=self.steps)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+        functions = names(self.functions, FUNCTIONS, "function")
+        plan = Plan(functions, dimensions(self.dims), starts=self.starts, steps=self.steps)
         notes: list[str] = []
         baselines = motion = None
         work = self.run_dir / "report"

@@ -1,11 +1,9 @@
-"""`optimus train`: meta-trains, resumes, or prints what came out of a finished run."""
+"""`optimus train`: meta-trains, resumes, or shows a result; `optimus configs`: what there is."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +15,23 @@ from optimus.errors import require_known
 
 if TYPE_CHECKING:
     from optimus.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Configs:
+    """List the configurations for `optimus train` and the sweeps for `optimus sweep`."""
+
+    def run(self, say: Say) -> int:
+        """Exit code 0."""
+        from launch import configs
+
+        runs, sweeps = configs.summaries()
+        width = max(map(len, (*runs, *sweeps))) + 2
+        for title, found in (("optimus train", runs), ("optimus sweep", sweeps)):
+            say(f"{title} ...")
+            for name, summary in found.items():
+                say(f"  {name:<{width}}{summary}")
+        return 0
 
 
 @dataclass(frozen=True)
@@ -65,9 +80,17 @@ class Train:
             layouts = [phase.layout for phase in config.phases]
             environment.make_devices(max(layout.actors * layout.groups for layout in layouts))
         run_dir = (self.run_dir or Path("runs") / config.name).resolve()
-        endpoint = self._open_endpoint(run_dir)  # before the namespace: scrapers stay outside
-        self._isolate(launch, say)
-        with _serving(endpoint, say):
+        with contextlib.ExitStack() as stack:
+            if self.prometheus is None:
+                self._isolate(launch, say)
+            else:
+                from launch.monitoring import prometheus
+
+                host, port = prometheus.place(self.prometheus)
+                endpoint = prometheus.open_server(run_dir, port, host, max_age=600.0)
+                self._isolate(launch, say)  # afterwards, so that scrapers stay outside
+                stack.enter_context(prometheus.serving(endpoint))
+                say("http://{}:{}/metrics".format(*endpoint.server_address[:2]))
             trains.train(config, run_dir, launch, say, self.port, self.advertise)
         return 0
 
@@ -82,14 +105,6 @@ class Train:
             say(f"running in process; {missing}")
         return chosen
 
-    def _open_endpoint(self, run_dir: Path) -> ThreadingHTTPServer | None:
-        if self.prometheus is None:
-            return None
-        from launch.monitoring import prometheus
-
-        host, port = prometheus.place(self.prometheus)
-        return prometheus.open_server(run_dir, port, host, max_age=600.0)
-
     def _isolate(self, launch: str, say: Say) -> None:
         from launch.program.network_namespace import enter_network_namespace
         from launch.runners import distributed_missing
@@ -99,17 +114,3 @@ class Train:
             reason = enter_network_namespace()
             if reason:
                 say(reason)
-
-
-@contextlib.contextmanager
-def _serving(endpoint: ThreadingHTTPServer | None, say: Say) -> Iterator[None]:
-    """The Prometheus endpoint, if there is one, for as long as the block."""
-    if endpoint is None:
-        yield
-        return
-    from launch.monitoring import prometheus
-
-    with prometheus.serving(endpoint):
-        host, port = endpoint.server_address[:2]
-        say(f"http://{host!s}:{port}/metrics")
-        yield

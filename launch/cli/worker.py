@@ -7,9 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from launch import Say
-from launch.cli import stop_on_signals
-from optimus.errors import ConfigError
+from launch import Say, stop_on_signals
+from optimus.errors import ConfigError, require
 
 if TYPE_CHECKING:
     from optimus.config import TrainConfig
@@ -42,8 +41,7 @@ class Worker:
         """Serves until the run is over or Ctrl-C."""
         from launch.program.addresses import free_ports, own_address
 
-        if self.count < 1:
-            raise ConfigError(f"--count {self.count}: want at least 1")
+        require(self.count >= 1, f"--count {self.count}: want at least 1")
         ports = free_ports(self.count, self.port)
         config, _ = _joined(self.coordinator)
         from launch.program import members
@@ -98,8 +96,7 @@ def _joined(address: str) -> tuple[TrainConfig, Head]:
     from optimus.config import from_dict
 
     missing = distributed_missing()
-    if missing:
-        raise ConfigError(missing)
+    require(not missing, str(missing))
     from launch.adapters import courier
     from optimus.wire import CodecError
     from optimus.wire.membership import PROTOCOL
@@ -115,9 +112,6 @@ def _joined(address: str) -> tuple[TrainConfig, Head]:
             if time.monotonic() > deadline:
                 raise ConfigError(f"--coordinator {address}: no answer in 60 s: {error}") from None
             time.sleep(1.0)
-    if head.protocol != PROTOCOL:
-        raise ConfigError(
-            f"--coordinator {address}: protocol {head.protocol}, ours is {PROTOCOL}; install the "
-            "same version"
-        )
+    other = f"protocol {head.protocol}, ours is {PROTOCOL}; install the same version"
+    require(head.protocol == PROTOCOL, f"--coordinator {address}: {other}")
     return from_dict(json.loads(head.config)), head

@@ -22,10 +22,8 @@ from optimus.model.config import AdafactorMlpConfig
 
 _OF = "adafactor-mlp-"
 _CLASSICAL = tuple(name for name in classical.NAMES if name.startswith(("classical", "heldout")))
-NAMES = (
-    *(f"{_OF}{name}" for name in _CLASSICAL if name != "classical-noposition"),
-    f"{_OF}physics",
-)
+_TERMS = (*(name for name in _CLASSICAL if name != "classical-noposition"), "physics")
+NAMES = tuple(f"{_OF}{name}" for name in _TERMS)
 _TIMES = 4  # as many updates as Optimus
 
 
@@ -56,9 +54,5 @@ def _longer(config: TrainConfig) -> TrainConfig:
         )
         for phase in config.phases
     )
-    return dataclasses.replace(
-        config,
-        updates=_TIMES * config.updates,
-        phases=phases,
-        checkpoint_every=2 * config.checkpoint_every,
-    )
+    updates, every = _TIMES * config.updates, 2 * config.checkpoint_every
+    return dataclasses.replace(config, updates=updates, phases=phases, checkpoint_every=every)

@@ -35,6 +35,7 @@ that have not seen its group.
 """
 
 import dataclasses
+from typing import Any
 
 from optimus.config import (
     ClassicalTask,
@@ -48,9 +49,6 @@ from optimus.config import (
 )
 from optimus.model.config import PLUS
 from optimus.problems.groups import GROUPS
-
-_HELD_OUT = {f"heldout-{group}": group for group in GROUPS}
-NAMES = ("classical", "classical-first", "classical-noposition", "rosenbrock", *_HELD_OUT)
 
 # One update in 25 takes n in 51..250, whose steps cost as much as those of a hundred small tasks.
 _SIZES = (*(10, 20, 10, 10, 50) * 2, 10, 20, 250, 10, 50, *(10, 20, 10, 10, 50) * 2)
@@ -74,6 +72,48 @@ def _phase(
     return Phase(updates, estimator, meta, Layout(1, groups, 20, 0))
 
 
+def _small(**options: Any) -> ClassicalTask:
+    """Of at most 50 variables."""
+    return ClassicalTask(generated=0.15, rotate=0.2, f_scale=10.0, **options)
+
+
+_CHANGES: dict[str, dict[str, Any]] = {
+    "classical": dict(
+        updates=8000,
+        phases=(
+            _phase(4000, 1.4e-3, 4000, groups=2),
+            _phase(2000, 7e-4, 2200, radius=1e-2, groups=2),
+            _phase(None, 7e-4, 2600, radius=3e-2, groups=2),
+        ),
+        optimizer=dataclasses.replace(_OPTIMIZER, secant=10),
+        weight_average=0.998,
+        checkpoint_every=800,
+        keep_checkpoints=20,  # all: their validations differ by less than its noise
+    ),
+    "classical-first": dict(
+        task=dataclasses.replace(_TASK, shift=0.25),
+        updates=11000,
+        phases=(
+            _phase(5500, 1e-3, 5500),
+            _phase(2750, 5e-4, 3000, radius=1e-2),
+            _phase(None, 5e-4, 4500, radius=3e-2),
+        ),
+    ),
+    "classical-noposition": dict(
+        task=_small(sizes=(10, 10, 10, 50), shift=0.5),
+        optimizer=dataclasses.replace(_OPTIMIZER, place=False),
+    ),
+    "rosenbrock": dict(
+        task=ClassicalTask(functions=("rosenbrock",), sizes=(10, 10, 10, 50)),
+        phases=(_phase(None, 1e-3, 1500, guide=10.0),),
+    ),
+}
+for _group in GROUPS:
+    _task = _small(hold_out=(_group,), sizes=(10, 10, 20, 10, 50), shift=0.4)
+    _CHANGES[f"heldout-{_group}"] = dict(task=_task)
+NAMES = tuple(_CHANGES)
+
+
 def get_config(name: str) -> TrainConfig:
     """One of `NAMES`."""
     config = TrainConfig(
@@ -86,64 +126,4 @@ def get_config(name: str) -> TrainConfig:
         meta_loss=MetaLoss(kind="log_ratio", floor=1e-12),
         checkpoint_every=250,
     )
-    if name in _HELD_OUT:
-        task = ClassicalTask(
-            hold_out=(_HELD_OUT[name],),
-            sizes=(10, 10, 20, 10, 50),
-            generated=0.15,
-            shift=0.4,
-            rotate=0.2,
-            f_scale=10.0,
-        )
-        return dataclasses.replace(config, task=task)
-    return _CHANGES[name](config)
-
-
-def _classical(config: TrainConfig) -> TrainConfig:
-    return dataclasses.replace(
-        config,
-        updates=8000,
-        phases=(
-            _phase(4000, 1.4e-3, 4000, groups=2),
-            _phase(2000, 7e-4, 2200, radius=1e-2, groups=2),
-            _phase(None, 7e-4, 2600, radius=3e-2, groups=2),
-        ),
-        optimizer=dataclasses.replace(_OPTIMIZER, secant=10),
-        weight_average=0.998,
-        checkpoint_every=800,
-        keep_checkpoints=20,  # all: their validations differ by less than its noise
-    )
-
-
-def _first(config: TrainConfig) -> TrainConfig:
-    return dataclasses.replace(
-        config,
-        task=dataclasses.replace(_TASK, shift=0.25),
-        updates=11000,
-        phases=(
-            _phase(5500, 1e-3, 5500),
-            _phase(2750, 5e-4, 3000, radius=1e-2),
-            _phase(None, 5e-4, 4500, radius=3e-2),
-        ),
-    )
-
-
-def _without_position(config: TrainConfig) -> TrainConfig:
-    task = ClassicalTask(
-        sizes=(10, 10, 10, 50), generated=0.15, shift=0.5, rotate=0.2, f_scale=10.0
-    )
-    optimizer = dataclasses.replace(_OPTIMIZER, place=False)
-    return dataclasses.replace(config, task=task, optimizer=optimizer)
-
-
-def _rosenbrock(config: TrainConfig) -> TrainConfig:
-    task = ClassicalTask(functions=("rosenbrock",), sizes=(10, 10, 10, 50))
-    return dataclasses.replace(config, task=task, phases=(_phase(None, 1e-3, 1500, guide=10.0),))
-
-
-_CHANGES = {
-    "classical": _classical,
-    "classical-first": _first,
-    "classical-noposition": _without_position,
-    "rosenbrock": _rosenbrock,
-}
+    return dataclasses.replace(config, **_CHANGES[name])

@@ -10,6 +10,7 @@ core-seconds shows by how much.
 """
 
 import dataclasses
+from typing import Any
 
 from launch.sweeps import BASE, Arm, Sweep, phases_of
 from optimus.config import (
@@ -42,56 +43,51 @@ _NRES = dataclasses.replace(_WINDOW, kind="nres")
 _FOUND = dataclasses.replace(_META, learning_rate=2e-4)
 
 
-def _part(name: str, **changes: object) -> Arm:
-    return Arm(name, {f"optimizer.{key}": value for key, value in changes.items()}, "parts")
-
-
-# The base's terms are "gated", of any sign, with a learned decay.
-def _terms(name: str, **changes: object) -> Arm:
-    return Arm(name, {f"optimizer.{key}": value for key, value in changes.items()}, "terms of B")
-
-
-def _estimator(name: str, **changes: object) -> Arm:
-    changed = {f"estimator.{key}": value for key, value in changes.items()}
-    return Arm(name, changed, "estimators")
-
-
-def _clip(name: str, clip: str, **changes: object) -> Arm:
-    changed = {f"estimator.{key}": value for key, value in changes.items()}
-    return Arm(name, {"meta.clip": clip, **changed}, "clip")
+# The base's terms of B are "gated", of any sign, with a learned decay.
+_SYMMETRIC = {"rank_one": "sym", "b_decay_learned": False}
+_ARMS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
+    ("parts", "optimizer"): {
+        "B=I": {"rank_one": "none", "b_decay_learned": False},
+        "no-attention": {"attention": "none"},
+        "no-position": {"position": "none"},
+        "position=x": {"position": "x"},
+        "no-time": {"time_features": "none"},
+        "no-curvature": {"curvature": False},
+        "no-progress": {"progress": False},
+        "fixed-steps": {"step_scale": "fixed"},
+        "secant": {"secant": 8},
+    },
+    ("terms of B", "optimizer"): {
+        "symmetric": {**_SYMMETRIC, "b_decay": 1.0},
+        "decayed": {**_SYMMETRIC, "b_decay": 0.9},
+        "signed": {"rank_one": "signed"},
+        "asymmetric": {"rank_one": "asym"},
+    },
+    ("estimators", "estimator"): {
+        "pes": {"kind": "pes"},
+        "nres": {"kind": "nres"},
+        "pes+pathwise": {"kind": "pes_pathwise"},
+        "nres+pathwise": {"kind": "nres_pathwise"},
+    },
+}
 
 
 def get_sweep() -> Sweep:
     """The `ablations` sweep."""
-    arms = (
-        Arm(BASE),
-        _part("B=I", rank_one="none", b_decay_learned=False),
-        _part("no-attention", attention="none"),
-        _part("no-position", position="none"),
-        _part("position=x", position="x"),
-        _part("no-time", time_features="none"),
-        _part("no-curvature", curvature=False),
-        _part("no-progress", progress=False),
-        _part("fixed-steps", step_scale="fixed"),
-        _part("secant", secant=8),
-        _terms("symmetric", rank_one="sym", b_decay=1.0, b_decay_learned=False),
-        _terms("decayed", rank_one="sym", b_decay=0.9, b_decay_learned=False),
-        _terms("signed", rank_one="signed"),
-        _terms("asymmetric", rank_one="asym"),
-        _estimator("pes", kind="pes"),
-        _estimator("nres", kind="nres"),
-        _estimator("pes+pathwise", kind="pes_pathwise"),
-        _estimator("nres+pathwise", kind="nres_pathwise"),
-        Arm(
-            "pathwise,then-nres",
-            phases_of(Phase(2, _WINDOW, _META, _LANES), Phase(1, _NRES, _FOUND, _LANES)),
-            "estimators",
-        ),
-        Arm("horizon=50", {"estimator.horizon": 50, "estimator.shortest": 0}, "horizon"),
-        Arm("horizon=200", {"estimator.horizon": 200, "estimator.shortest": 0}, "horizon"),
-        # At its bound of 1 per task a mean of derivatives never reaches a clip of 3.
-        _clip("unclipped-tasks", "global_norm", task_clip=0.0),
-        _clip("unclipped-tasks,by-value", "value", task_clip=0.0),
-        _clip("nres,by-value", "value", kind="nres"),
-    )
-    return Sweep("ablations", _BASE, arms, inner_steps=400_000)
+    arms = [Arm(BASE)]
+    for (study, part), found in _ARMS.items():
+        for name, changes in found.items():
+            arms.append(Arm(name, {f"{part}.{key}": changes[key] for key in changes}, study))
+    then = phases_of(Phase(2, _WINDOW, _META, _LANES), Phase(1, _NRES, _FOUND, _LANES))
+    arms.append(Arm("pathwise,then-nres", then, "estimators"))
+    for horizon in (50, 200):
+        fixed = {"estimator.horizon": horizon, "estimator.shortest": 0}
+        arms.append(Arm(f"horizon={horizon}", fixed, "horizon"))
+    # At its bound of 1 per task a mean of derivatives never reaches a clip of 3.
+    for name, clip, key, value in (
+        ("unclipped-tasks", "global_norm", "task_clip", 0.0),
+        ("unclipped-tasks,by-value", "value", "task_clip", 0.0),
+        ("nres,by-value", "value", "kind", "nres"),
+    ):
+        arms.append(Arm(name, {"meta.clip": clip, f"estimator.{key}": value}, "clip"))
+    return Sweep("ablations", _BASE, tuple(arms), inner_steps=400_000)

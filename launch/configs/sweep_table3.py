@@ -9,30 +9,17 @@ inner steps a cell, is 500 of the paper's updates: enough to see which values tr
 fast they start, not where they end.
 """
 
-from launch.sweeps import Arm, Axis, Sweep, one_at_a_time
-from optimus.config import (
-    ClassicalTask,
-    Estimator,
-    Evaluation,
-    Layout,
-    MetaOptimizer,
-    Phase,
-    TrainConfig,
-)
-from optimus.model.config import PAPER
+import dataclasses
 
-_BASE = TrainConfig(
+from launch.configs import paper
+from launch.sweeps import Arm, Axis, Sweep, one_at_a_time
+from optimus.config import ClassicalTask, Evaluation
+
+_BASE = dataclasses.replace(
+    paper.get_config("paper-classical"),
     name="table3",
     task=ClassicalTask(sizes=(10,)),
     updates=1,
-    phases=(
-        Phase(
-            estimator=Estimator(kind="pes", sigma=0.01, truncation=5, horizon=50),
-            meta=MetaOptimizer(learning_rate=5e-4, clip_norm=3.0, batch=20),
-            layout=Layout(1, 1, 20, 0),
-        ),
-    ),
-    optimizer=PAPER,
     evaluation=Evaluation(tasks=45, steps=100),
 )
 
@@ -49,7 +36,6 @@ def get_sweep() -> Sweep:
         Axis("batch", (20, 50, 128), ("meta.batch", "layout.lanes")),
         Axis("estimator.truncation", (5, 10)),
     )
-    longest = Arm(
-        "truncation=20", {"estimator.truncation": 20, "estimator.horizon": 60}, "truncation"
-    )
+    longer = {"estimator.truncation": 20, "estimator.horizon": 60}
+    longest = Arm("truncation=20", longer, "truncation")
     return Sweep("table3", _BASE, (*arms, longest), inner_steps=100_000, validations=5)

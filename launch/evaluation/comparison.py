@@ -100,12 +100,8 @@ def held_out(config: TrainConfig) -> TrainConfig:
 def compare(config: TrainConfig, start: np.ndarray, end: np.ndarray) -> Comparison:
     """Unrolls both sets of weights, float32 `[P]`, on the evaluation set of this configuration."""
     evaluation, chosen = config.evaluation, held_out(config)
-    pool = builders.make_local_pool(chosen)
-    try:
+    with builders.local_pool(chosen) as pool:
         before, after = (losses(chosen, theta, pool) for theta in (start, end))
-    finally:
-        if pool is not None:
-            pool.close()
     differences = (after - before).mean(axis=1)
     if np.ptp(differences) == 0.0:  # the bootstrap is degenerate, e.g. equal weights
         low = high = float(differences[0])

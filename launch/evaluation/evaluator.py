@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from launch import Say
+from launch import alongside
 from launch.evaluation import records
 from launch.evaluation.suites import Plan, evaluate
 from optimus import weights
@@ -45,18 +45,14 @@ def run(
       plan: what is evaluated; None: the default.
     """
     evaluator = Evaluator(config, run_dir, stop, plan or Plan())
-    over = threading.Event()
-    reports = threading.Thread(target=heartbeat, args=(evaluator, over.wait), daemon=True)
-    reports.start()
     # Whoever stops it may not have the patience to let it end: being stopped is no death.
     threading.Thread(target=lambda: (stop.wait(), evaluator.leave()), daemon=True).start()
     try:
-        while not stop.is_set():
-            if not evaluator.step():
-                stop.wait(POLL)
+        with alongside(heartbeat, evaluator):
+            while not stop.is_set():
+                if not evaluator.step():
+                    stop.wait(POLL)
     finally:
-        over.set()
-        reports.join(timeout=5.0)
         evaluator.close()
 
 
@@ -97,22 +93,16 @@ class Evaluator:
 
     Args:
       config: the run's configuration. run_dir: where it lives. stop: ends an evaluation.
-      plan: what is evaluated. say: takes lines for people.
+      plan: what is evaluated.
     """
 
     def __init__(
-        self,
-        config: TrainConfig,
-        run_dir: Path,
-        stop: threading.Event,
-        plan: Plan,
-        say: Say = lambda _: None,
+        self, config: TrainConfig, run_dir: Path, stop: threading.Event, plan: Plan
     ) -> None:
         self._config = config
         self._run_dir = run_dir
         self._stop = stop
         self._plan = plan
-        self._say = say
         self._doing = ""
         self._protocol = plan.protocol(config)
         self._folder = run_dir / "checkpoints"
@@ -156,10 +146,9 @@ class Evaluator:
 
     def _judge(self, step: int) -> dict[str, Any] | None:
         """A record; None when the checkpoint went while it was being opened."""
-        path, failed = self._folder / str(step), {"score": math.inf, "protocol": self._protocol}
+        path = self._folder / str(step)
         if self._attempts(step) >= ATTEMPTS:
-            error = f"the evaluator died {ATTEMPTS} times on it"
-            return {"time": round(time.time(), 3), "error": error, **failed}
+            return self._failed(f"the evaluator died {ATTEMPTS} times on it")
         self._metrics.write("begin", step=step)
         with self._lock:
             self._under_way = step
@@ -174,8 +163,11 @@ class Evaluator:
             if not path.is_dir():  # pruned before it was held: there is a newer one
                 self.leave()
                 return None
-            words = f"{type(error).__name__}: {error}".splitlines()[0]
-            return {"time": round(time.time(), 3), "error": words, **failed}
+            return self._failed(f"{type(error).__name__}: {error}".splitlines()[0])
+
+    def _failed(self, error: str) -> dict[str, Any]:
+        now = round(time.time(), 3)
+        return {"time": now, "error": error, "score": math.inf, "protocol": self._protocol}
 
     def leave(self) -> None:
         """Writes down that the evaluation under way, if any, was abandoned on purpose."""
@@ -198,7 +190,6 @@ class Evaluator:
 
     def _show(self, doing: str) -> None:
         self._doing = doing
-        self._say(doing)
 
     def _move_best(self) -> None:
         try:

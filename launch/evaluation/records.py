@@ -33,6 +33,14 @@ def _understood(record: Record) -> bool:
     return isinstance(step, int) and isinstance(version, int) and version <= FORMAT
 
 
+def validations(run_dir: Path) -> list[dict[str, Any]]:
+    """A fused run's records of its validations by step; a step validated twice counts once."""
+    path = run_dir / "metrics" / "learner-0.jsonl"
+    found = [r for r in read(path) if r["event"] == "validation"] if path.exists() else []
+    of_step = {record["step"]: record for record in found}
+    return [of_step[step] for step in sorted(of_step)]
+
+
 def score_of(record: Record) -> float:
     """Its score, lower is better; infinite for a failed evaluation."""
     score = record.get("score")

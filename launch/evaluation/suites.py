@@ -24,7 +24,8 @@ from launch.runners import actors_cannot
 from optimus.bench.methods.counting import stacked
 from optimus.bench.methods.learned import compiled, lanes_together
 from optimus.bench.plan import names
-from optimus.config import ConfigError, Phase, TrainConfig
+from optimus.config import Phase, TrainConfig
+from optimus.errors import ConfigError, require
 from optimus.problems import presets
 from optimus.problems.functions import FUNCTIONS
 from optimus.weights import LearnedOptimizer
@@ -46,13 +47,11 @@ class Plan:
     def __post_init__(self) -> None:
         try:
             names(self.functions, FUNCTIONS, "function")
-        except ValueError as error:
+        except ConfigError as error:
             raise ConfigError(f"functions: {error}") from None
-        for name, least in (("starts", 1), ("steps", 2)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name}: got {getattr(self, name)}, want >= {least}")
-        if any(dim < 2 for dim in self.dims):
-            raise ConfigError(f"dims: got {self.dims}, want each >= 2")
+        require(self.starts >= 1, f"starts: got {self.starts}, want >= 1")
+        require(self.steps >= 2, f"steps: got {self.steps}, want >= 2")
+        require(min(self.dims, default=2) >= 2, f"dims: got {self.dims}, want each >= 2")
 
     def protocol(self, config: TrainConfig | None) -> str:
         """12 hexadecimal digits over all that decides the problems: equal ones compare."""
@@ -126,7 +125,7 @@ def own_tasks(config: TrainConfig, theta: np.ndarray, stop: threading.Event) -> 
       "score": mean meta-loss over tasks and steps; "error": its standard error over tasks;
       "best": median over tasks of the smallest f as a share of the first; "tasks", "steps".
     """
-    from launch.builders import make_local_pool
+    from launch.builders import local_pool
     from launch.evaluation.comparison import held_out, losses
 
     # One lane group and worker: it must not take cores from those who train.
@@ -134,12 +133,8 @@ def own_tasks(config: TrainConfig, theta: np.ndarray, stop: threading.Event) -> 
     layout = dataclasses.replace(layout, actors=1, workers=min(1, layout.workers))
     alone = dataclasses.replace(config, phases=(Phase(layout=layout),), synchronous=False)
     chosen = held_out(alone)
-    pool = make_local_pool(chosen)
-    try:
+    with local_pool(chosen) as pool:
         values = losses(chosen, theta, pool, stop)
-    finally:
-        if pool is not None:
-            pool.close()
     means = values.mean(axis=1)
     return {
         "score": round(float(means.mean()), 5),

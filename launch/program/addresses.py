@@ -10,8 +10,8 @@ import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from optimus.config import ConfigError, TrainConfig
-from optimus.errors import UserError
+from optimus.config import TrainConfig
+from optimus.errors import UserError, require
 from optimus.rundir.checkpoint import write_atomically
 
 FILE = "roster.json"
@@ -77,22 +77,21 @@ def choose(config: TrainConfig, base_port: int | None = None, host: str = LOCALH
 
 def free_ports(count: int, base_port: int | None = None) -> list[int]:
     """`count` free ports, consecutive from `base_port` if it is given; raises as `choose`."""
-    if base_port is not None:
-        if not 1024 <= base_port <= 65535 - count:
-            raise ConfigError(f"--port {base_port}: want 1024 ... {65535 - count}")
-        chosen = list(range(base_port, base_port + count))
-        taken = [port for port in chosen if not _free(port)]
-        if taken:
-            raise PortInUse(
-                f"port {taken[0]} is in use (this needs {chosen[0]} ... {chosen[-1]}); stop what "
-                "uses it or choose another --port"
-            )
-    else:
+    if base_port is None:
         shuffled = random.Random(os.getpid()).sample(range(*_RANGE), 400 + 2 * count)
-        free = (port for port in shuffled if _free(port))
-        chosen = list(itertools.islice(free, count))
+        chosen = list(itertools.islice(filter(_free, shuffled), count))
         if len(chosen) < count:
             raise PortInUse(f"no {count} free ports between {_RANGE[0]} and {_RANGE[1]}")
+        return chosen
+    last = 65535 - count
+    require(1024 <= base_port <= last, f"--port {base_port}: want 1024 ... {last}")
+    chosen = list(range(base_port, base_port + count))
+    taken = next(itertools.filterfalse(_free, chosen), None)
+    if taken is not None:
+        raise PortInUse(
+            f"port {taken} is in use (this needs {chosen[0]} ... {chosen[-1]}); stop what uses it "
+            "or choose another --port"
+        )
     return chosen
 
 
@@ -103,9 +102,8 @@ def own_address(peer: str) -> str:
     """
     host, _, port = peer.rpartition(":")
     try:
-        family, kind, _, _, there = socket.getaddrinfo(
-            host.strip("[]"), int(port), type=socket.SOCK_DGRAM
-        )[0]
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)
+        family, kind, _, _, there = found[0]
         with socket.socket(family, kind) as probe:
             probe.connect(there)
             address = str(probe.getsockname()[0])

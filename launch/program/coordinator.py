@@ -19,25 +19,30 @@ _GOODBYES = 4.0  # s that members have to hear of the end: two heartbeats
 
 
 class Coordinator:
-    """What is served at the one address that everybody must know.
+    """What is served at the one address that everybody must know: all its public methods.
 
     Args:
       config: the run's configuration. run_dir: for metrics.
       roster: addresses of the head, as newcomers reach them.
+      wait: `wait(seconds)` says whether to stop.
     """
 
-    def __init__(self, config: TrainConfig, run_dir: Path, roster: Roster) -> None:
+    def __init__(
+        self, config: TrainConfig, run_dir: Path, roster: Roster, wait: Callable[[float], bool]
+    ) -> None:
+        self._wait = wait
         self._registry = Registry(
             config_hash(config), config.processes.actors, elastic=not config.synchronous
         )
-        self._head = encode(
-            Head(PROTOCOL, json.dumps(to_dict(config)), roster.learner[0], roster.stream[0])
-        )
+        text = json.dumps(to_dict(config))
+        self._head = encode(Head(PROTOCOL, text, roster.learner[0], roster.stream[0]))
         self._metrics = MetricsWriter(run_dir, "coordinator")
 
     def heartbeat(self, data: bytes) -> bytes:
         """See `Registry.receive`."""
         return self._registry.receive(bytes(data))
+
+    beat = heartbeat  # its name in protocol 1, whose members are refused in one line
 
     def head(self) -> bytes:
         """An encoded `Head`."""
@@ -48,23 +53,18 @@ class Coordinator:
         self._registry.stopping = True
         return b""
 
-    def serve(self, wait: Callable[[float], bool]) -> None:
-        """Reports until `wait(seconds)` says stop, then lets members say goodbye for a moment."""
-        while not wait(_REPORT):
-            self.report()
+    def run(self) -> None:
+        """Reports until it is to stop, then lets members say goodbye for a moment."""
+        while not self._wait(_REPORT):
+            self._report()
         self._registry.stopping = True
         deadline = time.monotonic() + _GOODBYES
         while self._registry.view().members and time.monotonic() < deadline:
             time.sleep(0.05)
-        self.report()
+        self._report()
 
-    def report(self) -> None:
-        """Writes one metrics record."""
+    def _report(self) -> None:
         members = self._registry.view().members
-        roles = [str(member["role"]) for member in members]
-        self._metrics.write(
-            "alive",
-            workers=roles.count("worker"),
-            actors=roles.count("actor"),
-            refused=self._registry.refused,
-        )
+        roles, refused = [str(member["role"]) for member in members], self._registry.refused
+        counts = {"workers": roles.count("worker"), "actors": roles.count("actor")}
+        self._metrics.write("alive", **counts, refused=refused)

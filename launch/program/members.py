@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from launch import builders
 from launch.pool import Rules, WorkerPool, measured
@@ -13,7 +15,7 @@ from launch.pool.member import HeadLost, Membership, Refused, in_background, new
 from optimus.config import ServedTask, TrainConfig, config_hash
 from optimus.errors import UserError
 from optimus.rundir.histogram import Histogram
-from optimus.rundir.metrics import MetricsWriter, Reporter, heartbeat
+from optimus.rundir.metrics import MetricsWriter, heartbeat
 from optimus.wire import Member, Stopped
 
 _PATIENCE = 120.0  # s that an actor waits for a coordinator that is starting
@@ -58,7 +60,7 @@ def serve_workers(
     """
     from launch.adapters import courier
 
-    servers = []
+    servers: list[Any] = []
     for k in range(len(addresses)):
         # Synthetic losses report together below: hundreds of files would say nothing more.
         alone = run_dir is not None and not isinstance(config.task, ServedTask)
@@ -68,24 +70,23 @@ def serve_workers(
     for address, server in zip(addresses, servers):
         methods = {"evaluate": server.evaluate, "ping": server.ping}
         closers.append(courier.serve(methods, int(address.rpartition(":")[2])))
-    reporters: list[Reporter] = list(servers)
+    together: MetricsWriter | None = None
     if isinstance(config.task, ServedTask) and run_dir is not None:
-        reporters = [_Together(servers, MetricsWriter(run_dir, "physics_worker", first))]
+        together = MetricsWriter(run_dir, "physics_worker", first)
     membership = Membership(
         courier.RemoteCoordinator(coordinator),
         config_hash(config),
         [Member("worker", address, new_incarnation()) for address in addresses],
     )
-    for reporter in reporters:
-        reporter.report()
-    reported = [time.monotonic()]
+    _report(servers, together)
+    reported = time.monotonic()
 
     def wait_and_report(seconds: float) -> bool:
+        nonlocal reported
         over = wait(seconds)
-        if over or time.monotonic() - reported[0] >= 2.0:
-            reported[0] = time.monotonic()
-            for reporter in reporters:
-                reporter.report()
+        if over or time.monotonic() - reported >= 2.0:
+            reported = time.monotonic()
+            _report(servers, together)
         return over
 
     membership.run(wait_and_report)
@@ -94,26 +95,20 @@ def serve_workers(
         threading.Thread(target=close, daemon=True).start()  # it may wait for a call to end
 
 
-class _Together:
-    """One metrics record for all synthetic losses of a process."""
-
-    def __init__(self, servers: list[builders.SyntheticLossServer], metrics: MetricsWriter) -> None:
-        self._servers = servers
-        self._metrics = metrics
-
-    def report(self) -> None:
-        statuses: dict[str, int] = {}
-        for server in self._servers:
-            for status, count in dict(server.statuses).items():
-                statuses[status] = statuses.get(status, 0) + count
-        self._metrics.write(
-            "alive",
-            workers=len(self._servers),
-            statuses=statuses,
-            evaluations=sum(server.evaluations for server in self._servers),
-            loss_seconds=round(sum(server.seconds for server in self._servers), 4),
-            busy_seconds=round(sum(server.busy_seconds() for server in self._servers), 4),
-        )
+def _report(servers: list[Any], together: MetricsWriter | None) -> None:
+    """A record of each server, or one for all synthetic losses of a process."""
+    if together is None:
+        for server in servers:
+            server.report()
+        return
+    together.write(
+        "alive",
+        workers=len(servers),
+        statuses=sum((Counter(server.statuses) for server in servers), Counter()),
+        evaluations=sum(server.evaluations for server in servers),
+        loss_seconds=round(sum(server.seconds for server in servers), 4),
+        busy_seconds=round(sum(server.busy_seconds() for server in servers), 4),
+    )
 
 
 def run_actor(

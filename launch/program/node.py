@@ -9,6 +9,7 @@ Started by `launch.program.supervisor` in local runs. Rebuilds the program from 
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import os
 import signal
@@ -24,13 +25,13 @@ from optimus.errors import UserError
 def main() -> None:
     """Never returns: ends by `os._exit`, since a pending Courier call would keep the process."""
     parser = argparse.ArgumentParser(prog="python -m launch.program.node", description=__doc__)
-    parser.add_argument("--role", required=True, help="label in the program, e.g. learner")
-    parser.add_argument("--index", required=True, type=int, help="index within the role")
-    parser.add_argument("--run-dir", required=True, type=Path, help="the run's directory")
-    parser.add_argument(
-        "--launcher", required=True, type=int, help="process to send SIGTERM when the run is done"
-    )
+    add = functools.partial(parser.add_argument, required=True)
+    add("--role", help="label in the program, e.g. learner")
+    add("--index", type=int, help="index within the role")
+    add("--run-dir", type=Path, help="the run's directory")
+    add("--launcher", type=int, help="process to send SIGTERM when the run is done")
     arguments = parser.parse_args()
+    role, index, run_dir = arguments.role, arguments.index, arguments.run_dir
     code = 0
     logging.basicConfig(format="%(message)s")  # warnings and worse, into this role's log
     try:
@@ -38,21 +39,13 @@ def main() -> None:
         from launch.program.program import build, run_node
         from optimus.rundir import CONFIG, load_config
 
-        run_dir = arguments.run_dir
-        config = load_config(run_dir / CONFIG)
-        program = build(config, run_dir, addresses.read(run_dir))
-        run_node(
-            program,
-            arguments.role,
-            arguments.index,
-            stop=lambda: os.kill(arguments.launcher, signal.SIGTERM),
-        )
+        program = build(load_config(run_dir / CONFIG), run_dir, addresses.read(run_dir))
+        run_node(program, role, index, lambda: os.kill(arguments.launcher, signal.SIGTERM))
     except BaseException as error:
         traceback.print_exc()
         message = str(error).splitlines()
         cause = f"{type(error).__name__}: {message[0] if message else ''}"
-        path = exit_record.path_of(str(arguments.run_dir), arguments.role, arguments.index)
-        exit_record.add_cause(path, cause)
+        exit_record.add_cause(exit_record.path_of(str(run_dir), role, index), cause)
         code = FINAL if isinstance(error, UserError) and error.final else 1
     sys.stdout.flush()
     sys.stderr.flush()

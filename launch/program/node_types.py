@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,13 @@ class _Ours:
     fixed: str | None = None
     optional = False  # whether the run goes on when this node is abandoned
 
+    def place(self, run_dir: Path, limit: int, fixed: str | None, optional: bool) -> None:
+        """To be called before the node is added to its program."""
+        self.run_dir = run_dir
+        self.limit = limit
+        self.fixed = fixed
+        self.optional = optional
+
     def bind_addresses(self, **_: Any) -> None:
         for unbound in self.addresses:  # type: ignore[attr-defined]
             unbound.bind(_Fixed(str(self.fixed)))
@@ -82,25 +88,14 @@ class _Ours:
 class Service(_Ours, lp.CourierNode):  # type: ignore[misc]
     """A class served by Courier at a fixed address."""
 
-    def __init__(
-        self, location: str, run_dir: Path, limit: int, constructor: Any, *args: Any
-    ) -> None:
-        super().__init__(constructor, *args)
-        self.fixed = location
-        self.run_dir = run_dir
-        self.limit = limit
-
 
 class Stream(_Ours, lp.PyNode):  # type: ignore[misc]
     """The sample queue. Launchpad's own ReverbNode would import Reverb, and with it TensorFlow, in
     every process that builds the program; here only those that use the stream do."""
 
-    def __init__(self, location: str, run_dir: Path, limit: int, capacity: int) -> None:
+    def __init__(self, capacity: int) -> None:
         super().__init__(self._serve)
         self._capacity = capacity
-        self.fixed = location
-        self.run_dir = run_dir
-        self.limit = limit
         self.allocate_address(address.Address("reverb"))
 
     def _serve(self) -> None:
@@ -112,17 +107,4 @@ class Stream(_Ours, lp.PyNode):  # type: ignore[misc]
 
 
 class Runner(_Ours, lp.PyNode):  # type: ignore[misc]
-    """A function that nobody calls into. `optional`: the run goes on when it is abandoned."""
-
-    def __init__(
-        self,
-        run_dir: Path,
-        limit: int,
-        function: Callable[..., None],
-        *args: Any,
-        optional: bool = False,
-    ) -> None:
-        super().__init__(function, *args)
-        self.run_dir = run_dir
-        self.limit = limit
-        self.optional = optional
+    """A function that nobody calls into."""

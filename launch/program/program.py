@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import launchpad as lp
 from absl import flags
 from launchpad.context import LaunchType
 from launchpad.launch import worker_manager
 
-from launch import builders
+from launch import builders, handlers_restored
 from launch.adapters import courier as courier_adapter
 from launch.evaluation import evaluator
 from launch.program import members
@@ -41,69 +41,30 @@ from optimus.wire import Version
 
 def build(config: TrainConfig, run_dir: Path, roster: Roster) -> lp.Program:
     """The whole program; labels are the roles' names."""
-    program = lp.Program(config.name)
-    layout, limit = config.processes, config.processes.restarts
+    program, layout = lp.Program(config.name), config.processes
+    head = {role: getattr(roster, role)[0] for role in ("coordinator", "stream", "learner")}
 
-    with program.group("coordinator"):
-        coordinator = program.add_node(
-            Service(roster.coordinator[0], run_dir, limit, CoordinatorRole, config, run_dir, roster)
-        )
+    def add(role: str, node: Any) -> Any:
+        node.place(run_dir, layout.restarts, head.get(role), optional=role == "evaluator")
+        return program.add_node(node, role)
 
-    with program.group("stream"):
-        table = 2 * config.largest_batch  # actors wait once two batches are queued
-        stream = program.add_node(Stream(roster.stream[0], run_dir, limit, table))
-
-    with program.group("learner"):
-        uses = (stream, coordinator)
-        learner = program.add_node(
-            Service(roster.learner[0], run_dir, limit, LearnerRole, config, run_dir, *uses)
-        )
-
-    if config.served:
-        with program.group("physics_worker"):
-            for first in range(0, layout.workers, layout.per_process):
-                there = roster.physics_worker[first : first + layout.per_process]
-                work = (run_workers, config, run_dir, first, there, coordinator)
-                program.add_node(Runner(run_dir, limit, *work))
-
-    with program.group("actor"):
-        for index in range(layout.actors):
-            act = (run_actor, config, run_dir, index, coordinator, learner, stream)
-            program.add_node(Runner(run_dir, limit, *act))
-
+    knows = (config, run_dir, roster, lp.wait_for_stop)
+    coordinator = add("coordinator", Service(Coordinator, *knows))
+    stream = add("stream", Stream(2 * config.largest_batch))  # actors wait once that is queued
+    learner = add("learner", Service(LearnerRole, config, run_dir, stream, coordinator))
+    for first in range(0, layout.workers if config.served else 0, layout.per_process):
+        there = roster.physics_worker[first : first + layout.per_process]
+        work = (members.serve_workers, config, there, coordinator, run_dir, first)
+        add("physics_worker", Runner(*work, lp.wait_for_stop))
+    for index in range(layout.actors):
+        act = (members.run_actor, config, index, coordinator, learner, stream, run_dir)
+        add("actor", Runner(run_until_stopped, *act))
     if config.evaluator:
-        with program.group("evaluator"):
-            program.add_node(Runner(run_dir, limit, run_evaluator, config, run_dir, optional=True))
-
+        add("evaluator", Runner(run_evaluator, config, run_dir))
     return program
 
 
 # -- what each node runs -------------------------------------------------------------------------
-
-
-class CoordinatorRole:
-    """The coordinator behind Courier; only these methods are exposed."""
-
-    def __init__(self, config: TrainConfig, run_dir: Path, roster: Roster) -> None:
-        self._coordinator = Coordinator(config, run_dir, roster)
-
-    def heartbeat(self, data: bytes) -> bytes:
-        """See `Registry.heartbeat`."""
-        return self._coordinator.heartbeat(data)
-
-    beat = heartbeat  # its name in protocol 1, whose members are refused in one line
-
-    def head(self) -> bytes:
-        """See `Coordinator.head`."""
-        return self._coordinator.head()
-
-    def finish(self) -> bytes:
-        """See `Coordinator.finish`."""
-        return self._coordinator.finish()
-
-    def run(self) -> None:
-        """Serves until stopped."""
-        self._coordinator.serve(lp.wait_for_stop)
 
 
 class LearnerRole:
@@ -146,33 +107,9 @@ class LearnerRole:
         lp.wait_for_stop(30.0)
 
 
-def run_workers(
-    config: TrainConfig, run_dir: Path, first: int, addresses: list[str], coordinator: str
-) -> None:
-    """One process of loss workers until stopped.
-
-    Args:
-      config: the run's configuration.
-      run_dir: where it lives.
-      first: index of the first worker.
-      addresses: host:port of each.
-      coordinator: host:port.
-    """
-    members.serve_workers(config, addresses, coordinator, run_dir, first, lp.wait_for_stop)
-
-
-def run_actor(
-    config: TrainConfig, run_dir: Path, index: int, coordinator: str, learner: str, stream: str
-) -> None:
-    """One actor until stopped.
-
-    Args:
-      config: the run's configuration.
-      run_dir: where it lives.
-      index: of the actor.
-      coordinator, learner, stream: host:port.
-    """
-    members.run_actor(config, index, coordinator, learner, stream, run_dir, lp.stop_event())
+def run_until_stopped(function: Callable[..., None], *arguments: Any) -> None:
+    """Calls a function whose last argument is the event that ends it."""
+    function(*arguments, lp.stop_event())
 
 
 def run_evaluator(config: TrainConfig, run_dir: Path) -> None:
@@ -198,16 +135,13 @@ def launch_and_wait(program: lp.Program, launch_type: str) -> str | None:
     flags.FLAGS(["optimus"], known_only=True)
     label = "learner" if launch_type == "local_mt" else "learner/0.log"
     failure = None
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
-    before = {number: signal.getsignal(number) for number in numbers}
-    manager = lp.launch(program, launch_type=launch_type, terminal="output_to_files")
-    try:
-        manager.wait(labels_to_wait_for=[label])
-    except Exception as error:  # whatever a node raised, or "exited with code"
-        failure = f"{type(error).__name__}: {error}"
-    manager.stop_and_wait()
-    for number, handler in before.items():  # Launchpad's would swallow what comes later
-        signal.signal(number, handler)
+    with handlers_restored():  # Launchpad's would swallow what comes later
+        manager = lp.launch(program, launch_type=launch_type, terminal="output_to_files")
+        try:
+            manager.wait(labels_to_wait_for=[label])
+        except Exception as error:  # whatever a node raised, or "exited with code"
+            failure = f"{type(error).__name__}: {error}"
+        manager.stop_and_wait()
     return failure
 
 

@@ -114,31 +114,14 @@ def _sweep(child: int) -> int:
     return status
 
 
-def run(
-    command: list[str],
-    *,
-    grace: float,
-    ppid: int | None = None,
-    name: str | None = None,
-    limit: int = 0,
-    optional: bool = False,
-    record: str | None = None,
-) -> int:
-    """Runs `command` until it ends or is stopped; returns the exit code described above.
-
-    Args:
-      command: with its arguments.
-      grace: s that it has to stop.
-      ppid: the launcher.
-      name: of the role, for what is said.
-      limit: restarts after a failure, within ten minutes.
-      optional: whether 0 is returned when it is abandoned.
-      record: file that says how it ended, see `launch.program.exit_record`.
-    """
+def run(command: list[str], options: argparse.Namespace) -> int:
+    """Runs `command` until it ends or is stopped; returns the exit code described above."""
+    name, record = options.name, options.record
+    limit = options.limit if options.restart == "on-failure" else 0
     stops = _block_signals()
     _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if ppid is not None and os.getppid() != ppid:
-        _say(f"the launcher (process {ppid}) is gone; nothing started")
+    if options.ppid is not None and os.getppid() != options.ppid:
+        _say(f"the launcher (process {options.ppid}) is gone; nothing started")
         return 1
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     failures: list[float] = []
@@ -146,7 +129,7 @@ def run(
     while True:
         exit_record.begin(record, restarts)
         began = time.monotonic()
-        asked, code = _once(command, grace, stops)
+        asked, code = _once(command, options.grace, stops)
         if asked or code in _NO_RESTART:
             break
         now = time.monotonic()
@@ -161,7 +144,7 @@ def run(
             asked, code = True, 0
             break
         restarts += 1
-    return _ended_for_good(name, code, asked, restarts, optional, record)
+    return _ended_for_good(options, code, asked, restarts)
 
 
 def _block_signals() -> set[signal.Signals]:
@@ -183,18 +166,17 @@ def _stopped_within(seconds: float, stops: set[signal.Signals]) -> bool:
     return False
 
 
-def _ended_for_good(
-    name: str | None, code: int, asked: bool, restarts: int, optional: bool, record: str | None
-) -> int:
+def _ended_for_good(options: argparse.Namespace, code: int, asked: bool, restarts: int) -> int:
     """Says and writes down how the role ended; returns the supervisor's exit code."""
     if asked and code in (0, -signal.SIGTERM):
         code = 0
     abandoned = code != 0 and not (asked and code > 0)
-    exit_record.end(record, code, restarts, failed=abandoned and not optional)
-    if abandoned and name:
+    optional = options.optional
+    exit_record.end(options.record, code, restarts, failed=abandoned and not optional)
+    if abandoned and options.name:
         tries = f" after {restarts} restarts" if restarts else ""
         goes_on = "; the run goes on without it" if optional else ""
-        _say(f"{name}: {exit_record.ending(code)}{tries}; abandoned{goes_on}")
+        _say(f"{options.name}: {exit_record.ending(code)}{tries}; abandoned{goes_on}")
     if optional and not asked:
         return 0
     return code if code >= 0 else 128 - code
@@ -223,16 +205,16 @@ def _once(command: list[str], grace: float, stops: set[signal.Signals]) -> tuple
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        "launch.program.supervisor", usage="%(prog)s [options] -- COMMAND ..."
-    )
-    parser.add_argument("--ppid", type=int, help="the launcher; if it is gone, nothing is started")
-    parser.add_argument("--grace", type=float, default=8.0, help="seconds before SIGKILL (8)")
-    parser.add_argument("--name", help="of the role, for what is said of it")
-    parser.add_argument("--record", help="file for how the role ended, FOLDER/ROLE/INDEX.exit.json")
-    parser.add_argument("--restart", choices=["never", "on-failure"], default="never")
-    parser.add_argument("--limit", type=int, default=5, help="restarts within ten minutes (5)")
-    parser.add_argument("--optional", action="store_true", help="abandoned, it has ended well")
+    usage = "%(prog)s [options] -- COMMAND ..."
+    parser = argparse.ArgumentParser("launch.program.supervisor", usage=usage)
+    add = parser.add_argument
+    add("--ppid", type=int, help="the launcher; if it is gone, nothing is started")
+    add("--grace", type=float, default=8.0, help="seconds before SIGKILL (8)")
+    add("--name", help="of the role, for what is said of it")
+    add("--record", help="file for how the role ended, FOLDER/ROLE/INDEX.exit.json")
+    add("--restart", choices=["never", "on-failure"], default="never")
+    add("--limit", type=int, default=5, help="restarts within ten minutes (5)")
+    add("--optional", action="store_true", help="abandoned, it has ended well")
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, command = parser.parse_args(sys.argv[1:split]), sys.argv[split + 1 :]
     if not command:
@@ -244,16 +226,7 @@ def main() -> int:
     name = os.path.basename(options.record or f"0{exit_record.SUFFIX}")
     if not name.endswith(exit_record.SUFFIX) or not name.removesuffix(exit_record.SUFFIX).isdigit():
         parser.error(f"--record {options.record}: want FOLDER/ROLE/INDEX{exit_record.SUFFIX}")
-    limit = options.limit if options.restart == "on-failure" else 0
-    return run(
-        command,
-        grace=options.grace,
-        ppid=options.ppid,
-        name=options.name,
-        limit=limit,
-        optional=options.optional,
-        record=options.record,
-    )
+    return run(command, options)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from launch import Say, builders
+from launch.evaluation.records import validations
 from optimus.config import TrainConfig, config_hash
 from optimus.meta.fused.trainer import Trainer
 from optimus.rundir import checkpoint
@@ -21,9 +23,7 @@ from optimus.rundir.metrics import MetricsWriter, finite, read
 _RECORD_EVERY = 1.0  # s
 
 
-def run(
-    config: TrainConfig, run_dir: Path, stop: threading.Event, say: Callable[[str], None]
-) -> bool:
+def run(config: TrainConfig, run_dir: Path, stop: threading.Event, say: Say) -> bool:
     """Trains until done or `stop`; True when done.
 
     Args:
@@ -32,10 +32,7 @@ def run(
       stop: ends it after the update under way.
       say: takes lines for the user.
     """
-    trainer = Trainer(config)
-    found, problems = checkpoint.load_latest(run_dir / "checkpoints")
-    for problem in problems:
-        say(f"{problem}; using step {found.step if found else '?'} instead")
+    trainer, found = Trainer(config), builders.newest_checkpoint(run_dir, say)
     metrics = MetricsWriter(run_dir, "learner")
     try:
         devices = trainer.devices_used
@@ -51,86 +48,73 @@ def run(
     return trainer.step >= config.updates
 
 
+@dataclass
 class _Session:
     """One life of a run."""
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        run_dir: Path,
-        trainer: Trainer,
-        metrics: MetricsWriter,
-        say: Callable[[str], None],
-    ) -> None:
-        self._config = config
-        self._run_dir = run_dir
-        self._trainer = trainer
-        self._metrics = metrics
-        self._say = say
-        self._saved = -1
-        self._of_update: dict[str, float] = {}  # the newest one's, for the manifest
+    config: TrainConfig
+    run_dir: Path
+    trainer: Trainer
+    metrics: MetricsWriter
+    say: Say
+    saved: int = -1
+    of_update: dict[str, float] = field(default_factory=dict)  # the newest one's, for the manifest
 
     def train(self, stop: threading.Event) -> None:
-        trainer, last = self._trainer, time.monotonic()
-        self._saved = trainer.step
+        trainer, last = self.trainer, time.monotonic()
+        self.saved = trainer.step
         found: dict[str, Any] = {}
-        while trainer.step < self._config.updates and not stop.is_set():
+        while trainer.step < self.config.updates and not stop.is_set():
             found = trainer.update()
             # Waiting here keeps the clock honest and a stop from being far away.
-            self._of_update = {name: float(found[name]) for name in ("meta_loss", "norm")}
-            due = trainer.step % self._config.checkpoint_every == 0
-            due = due or trainer.step == self._config.updates
+            self.of_update = {name: float(found[name]) for name in ("meta_loss", "norm")}
+            due = trainer.step % self.config.checkpoint_every == 0
+            due = due or trainer.step == self.config.updates
             if due or time.monotonic() - last >= _RECORD_EVERY:
                 last = time.monotonic()
                 self._record(found)
             if due:
                 self.save()
-        if self._saved != trainer.step:
+        if self.saved != trainer.step:
             if found:
                 self._record(found)
             self.save()
 
     def _record(self, found: dict[str, Any]) -> None:
-        counts = self._trainer.counts
-        self._metrics.write(
+        self.metrics.write(
             "update",
-            step=self._trainer.step,
-            updates=self._config.updates,
-            phase=self._trainer.phase,
+            step=self.trainer.step,
+            updates=self.config.updates,
+            phase=self.trainer.phase,
             meta_loss=float(found["meta_loss"]),
             norm=float(found["norm"]),
-            evaluations=self._trainer.inner_steps,
+            evaluations=self.trainer.inner_steps,
             cpu_seconds=time.process_time(),
-            **counts,
+            **self.trainer.counts,
         )
 
     def save(self) -> None:
         """Validates, writes a checkpoint, and moves `BEST` if it is one."""
-        trainer, folder = self._trainer, self._run_dir / "checkpoints"
+        trainer, folder = self.trainer, self.run_dir / "checkpoints"
         result = trainer.validate()
         manifest = {
-            "config_hash": config_hash(self._config),
+            "config_hash": config_hash(self.config),
             "launch": "fused",
             "evaluations": trainer.inner_steps,
-            "metrics": finite(self._of_update),
+            "metrics": finite(self.of_update),
             "validation": result,
         }
-        keep, every = self._config.keep_checkpoints, self._config.keep_checkpoints_every
+        keep, every = self.config.keep_checkpoints, self.config.keep_checkpoints_every
         checkpoint.save(folder, trainer.step, trainer.arrays(), manifest, keep, every)
-        self._saved = trainer.step
-        self._metrics.write("validation", step=trainer.step, **result)
-        self._metrics.write("checkpoint", step=trainer.step)
-        best = best_validation(self._run_dir)
+        self.saved = trainer.step
+        self.metrics.write("validation", step=trainer.step, **result)
+        self.metrics.write("checkpoint", step=trainer.step)
+        best = best_validation(self.run_dir)
         if best is None or result["gap"] < best[1]:
             checkpoint.mark_best(folder, trainer.step)
-        self._say(
-            f"validation after {trainer.step} updates: mean log10 gap {result['gap']:+.3f}"
-            f" ({_listed(result['sizes'])})"
-        )
-
-
-def _listed(sizes: dict[str, float]) -> str:
-    return ", ".join(f"n <= {size} {value:+.2f}" for size, value in sizes.items())
+        sizes = ", ".join(f"n <= {size} {value:+.2f}" for size, value in result["sizes"].items())
+        gap = f"mean log10 gap {result['gap']:+.3f} ({sizes})"
+        self.say(f"validation after {trainer.step} updates: {gap}")
 
 
 def best_validation(run_dir: Path) -> tuple[int, float] | None:
@@ -139,27 +123,19 @@ def best_validation(run_dir: Path) -> tuple[int, float] | None:
     if step is None:
         return None
     try:
-        manifest = json.loads(
-            (run_dir / "checkpoints" / str(step) / checkpoint.MANIFEST).read_text()
-        )
+        manifest = checkpoint.read_manifest(run_dir / "checkpoints" / str(step))
         return step, float(manifest["validation"]["gap"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (checkpoint.CheckpointError, ValueError, KeyError, TypeError):
         return None
 
 
-def summarise(run_dir: Path, say: Callable[[str], None]) -> None:
+def summarise(run_dir: Path, say: Say) -> None:
     """Says what a run came to, from its files; writes its validations to `eval.jsonl`."""
-    records = {
-        record["step"]: record
-        for record in read(run_dir / "metrics" / "learner-0.jsonl")
-        if record["event"] == "validation"
-    }
-    curve = [records[step] for step in sorted(records)]
+    curve = validations(run_dir)
     path = run_dir / "eval.jsonl"  # what `optimus eval` added stays
     judged = [record for record in read(path) if "kind" in record] if path.exists() else []
-    checkpoint.write_atomically(
-        path, "".join(json.dumps(record) + "\n" for record in [*curve, *judged])
-    )
+    lines = [json.dumps(record) + "\n" for record in [*curve, *judged]]
+    checkpoint.write_atomically(path, "".join(lines))
     newest = checkpoint.steps(run_dir / "checkpoints")[-1]
     say(f"run: {run_dir}  (update {newest})")
     best = best_validation(run_dir)

@@ -5,13 +5,13 @@ Its checkpoint holds every lane, so stopping and resuming equals never having st
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from launch import builders
+from launch import Say, alongside, builders
 from launch.adapters.local import LocalStream
 from launch.evaluation.evaluator import Evaluator
 from launch.evaluation.suites import Plan
@@ -32,9 +32,7 @@ def _below(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
 
 
-def run(
-    config: TrainConfig, run_dir: Path, stop: threading.Event, say: Callable[[str], None]
-) -> bool:
+def run(config: TrainConfig, run_dir: Path, stop: threading.Event, say: Say) -> bool:
     """Trains until done or `stop`; True when done. The evaluator, where the configuration asks for
     one, takes its turn after each checkpoint.
 
@@ -48,6 +46,7 @@ def run(
     # At a phase's start there are no lanes to go on with, and nothing is lost.
     begins = resume is not None and resume.step in config.starts
     lanes = resume is not None and not begins and bool(_below(resume.arrays, "actors/0/"))
+    first = int(resume.manifest["first_episode"]) if resume and (begins or lanes) else None
     actors: list[Actor] = []
     stream = LocalStream()
     learner: Learner = builders.make_learner(
@@ -57,13 +56,11 @@ def run(
         say,
         resume=resume,
         extra_arrays=lambda: _lane_arrays(actors, learner) if actors else {},
-        first_episode=int(resume.manifest["first_episode"])
-        if resume and (begins or lanes)
-        else None,
+        first_episode=first,
     )
-    pool, over = builders.make_local_pool(config, run_dir), threading.Event()
     judge = Evaluator(config, run_dir, stop, Plan()) if config.evaluator else None
-    try:
+    with contextlib.ExitStack() as stack:
+        pool = stack.enter_context(builders.local_pool(config, run_dir))
         made = [
             builders.make_actor(config, k, run_dir, learner, stream, pool)
             for k in range(config.processes.actors)
@@ -76,7 +73,7 @@ def run(
             say(f"{len(resume.manifest['open_episodes'])} open episodes of the last run abandoned")
         actors.extend(made)
         for reporter in [*actors, judge] if judge else actors:
-            threading.Thread(target=heartbeat, args=(reporter, over.wait), daemon=True).start()
+            stack.enter_context(alongside(heartbeat, reporter))
         if judge:
             judge.step()
         never = threading.Event()  # an update under way is finished, so that lanes stay whole
@@ -88,7 +85,3 @@ def run(
             if judge and (learner.done or learner.version.step % config.checkpoint_every == 0):
                 judge.step()
         return learner.run(stop)  # nothing is left to do but the last checkpoint
-    finally:
-        over.set()
-        if pool is not None:
-            pool.close()

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from launch import Say, alongside, handlers_restored, stop_on_signals
 from launch.runners import CANNOT
-from launch.runners.progress import Progress
 from optimus import rundir
-from optimus.config import ConfigError, PhysicsTask, TrainConfig
+from optimus.config import PhysicsTask, TrainConfig
+from optimus.errors import ConfigError, require
 from optimus.rundir import checkpoint
-from optimus.rundir.metrics import MetricsWriter, read
+from optimus.rundir.metrics import MetricsWriter, read, tail
 
 
 def train(
     config: TrainConfig,
     run_dir: Path,
     launch: str,
-    say: Callable[[str], None],
+    say: Say,
     base_port: int | None = None,
     advertise: str | None = None,
 ) -> None:
@@ -40,11 +41,10 @@ def train(
       addresses.PortInUse: one clear line each.
     """
     from launch import builders
-    from launch.runners import distributed
+    from launch.runners import fused
 
     why = problem(config, launch, run_dir)
-    if why:
-        raise ConfigError(why)
+    require(why is None, str(why))
     if launch != "fused":
         builders.check_task(config)
     rundir.prepare(run_dir, config)
@@ -52,34 +52,54 @@ def train(
         found = builders.newest_checkpoint(run_dir, say)
         if found and found.step >= config.updates:
             say(f"this run is finished at update {found.step}")
-            _summarise(config, run_dir, launch, say)
-            return
-        say(f"training {config.name!r} in {run_dir} ({launch}, {config.updates} updates)")
-        if found:
-            say(f"resuming from update {found.step}")
-        launcher = MetricsWriter(run_dir, "launcher")
-        launcher.write("started", launch=launch, pid=os.getpid())
-        state, cause = "failed", "interrupted"
-        try:
-            unit = "inner steps" if launch == "fused" else "evaluations"
-            with Progress(run_dir, config, say, unit):
-                if launch in ("inprocess", "fused"):
-                    done = _run_in_process(config, run_dir, launch, say)
-                else:
-                    done = distributed.run(config, run_dir, launch, base_port, advertise)
-            state, cause = ("finished" if done else "stopped"), ""
-        except Exception as error:
-            cause = str(error)
-            raise
-        finally:
-            launcher.write("ended", state=state, cause=cause)
-            launcher.close()
-        if not done:
-            again = f"optimus train {run_dir / rundir.CONFIG} --run-dir {run_dir}"
-            again += " --launch fused" if launch == "fused" else ""
-            say(f"stopped; this resumes: {again}")
-            return
-        _summarise(config, run_dir, launch, say)
+        else:
+            say(f"training {config.name!r} in {run_dir} ({launch}, {config.updates} updates)")
+            if found:
+                say(f"resuming from update {found.step}")
+            if not _run(config, run_dir, launch, say, base_port, advertise):
+                again = f"optimus train {run_dir / rundir.CONFIG} --run-dir {run_dir}"
+                again += " --launch fused" if launch == "fused" else ""
+                say(f"stopped; this resumes: {again}")
+                return
+        if launch == "fused":
+            fused.summarise(run_dir, say)
+        else:
+            summarise(config, run_dir, say)
+
+
+def _run(
+    config: TrainConfig,
+    run_dir: Path,
+    launch: str,
+    say: Say,
+    base_port: int | None,
+    advertise: str | None,
+) -> bool:
+    """Runs what is left, between two records of the launcher; whether the run is done."""
+    from launch.runners import distributed
+
+    launcher = MetricsWriter(run_dir, "launcher")
+    launcher.write("started", launch=launch, pid=os.getpid())
+    state, cause = "failed", "interrupted"
+    unit = "inner steps" if launch == "fused" else "evaluations"
+    try:
+        with alongside(say_progress, run_dir, config, say, unit):
+            if launch in ("local_mt", "local_mp"):
+                done = distributed.run(config, run_dir, launch, base_port, advertise)
+            else:
+                from launch.runners import fused, inprocess
+
+                runner = fused.run if launch == "fused" else inprocess.run
+                with handlers_restored():
+                    done = runner(config, run_dir, stop_on_signals(), say)
+        state, cause = ("finished" if done else "stopped"), ""
+    except Exception as error:
+        cause = str(error)
+        raise
+    finally:
+        launcher.write("ended", state=state, cause=cause)
+        launcher.close()
+    return done
 
 
 def problem(config: TrainConfig, launch: str, run_dir: Path) -> str | None:
@@ -100,48 +120,63 @@ def problem(config: TrainConfig, launch: str, run_dir: Path) -> str | None:
     return None
 
 
-def _run_in_process(
-    config: TrainConfig, run_dir: Path, launch: str, say: Callable[[str], None]
-) -> bool:
-    from launch.runners import fused, inprocess
+def say_progress(
+    run_dir: Path, config: TrainConfig, say: Say, unit: str, wait: Callable[[float], bool]
+) -> None:
+    """Says where the run is every few seconds, from its metrics file alone.
 
-    runner = fused.run if launch == "fused" else inprocess.run
-    stop = threading.Event()
-    previous = {}
-
-    def handle(number: int, _: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, handle)
-    try:
-        return runner(config, run_dir, stop, say)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _summarise(config: TrainConfig, run_dir: Path, launch: str, say: Callable[[str], None]) -> None:
-    from launch.runners import fused
-
-    if launch == "fused":
-        fused.summarise(run_dir, say)
-    else:
-        summarise(config, run_dir, say)
+    Args:
+      run_dir: where the run lives.
+      config: what runs.
+      say: takes lines for the user.
+      unit: of the evaluations.
+      wait: `wait(seconds)` says whether to end.
+    """
+    path, began = run_dir / "metrics" / "learner-0.jsonl", time.time()
+    interval, phases = 2.0 if sys.stderr.isatty() else 10.0, len(config.phases)
+    shown = -1
+    while not wait(interval):
+        record = _last_update(path, began)
+        if record is None:
+            say(f"starting ... {time.time() - began:.0f} s")
+        elif record["step"] != shown:
+            shown, rate = record["step"], record["step_rate"]
+            left = (config.updates - shown) / rate if rate else float("nan")
+            phase = f"  phase {record['phase'] + 1}/{phases}" if phases > 1 else ""
+            say(
+                f"update {shown}/{config.updates}{phase}  meta-loss {record['meta_loss']:+.3f}  "
+                f"{record['evaluations_rate']:.0f} {unit}/s  {left:.0f} s left"
+            )
 
 
-def summarise(config: TrainConfig, run_dir: Path, say: Callable[[str], None]) -> None:
+def _last_update(path: Path, since: float) -> dict[str, Any] | None:
+    """Newest update record of this life, with rates over its last records."""
+    if not path.exists():
+        return None
+    updates = [r for r in tail(path) if r["event"] == "update" and r["time"] >= since]
+    if not updates:
+        return None
+    first, last = updates[0], updates[-1]
+    seconds = last["time"] - first["time"]
+    share = 1.0 / seconds if seconds > 0 else 0.0
+    last["meta_loss"] = float(last["meta_loss"])
+    last["step_rate"] = (last["step"] - first["step"]) * share
+    last["evaluations_rate"] = (last["evaluations"] - first["evaluations"]) * share
+    return last
+
+
+def summarise(config: TrainConfig, run_dir: Path, say: Say) -> None:
     """Evaluates the first and the newest checkpoint once, writes `eval.jsonl`, says the result."""
     import json
     from dataclasses import asdict
 
+    from launch.evaluation import records
     from launch.evaluation.comparison import Comparison, compare
     from optimus.meta.update import theta_from_arrays
     from workers.unroll import parameter_layout
 
-    newest, _ = checkpoint.load_latest(run_dir / "checkpoints")
+    folder = run_dir / "checkpoints"
+    newest, _ = checkpoint.load_latest(folder)
     assert newest is not None
     path = run_dir / "eval.jsonl"
     known = [r for r in read(path) if "kind" not in r] if path.exists() else []
@@ -149,12 +184,8 @@ def summarise(config: TrainConfig, run_dir: Path, say: Callable[[str], None]) ->
     if record is None:
         say(f"evaluating start and end on {config.evaluation.tasks} held-out tasks ...")
         layout = parameter_layout(config)
-        first = checkpoint.load(run_dir / "checkpoints" / "0")
-        result = compare(
-            config,
-            theta_from_arrays(first.arrays, layout),
-            theta_from_arrays(newest.arrays, layout),
-        )
+        ends = (checkpoint.load(folder / "0"), newest)
+        result = compare(config, *(theta_from_arrays(each.arrays, layout) for each in ends))
         record = {"step": newest.step, "time": round(time.time(), 1), **asdict(result)}
         with open(path, "a") as file:
             file.write(json.dumps(record) + "\n")
@@ -166,17 +197,11 @@ def summarise(config: TrainConfig, run_dir: Path, say: Callable[[str], None]) ->
             f"best loss within {result.steps} steps, as a share of the start: median "
             f"{result.best_start:.3f} -> {result.best_end:.3f}"
         )
-    _say_best(config, run_dir, newest.step, say)
-    say(f"next: optimus watch {run_dir} --once")
-
-
-def _say_best(config: TrainConfig, run_dir: Path, newest: int, say: Callable[[str], None]) -> None:
-    from launch.evaluation import records
-
     judged = {r["step"]: r for r in records.evaluations(run_dir)}
-    best = checkpoint.best_step(run_dir / "checkpoints")
+    best = checkpoint.best_step(folder)
     if best in judged:
         score = records.score_of(judged[best])
         say(f"best of {len(judged)} evaluated checkpoints: update {best}, score {score:+.3f}")
-    if config.evaluator and newest not in judged:
-        say(f"not evaluated: optimus eval {run_dir / 'checkpoints' / str(newest)}")
+    if config.evaluator and newest.step not in judged:
+        say(f"not evaluated: optimus eval {folder / str(newest.step)}")
+    say(f"next: optimus watch {run_dir} --once")

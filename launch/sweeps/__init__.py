@@ -18,7 +18,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from optimus.config import ConfigError, Phase, TrainConfig, config_hash, override, to_dict
+from optimus.config import Phase, TrainConfig, config_hash, override, to_dict
+from optimus.errors import ConfigError, require
 
 BASE = "base"  # the arm without changes, where there is one
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]*")  # names of arms are names of directories
@@ -90,19 +91,16 @@ class Sweep:
             (len(set(self.seeds)) == len(self.seeds), f"a seed twice in {self.seeds}"),
             (self.validations >= 1, f"validations: got {self.validations}, want >= 1"),
         ):
-            if not valid:
-                raise ConfigError(f"sweep {self.name}: {problem}")
+            require(valid, f"sweep {self.name}: {problem}")
         names: dict[str, str] = {}  # hash of a configuration -> name of its arm
         for arm in self.arms:
-            if not _PLAIN.fullmatch(arm.name) or arm.name in names.values():
-                raise ConfigError(
-                    f"sweep {self.name}, arm {arm.name!r}: want a name of letters, digits and "
-                    "._=,+- that no other arm has"
-                )
+            good = _PLAIN.fullmatch(arm.name) and arm.name not in names.values()
+            want = "want a name of letters, digits and ._=,+- that no other arm has"
+            require(bool(good), f"sweep {self.name}, arm {arm.name!r}: {want}")
             config = dataclasses.replace(self.config(arm, self.seeds[0]), name="same")
             other = names.setdefault(config_hash(config), arm.name)
-            if other != arm.name:
-                raise ConfigError(f"sweep {self.name}: arms {other} and {arm.name} are the same")
+            same = f"arms {other} and {arm.name} are the same"
+            require(other == arm.name, f"sweep {self.name}: {same}")
 
     def config(self, arm: Arm, seed: int) -> TrainConfig:
         """The run of a cell; raises `ConfigError`."""
@@ -111,11 +109,11 @@ class Sweep:
         except ConfigError as error:
             raise ConfigError(f"sweep {self.name}, arm {arm.name}: {error}") from None
         for part in ("task", "evaluation"):
-            if getattr(config, part) != getattr(self.base, part):
-                raise ConfigError(
-                    f"sweep {self.name}, arm {arm.name}: changes {part}, which decides the "
-                    "validation tasks; want the same for all arms, else they cannot be compared"
-                )
+            require(
+                getattr(config, part) == getattr(self.base, part),
+                f"sweep {self.name}, arm {arm.name}: changes {part}, which decides the validation "
+                "tasks; want the same for all arms, else they cannot be compared",
+            )
         config = dataclasses.replace(config, name=f"{self.name}-{arm.name}-{seed}", seed=seed)
         return _budgeted(config, self.inner_steps, self.updates, self.validations)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from launch import alongside
 from launch.sweeps import Cell
 from optimus import rundir
 from optimus.config import config_hash
@@ -41,24 +41,21 @@ def finished(cell: Cell) -> bool:
 def timed(run_dir: Path) -> Iterator[None]:
     """Records this process's processor time while the block runs."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    began, life, stop = time.process_time(), time.time_ns(), threading.Event()
+    began, life = time.process_time(), time.time_ns()
 
     def record() -> None:
         spent = round(time.process_time() - began, 3)
         with open(run_dir / COMPUTE, "a", encoding="utf-8") as file:
             file.write(json.dumps({"life": life, "core_seconds": spent}) + "\n")
 
-    def keep_recording() -> None:
-        while not stop.wait(_EVERY):
+    def keep_recording(wait: Callable[[float], bool]) -> None:
+        while not wait(_EVERY):
             record()
 
-    thread = threading.Thread(target=keep_recording, name="compute", daemon=True)
-    thread.start()
     try:
-        yield
+        with alongside(keep_recording):
+            yield
     finally:
-        stop.set()
-        thread.join(timeout=5.0)
         record()
 
 

@@ -7,37 +7,39 @@ cells have the same validation tasks and the same number of validations to choos
 
 from __future__ import annotations
 
-import csv
 import importlib.util
-import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from launch.evaluation.records import validations
 from launch.sweeps import BASE, Cell, inner_steps_at
 from launch.sweeps.state import core_seconds, finished
+from optimus.bench.storage import write_csv
 from optimus.problems.groups import FUNCTION_NAMES, tag_of
-from optimus.rundir import checkpoint, metrics
+from optimus.rundir import checkpoint
 
 Row = dict[str, Any]
 _COLUMNS = (
     *("study", "arm", "seed", "state", "weights", "updates", "inner_steps", "core_seconds"),
     *("start", "last", "best", "best_update"),
 )
+_TITLES = (
+    *("arm", "seeds", "weights", "updates", "inner steps", "core-s"),
+    *("best validation", "minus base, same seed", "last"),
+)
 _CURVE_COLUMNS = ("study", "arm", "seed", "updates", "inner_steps", "gap")
 
 
 def curve(cell: Cell) -> list[Row]:
     """The cell's validations in order; an update validated twice counts once."""
-    path = cell.run_dir / "metrics" / "learner-0.jsonl"
-    records = metrics.read(path) if path.exists() else iter(())
-    found = {each["step"]: each for each in records if each["event"] == "validation"}
+    found = validations(cell.run_dir)
     return [
-        {**found[step], "gap": _number(found[step]["gap"])}
-        for step in sorted(found)
-        if step <= cell.config.updates
+        {**record, "gap": _number(record["gap"])}
+        for record in found
+        if record["step"] <= cell.config.updates
     ]
 
 
@@ -49,10 +51,9 @@ def rows(cells: Iterable[Cell]) -> list[Row]:
         if not validated:
             continue
         best, last = min(validated, key=lambda each: each["gap"]), validated[-1]
-        row: Row = dict(study=cell.arm.study, arm=cell.arm.name, seed=cell.seed)
+        row = _named(cell, last["step"])
         row["state"] = "finished" if finished(cell) else "unfinished"
         row["weights"] = _weights(cell.run_dir)
-        row |= dict(updates=last["step"], inner_steps=inner_steps_at(cell.config, last["step"]))
         row["core_seconds"] = round(core_seconds(cell.run_dir), 3)
         row |= dict(start=validated[0]["gap"], last=last["gap"])
         row |= dict(best=best["gap"], best_update=best["step"])
@@ -60,6 +61,12 @@ def rows(cells: Iterable[Cell]) -> list[Row]:
         row |= _by_group(best["members"])
         found.append(row)
     return found
+
+
+def _named(cell: Cell, step: int) -> Row:
+    """The columns that say which cell this is, after how much."""
+    row = dict(study=cell.arm.study, arm=cell.arm.name, seed=cell.seed, updates=step)
+    return {**row, "inner_steps": inner_steps_at(cell.config, step)}
 
 
 def _number(value: Any) -> float:
@@ -91,35 +98,17 @@ def write(cells: Sequence[Cell], out: Path, pictures: bool = True) -> list[Path]
         return []
     extra = list(dict.fromkeys(key for row in found for key in row if key not in _COLUMNS))
     points = [
-        dict(
-            study=cell.arm.study,
-            arm=cell.arm.name,
-            seed=cell.seed,
-            updates=each["step"],
-            inner_steps=inner_steps_at(cell.config, each["step"]),
-            gap=each["gap"],
-        )
-        for cell in cells
-        for each in curve(cell)
+        _named(cell, each["step"]) | {"gap": each["gap"]} for cell in cells for each in curve(cell)
     ]
     written = [
-        _csv(out / "table.csv", (*_COLUMNS, *extra), found),
-        _csv(out / "curves.csv", _CURVE_COLUMNS, points),
+        write_csv(out / "table.csv", found, (*_COLUMNS, *extra)),
+        write_csv(out / "curves.csv", points, _CURVE_COLUMNS),
         out / "table.md",
     ]
     checkpoint.write_atomically(out / "table.md", markdown(found, extra))
     if pictures and importlib.util.find_spec("matplotlib"):
         written.append(_draw(points, out / "curves.png"))
     return written
-
-
-def _csv(path: Path, columns: Sequence[str], content: Sequence[Row]) -> Path:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows(content)
-    checkpoint.write_atomically(path, text.getvalue())
-    return path
 
 
 def _studies(found: Sequence[Row]) -> dict[str, list[str]]:
@@ -140,18 +129,7 @@ def markdown(found: Sequence[Row], extra: Sequence[str]) -> str:
         if row["state"] == "finished":
             by_arm.setdefault(row["arm"], []).append(row)
     base = {row["seed"]: row["best"] for row in by_arm.get(BASE, ())}
-    titles = (
-        "arm",
-        "seeds",
-        "weights",
-        "updates",
-        "inner steps",
-        "core-s",
-        "best validation",
-        "minus base, same seed",
-        "last",
-        *extra,
-    )
+    titles = [*_TITLES, *extra]
     text = [
         "Validation: mean log10 of the share of the first gap that is left, less is better; mean "
         "(min..max) over seeds. Columns after `last` are of the best checkpoint, means over seeds."
