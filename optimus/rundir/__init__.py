@@ -12,7 +12,7 @@ from typing import Any
 
 from optimus.config import ConfigError, TrainConfig, from_dict, to_dict
 from optimus.errors import UserError
-from optimus.rundir.retention import write_atomically
+from optimus.rundir.checkpoint import write_atomically
 
 CONFIG = "config.json"
 # Values that may differ when a run is resumed: they change how long it runs, not what it computes.

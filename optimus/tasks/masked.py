@@ -152,30 +152,18 @@ _MINIMISERS: dict[str, Minimiser] = {
 }
 _MOST = {"perm": 10}  # powers up to n: meaningless in float32 beyond
 
-MASKED: dict[str, Masked] = {
-    each.__name__[1:]: Masked(
-        each,
-        _MINIMA.get(each.__name__[1:], _zero),
-        _MINIMISERS.get(each.__name__[1:], lambda size, n: jnp.zeros(size)),
-        FUNCTIONS[each.__name__[1:]].least_dim,
-        _MOST.get(each.__name__[1:], 0),
-        FUNCTIONS[each.__name__[1:]].multiple_of,
-    )
-    for each in (
-        _ackley,
-        _dixon_price,
-        _griewank,
-        _levy,
-        _perm,
-        _powell,
-        _rastrigin,
-        _rosenbrock,
-        _rotated_hyper_ellipsoid,
-        _sphere,
-        _styblinski_tang,
-        _sum_of_powers,
-        _sum_of_squares,
-        _trid,
-        _zakharov,
-    )
-}
+_VALUES = (
+    *(_ackley, _dixon_price, _griewank, _levy, _perm, _powell, _rastrigin, _rosenbrock),
+    *(_rotated_hyper_ellipsoid, _sphere, _styblinski_tang, _sum_of_powers, _sum_of_squares),
+    *(_trid, _zakharov),
+)
+
+
+def _masked(name: str, value: Value) -> Masked:
+    minimum = _MINIMA.get(name, _zero)
+    minimiser = _MINIMISERS.get(name, lambda size, n: jnp.zeros(size))
+    least, multiple = FUNCTIONS[name].least_dim, FUNCTIONS[name].multiple_of
+    return Masked(value, minimum, minimiser, least, _MOST.get(name, 0), multiple)
+
+
+MASKED = {name: _masked(name, value) for name, value in zip(FUNCTIONS, _VALUES, strict=True)}

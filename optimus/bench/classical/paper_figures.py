@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimus.bench.figures import draw_mean, figure_of, legend, styles_of
+from optimus.bench.figures import draw_mean, figure_of, finish, styles_of
 from optimus.bench.storage import Row
 from optimus.problems import presets
 from optimus.problems.functions import FUNCTIONS
@@ -48,9 +48,7 @@ def draw_evaluations(rows: Sequence[Row], path: Path) -> Path:
         mean = np.array([row["mean"] for row in rows if row["method"] == method])
         draw_mean(axis, mean, style)
     axis.set_title(f"{FUNCTION}, N = {rows[0]['dim']}", fontsize=9)
-    legend(figure, [axis])
-    figure.savefig(path, dpi=120)
-    return path
+    return finish(figure, path, [axis])
 
 
 def draw_per_function(summary: Sequence[Row], path: Path) -> Path:
@@ -63,25 +61,19 @@ def draw_per_function(summary: Sequence[Row], path: Path) -> Path:
         shown = [line[name] for line in mine for name in ("mean", "printed")]
         least = min([value for value in shown if value and 0 < value < np.inf], default=1.0)
         for method in dict.fromkeys(line["method"] for line in mine):
-            lines = sorted(
-                (line for line in mine if line["method"] == method), key=lambda line: line["dim"]
-            )
-            dims, mean = np.transpose([(line["dim"], line["mean"]) for line in lines])
+            lines = [line for line in mine if line["method"] == method]
+            dims, mean = np.transpose(sorted((line["dim"], line["mean"]) for line in lines))
             mean = np.where(np.isfinite(mean), np.maximum(mean, least / 3), np.nan)
             axis.plot(dims, mean, marker=".", linewidth=1.2, **styles[method])
             dotted = {"color": styles[method]["color"], "linestyle": ":", "linewidth": 1.0}
-            printed = [
-                (line["dim"], max(line["printed"], least / 3))
-                for line in lines
-                if line["printed"] is not None
-            ]
-            if printed:
-                axis.plot(*np.transpose(printed), label="dotted: the print", **dotted)
+            known = [line for line in lines if line["printed"] is not None]
+            if known:
+                pairs = sorted((line["dim"], line["printed"]) for line in known)
+                dims, printed = np.transpose(pairs)
+                axis.plot(dims, np.maximum(printed, least / 3), label="dotted: the print", **dotted)
         axis.set(xscale="log", yscale="log", xlabel="N", ylabel="mean best-so-far")
         axis.set_title(function, fontsize=9)
-    legend(figure, axes)
-    figure.savefig(path, dpi=120)
-    return path
+    return finish(figure, path, axes)
 
 
 def path_rows(traces: Traces, start: int = 0) -> list[Row]:
@@ -139,5 +131,4 @@ def draw_paths(rows: Sequence[Row], preset: str, seed: int, path: Path) -> Path:
         limits = (-HALF_WIDTH, HALF_WIDTH)
         axis.set(xlim=limits, ylim=limits, xlabel="z1", ylabel="z2")
         axis.set_title(f"{method}, N = {dim}", fontsize=9)
-    figure.savefig(path, dpi=120)
-    return path
+    return finish(figure, path)

@@ -97,17 +97,11 @@ def _table(
     lines = {(line["function"], line["dim"], line["method"]): line for line in summary}
     order = list(FUNCTIONS)
     keys = sorted({key[:2] for key in lines}, key=lambda key: (order.index(key[0]), key[1]))
-    rows = [
-        {
-            "function": key[0],
-            "dim": key[1],
-            **{
-                method: _beside_print(lines.get((*key, method)), references.get((*key, method)))
-                for method in methods
-            },
-        }
-        for key in keys
-    ]
+    rows: list[Row] = []
+    for key in keys:
+        cells = [(*key, method) for method in methods]
+        entries = [_beside_print(lines.get(cell), references.get(cell)) for cell in cells]
+        rows.append({"function": key[0], "dim": key[1], **dict(zip(methods, entries))})
     return [*markdown_table(rows), ""]
 
 

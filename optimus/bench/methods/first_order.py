@@ -20,14 +20,8 @@ import jax
 import numpy as np
 import optax
 
-from optimus.bench.methods.counting import (
-    Trace,
-    best_so_far,
-    one_point_a_step,
-    path_of,
-    stacked,
-    timed,
-)
+from optimus.bench.methods import counting
+from optimus.bench.methods.counting import Trace, one_point_a_step, path_of, stacked, timed
 from optimus.problems import presets
 from optimus.problems.functions import FUNCTIONS
 from optimus.problems.presets import TUNING_START, Objective, Problem
@@ -124,7 +118,7 @@ def tuning_runs(
         run = _compiled(problem.objective, method, steps, schedule)
         found = [run(data, x0, np.full(len(x0), rate, x0.dtype))[0] for rate in rates]
         values = np.asarray(found, np.float64)
-    return values[0, :, 0], best_so_far(values)[:, :, -1]
+    return values[0, :, 0], counting.best_so_far(values)[:, :, -1]
 
 
 def tune(
@@ -197,15 +191,9 @@ def _along(problems: Sequence[Problem], factors: np.ndarray) -> list[Trace]:
     data, x0 = stacked(problems)
     run = _compiled_along(problems[0].objective)
     values, seconds = timed(problems[0], run, data, x0, factors.astype(x0.dtype))
-    return [
-        one_point_a_step(
-            row,
-            gradients=False,
-            seconds=seconds / len(problems),
-            path=path_of(problem, factors[:, None] * problem.x0),
-        )
-        for problem, row in zip(problems, values)
-    ]
+    more: dict[str, Any] = {"gradients": False, "seconds": seconds / len(problems)}
+    paths = (path_of(problem, factors[:, None] * problem.x0) for problem in problems)
+    return [one_point_a_step(row, path=path, **more) for row, path in zip(values, paths)]
 
 
 def shrink_all(

@@ -141,18 +141,8 @@ def _loss(program: Program, supervision: Supervision, lanes: Lanes, theta: jax.A
     goal = distribution.minimisers(segments, lanes.data) if estimator.guide else None
 
     def one_sign(theta: jax.Array, x: jax.Array, state: Any) -> Any:
-        return unroll(
-            program.rule,
-            segments,
-            theta,
-            lanes.data,
-            x,
-            state,
-            lanes.mask,
-            estimator.truncation,
-            order,
-            goal,
-        )
+        at = (theta, lanes.data, x, state, lanes.mask)
+        return unroll(program.rule, segments, *at, estimator.truncation, order, goal)
 
     both_signs = jax.vmap(one_sign, in_axes=1, out_axes=1)
     values, distances, x, state = both_signs(theta, lanes.x, lanes.state)
