@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from optimus.bench.storage import Traces
+
 LABELS = {
     "performance": "evaluations / least evaluations",
     "data": "evaluations / (N + 1)",
@@ -79,7 +81,7 @@ def draw_mean(axis: Any, mean: np.ndarray, style: Mapping[str, Any]) -> None:
     axis.set(xscale="log", yscale="log", xlabel="evaluations", ylabel="mean best-so-far")
 
 
-def draw_curves(traces: Mapping[tuple[str, int, str], Path], folder: Path) -> list[Path]:
+def draw_curves(traces: Traces, folder: Path) -> list[Path]:
     """`draw_mean` of every cell, a picture per function, a panel per dimension.
 
     Methods that stop early keep their last value.

@@ -20,18 +20,12 @@ from typing import Any
 
 from optimus.config.compatibility import FORMAT, PHASE_GROUPS, upgraded
 from optimus.config.serialization import KINDS, build
-from optimus.config.tasks import AnalyticTask as AnalyticTask
-from optimus.config.tasks import ClassicalTask as ClassicalTask
-from optimus.config.tasks import PhysicsTask as PhysicsTask
-from optimus.config.tasks import ServedTask as ServedTask
+from optimus.config.tasks import AnalyticTask, ClassicalTask, PhysicsTask, ServedTask
 from optimus.config.training import ESTIMATORS as ESTIMATORS
 from optimus.config.training import PATHWISE as PATHWISE
 from optimus.config.training import Estimator as Estimator
-from optimus.config.training import Evaluation as Evaluation
-from optimus.config.training import Layout as Layout
-from optimus.config.training import MetaLoss as MetaLoss
+from optimus.config.training import Evaluation, Layout, MetaLoss, Phase
 from optimus.config.training import MetaOptimizer as MetaOptimizer
-from optimus.config.training import Phase as Phase
 from optimus.errors import ConfigError as ConfigError
 from optimus.errors import require, require_at_least, require_each, require_positive
 from optimus.model.config import AdafactorMlpConfig, OptimizerConfig

@@ -59,21 +59,17 @@ class ClassicalTask:
         both = self.generated + self.networks
         require(both <= 1.0, f"task.networks: got {both} with generated, want at most 1 together")
         require_each(self, "task", x_scale=1, f_scale=1, least_dim=2)
-        require(
-            bool(self.sizes) and min(self.sizes) >= max(4, self.least_dim),
-            f"task.sizes: got {self.sizes}, want at least one, each >= {max(4, self.least_dim)}",
-        )
+        least = max(4, self.least_dim)
+        fit = bool(self.sizes) and min(self.sizes) >= least
+        require(fit, f"task.sizes: got {self.sizes}, want at least one, each >= {least}")
         left = allowed(self.functions, self.hold_out)
         generated = bool(self.generated > 0.0 and allowed_generated(self.hold_out))
         generated |= self.networks > 0.0 and NETWORK not in self.hold_out
-        require(
-            generated or bool(left), "task.functions: none is left and none are generated; want one"
-        )
+        drawn = generated or bool(left)
+        require(drawn, "task.functions: none is left and none are generated; want one")
         # Such a function would never be drawn in some size, and nobody would notice.
-        require(
-            left != ("perm",) or generated or max(self.sizes) <= 10,
-            f"task.sizes: got {self.sizes}, want at most 10 for perm alone",
-        )
+        fit = left != ("perm",) or generated or max(self.sizes) <= 10
+        require(fit, f"task.sizes: got {self.sizes}, want at most 10 for perm alone")
 
 
 @dataclass(frozen=True)

@@ -295,6 +295,5 @@ def feature_names(config: OptimizerConfig) -> tuple[str, ...]:
 
 def network_inputs(config: OptimizerConfig, inputs: Inputs) -> jax.Array:
     """What the network reads, float32 [F, N], rows as in `feature_names`."""
-    return jnp.concatenate(
-        [group.channels(config, inputs) for group in GROUPS if group.present(config)]
-    )
+    present = (group for group in GROUPS if group.present(config))
+    return jnp.concatenate([group.channels(config, inputs) for group in present])

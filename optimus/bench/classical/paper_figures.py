@@ -7,7 +7,7 @@ Fig. 6: trajectories on Rosenbrock in the plane of the first two coordinates, a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimus.bench.figures import draw_mean, figure_of, finish, styles_of
-from optimus.bench.storage import Row
+from optimus.bench.storage import Row, Traces
 from optimus.problems import presets
 from optimus.problems.functions import FUNCTIONS
 
@@ -23,7 +23,6 @@ FUNCTION = "rosenbrock"
 EVALUATION_COLUMNS = ("function", "dim", "method", "evaluations", "mean", "median")
 PATH_COLUMNS = ("function", "dim", "method", "start", "iteration", "z1", "z2")
 HALF_WIDTH = 12.0  # of a panel of Fig. 6; the starts lie in ±10
-Traces = Mapping[tuple[str, int, str], Path]
 
 
 def evaluation_rows(traces: Traces) -> list[Row]:
@@ -76,17 +75,17 @@ def draw_per_function(summary: Sequence[Row], path: Path) -> Path:
     return finish(figure, path, axes)
 
 
-def path_rows(traces: Traces, start: int = 0) -> list[Row]:
-    """Fig. 6: where a start went, for the smallest and the largest N whose cells have a path."""
+def path_rows(traces: Traces) -> list[Row]:
+    """Fig. 6: where start 0 went, for the smallest and the largest N whose cells have a path."""
     paths: dict[tuple[int, str], np.ndarray] = {}
     for (function, dim, method), path in traces.items():
         if function == FUNCTION:
             with np.load(path) as arrays:
                 if "path" in arrays:
-                    paths[dim, method] = arrays["path"][start]
+                    paths[dim, method] = arrays["path"][0]
     dims = sorted({dim for dim, _ in paths})
     return [
-        dict(zip(PATH_COLUMNS, (FUNCTION, dim, method, start, iteration, *point)))
+        dict(zip(PATH_COLUMNS, (FUNCTION, dim, method, 0, iteration, *point)))
         for (dim, method), whole in paths.items()
         if dim in (dims[0], dims[-1])
         for iteration, point in enumerate(whole.tolist())

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from optimus.bench.classical import printed
 from optimus.bench.methods import BLIND
-from optimus.bench.storage import Row, markdown_table
+from optimus.bench.storage import Key, Row, markdown_table
 from optimus.problems import presets
 from optimus.problems.functions import FUNCTIONS
 
@@ -90,9 +90,7 @@ def _beside_print(line: Row | None, reference: float | None) -> str:
 
 
 def _table(
-    summary: Sequence[Row],
-    methods: Sequence[str],
-    references: Mapping[tuple[str, int, str], float],
+    summary: Sequence[Row], methods: Sequence[str], references: Mapping[Key, float]
 ) -> list[str]:
     lines = {(line["function"], line["dim"], line["method"]): line for line in summary}
     order = list(FUNCTIONS)

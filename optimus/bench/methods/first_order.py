@@ -151,23 +151,18 @@ def log_gap_left(problem: Problem, method: Name, steps: int) -> np.ndarray:
     return np.mean(np.log10(best / first), axis=1)
 
 
-def shared_rate(preset: str, method: Name, steps: int, seed: int = 0) -> float:
+def shared_rate(preset: str, method: Name, steps: int) -> float:
     """One rate for all problems, what a user has who does not tune.
 
     The best of the grid by the mean of `log_gap_left` over all functions that the preset has in
-    dimensions `SHARED_RATE_DIMS`, in which no function outweighs the others.
-
-    Args:
-      preset: a key of `presets.PRESETS`.
-      method: which of the two.
-      steps: evaluations.
-      seed: of the tuning starts.
+    dimensions `SHARED_RATE_DIMS`, in which no function outweighs the others; `steps` evaluations
+    from the tuning starts of seed 0.
     """
     scores = []
     for name in FUNCTIONS:
         for dim in SHARED_RATE_DIMS:
             try:
-                problem = presets.problem(preset, name, dim, seed, TUNING_START)
+                problem = presets.problem(preset, name, dim, 0, TUNING_START)
             except ValueError:
                 continue  # no such problem in this preset
             scores.append(log_gap_left(problem, method, steps))

@@ -180,10 +180,9 @@ def multistart_all(
     (values, counts, shown), seconds = _descend(model, problems[0], data, starts, length)
     traces = []
     for i, problem in enumerate(problems):
-        kept = [
-            (i * restarts + run, min(counts[i * restarts + run], max(0, budget - run * length)))
-            for run in range(restarts)
-        ]
+        lanes = range(i * restarts, (i + 1) * restarts)
+        left = (max(0, budget - run * length) for run in range(restarts))
+        kept = [(lane, min(counts[lane], most)) for lane, most in zip(lanes, left)]
         points = np.concatenate([values[lane, :count] for lane, count in kept])
         seen = np.concatenate([shown[lane, :count] for lane, count in kept])
         traces.append(_trace(problem, points, seen, seconds / len(problems), budget))

@@ -9,7 +9,7 @@ f <= f_L + τ (f0 − f_L); what is left of the first gap, (f − f_L) / (f0 −
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import numpy as np
 from optimus.bench import profiles
 from optimus.bench.cells import TOLERANCES
 from optimus.bench.profiles import problem_of
-from optimus.bench.storage import Row, markdown_table, write_csv
+from optimus.bench.storage import Row, Traces, markdown_table, write_csv
 from optimus.rundir.checkpoint import write_atomically
 
 COLUMNS = (
@@ -32,7 +32,7 @@ AGAINST = "l_bfgs_b"
 AT = {"data": np.geomspace(0.01, 100, 101)}  # evaluations / (N + 1)
 
 
-def completed(rows: Sequence[Row], traces: Mapping[tuple[str, int, str], Path]) -> list[Row]:
+def completed(rows: Sequence[Row], traces: Traces) -> list[Row]:
     """Rows without the reference's, with what follows from all methods together; `COLUMNS`."""
     least: dict[tuple[str, int, int], float] = {}
     for row in rows:
@@ -111,12 +111,7 @@ def markdown(rows: Sequence[Row], lines: Sequence[Row]) -> str:
     return "\n".join([*text, *markdown_table(by_problem), ""])
 
 
-def write(
-    rows: Sequence[Row],
-    traces: Mapping[tuple[str, int, str], Path],
-    out: Path,
-    figures: bool = True,
-) -> list[Path]:
+def write(rows: Sequence[Row], traces: Traces, out: Path, figures: bool = True) -> list[Path]:
     """Writes the report of `suite.run`'s rows; returns the files.
 
     Args:

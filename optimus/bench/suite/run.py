@@ -129,7 +129,7 @@ def main(
             planned[cell], cases[cell] = Planned(cell, method, made), case
     outcome = cells.run_cells(out, planned.values(), console.print)
     rows: list[storage.Row] = []
-    traces: dict[tuple[str, int, str], Path] = {}
+    traces: dict[storage.Key, Path] = {}
     for cell, own in outcome.rows.items():
         case, name = cases[cell], cell.name(planned[cell].method)
         more = dict(suite=suite, related=case.related, expected=case.expected, steps=steps)
