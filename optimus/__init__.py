@@ -46,17 +46,9 @@ __all__ = [
 _HOME = {
     "minimize": "minimization",
     "as_optax": "optax_adapter",
-    "load": "weights",
-    "save": "weights",
-    "LearnedOptimizer": "weights",
-    "WeightsError": "weights",
-    "OptimizerConfig": "model.config",
-    "PAPER": "model.config",
-    "PLUS": "model.config",
-    "CONFIGURATIONS": "model.config",
-    "init_params": "model.optimizer",
-    "init_state": "model.optimizer",
-    "update": "model.optimizer",
+    **dict.fromkeys(("load", "save", "LearnedOptimizer", "WeightsError"), "weights"),
+    **dict.fromkeys(("OptimizerConfig", "PAPER", "PLUS", "CONFIGURATIONS"), "model.config"),
+    **dict.fromkeys(("init_params", "init_state", "update"), "model.optimizer"),
 }
 
 

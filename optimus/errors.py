@@ -44,6 +44,12 @@ def require_at_least(value: float, least: float, where: str) -> None:
     require(least <= value < math.inf, f"{where}: got {value}, want >= {least} and finite")
 
 
+def require_each(config: object, where: str, **least: float) -> None:
+    """`require_at_least` of fields of `config`, a part of a configuration that `where` names."""
+    for field, bound in least.items():
+        require_at_least(getattr(config, field), bound, f"{where}.{field}".removeprefix("."))
+
+
 def require_known(value: str, known: tuple[str, ...], where: str) -> None:
     """Raises `ConfigError` unless the value is one of those known."""
     require(value in known, f"{where}: got {value!r}, want one of {', '.join(known)}")

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from optimus.bench.storage import Traces
+
 LABELS = {
     "performance": "evaluations / least evaluations",
     "data": "evaluations / (N + 1)",
@@ -46,10 +48,13 @@ def styles_of(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def legend(figure: Any, axes: Sequence[Any]) -> None:
-    """One legend beside all panels."""
+def finish(figure: Any, path: Path, axes: Sequence[Any] = ()) -> Path:
+    """Writes a picture, with one legend beside all panels that `axes` names."""
     lines = {line.get_label(): line for axis in axes for line in axis.get_lines()}
-    figure.legend(lines.values(), lines.keys(), loc="outside right upper", fontsize=7)
+    if lines:
+        figure.legend(lines.values(), lines.keys(), loc="outside right upper", fontsize=7)
+    figure.savefig(path, dpi=120)
+    return path
 
 
 def draw_profiles(lines: Sequence[dict[str, Any]], path: Path) -> Path:
@@ -65,9 +70,7 @@ def draw_profiles(lines: Sequence[dict[str, Any]], path: Path) -> Path:
         axis.set(xscale="log", ylim=(-0.02, 1.02), xlabel=LABELS[kind], ylabel="share of problems")
         words = f"{kind} profile" + (f", τ = {tau}" if tau else "")
         axis.set_title(f"{words} ({chosen[0]['problems']} problems)", fontsize=8)
-    legend(figure, axes)
-    figure.savefig(path, dpi=120)
-    return path
+    return finish(figure, path, axes)
 
 
 def draw_mean(axis: Any, mean: np.ndarray, style: Mapping[str, Any]) -> None:
@@ -78,7 +81,7 @@ def draw_mean(axis: Any, mean: np.ndarray, style: Mapping[str, Any]) -> None:
     axis.set(xscale="log", yscale="log", xlabel="evaluations", ylabel="mean best-so-far")
 
 
-def draw_curves(traces: Mapping[tuple[str, int, str], Path], folder: Path) -> list[Path]:
+def draw_curves(traces: Traces, folder: Path) -> list[Path]:
     """`draw_mean` of every cell, a picture per function, a panel per dimension.
 
     Methods that stop early keep their last value.
@@ -95,7 +98,5 @@ def draw_curves(traces: Mapping[tuple[str, int, str], Path], folder: Path) -> li
                 draw_mean(axes[dims.index(dim)], np.mean(arrays["best"], axis=0), styles[method])
         for axis, dim in zip(axes, dims, strict=True):
             axis.set_title(f"{function}, {dim}", fontsize=9)
-        legend(figure, axes)
-        figure.savefig(folder / f"{function}.png", dpi=120)
-        written.append(folder / f"{function}.png")
+        written.append(finish(figure, folder / f"{function}.png", axes))
     return written

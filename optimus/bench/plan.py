@@ -48,10 +48,8 @@ def methods_of(
             chosen = [Method(entry, BASELINES[entry])]
         for method in chosen:
             same = found.setdefault(method.name, method)
-            require(
-                same.weights_hash == method.weights_hash,
-                f"two different weights would both be called {method.name}",
-            )
+            agree = same.weights_hash == method.weights_hash
+            require(agree, f"two different weights would both be called {method.name}")
     return list(found.values())
 
 
@@ -79,10 +77,8 @@ def dimensions(text: str | Iterable[int]) -> tuple[int, ...]:
 
 def require_counts(starts: int, steps: int, seed: int) -> None:
     """Raises `ConfigError` where these numbers make no benchmark."""
-    require(
-        starts >= 1 and steps >= 1 and seed >= 0,
-        f"need starts >= 1, steps >= 1, seed >= 0: {starts}, {steps}, {seed}",
-    )
+    possible = starts >= 1 and steps >= 1 and seed >= 0
+    require(possible, f"need starts >= 1, steps >= 1, seed >= 0: {starts}, {steps}, {seed}")
 
 
 def plan_cells(
@@ -117,7 +113,5 @@ def plan_cells(
 
 
 def _problems(cell: Cell) -> list[Problem]:
-    return [
-        presets.problem(cell.preset, cell.function, cell.dim, cell.seed, start)
-        for start in range(cell.starts)
-    ]
+    decided = (cell.preset, cell.function, cell.dim, cell.seed)
+    return [presets.problem(*decided, start) for start in range(cell.starts)]

@@ -7,6 +7,7 @@ left out: under `paper` they would be the reference on every centred function.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from optimus.bench.cells import TOLERANCES
 from optimus.bench.methods import BLIND
 from optimus.bench.storage import Row
 from optimus.problems import presets
+
+problem_of = operator.itemgetter("function", "dim", "start")  # of a row
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,7 @@ def table(rows: Sequence[Row], column: str) -> Table:
     cells: dict[tuple[str, int, int], dict[str, float]] = {}
     for row in rows:
         value = np.inf if row[column] is None else float(row[column])
-        key = (row["function"], row["dim"], row["start"])
-        cells.setdefault(key, {})[row["method"]] = value
+        cells.setdefault(problem_of(row), {})[row["method"]] = value
     whole = [key for key, found in cells.items() if methods and found.keys() >= set(methods)]
     values = [[cells[key][method] for method in methods] for key in whole]
     shape = (len(whole), len(methods))
@@ -71,12 +73,9 @@ def value(best: Table, preset: str, at: np.ndarray) -> np.ndarray:
 
     Gaps are floored as in the comparison with the print; not finite counts as infinite.
     """
-    levels = {}
-    for function, dim, _ in best.problems:
-        if (function, dim) not in levels:
-            problem = presets.problem(preset, function, dim, 0, 0)
-            levels[function, dim] = (problem.minimum, problem.floor)
-    known = [levels[function, dim] for function, dim, _ in best.problems]
+    names = {(function, dim) for function, dim, _ in best.problems}
+    ends = {name: presets.problem(preset, *name, 0, 0) for name in names}
+    known = [(ends[each[:2]].minimum, ends[each[:2]].floor) for each in best.problems]
     minimum, floor = np.asarray(known).reshape(-1, 2, 1).transpose(1, 0, 2)
     gaps = np.where(np.isfinite(best.values), np.maximum(best.values - minimum, floor), np.inf)
     return performance(Table(best.methods, best.problems, gaps), at)

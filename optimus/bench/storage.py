@@ -20,6 +20,8 @@ import numpy as np
 from optimus.rundir.checkpoint import write_atomically
 
 Row = dict[str, Any]
+Key = tuple[str, int, str]  # (function, dim, method)
+Traces = Mapping[Key, Path]  # the npz of each cell
 NUMBERS = ("f0", "f_best", "f_last", "f_star", "lr", "seconds")
 
 
@@ -90,9 +92,7 @@ def load(out: Path, name: str) -> Stored | None:
         return None
     try:
         document = json.loads((out / "cells" / f"{name}.json").read_text())
-        rows = [
-            {key: _number(key, value) for key, value in row.items()} for row in document["rows"]
-        ]
+        rows = [{k: _number(k, value) for k, value in row.items()} for row in document["rows"]]
         return Stored(rows, int(document["non_finite"]), dict(document["decides"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

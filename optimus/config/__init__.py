@@ -20,20 +20,14 @@ from typing import Any
 
 from optimus.config.compatibility import FORMAT, PHASE_GROUPS, upgraded
 from optimus.config.serialization import KINDS, build
-from optimus.config.tasks import AnalyticTask as AnalyticTask
-from optimus.config.tasks import ClassicalTask as ClassicalTask
-from optimus.config.tasks import PhysicsTask as PhysicsTask
-from optimus.config.tasks import ServedTask as ServedTask
+from optimus.config.tasks import AnalyticTask, ClassicalTask, PhysicsTask, ServedTask
 from optimus.config.training import ESTIMATORS as ESTIMATORS
 from optimus.config.training import PATHWISE as PATHWISE
 from optimus.config.training import Estimator as Estimator
-from optimus.config.training import Evaluation as Evaluation
-from optimus.config.training import Layout as Layout
-from optimus.config.training import MetaLoss as MetaLoss
+from optimus.config.training import Evaluation, Layout, MetaLoss, Phase
 from optimus.config.training import MetaOptimizer as MetaOptimizer
-from optimus.config.training import Phase as Phase
 from optimus.errors import ConfigError as ConfigError
-from optimus.errors import require, require_at_least, require_positive
+from optimus.errors import require, require_at_least, require_each, require_positive
 from optimus.model.config import AdafactorMlpConfig, OptimizerConfig
 
 Task = AnalyticTask | PhysicsTask | ServedTask | ClassicalTask
@@ -77,11 +71,9 @@ class TrainConfig:
     weight_average: float = 0.0  # fused: decay of the moving average that is kept; 0: none
 
     def __post_init__(self) -> None:
-        require_at_least(self.updates, 1, "updates")
+        require_each(self, "", updates=1, checkpoint_every=1, keep_checkpoints=1)
+        require_each(self, "", keep_checkpoints_every=0)
         require(0 <= self.seed < 2**63, f"seed: got {self.seed}, want 0 <= seed < 2^63")
-        require_at_least(self.checkpoint_every, 1, "checkpoint_every")
-        require_at_least(self.keep_checkpoints, 1, "keep_checkpoints")
-        require_at_least(self.keep_checkpoints_every, 0, "keep_checkpoints_every")
         require_positive(self.call_timeout, "call_timeout")
         average = self.weight_average
         require(0.0 <= average < 1.0, f"weight_average: got {average}, want 0 <= decay < 1")
@@ -92,14 +84,11 @@ class TrainConfig:
             self._check_phase(phase, f"phases.{index}", index == len(self.phases) - 1)
 
     def _check_phase(self, phase: Phase, where: str, last: bool) -> None:
-        if last:
-            wanted = "null: the last phase lasts until the run's updates"
-        else:
-            wanted = "a number: only the last phase lasts until the run's updates"
+        got = "null" if phase.updates is None else phase.updates
+        wanted = "null: the" if last else "a number: only the"
         require(
             (phase.updates is None) == last,
-            f"{where}.updates: got {'null' if phase.updates is None else phase.updates}, "
-            f"want {wanted}",
+            f"{where}.updates: got {got}, want {wanted} last phase lasts until the run's updates",
         )
         require(
             not self.served or phase.layout.workers >= phase.layout.actors,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from optimus.errors import require, require_at_least, require_known, require_positive
+from optimus.errors import require, require_at_least, require_each, require_known, require_positive
 from optimus.problems.groups import FUNCTION_NAMES, NETWORK, TAGS, allowed, allowed_generated
 
 ANALYTIC_FAMILIES = ("quadratic", "rosenbrock")  # the keys of `optimus.tasks.FAMILIES`
@@ -58,24 +58,18 @@ class ClassicalTask:
             require(0.0 <= share <= 1.0, f"task.{name}: got {share}, want a share in [0, 1]")
         both = self.generated + self.networks
         require(both <= 1.0, f"task.networks: got {both} with generated, want at most 1 together")
-        for name in ("x_scale", "f_scale"):
-            require_at_least(getattr(self, name), 1, f"task.{name}")
-        require_at_least(self.least_dim, 2, "task.least_dim")
-        require(
-            bool(self.sizes) and min(self.sizes) >= max(4, self.least_dim),
-            f"task.sizes: got {self.sizes}, want at least one, each >= {max(4, self.least_dim)}",
-        )
+        require_each(self, "task", x_scale=1, f_scale=1, least_dim=2)
+        least = max(4, self.least_dim)
+        fit = bool(self.sizes) and min(self.sizes) >= least
+        require(fit, f"task.sizes: got {self.sizes}, want at least one, each >= {least}")
         left = allowed(self.functions, self.hold_out)
         generated = bool(self.generated > 0.0 and allowed_generated(self.hold_out))
         generated |= self.networks > 0.0 and NETWORK not in self.hold_out
-        require(
-            generated or bool(left), "task.functions: none is left and none are generated; want one"
-        )
+        drawn = generated or bool(left)
+        require(drawn, "task.functions: none is left and none are generated; want one")
         # Such a function would never be drawn in some size, and nobody would notice.
-        require(
-            left != ("perm",) or generated or max(self.sizes) <= 10,
-            f"task.sizes: got {self.sizes}, want at most 10 for perm alone",
-        )
+        fit = left != ("perm",) or generated or max(self.sizes) <= 10
+        require(fit, f"task.sizes: got {self.sizes}, want at most 10 for perm alone")
 
 
 @dataclass(frozen=True)
@@ -100,8 +94,7 @@ class ServedTask:
         require(self.kind == "served", f"task.kind: got {self.kind!r}, want 'served'")
         require_at_least(self.dim, 1, "task.dim")
         require(0 <= self.sleep <= 3600, f"task.sleep: got {self.sleep} s, want 0 ... 3600")
-        for name in ("poison", "nonfinite", "slow"):
-            require_at_least(getattr(self, name), 0, f"task.{name}")
+        require_each(self, "task", poison=0, nonfinite=0, slow=0)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from optimus.config.tasks import ClassicalTask
-from optimus.errors import require, require_at_least, require_known, require_positive
+from optimus.errors import require, require_at_least, require_each, require_known, require_positive
 
 EstimatorKind = Literal[
     "pes", "nres", "full_es", "truncated_es", "bptt", "pes_pathwise", "nres_pathwise"
@@ -62,8 +62,7 @@ class Estimator:
             self.guide == 0.0 or self.kind == "bptt",
             f"estimator.guide: got {self.guide} with {self.kind!r}, want 0 but with 'bptt'",
         )
-        for name in ("task_clip", "guide"):
-            require_at_least(getattr(self, name), 0, f"estimator.{name}")
+        require_each(self, "estimator", task_clip=0, guide=0)
         require_positive(self.guide_radius, "estimator.guide_radius")
 
     @property
@@ -105,10 +104,8 @@ class MetaOptimizer:
     def __post_init__(self) -> None:
         require_positive(self.learning_rate, "meta.learning_rate")
         require_positive(self.clip_norm, "meta.clip_norm")
-        require_at_least(self.batch, 1, "meta.batch")
         require_known(self.clip, get_args(ClipKind), "meta.clip")
-        require_at_least(self.warmup, 0, "meta.warmup")
-        require_at_least(self.cosine, 0, "meta.cosine")
+        require_each(self, "meta", batch=1, warmup=0, cosine=0)
 
 
 @dataclass(frozen=True)
@@ -129,10 +126,8 @@ class Layout:
     restarts: int = 5  # of one process within 10 minutes, before the run ends with its cause
 
     def __post_init__(self) -> None:
-        for name in ("actors", "groups", "lanes", "per_process"):
-            require_at_least(getattr(self, name), 1, f"layout.{name}")
-        for name in ("workers", "restarts"):
-            require_at_least(getattr(self, name), 0, f"layout.{name}")
+        require_each(self, "layout", actors=1, groups=1, lanes=1, per_process=1)
+        require_each(self, "layout", workers=0, restarts=0)
 
     @property
     def total_lanes(self) -> int:
@@ -173,5 +168,4 @@ class Evaluation:
     seed: int = 20221201
 
     def __post_init__(self) -> None:
-        require_at_least(self.tasks, 2, "evaluation.tasks")  # for an interval
-        require_at_least(self.steps, 1, "evaluation.steps")
+        require_each(self, "evaluation", tasks=2, steps=1)  # two tasks: for an interval

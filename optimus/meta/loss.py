@@ -26,11 +26,7 @@ def log_gap(value: Any, initial: Any, minimum: float = 0.0, xp: Any = np) -> Any
     Returns:
       The meta-loss, shape and dtype of `value`: 0 at the start, negative when better.
     """
-    gap = xp.log(xp.maximum(initial - minimum, FLOOR))
-    finite = xp.isfinite(value)
-    safe = xp.where(finite, value, initial)
-    score = xp.log(xp.maximum(safe - minimum, FLOOR)) - gap
-    return xp.where(finite, xp.minimum(score, CAP), CAP)
+    return score("log_gap", value - minimum, initial - minimum, xp=xp)
 
 
 def log_gap_slope(value: float, initial: float) -> float:

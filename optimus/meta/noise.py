@@ -10,26 +10,33 @@ from __future__ import annotations
 
 import functools
 import zlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimus.tasks.draws import folded_key, halves
+
 KINDS = ("gaussian", "rademacher")
+
+
+def of_key(key: jax.Array, sigma: Any, size: int, kind: str) -> jax.Array:
+    """One draw, float32 `[P]`.
+
+    Args:
+      key: consumed.
+      sigma: standard deviation of each entry.
+      size: P.
+      kind: "gaussian" or "rademacher".
+    """
+    sampler = jax.random.normal if kind == "gaussian" else jax.random.rademacher
+    return sigma * sampler(key, (size,), jnp.float32)
 
 
 @functools.partial(jax.jit, static_argnames=("size", "kind"))
 def _draw(words: jax.Array, sigma: jax.Array, size: int, kind: str) -> jax.Array:
-    key = jax.random.wrap_key_data(words[:2], impl="threefry2x32")
-    for position in range(2, words.shape[0]):  # static: a handful of folds
-        key = jax.random.fold_in(key, words[position])
-    if kind == "gaussian":
-        return sigma * jax.random.normal(key, (size,), jnp.float32)
-    return sigma * jax.random.rademacher(key, (size,), jnp.float32)
-
-
-def _words(*values: int) -> list[int]:
-    return [word for value in values for word in (value >> 32 & 0xFFFFFFFF, value & 0xFFFFFFFF)]
+    return of_key(folded_key(words), sigma, size, kind)
 
 
 def draw(
@@ -46,7 +53,7 @@ def draw(
     Returns:
       float32 `[P]`; equal arguments give equal bits on one host and JAX version.
     """
-    words = _words(seed, episode) + ([] if window is None else [window])
+    words = [*halves(seed), *halves(episode), *([] if window is None else [window])]
     return np.asarray(_draw(np.asarray(words, np.uint32), np.float32(sigma), size, kind))
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from optimus.config import MetaOptimizer
 from optimus.model.parameters import ParameterLayout
-from optimus.rundir.retention import CheckpointError
+from optimus.rundir.checkpoint import CheckpointError
 
 
 class MetaState(NamedTuple):

@@ -18,10 +18,8 @@ Safeguard = Literal["lbfgs", "none"]
 def start(x0: Any) -> np.ndarray:
     """x0 as float64 [N]."""
     array = np.atleast_1d(np.asarray(x0))
-    require(
-        array.dtype.kind in "biufV" and array.ndim == 1,
-        f"x0: got shape {np.shape(x0)} and dtype {array.dtype}, want [N] real numbers",
-    )
+    real = array.dtype.kind in "biufV" and array.ndim == 1
+    require(real, f"x0: got shape {np.shape(x0)} and dtype {array.dtype}, want [N] real numbers")
     require(array.size > 0, "x0: got an empty array, want at least one variable")
     result = array.astype(np.float64)
     require(bool(np.isfinite(result).all()), "x0: got values that are not finite")
@@ -31,10 +29,8 @@ def start(x0: Any) -> np.ndarray:
 def scale(x_scale: Any, size: int) -> np.ndarray:
     """x_scale as float64 [N]."""
     result = np.asarray(x_scale, np.float64)
-    require(
-        result.shape in ((), (1,), (size,)),
-        f"x_scale: got shape {result.shape}, want a scalar or [{size}] like x0",
-    )
+    fits = result.shape in ((), (1,), (size,))
+    require(fits, f"x_scale: got shape {result.shape}, want a scalar or [{size}] like x0")
     positive = bool(np.isfinite(result).all() and (result > 0.0).all())
     require(positive, "x_scale: want values that are positive and finite")
     return np.broadcast_to(result, (size,)).copy()
@@ -52,10 +48,8 @@ def check(jac: Any, safeguard: Any, bounds: Any, gtol: Any) -> None:
     Raises:
       ConfigError: one cannot be used; it is a `ValueError`.
     """
-    require(
-        bounds is None,
-        "bounds are not supported: transform the variables, or use scipy.optimize.minimize",
-    )
+    instead = "transform the variables, or use scipy.optimize.minimize"
+    require(bounds is None, f"bounds are not supported: {instead}")
     possible = jac is None or isinstance(jac, bool) or callable(jac)
     require(possible, f"jac: got {jac!r}, want a function, True or None")
     require_known(safeguard, get_args(Safeguard), "safeguard")

@@ -43,6 +43,9 @@ class Limits(NamedTuple):
     made: int = 0
 
 
+Abandoned = Callable[["Descent"], str | None]  # why a descent is not worth going on with
+
+
 class Descent:
     """Where a descent is, what it remembers, and at last how it ended.
 
@@ -87,7 +90,7 @@ class Descent:
         z: np.ndarray,
         limits: Limits,
         notify: Callable[[Point], None],
-        abandoned: Callable[[Descent], str | None] | None = None,
+        abandoned: Abandoned | None = None,
     ) -> None:
         """Descends until a rule ends it.
 
@@ -187,9 +190,7 @@ class Descent:
         best = self.objective.best
         self.history.append(self.point.fun if best is None else best.fun)
 
-    def _verdict(
-        self, limits: Limits, abandoned: Callable[[Descent], str | None] | None
-    ) -> End | None:
+    def _verdict(self, limits: Limits, abandoned: Abandoned | None) -> End | None:
         """The end, if the point just reached is one."""
         largest = float(np.max(np.abs(self.objective.unscaled(self.point))))
         if largest <= (limits.gtol or 0.0):

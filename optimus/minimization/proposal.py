@@ -10,9 +10,8 @@ import jax
 import numpy as np
 
 from optimus import weights
-from optimus.model import registry
 from optimus.model.config import OptimizerConfig
-from optimus.model.registry import Config
+from optimus.model.registry import Config, rule_of
 from optimus.weights import LearnedOptimizer
 
 DEFAULT_MODEL = "optimus-classical"
@@ -69,7 +68,5 @@ def step(
     Returns:
       The step, float32 [N], and the state for the next call.
     """
-    found: tuple[jax.Array, Any] = registry.rule_of(config).update(
-        config, params, state, x, gradient
-    )
+    found: tuple[jax.Array, Any] = rule_of(config).update(config, params, state, x, gradient)
     return found

@@ -8,7 +8,8 @@ where H is the L-BFGS inverse Hessian of the path so far and p the decrease it p
 makes the test non-monotone without keeping a huge first value for long. Asking for a share of p,
 rather than for any decrease, keeps a learned step that is far too small for the problem's scale
 from being taken for ever. A step that fails is halved once, then replaced by a line search along
--H g (`line_search`).
+-H g for weak Wolfe conditions by bisection (Lewis and Overton 2013): the Armijo part makes f
+decrease, the curvature part yields a usable pair.
 
 A refusal costs two evaluations. So after n refusals in a row the learned step is not tried for the
 next min(2^n - 1, 15) steps, which are L-BFGS steps: where the learned optimizer is of no use, the
@@ -25,13 +26,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from optimus.minimization.line_search import line_search
 from optimus.minimization.objective import Objective, Point
 
 HISTORY = 3  # values the median is taken of
 SHARE = 0.75  # of the predicted decrease
 PAIRS = 10
 LONGEST_REST = 15
+ARMIJO, CURVATURE = 1e-4, 0.9  # of the line search
+MAX_TRIALS = 20
 
 Pairs = deque[tuple[np.ndarray, np.ndarray]]  # (x change, gradient change), oldest first
 
@@ -79,6 +81,46 @@ def promise(pairs: Pairs, point: Point) -> float:
 def rest(refusals: int) -> int:
     """For how many steps the learned one is not tried after so many refusals in a row."""
     return min(2**refusals - 1, LONGEST_REST)
+
+
+def line_search(
+    objective: Objective, point: Point, towards: np.ndarray, slope: float
+) -> Point | None:
+    """A point that meets both conditions; after MAX_TRIALS the last that decreased enough, or None.
+
+    Args:
+      objective: evaluates and counts.
+      point: where we are, complete and finite.
+      towards: the direction, float64 [N] in z; its whole length is tried first.
+      slope: of f along it, negative.
+    """
+    low, high, length = 0.0, np.inf, 1.0
+    decreased: Point | None = None
+    flat = False  # whether the last trial had just the value of the start
+    for _ in range(MAX_TRIALS):
+        trial = objective.value(point.z + length * towards)
+        if np.array_equal(trial.z, point.z):
+            break  # shorter than rounding
+        if flat and trial.fun == point.fun:
+            break  # at both lengths: f is flat to rounding (at one it may be a mirror image)
+        flat = trial.fun == point.fun
+        excess = trial.fun - point.fun - length * slope  # over the tangent
+        if trial.finite and trial.fun < point.fun + ARMIJO * length * slope:
+            trial = objective.complete(trial)
+        if trial.finite and trial.fun < point.fun + ARMIJO * length * slope:
+            assert trial.gradient is not None
+            decreased, low = trial, length
+            if trial.gradient @ towards >= CURVATURE * slope:
+                break
+            length = 2.0 * length if np.isinf(high) else 0.5 * (low + high)
+        else:
+            high = length
+            share = 0.5
+            if low == 0.0 and np.isfinite(excess) and excess > 0.0:
+                # The minimum of the parabola through both values and the slope.
+                share = min(max(-slope * length / (2.0 * excess), 0.1), 0.5)
+            length = low + share * (high - low)
+    return decreased
 
 
 def guarded_step(

@@ -56,9 +56,8 @@ def init_params(config: AdafactorMlpConfig, key: jax.Array) -> Params:
 def init_state(config: AdafactorMlpConfig, x: jax.Array) -> AdafactorMlpState:
     """State before the first step at `x`, [N] with N >= 1 (else ValueError), any real dtype."""
     del config
-    return AdafactorMlpState(
-        jnp.zeros((), jnp.int32), features.init_accumulators(features.size_of(x))
-    )
+    averages = features.init_accumulators(features.size_of(x))
+    return AdafactorMlpState(jnp.zeros((), jnp.int32), averages)
 
 
 def update(

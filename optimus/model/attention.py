@@ -62,10 +62,7 @@ def _product(indices: str, one: jax.Array, other: jax.Array) -> jax.Array:
 
 
 def self_attention(
-    inputs: jax.Array,
-    heads: int,
-    mask: jax.Array | None,
-    precision: AttentionPrecision = "float32",
+    inputs: jax.Array, heads: int, mask: jax.Array | None, precision: AttentionPrecision = "float32"
 ) -> jax.Array:
     """Multi-head self-attention: [D, N] -> [D, N], in N^2 time and memory.
 

@@ -155,10 +155,8 @@ class OptimizerConfig:
             _require_integer(getattr(self, field), 1, field)
         for field in ("rank", "secant"):
             _require_integer(getattr(self, field), 0, field)
-        require(
-            self.dim % self.heads == 0,
-            f"optimizer.dim: got {self.dim}, want a multiple of heads ({self.heads})",
-        )
+        whole = self.dim % self.heads == 0
+        require(whole, f"optimizer.dim: got {self.dim}, want a multiple of heads ({self.heads})")
         require_positive(self.lambda_a, "optimizer.lambda_a")
         require_positive(self.lambda_b, "optimizer.lambda_b")
         decay, eps = self.b_decay, self.normalizer_eps

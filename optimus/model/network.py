@@ -65,12 +65,10 @@ class Encoder(hk.Module):
     @hk.transparent  # its modules keep the names that weights have been saved under
     def _attention(self, hidden: jax.Array, mask: jax.Array | None) -> jax.Array:
         config, normed = self._config, layer_norm("attention_norm", hidden)
+        heads, precision = config.heads, config.attention_precision
         if config.attention == "inducing":
-            points = config.inducing_points
-            return inducing_attention(
-                normed, config.heads, points, mask, config.attention_precision
-            )
-        return self_attention(normed, config.heads, mask, config.attention_precision)
+            return inducing_attention(normed, heads, config.inducing_points, mask, precision)
+        return self_attention(normed, heads, mask, precision)
 
     def _gate(self, hidden: jax.Array, mask: jax.Array | None) -> jax.Array:
         form = self._config.rank_one

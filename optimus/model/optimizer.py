@@ -123,9 +123,8 @@ def update(
 
     seen = trajectory_features.observe(config, state.past, state.iteration, x, gradient, mask)
     averages = features.update_accumulators(params["decays"], state.averages, seen.gradient)
-    inputs = trajectory_features.Inputs(
-        seen, averages, functools.partial(_apply, config, state.preconditioner)
-    )
+    precondition = functools.partial(_apply, config, state.preconditioner)
+    inputs = trajectory_features.Inputs(seen, averages, precondition)
     channels = trajectory_features.network_inputs(config, inputs)
     output = _network(config).apply(params["network"], channels, mask)
     matrix = _update_preconditioner(config, params, state, output)
@@ -137,10 +136,7 @@ def update(
 
 
 def _update_preconditioner(
-    config: OptimizerConfig,
-    params: Params,
-    state: OptimizerState,
-    output: NetworkOutput,
+    config: OptimizerConfig, params: Params, state: OptimizerState, output: NetworkOutput
 ) -> jax.Array:
     if output.raw_gates is None or output.left is None:  # rank_one is "none"
         return state.preconditioner

@@ -63,12 +63,11 @@ class ParameterLayout:
         """
         leaves = []
         for name, shape in zip(self.names, self.shapes):
-            leaf = arrays.get(f"{PREFIX}{name}")
+            name = f"{PREFIX}{name}"
+            leaf = arrays.get(name)
             if leaf is None or leaf.shape != shape:
                 got = "no such array" if leaf is None else f"shape {leaf.shape}"
-                raise ValueError(
-                    f"is of another architecture: {PREFIX}{name} has {got}, want {shape}"
-                )
+                raise ValueError(f"is of another architecture: {name} has {got}, want {shape}")
             leaves.append(leaf.ravel())
         return np.concatenate(leaves).astype(np.float32)
 

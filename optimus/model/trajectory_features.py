@@ -35,6 +35,9 @@ _SMALLEST = 1e-30  # a gradient below is none
 _LARGEST_SHARE = 1e-15  # of a gradient that its reference is at least
 
 
+Number = jax.Array | float
+
+
 class Past(NamedTuple):
     """What is remembered, float32; of size 0 where no option needs it."""
 
@@ -145,10 +148,10 @@ def observe(
         bounds = config.lambda_a / _LENGTH_RANGE, config.lambda_a * _LENGTH_RANGE
         length = jnp.where(started, jnp.clip(running, *bounds), past.length)
 
-    pairs, secant, secant_scalars = past.pairs, jnp.zeros((0,)), jnp.zeros((0,))
+    pairs, secant, scalars = past.pairs, jnp.zeros((0,)), jnp.zeros((0,))
     if config.secant:
         pairs = lbfgs_direction.remember(past.pairs, move, change)
-        secant, secant_scalars = _secant(pairs, gradient, jnp.reshape(length, ()), count)
+        secant, scalars = _secant(pairs, gradient, jnp.reshape(length, ()), count)
     later = past._replace(
         last_x=jnp.copy(x) if past.last_x.size else past.last_x,
         last_gradient=jnp.copy(gradient) if past.last_gradient.size else past.last_gradient,
@@ -157,18 +160,7 @@ def observe(
         pairs=pairs,
     )
     return Observation(
-        x=x,
-        gradient=gradient,
-        move=move,
-        change=change,
-        length=length,
-        secant=secant,
-        secant_scalars=secant_scalars,
-        iteration=iteration,
-        mask=mask,
-        size=count,
-        before=past,
-        past=later,
+        x, gradient, move, change, length, secant, scalars, iteration, mask, count, past, later
     )
 
 
@@ -190,11 +182,7 @@ def _log_ratio(new: jax.Array, old: jax.Array) -> jax.Array:
 
 
 def _cosine(
-    one: jax.Array,
-    its_rms: jax.Array,
-    other: jax.Array,
-    other_rms: jax.Array,
-    count: jax.Array | float,
+    one: jax.Array, its_rms: jax.Array, other: jax.Array, other_rms: jax.Array, count: Number
 ) -> jax.Array:
     """Of two vectors [N] whose root mean squares are known; 0 where one of these is."""
     lengths = [jnp.where(value == 0.0, 1.0, value) for value in (its_rms, other_rms)]
@@ -264,9 +252,8 @@ def _progress_channels(config: OptimizerConfig, inputs: Inputs) -> jax.Array:
     """The cosine is positive where the last step went beyond the minimum along its line."""
     seen = inputs.seen
     strength, travelled = _rms(seen.gradient, seen.size), _rms(seen.move, seen.size)
-    first = (
-        jnp.ones((), jnp.float32) if config.gradient_scale == "first" else seen.past.reference[0]
-    )
+    scaled = config.gradient_scale == "first"
+    first = jnp.ones((), jnp.float32) if scaled else seen.past.reference[0]
     last = _rms(seen.before.last_gradient, seen.size)
     scalars = jnp.stack(
         [
@@ -308,6 +295,5 @@ def feature_names(config: OptimizerConfig) -> tuple[str, ...]:
 
 def network_inputs(config: OptimizerConfig, inputs: Inputs) -> jax.Array:
     """What the network reads, float32 [F, N], rows as in `feature_names`."""
-    return jnp.concatenate(
-        [group.channels(config, inputs) for group in GROUPS if group.present(config)]
-    )
+    present = (group for group in GROUPS if group.present(config))
+    return jnp.concatenate([group.channels(config, inputs) for group in present])

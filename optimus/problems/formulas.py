@@ -15,8 +15,8 @@ import numpy as np
 PERM_BETA = 10.0
 
 
-def _index(x: jax.Array) -> jax.Array:
-    """1, 2, ..., N in the dtype of x."""
+def index(x: jax.Array) -> jax.Array:
+    """1, 2, ..., N in the dtype of x `[N]`."""
     return jnp.arange(1, x.size + 1, dtype=x.dtype)
 
 
@@ -31,12 +31,12 @@ def ackley(x: jax.Array) -> jax.Array:
 def dixon_price(x: jax.Array) -> jax.Array:
     """(x₁−1)² + Σ_{i≥2} i (2x_i² − x_{i−1})²; x `[N]`. There is a stationary value of 2/3."""
     terms = jnp.square(2 * jnp.square(x[1:]) - x[:-1])
-    return jnp.square(x[0] - 1) + jnp.sum(_index(x)[1:] * terms)
+    return jnp.square(x[0] - 1) + jnp.sum(index(x)[1:] * terms)
 
 
 def griewank(x: jax.Array) -> jax.Array:
     """Σ x²/4000 − Π cos(x_i/√i) + 1; x `[N]`."""
-    return jnp.sum(jnp.square(x)) / 4000 - jnp.prod(jnp.cos(x / jnp.sqrt(_index(x)))) + 1
+    return jnp.sum(jnp.square(x)) / 4000 - jnp.prod(jnp.cos(x / jnp.sqrt(index(x)))) + 1
 
 
 def levy_term(w: jax.Array) -> jax.Array:
@@ -82,7 +82,7 @@ def rosenbrock(x: jax.Array) -> jax.Array:
 
 def rotated_hyper_ellipsoid(x: jax.Array) -> jax.Array:
     """Σ_i Σ_{j≤i} x_j² = Σ_j (N−j+1) x_j²; x `[N]`. In spite of the name it is not rotated."""
-    return jnp.sum(_index(x)[::-1] * jnp.square(x))
+    return jnp.sum(index(x)[::-1] * jnp.square(x))
 
 
 def sphere(x: jax.Array) -> jax.Array:
@@ -97,12 +97,12 @@ def styblinski_tang(x: jax.Array) -> jax.Array:
 
 def sum_of_powers(x: jax.Array) -> jax.Array:
     """Σ |x_i|^{i+1}; x `[N]`. Overflows float32 where |x| > 1 and N is large."""
-    return jnp.sum(jnp.abs(x) ** (_index(x) + 1))
+    return jnp.sum(jnp.abs(x) ** (index(x) + 1))
 
 
 def sum_of_squares(x: jax.Array) -> jax.Array:
     """Σ i x_i²; x `[N]`."""
-    return jnp.sum(_index(x) * jnp.square(x))
+    return jnp.sum(index(x) * jnp.square(x))
 
 
 def trid(x: jax.Array) -> jax.Array:
@@ -112,7 +112,7 @@ def trid(x: jax.Array) -> jax.Array:
 
 def zakharov(x: jax.Array) -> jax.Array:
     """Σ x² + s² + s⁴ with s = Σ i x_i / 2; x `[N]`."""
-    s = jnp.sum(_index(x) * x) / 2
+    s = jnp.sum(index(x) * x) / 2
     return jnp.sum(jnp.square(x)) + jnp.square(s) + s**4
 
 

@@ -12,22 +12,14 @@ from types import MappingProxyType
 
 from optimus.errors import ConfigError
 
-GROUPS = MappingProxyType(
-    {
-        "quadratic": (
-            "sphere",
-            "sum_of_squares",
-            "rotated_hyper_ellipsoid",
-            "trid",
-            "zakharov",
-            "perm",
-        ),
-        "power": ("sum_of_powers", "powell", "dixon_price"),
-        "valley": ("rosenbrock",),
-        "ripple": ("ackley", "griewank", "rastrigin"),
-        "well": ("levy", "styblinski_tang"),
-    }
-)
+_RELATIVES = {
+    "quadratic": "sphere sum_of_squares rotated_hyper_ellipsoid trid zakharov perm",
+    "power": "sum_of_powers powell dixon_price",
+    "valley": "rosenbrock",
+    "ripple": "ackley griewank rastrigin",
+    "well": "levy styblinski_tang",
+}
+GROUPS = MappingProxyType({tag: tuple(names.split()) for tag, names in _RELATIVES.items()})
 FUNCTION_NAMES = tuple(sorted(name for members in GROUPS.values() for name in members))
 NETWORK = "network"  # tag of the tasks of `networks`, and the member's name
 TAGS = (*GROUPS, NETWORK)  # what can be held out

@@ -44,6 +44,11 @@ Data = dict[str, np.ndarray]
 Dtype = Literal["float32", "float64"]
 Objective = Callable[[Any, jax.Array], jax.Array]  # (data, z `[N]`) -> reported value
 
+SLIPS: dict[str, Value] = {  # the paper's, in place of the true functions
+    "levy": formulas.levy_to_d,
+    "perm": formulas.sum_of_squares,
+    "trid": formulas.trid_in_pairs,
+}
 SCALES = {"sphere": 0.512, "rotated_hyper_ellipsoid": 6.5536, "sum_of_powers": 0.1}
 TUNING_START = 1 << 20  # starts from here on are for choosing options, never for results
 
@@ -187,18 +192,6 @@ def arithmetic(dtype: Dtype) -> contextlib.AbstractContextManager[Any]:
     return context
 
 
-def _formula(name: str, slips: bool) -> Value:
-    """A function by name, with the paper's slips if wanted."""
-    if not slips:
-        return function(name).value
-    known = {
-        "levy": formulas.levy_to_d,
-        "perm": formulas.sum_of_squares,
-        "trid": formulas.trid_in_pairs,
-    }
-    return known.get(name, function(name).value)
-
-
 @functools.cache
 def objective_of(preset_name: str, function_name: str, dim: int) -> tuple[Objective, float]:
     """The reported value as a function of (data, z `[N]`), and what it subtracts.
@@ -207,10 +200,9 @@ def objective_of(preset_name: str, function_name: str, dim: int) -> tuple[Object
     compiled code is shared.
     """
     slips = PRESETS[preset_name].slips
-    value, factor = _formula(function_name, slips), SCALES.get(function_name, 1.0)
-    f_star = function(function_name).minimum(dim)
-    if slips and function_name == "trid":
-        f_star = function("trid").minimum(dim + 1)
+    true, factor = function(function_name), SCALES.get(function_name, 1.0)
+    value = SLIPS.get(function_name, true.value) if slips else true.value
+    f_star = true.minimum(dim + 1 if slips and function_name == "trid" else dim)
 
     def objective(data: Any, z: jax.Array) -> jax.Array:
         if "rotation" in data:  # at full precision also where the device multiplies in less
@@ -256,11 +248,9 @@ def problem(preset_name: str, function_name: str, dim: int, seed: int, start: in
     dim = dimension(preset_name, function_name, dim)
     count = size(chosen, function_name, dim)
     half_width = start_half_width(chosen, function_name)
-    drawn = functools.partial(
-        _random, seed=seed, function_name=function_name, dim=count, start=start
-    )
+    stream = (seed, function_name, count, start)
     # Single precision first: float32 and float64 problems start at the same point.
-    x0 = drawn("start").uniform(-half_width, half_width, count).astype(np.float32)
+    x0 = _random("start", *stream).uniform(-half_width, half_width, count).astype(np.float32)
 
     factor = SCALES.get(function_name, 1.0)
     twin = FUNCTIONS["sum_of_squares"] if chosen.slips and function_name == "perm" else true
@@ -268,10 +258,10 @@ def problem(preset_name: str, function_name: str, dim: int, seed: int, start: in
     data: Data = {}
     if chosen.shift:
         most = shift_half_width(chosen, function_name)
-        data["shift"] = drawn("shift").uniform(-most, most, count).astype(chosen.dtype)
+        data["shift"] = _random("shift", *stream).uniform(-most, most, count).astype(chosen.dtype)
         minimiser = minimiser + data["shift"]
     if chosen.rotate and function_name != "sum_of_powers":
-        data["rotation"] = _rotation(drawn("rotation"), count).astype(chosen.dtype)
+        data["rotation"] = _rotation(_random("rotation", *stream), count).astype(chosen.dtype)
         minimiser = data["rotation"].T.astype(np.float64) @ minimiser
     objective, f_star = objective_of(preset_name, function_name, count)
     return Problem(

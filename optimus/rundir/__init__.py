@@ -12,7 +12,6 @@ from typing import Any
 
 from optimus.config import ConfigError, TrainConfig, from_dict, to_dict
 from optimus.errors import UserError
-from optimus.rundir.retention import write_atomically
 
 CONFIG = "config.json"
 # Values that may differ when a run is resumed: they change how long it runs, not what it computes.
@@ -50,6 +49,8 @@ def prepare(run_dir: Path, config: TrainConfig) -> None:
     Raises:
       RunDirError: the directory holds a run of another configuration; the line names a difference.
     """
+    from optimus.rundir.checkpoint import write_atomically  # needs NumPy, which readers do without
+
     path = run_dir / CONFIG
     if path.exists():
         difference = _difference(to_dict(load_config(path)), to_dict(config))

@@ -9,6 +9,11 @@
 A folder is written under a temporary name, synced, then renamed; `LATEST` is replaced only after
 that, so a crash or a full disk at any moment leaves the previous one in force. Every load checks
 the sha256; a damaged checkpoint is passed over for the one before it, and the caller is told.
+
+The first, the newest k, every n-th, the best and the one being evaluated stay. The learner saves
+and prunes; another process, the evaluator, moves `BEST` and `HELD`. They share nothing but these
+files: a prune reads both pointers right before it deletes, and whoever points looks afterwards
+whether the folder is still there.
 """
 
 from __future__ import annotations
@@ -29,19 +34,20 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from optimus.errors import UserError
 from optimus.rundir import manifest as checkpoint_manifest
-from optimus.rundir.retention import BEST as BEST
-from optimus.rundir.retention import LATEST as LATEST
-from optimus.rundir.retention import MANIFEST as MANIFEST
-from optimus.rundir.retention import STATE as STATE
-from optimus.rundir.retention import CheckpointError as CheckpointError
-from optimus.rundir.retention import best_step as best_step
-from optimus.rundir.retention import hold as hold
-from optimus.rundir.retention import latest_step as latest_step
-from optimus.rundir.retention import mark_best as mark_best
-from optimus.rundir.retention import named_step, prune, sync
-from optimus.rundir.retention import steps as steps
-from optimus.rundir.retention import write_atomically as write_atomically
+
+STATE = "state.safetensors"
+MANIFEST = "manifest.json"
+LATEST = "LATEST"
+BEST = "BEST"
+HELD = "HELD"
+
+
+class CheckpointError(UserError, RuntimeError):
+    """A checkpoint that cannot be written or used; the message is one line."""
+
+    final = True
 
 
 @dataclass(frozen=True)
@@ -161,3 +167,112 @@ def load_latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     if problems:
         raise CheckpointError(f"no usable checkpoint in {folder}: {problems[0]}")
     return None, problems
+
+
+# ------------------------------------------------- files, pointers, and which checkpoints stay
+
+
+def sync(path: Path) -> None:
+    """Forces a file or a folder's entries to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replaces a small file so that a reader sees the old or the new content, nothing else."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        sync(temporary)
+        os.replace(temporary, path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def named_step(folder: Path, name: str) -> int | None:
+    """The step that a pointer (`LATEST`, `BEST`, `HELD`) names; None where there is none."""
+    try:
+        return int((folder / name).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def point(folder: Path, name: str, step: int) -> None:
+    """Writes a pointer; raises `CheckpointError`."""
+    try:
+        write_atomically(folder / name, f"{step}\n")
+    except OSError as error:
+        raise CheckpointError(f"cannot write {folder / name}: {error.strerror or error}") from error
+
+
+def steps(folder: Path) -> list[int]:
+    """Steps that have a folder, ascending, damaged ones included."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(p.name) for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
+
+
+def latest_step(folder: Path) -> int | None:
+    """The step that `LATEST` names if its folder is there, else the largest; None without any."""
+    named = named_step(folder, LATEST)
+    if named is not None and (folder / str(named)).is_dir():
+        return named
+    return max(steps(folder), default=None)
+
+
+def best_step(folder: Path) -> int | None:
+    """The step that `BEST` names; None where there is none."""
+    return named_step(folder, BEST)
+
+
+def mark_best(folder: Path, step: int) -> None:
+    """Points `BEST` at a checkpoint, which then stays; `CheckpointError` when it is not there."""
+    _point(folder, BEST, step, best_step(folder))
+
+
+def hold(folder: Path, step: int) -> None:
+    """Keeps a checkpoint while it is evaluated, until the next `hold`; raises `CheckpointError`."""
+    _point(folder, HELD, step, None)
+
+
+def _point(folder: Path, name: str, step: int, before: int | None) -> None:
+    for leftover in folder.glob(f".{name}.*"):  # of a killed writer; there is one at a time
+        leftover.unlink(missing_ok=True)
+    point(folder, name, step)
+    if not (folder / str(step)).is_dir():  # pruned meanwhile
+        if before is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            point(folder, name, before)
+        raise CheckpointError(f"{folder / str(step)} is not there: {name} cannot name it")
+
+
+def prune(folder: Path, newest: int, keep: int | None, keep_every: int | None) -> None:
+    """Deletes what killed saves left, and the checkpoints that no rule keeps.
+
+    Args:
+      folder: the run's `checkpoints` directory.
+      newest: the step just saved. Folders past it are damaged ones that were passed over: they
+        count as nothing and stay.
+      keep: how many newest stay; None keeps all.
+      keep_every: steps that are multiples of it stay too; None or 0: no such rule.
+    """
+    others = (f".{BEST}.", f".{HELD}.")  # being written by another process
+    for leftover in folder.glob(".*"):
+        if leftover.name.startswith(others):
+            continue
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                leftover.unlink()
+    if keep is None:
+        return
+    for step in [step for step in steps(folder) if 0 < step <= newest][:-keep]:
+        pinned = keep_every and step % keep_every == 0
+        if not pinned and step not in (named_step(folder, BEST), named_step(folder, HELD)):
+            shutil.rmtree(folder / str(step), ignore_errors=True)

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimus.tasks.draws import folded_key, halves
+
 TaskData = dict[str, jax.Array]
 
 
@@ -60,15 +62,8 @@ FAMILIES: dict[str, Family] = {
 
 def task_key(seed: int, episode: int) -> jax.Array:
     """The key [] that decides task and start of an episode; independent of its noise keys."""
-    words = np.asarray(
-        [seed >> 32 & 0xFFFFFFFF, seed & 0xFFFFFFFF, 0x7461736B]  # "task", a domain of its own
-        + [episode >> 32 & 0xFFFFFFFF, episode & 0xFFFFFFFF],
-        np.uint32,
-    )
-    key = jax.random.wrap_key_data(jnp.asarray(words[:2]), impl="threefry2x32")
-    for word in words[2:]:
-        key = jax.random.fold_in(key, word)
-    return key
+    domain = 0x7461736B  # "task", one of its own
+    return folded_key(np.asarray([*halves(seed), domain, *halves(episode)], np.uint32))
 
 
 def family(name: str) -> Family:

@@ -96,11 +96,10 @@ def assign(task: AnalyticTask | ClassicalTask, size: int, lanes: int) -> Assignm
     counts = _counts(len(spans), tuple(shares.values()), lanes)
     generate = functools.partial(generated.sample, families, task, low, size, size)
     network = functools.partial(networks.sample, task, low, size, size)
+    values = (generated.value, generated.minimiser)
     return _joined(
         _functions(task, size, spans, counts),
-        _one_member(
-            "generated", generated.value, generated.minimiser, jax.vmap(generate), counts[-2]
-        ),
+        _one_member("generated", *values, jax.vmap(generate), counts[-2]),
         _one_member(NETWORK, networks.value, None, jax.vmap(network), counts[-1]),
     )
 

@@ -15,8 +15,20 @@ MOST_ROTATED = 100  # coordinates: a rotation is a dense matrix per task
 def domain_key(seed: int, domain: str) -> jax.Array:
     """A key [] of its own for each (seed, domain): "train", "validation", ... never meet."""
     digest = hashlib.sha256(f"optimus/{domain}/{seed}".encode()).digest()
-    words = np.frombuffer(digest[:8], np.uint32)
-    return jax.random.wrap_key_data(jnp.asarray(words), impl="threefry2x32")
+    return folded_key(np.frombuffer(digest[:8], np.uint32))
+
+
+def halves(value: int) -> tuple[int, int]:
+    """A number of 64 bits as two of 32, the upper half first."""
+    return value >> 32 & 0xFFFFFFFF, value & 0xFFFFFFFF
+
+
+def folded_key(words: Any) -> jax.Array:
+    """The key [] of two words, uint32, with the words after them folded in one by one."""
+    key = jax.random.wrap_key_data(jnp.asarray(words[:2]), impl="threefry2x32")
+    for position in range(2, len(words)):  # static: a handful of folds
+        key = jax.random.fold_in(key, words[position])
+    return key
 
 
 def log_scaled(share: jax.Array, low: Any, high: Any) -> jax.Array:
@@ -55,9 +67,8 @@ def rotate(data: dict[str, jax.Array], x: jax.Array) -> jax.Array:
 
 def rotate_back(data: dict[str, jax.Array], x: jax.Array) -> jax.Array:
     """R^T x, `[size]`, where the task has a rotation."""
-    if "rotation" not in data:
-        return x
-    return jnp.matmul(data["rotation"].T, x, precision="highest")
+    turned = {"rotation": data["rotation"].T} if "rotation" in data else data
+    return rotate(turned, x)
 
 
 def maybe_rotation(

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from optimus.problems import formulas
-from optimus.problems.functions import FUNCTIONS, STYBLINSKI_TANG_F, STYBLINSKI_TANG_X
+from optimus.problems.functions import FUNCTIONS
 
 Value = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 Minimiser = Callable[[int, jax.Array], jax.Array]
@@ -41,10 +41,6 @@ class Masked(NamedTuple):
     multiple: int
 
 
-def _index(x: jax.Array) -> jax.Array:
-    return jnp.arange(1, x.size + 1, dtype=x.dtype)
-
-
 def _sum(mask: jax.Array, terms: jax.Array) -> jax.Array:
     return jnp.sum(jnp.where(mask, terms, 0.0))
 
@@ -57,18 +53,18 @@ def _ackley(x: jax.Array, mask: jax.Array, n: jax.Array) -> jax.Array:
 
 
 def _dixon_price(x: jax.Array, mask: jax.Array, n: jax.Array) -> jax.Array:
-    terms = _index(x)[1:] * jnp.square(2 * jnp.square(x[1:]) - x[:-1])
+    terms = formulas.index(x)[1:] * jnp.square(2 * jnp.square(x[1:]) - x[:-1])
     return jnp.square(x[0] - 1) + _sum(mask[1:], terms)
 
 
 def _griewank(x: jax.Array, mask: jax.Array, n: jax.Array) -> jax.Array:
-    waves = jnp.prod(jnp.where(mask, jnp.cos(x / jnp.sqrt(_index(x))), 1.0))
+    waves = jnp.prod(jnp.where(mask, jnp.cos(x / jnp.sqrt(formulas.index(x))), 1.0))
     return _sum(mask, jnp.square(x)) / 4000 - waves + 1
 
 
 def _levy(x: jax.Array, mask: jax.Array, n: jax.Array) -> jax.Array:
     w = 1 + (x - 1) / 4
-    at_end = _index(x) == n
+    at_end = formulas.index(x) == n
     last = jnp.square(w - 1) * (1 + jnp.square(jnp.sin(2 * math.pi * w)))
     inner = _sum(mask & ~at_end, formulas.levy_term(w))
     return jnp.square(jnp.sin(math.pi * w[0])) + inner + _sum(at_end, last)
@@ -100,7 +96,7 @@ def _rosenbrock(x: jax.Array, mask: jax.Array, n: jax.Array) -> jax.Array:
 
 
 def _rotated_hyper_ellipsoid(x: jax.Array, mask: jax.Array, n: jax.Array) -> jax.Array:
-    return _sum(mask, (n.astype(x.dtype) + 1 - _index(x)) * jnp.square(x))
+    return _sum(mask, (n.astype(x.dtype) + 1 - formulas.index(x)) * jnp.square(x))
 
 
 def _sphere(x: jax.Array, mask: jax.Array, n: jax.Array) -> jax.Array:
@@ -112,11 +108,11 @@ def _styblinski_tang(x: jax.Array, mask: jax.Array, n: jax.Array) -> jax.Array:
 
 
 def _sum_of_powers(x: jax.Array, mask: jax.Array, n: jax.Array) -> jax.Array:
-    return _sum(mask, jnp.where(mask, jnp.abs(x), 0.0) ** (_index(x) + 1))
+    return _sum(mask, jnp.where(mask, jnp.abs(x), 0.0) ** (formulas.index(x) + 1))
 
 
 def _sum_of_squares(x: jax.Array, mask: jax.Array, n: jax.Array) -> jax.Array:
-    return _sum(mask, _index(x) * jnp.square(x))
+    return _sum(mask, formulas.index(x) * jnp.square(x))
 
 
 def _trid(x: jax.Array, mask: jax.Array, n: jax.Array) -> jax.Array:
@@ -124,58 +120,35 @@ def _trid(x: jax.Array, mask: jax.Array, n: jax.Array) -> jax.Array:
 
 
 def _zakharov(x: jax.Array, mask: jax.Array, n: jax.Array) -> jax.Array:
-    s = _sum(mask, _index(x) * x) / 2
+    s = _sum(mask, formulas.index(x) * x) / 2
     return _sum(mask, jnp.square(x)) + jnp.square(s) + s**4
 
 
-def _zero(n: jax.Array) -> jax.Array:
-    return jnp.zeros((), jnp.float32)
+def _trid_minimiser(size: int, n: jax.Array) -> jax.Array:
+    place = jnp.arange(1, size + 1, dtype=jnp.float32)
+    return place * (n + 1 - place)
 
 
-_MINIMA: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "styblinski_tang": lambda n: STYBLINSKI_TANG_F * n.astype(jnp.float32),
-    "trid": lambda n: -(n * (n + 4) * (n - 1)).astype(jnp.float32) / 6,
-}
-
-
-def _places(size: int) -> jax.Array:
-    return jnp.arange(1, size + 1, dtype=jnp.float32)
-
-
-_MINIMISERS: dict[str, Minimiser] = {
-    "dixon_price": lambda size, n: 2.0 ** (2.0 ** (1.0 - _places(size)) - 1.0),
-    "levy": lambda size, n: jnp.ones(size),
-    "perm": lambda size, n: 1.0 / _places(size),
-    "rosenbrock": lambda size, n: jnp.ones(size),
-    "styblinski_tang": lambda size, n: jnp.full(size, STYBLINSKI_TANG_X, jnp.float32),
-    "trid": lambda size, n: _places(size) * (n + 1 - _places(size)),
-}
 _MOST = {"perm": 10}  # powers up to n: meaningless in float32 beyond
 
-MASKED: dict[str, Masked] = {
-    each.__name__[1:]: Masked(
-        each,
-        _MINIMA.get(each.__name__[1:], _zero),
-        _MINIMISERS.get(each.__name__[1:], lambda size, n: jnp.zeros(size)),
-        FUNCTIONS[each.__name__[1:]].least_dim,
-        _MOST.get(each.__name__[1:], 0),
-        FUNCTIONS[each.__name__[1:]].multiple_of,
-    )
-    for each in (
-        _ackley,
-        _dixon_price,
-        _griewank,
-        _levy,
-        _perm,
-        _powell,
-        _rastrigin,
-        _rosenbrock,
-        _rotated_hyper_ellipsoid,
-        _sphere,
-        _styblinski_tang,
-        _sum_of_powers,
-        _sum_of_squares,
-        _trid,
-        _zakharov,
-    )
-}
+_VALUES = (
+    *(_ackley, _dixon_price, _griewank, _levy, _perm, _powell, _rastrigin, _rosenbrock),
+    *(_rotated_hyper_ellipsoid, _sphere, _styblinski_tang, _sum_of_powers, _sum_of_squares),
+    *(_trid, _zakharov),
+)
+
+
+def _masked(name: str, value: Value) -> Masked:
+    true = FUNCTIONS[name]
+
+    def minimum(n: Any) -> jax.Array:
+        return jnp.asarray(true.minimum(n), jnp.float32)
+
+    def minimiser(size: int, n: jax.Array) -> jax.Array:  # but for Trid's the same for every n
+        return jnp.asarray(true.minimiser(size), jnp.float32)
+
+    where = _trid_minimiser if name == "trid" else minimiser
+    return Masked(value, minimum, where, true.least_dim, _MOST.get(name, 0), true.multiple_of)
+
+
+MASKED = {name: _masked(name, value) for name, value in zip(FUNCTIONS, _VALUES, strict=True)}

@@ -117,8 +117,7 @@ def value(data: Data, x: jax.Array) -> jax.Array:
     z = rotate(data, jnp.where(mask, x, 0.0)) - data["shift"]
     w = jnp.where(mask, data["x_scale"] * z, 0.0)
     out, targets = outputs(data, w), data["targets"]
-    each = jnp.where(
-        data["classes"], jax.nn.softplus(-targets * out), 0.5 * jnp.square(out - targets)
-    )
+    logistic, square = jax.nn.softplus(-targets * out), 0.5 * jnp.square(out - targets)
+    each = jnp.where(data["classes"], logistic, square)
     shrink = data["decay"] * jnp.sum(jnp.square(w)) / jnp.sum(mask)
     return data["f_scale"] * (jnp.mean(each) + shrink)

@@ -38,6 +38,7 @@ from optimus.model.parameters import PREFIX, layout_of
 from optimus.model.registry import Config
 from optimus.rundir import checkpoint
 
+AnyPath = str | os.PathLike[str]
 Params = Any  # nested dict of float32 arrays, as `init_params` of the rule lays them out
 
 SHIPPED = Path(__file__).with_name("data")
@@ -88,10 +89,7 @@ class LearnedOptimizer:
 
 
 def save(
-    path: str | os.PathLike[str],
-    config: Config,
-    params: Params,
-    card: Mapping[str, Any] | None = None,
+    path: AnyPath, config: Config, params: Params, card: Mapping[str, Any] | None = None
 ) -> Path:
     """Writes weights and card.
 
@@ -148,7 +146,7 @@ def _libraries() -> dict[str, str]:
     return {"python": platform.python_version(), **versions}
 
 
-def load(name_or_path: str | os.PathLike[str]) -> LearnedOptimizer:
+def load(name_or_path: AnyPath) -> LearnedOptimizer:
     """Loads weights, verified.
 
     Args:
@@ -188,7 +186,7 @@ def load(name_or_path: str | os.PathLike[str]) -> LearnedOptimizer:
     raise WeightsError(f"no weights named {str(name_or_path)!r}, nor such a path; names: {names}")
 
 
-def card_path(path: str | os.PathLike[str]) -> Path:
+def card_path(path: AnyPath) -> Path:
     """Where the card of weights that `save` wrote to `path` lies."""
     target = Path(path)
     return (target if target.suffix == _SUFFIX else target / _FOLDER_NAME).with_suffix(".json")
@@ -246,9 +244,9 @@ def _architecture(kind: Any, values: dict[str, Any], where: Path) -> Config:
             values = without_removed(values)
         unknown = sorted(set(values) - {field.name for field in dataclasses.fields(config_type)})
         if unknown:
+            names = ", ".join(unknown)
             raise ConfigError(
-                f"architecture has {', '.join(unknown)}, unknown to this version of optimus"
-                f" for {kind}"
+                f"architecture has {names}, unknown to this version of optimus for {kind}"
             )
         config: Config = config_type(**values)
         return config
@@ -262,9 +260,8 @@ def _load_checkpoint(path: Path) -> LearnedOptimizer:
         config = rundir.load_config(path.resolve().parents[1] / rundir.CONFIG).optimizer
     except (checkpoint.CheckpointError, ConfigError) as error:
         raise WeightsError(str(error)) from None
-    return LearnedOptimizer(
-        config, _params_from(found.arrays, config, f"checkpoint {path}"), found.manifest
-    )
+    params = _params_from(found.arrays, config, f"checkpoint {path}")
+    return LearnedOptimizer(config, params, found.manifest)
 
 
 def _load_run(run_dir: Path) -> LearnedOptimizer:

@@ -17,10 +17,8 @@ from typing import Any
 from optimus.bench import storage
 from optimus.bench.cells import Cell, Method
 from optimus.bench.methods import BASELINES, LEARNED
-from optimus.bench.storage import Row
+from optimus.bench.storage import Key, Row
 from optimus.problems.functions import FUNCTIONS
-
-Key = tuple[str, int, str]  # (function, dim, method)
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ Fig. 6: trajectories on Rosenbrock in the plane of the first two coordinates, a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimus.bench.figures import draw_mean, figure_of, legend, styles_of
-from optimus.bench.storage import Row
+from optimus.bench.figures import draw_mean, figure_of, finish, styles_of
+from optimus.bench.storage import Row, Traces
 from optimus.problems import presets
 from optimus.problems.functions import FUNCTIONS
 
@@ -23,7 +23,6 @@ FUNCTION = "rosenbrock"
 EVALUATION_COLUMNS = ("function", "dim", "method", "evaluations", "mean", "median")
 PATH_COLUMNS = ("function", "dim", "method", "start", "iteration", "z1", "z2")
 HALF_WIDTH = 12.0  # of a panel of Fig. 6; the starts lie in ±10
-Traces = Mapping[tuple[str, int, str], Path]
 
 
 def evaluation_rows(traces: Traces) -> list[Row]:
@@ -48,9 +47,7 @@ def draw_evaluations(rows: Sequence[Row], path: Path) -> Path:
         mean = np.array([row["mean"] for row in rows if row["method"] == method])
         draw_mean(axis, mean, style)
     axis.set_title(f"{FUNCTION}, N = {rows[0]['dim']}", fontsize=9)
-    legend(figure, [axis])
-    figure.savefig(path, dpi=120)
-    return path
+    return finish(figure, path, [axis])
 
 
 def draw_per_function(summary: Sequence[Row], path: Path) -> Path:
@@ -63,38 +60,32 @@ def draw_per_function(summary: Sequence[Row], path: Path) -> Path:
         shown = [line[name] for line in mine for name in ("mean", "printed")]
         least = min([value for value in shown if value and 0 < value < np.inf], default=1.0)
         for method in dict.fromkeys(line["method"] for line in mine):
-            lines = sorted(
-                (line for line in mine if line["method"] == method), key=lambda line: line["dim"]
-            )
-            dims, mean = np.transpose([(line["dim"], line["mean"]) for line in lines])
+            lines = [line for line in mine if line["method"] == method]
+            dims, mean = np.transpose(sorted((line["dim"], line["mean"]) for line in lines))
             mean = np.where(np.isfinite(mean), np.maximum(mean, least / 3), np.nan)
             axis.plot(dims, mean, marker=".", linewidth=1.2, **styles[method])
             dotted = {"color": styles[method]["color"], "linestyle": ":", "linewidth": 1.0}
-            printed = [
-                (line["dim"], max(line["printed"], least / 3))
-                for line in lines
-                if line["printed"] is not None
-            ]
-            if printed:
-                axis.plot(*np.transpose(printed), label="dotted: the print", **dotted)
+            known = [line for line in lines if line["printed"] is not None]
+            if known:
+                pairs = sorted((line["dim"], line["printed"]) for line in known)
+                dims, printed = np.transpose(pairs)
+                axis.plot(dims, np.maximum(printed, least / 3), label="dotted: the print", **dotted)
         axis.set(xscale="log", yscale="log", xlabel="N", ylabel="mean best-so-far")
         axis.set_title(function, fontsize=9)
-    legend(figure, axes)
-    figure.savefig(path, dpi=120)
-    return path
+    return finish(figure, path, axes)
 
 
-def path_rows(traces: Traces, start: int = 0) -> list[Row]:
-    """Fig. 6: where a start went, for the smallest and the largest N whose cells have a path."""
+def path_rows(traces: Traces) -> list[Row]:
+    """Fig. 6: where start 0 went, for the smallest and the largest N whose cells have a path."""
     paths: dict[tuple[int, str], np.ndarray] = {}
     for (function, dim, method), path in traces.items():
         if function == FUNCTION:
             with np.load(path) as arrays:
                 if "path" in arrays:
-                    paths[dim, method] = arrays["path"][start]
+                    paths[dim, method] = arrays["path"][0]
     dims = sorted({dim for dim, _ in paths})
     return [
-        dict(zip(PATH_COLUMNS, (FUNCTION, dim, method, start, iteration, *point)))
+        dict(zip(PATH_COLUMNS, (FUNCTION, dim, method, 0, iteration, *point)))
         for (dim, method), whole in paths.items()
         if dim in (dims[0], dims[-1])
         for iteration, point in enumerate(whole.tolist())
@@ -139,5 +130,4 @@ def draw_paths(rows: Sequence[Row], preset: str, seed: int, path: Path) -> Path:
         limits = (-HALF_WIDTH, HALF_WIDTH)
         axis.set(xlim=limits, ylim=limits, xlabel="z1", ylabel="z2")
         axis.set_title(f"{method}, N = {dim}", fontsize=9)
-    figure.savefig(path, dpi=120)
-    return path
+    return finish(figure, path)

@@ -24,11 +24,8 @@ def table4() -> Mapping[tuple[str, int, str], float]:
     file = resources.files("optimus.bench.classical").joinpath("table4.csv")
     text = file.read_text(encoding="utf-8").splitlines()
     rows = csv.DictReader(line for line in text if not line.startswith("#"))
-    return {
-        (row["function"], int(row["dim"]), method): float(row[method])
-        for row in rows
-        for method in METHODS
-    }
+    lines = [(row["function"], int(row["dim"]), row) for row in rows]
+    return {(name, n, each): float(row[each]) for name, n, row in lines for each in METHODS}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ OUT/curves/FUNCTION.png       mean best-so-far against evaluations (from OUT/tra
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 from optimus.bench import profiles
 from optimus.bench.classical import paper_figures, printed, table
 from optimus.bench.methods import models
-from optimus.bench.storage import Row, write_csv
+from optimus.bench.storage import Row, Traces, write_csv
 from optimus.problems import presets
 from optimus.rundir.checkpoint import write_atomically
 
@@ -74,10 +74,7 @@ def profile_rows(rows: Sequence[Row]) -> list[Row]:
 
 
 def write(
-    rows: Sequence[Row],
-    out: Path,
-    traces: Mapping[tuple[str, int, str], Path] | None = None,
-    figures: bool = True,
+    rows: Sequence[Row], out: Path, traces: Traces | None = None, figures: bool = True
 ) -> list[Path]:
     """Writes the report of rows of one preset; returns the files.
 

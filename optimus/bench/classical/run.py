@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from optimus.bench import cells, plan, storage
-from optimus.bench.cells import COLUMNS, Method, Row
+from optimus.bench.cells import COLUMNS, Method
 from optimus.bench.classical import report
-from optimus.bench.classical.gather import Key, gather
+from optimus.bench.classical.gather import Gathered, gather
 from optimus.bench.methods import models
 from optimus.errors import require
 from optimus.problems import presets
@@ -34,25 +34,19 @@ Split = Literal["held-out", "any"]
 
 
 @dataclass(frozen=True)
-class Result:
-    """Rows of all cells in OUT, in the order of `results.csv`, and what happened on the way.
+class Result(Gathered):
+    """All cells in OUT, and what happened on the way.
 
     Attributes:
-      rows: of `results.csv`.
-      traces: (function, dim, method) -> the npz of that cell.
-      stale: cells in OUT that were not used.
+      left_out, failed: a line for each cell that was not run, that raised.
       computed, cached: cells of this call that were computed, that were there.
-      left_out, failed: a line for each that was not run, that raised.
       non_finite: values of this call that were not finite.
     """
 
-    rows: list[Row]
-    traces: dict[Key, Path]
-    stale: int
-    computed: int
-    cached: int
     left_out: tuple[str, ...]
     failed: tuple[str, ...]
+    computed: int
+    cached: int
     non_finite: int
 
 
@@ -102,34 +96,19 @@ def run(
         seen = (each.cell.function for each in planned if each.method is method)
         models.require_unseen(method, tuple(dict.fromkeys(seen)))
     out.mkdir(parents=True, exist_ok=True)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console or Console(stderr=True),
-    )
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console or Console(stderr=True))
     try:
         with bar:
             task = bar.add_task(preset, total=len(planned))
-            outcome = cells.run_cells(
-                out,
-                bar.track(planned, task_id=task),
-                lambda text: bar.update(task, description=text),
-            )
+            tracked = bar.track(planned, task_id=task)
+            outcome = cells.run_cells(out, tracked, lambda text: bar.update(task, description=text))
     finally:
         found = gather(out, preset, counts, methods)
         storage.write_csv(out / "results.csv", found.rows, COLUMNS)
-    return Result(
-        rows=found.rows,
-        traces=found.traces,
-        stale=found.stale,
-        computed=outcome.computed,
-        cached=outcome.cached,
-        left_out=tuple(left_out),
-        failed=tuple(outcome.failed),
-        non_finite=outcome.non_finite,
-    )
+    lines = (tuple(left_out), tuple(outcome.failed))
+    counted = (outcome.computed, outcome.cached, outcome.non_finite)
+    return Result(found.rows, found.traces, found.stale, *lines, *counted)
 
 
 def main(
@@ -178,8 +157,7 @@ def main(
         )
     hashes = {row["method"]: row["weights_hash"] for row in result.rows if row["weights_hash"]}
     lines += [f"{method}: weights {weights_hash}" for method, weights_hash in hashes.items()]
-    for line in lines:
+    written = report.write(result.rows, out, result.traces, figures)
+    for line in (*lines, *(f"wrote {path}" for path in written)):
         console.print(line, highlight=False, markup=False)
-    for path in report.write(result.rows, out, result.traces, figures):
-        console.print(f"wrote {path}", highlight=False, markup=False)
     return 1 if result.failed else 0

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from optimus.bench.classical import printed
 from optimus.bench.methods import BLIND
-from optimus.bench.storage import Row, markdown_table
+from optimus.bench.storage import Key, Row, markdown_table
 from optimus.problems import presets
 from optimus.problems.functions import FUNCTIONS
 
@@ -90,24 +90,16 @@ def _beside_print(line: Row | None, reference: float | None) -> str:
 
 
 def _table(
-    summary: Sequence[Row],
-    methods: Sequence[str],
-    references: Mapping[tuple[str, int, str], float],
+    summary: Sequence[Row], methods: Sequence[str], references: Mapping[Key, float]
 ) -> list[str]:
     lines = {(line["function"], line["dim"], line["method"]): line for line in summary}
     order = list(FUNCTIONS)
     keys = sorted({key[:2] for key in lines}, key=lambda key: (order.index(key[0]), key[1]))
-    rows = [
-        {
-            "function": key[0],
-            "dim": key[1],
-            **{
-                method: _beside_print(lines.get((*key, method)), references.get((*key, method)))
-                for method in methods
-            },
-        }
-        for key in keys
-    ]
+    rows: list[Row] = []
+    for key in keys:
+        cells = [(*key, method) for method in methods]
+        entries = [_beside_print(lines.get(cell), references.get(cell)) for cell in cells]
+        rows.append({"function": key[0], "dim": key[1], **dict(zip(methods, entries))})
     return [*markdown_table(rows), ""]
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 import warnings
-from typing import Any
 
 import jax
 import numpy as np
 
-from optimus.bench.methods.counting import Status, Trace, compiled_value, one_by_one, random_of
+from optimus.bench.methods import counting
+from optimus.bench.methods.counting import Status, Trace, compiled_value, one_by_one
 from optimus.problems.presets import Problem, arithmetic
 
 SIGMA = 3.0
@@ -43,7 +43,7 @@ def run(
         raise ModuleNotFoundError("CMA-ES needs the package cma: pip install cma") from error
     budget = factor * (max_evaluations or steps)
     dtype = problem.dtype
-    random = random_of(problem, "cma")
+    random = counting.random_of(problem, "cma")
     options = {
         "verbose": -9,
         "seed": np.nan,  # ours is below: cma's would seed NumPy's global state
@@ -69,17 +69,9 @@ def run(
             evaluations.append(len(points))
             # cma ranks values; what is not finite is the worst of its generation.
             strategy.tell(candidates, np.where(np.isfinite(values), values, 1e300).tolist())
-    values_seen: Any = np.asarray(points)
-    return Trace(
-        points=values_seen,
-        iterates=values_seen[np.asarray(evaluations) - 1],
-        evaluations=np.asarray(evaluations),
-        n_f=len(points),
-        n_g=0,
-        n_hvp=0,
-        status=status if np.isfinite(values_seen[1:]).any() or budget == 1 else "non_finite",
-        seconds=time.perf_counter() - started,
-    )
+    seen, counts = np.asarray(points), np.asarray(evaluations)
+    seconds = time.perf_counter() - started
+    return counting.recorded(seen, seen[counts - 1], counts, status, seconds=seconds)
 
 
 run_all = one_by_one(run)

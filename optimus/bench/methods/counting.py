@@ -95,6 +95,23 @@ def path_of(problem: Problem, iterates: np.ndarray) -> np.ndarray | None:
     return np.asarray(iterates, np.float64)[:, :2]
 
 
+def recorded(
+    points: np.ndarray, iterates: np.ndarray, evaluations: np.ndarray, status: Status, **more: Any
+) -> Trace:
+    """A trace whose points are all that was evaluated.
+
+    Args:
+      points: reported values `[P]`.
+      iterates, evaluations: `[K + 1]` each.
+      status: how it ended; where nothing after the start was finite, "non_finite" all the same.
+      **more: other fields of the trace; `n_g` and `n_hvp` are 0 by default.
+    """
+    if len(points) > 1 and not np.isfinite(points[1:]).any():
+        status = "non_finite"
+    counts = {"n_f": len(points), "n_g": 0, "n_hvp": 0}
+    return Trace(points, iterates, evaluations, status=status, **(counts | more))
+
+
 def one_point_a_step(points: np.ndarray, *, gradients: bool, **more: Any) -> Trace:
     """The trace of a method that evaluates exactly one point an iteration.
 
@@ -105,16 +122,8 @@ def one_point_a_step(points: np.ndarray, *, gradients: bool, **more: Any) -> Tra
     """
     points = np.asarray(points, np.float64)
     count = len(points)
-    return Trace(
-        points=points,
-        iterates=points,
-        evaluations=np.arange(1, count + 1),
-        n_f=count,
-        n_g=count if gradients else 0,
-        n_hvp=0,
-        status="steps" if np.isfinite(points[1:]).any() or count == 1 else "non_finite",
-        **more,
-    )
+    n_g = count if gradients else 0
+    return recorded(points, points, np.arange(1, count + 1), "steps", n_g=n_g, **more)
 
 
 # ------------------------------------------------------------------------- problems of one cell
@@ -272,17 +281,13 @@ class Counted:
 
     def trace(self, status: Status) -> Trace:
         """What was recorded until now."""
-        points = np.asarray(self._points)
-        if len(points) > 1 and not np.isfinite(points[1:]).any():
-            status = "non_finite"
-        return Trace(
-            points=points,
-            iterates=np.asarray(self._iterates),
-            evaluations=np.asarray(self._evaluations),
-            n_f=len(points),
+        return recorded(
+            np.asarray(self._points),
+            np.asarray(self._iterates),
+            np.asarray(self._evaluations),
+            status,
             n_g=self.n_g,
             n_hvp=self.n_hvp,
-            status=status,
             seconds=time.perf_counter() - self._started,
             path=path_of(self._problem, np.asarray(self._path)),
         )

@@ -20,14 +20,8 @@ import jax
 import numpy as np
 import optax
 
-from optimus.bench.methods.counting import (
-    Trace,
-    best_so_far,
-    one_point_a_step,
-    path_of,
-    stacked,
-    timed,
-)
+from optimus.bench.methods import counting
+from optimus.bench.methods.counting import Trace, one_point_a_step, path_of, stacked, timed
 from optimus.problems import presets
 from optimus.problems.functions import FUNCTIONS
 from optimus.problems.presets import TUNING_START, Objective, Problem
@@ -124,7 +118,7 @@ def tuning_runs(
         run = _compiled(problem.objective, method, steps, schedule)
         found = [run(data, x0, np.full(len(x0), rate, x0.dtype))[0] for rate in rates]
         values = np.asarray(found, np.float64)
-    return values[0, :, 0], best_so_far(values)[:, :, -1]
+    return values[0, :, 0], counting.best_so_far(values)[:, :, -1]
 
 
 def tune(
@@ -157,23 +151,18 @@ def log_gap_left(problem: Problem, method: Name, steps: int) -> np.ndarray:
     return np.mean(np.log10(best / first), axis=1)
 
 
-def shared_rate(preset: str, method: Name, steps: int, seed: int = 0) -> float:
+def shared_rate(preset: str, method: Name, steps: int) -> float:
     """One rate for all problems, what a user has who does not tune.
 
     The best of the grid by the mean of `log_gap_left` over all functions that the preset has in
-    dimensions `SHARED_RATE_DIMS`, in which no function outweighs the others.
-
-    Args:
-      preset: a key of `presets.PRESETS`.
-      method: which of the two.
-      steps: evaluations.
-      seed: of the tuning starts.
+    dimensions `SHARED_RATE_DIMS`, in which no function outweighs the others; `steps` evaluations
+    from the tuning starts of seed 0.
     """
     scores = []
     for name in FUNCTIONS:
         for dim in SHARED_RATE_DIMS:
             try:
-                problem = presets.problem(preset, name, dim, seed, TUNING_START)
+                problem = presets.problem(preset, name, dim, 0, TUNING_START)
             except ValueError:
                 continue  # no such problem in this preset
             scores.append(log_gap_left(problem, method, steps))
@@ -197,15 +186,9 @@ def _along(problems: Sequence[Problem], factors: np.ndarray) -> list[Trace]:
     data, x0 = stacked(problems)
     run = _compiled_along(problems[0].objective)
     values, seconds = timed(problems[0], run, data, x0, factors.astype(x0.dtype))
-    return [
-        one_point_a_step(
-            row,
-            gradients=False,
-            seconds=seconds / len(problems),
-            path=path_of(problem, factors[:, None] * problem.x0),
-        )
-        for problem, row in zip(problems, values)
-    ]
+    more: dict[str, Any] = {"gradients": False, "seconds": seconds / len(problems)}
+    paths = (path_of(problem, factors[:, None] * problem.x0) for problem in problems)
+    return [one_point_a_step(row, path=path, **more) for row, path in zip(values, paths)]
 
 
 def shrink_all(

@@ -31,19 +31,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import OptimizeResult
 
-from optimus.bench.methods.counting import (
-    BudgetSpent,
-    Counted,
-    Status,
-    Trace,
-    one_by_one,
-    one_point_a_step,
-    path_of,
-    random_of,
-    restart_points,
-    stacked,
-    timed,
-)
+from optimus.bench.methods import counting
+from optimus.bench.methods.counting import Status, Trace, one_point_a_step, path_of, stacked, timed
 from optimus.minimization import minimize
 from optimus.model import registry
 from optimus.model.registry import Config
@@ -185,16 +174,15 @@ def multistart_all(
     budget = min(steps, max_evaluations or steps)
     length = -(-budget // restarts)
     data, x0 = stacked(problems)
-    further = [restart_points(problem, restarts - 1) for problem in problems]
+    further = [counting.restart_points(problem, restarts - 1) for problem in problems]
     starts = np.concatenate([x0[:, None], np.stack(further)], axis=1).reshape(-1, x0.shape[1])
     data = {name: np.repeat(leaf, restarts, axis=0) for name, leaf in data.items()}
     (values, counts, shown), seconds = _descend(model, problems[0], data, starts, length)
     traces = []
     for i, problem in enumerate(problems):
-        kept = [
-            (i * restarts + run, min(counts[i * restarts + run], max(0, budget - run * length)))
-            for run in range(restarts)
-        ]
+        lanes = range(i * restarts, (i + 1) * restarts)
+        left = (max(0, budget - run * length) for run in range(restarts))
+        kept = [(lane, min(counts[lane], most)) for lane, most in zip(lanes, left)]
         points = np.concatenate([values[lane, :count] for lane, count in kept])
         seen = np.concatenate([shown[lane, :count] for lane, count in kept])
         traces.append(_trace(problem, points, seen, seconds / len(problems), budget))
@@ -219,7 +207,7 @@ def safeguarded(
       hops: basin-hopping restarts; None: as many as the budget allows.
     """
     with arithmetic(problem.dtype):
-        counted = Counted(problem, max_evaluations)
+        counted = counting.Counted(problem, max_evaluations)
 
         def value_and_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
             return counted.value(x), counted.gradient(x)
@@ -238,9 +226,9 @@ def safeguarded(
                 callback=iterated,
                 safeguard="lbfgs",
                 hops=hops,
-                seed=int(random_of(problem, "hops").integers(2**31)),
+                seed=int(counting.random_of(problem, "hops").integers(2**31)),
             )
-        except BudgetSpent:  # not met as long as both counts agree
+        except counting.BudgetSpent:  # not met as long as both counts agree
             return counted.trace("evaluations")
         if result.status == 1:
             return counted.trace("steps" if result.nit >= steps else "evaluations")
@@ -248,4 +236,4 @@ def safeguarded(
         return counted.trace(_STATUSES.get(result.status, ended))
 
 
-safeguarded_all = one_by_one(safeguarded)
+safeguarded_all = counting.one_by_one(safeguarded)

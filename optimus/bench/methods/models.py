@@ -169,10 +169,8 @@ def methods_of(entry: str) -> list[Method]:
     folds = model.startswith(f"{HELD_OUT}:")
     model = model.partition(":")[2] if folds else model
     known = ", ".join((*LEARNED, HELD_OUT))
-    require(
-        name in LEARNED and model != "",
-        f"method {entry!r}: want KIND:MODEL with KIND one of {known}",
-    )
+    whole = name in LEARNED and model != ""
+    require(whole, f"method {entry!r}: want KIND:MODEL with KIND one of {known}")
     if folds:
         label = f"{HELD_OUT}:{short_name(model)}"
         return [_held_out_method(name, model, label if name == "optimus" else f"{name}:{label}")]

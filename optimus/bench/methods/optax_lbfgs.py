@@ -34,16 +34,15 @@ def _compiled(objective: Objective, steps: int) -> Any:
         value_of = functools.partial(objective, data)
         value, gradient = jax.value_and_grad(value_of)(x0)
         values = jnp.full(steps + 1, value).at[0].set(value)
-        evaluations = jnp.ones(steps + 1, jnp.int32)
-        path = jnp.tile(x0[:2], (steps + 1, 1))
+        record = (values, jnp.ones(steps + 1, jnp.int32), jnp.tile(x0[:2], (steps + 1, 1)))
 
         def going(carry: Any) -> jax.Array:
-            k, _, _, _, gradient, values, _, _, moved = carry
+            k, _, _, _, gradient, (values, _, _), moved = carry
             flat = jnp.max(jnp.abs(gradient)) <= GTOL
             return (k < steps) & moved & ~flat & jnp.isfinite(values[k])
 
         def step(carry: Any) -> Any:
-            k, x, state, value, gradient, values, evaluations, path, _ = carry
+            k, x, state, value, gradient, (values, evaluations, path), _ = carry
             updates, state = optimizer.update(
                 gradient, state, x, value=value, grad=gradient, value_fn=value_of
             )
@@ -52,23 +51,12 @@ def _compiled(objective: Objective, steps: int) -> Any:
             gradient = optax.tree_utils.tree_get(state, "grad")
             trials = optax.tree_utils.tree_get(state, "num_linesearch_steps")
             evaluations = evaluations.at[k + 1].set(evaluations[k] + trials.astype(jnp.int32))
-            moved = jnp.any(new != x)
-            return (
-                k + 1,
-                new,
-                state,
-                value,
-                gradient,
-                values.at[k + 1].set(value),
-                evaluations,
-                path.at[k + 1].set(new[:2]),
-                moved,
-            )
+            record = (values.at[k + 1].set(value), evaluations, path.at[k + 1].set(new[:2]))
+            return k + 1, new, state, value, gradient, record, jnp.any(new != x)
 
-        start = (0, x0, optimizer.init(x0), value, gradient, values, evaluations, path, True)
-        end = jax.lax.while_loop(going, step, start)
-        k, _, _, _, gradient, values, evaluations, path, _ = end
-        return values, evaluations, path, k, jnp.max(jnp.abs(gradient)) <= GTOL
+        start = (0, x0, optimizer.init(x0), value, gradient, record, True)
+        k, _, _, _, gradient, record, _ = jax.lax.while_loop(going, step, start)
+        return *record, k, jnp.max(jnp.abs(gradient)) <= GTOL
 
     return jax.jit(lambda data, x0: jax.lax.map(one, (data, x0)))
 

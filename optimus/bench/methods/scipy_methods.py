@@ -16,16 +16,8 @@ from typing import Any, Literal
 import numpy as np
 import scipy.optimize
 
-from optimus.bench.methods import bfgs_quadratic
-from optimus.bench.methods.counting import (
-    BudgetSpent,
-    Counted,
-    RunAll,
-    Status,
-    Trace,
-    further_starts,
-    one_by_one,
-)
+from optimus.bench.methods import bfgs_quadratic, counting
+from optimus.bench.methods.counting import Counted, RunAll, Status, Trace, one_by_one
 from optimus.problems.presets import Problem, arithmetic
 
 Name = Literal["bfgs", "l_bfgs_b", "newton_cg", "trust_ncg"]
@@ -67,7 +59,7 @@ def minimise(counted: Counted, method: Name, x0: np.ndarray, steps: int, **optio
                 callback=iterated,
                 options={"maxiter": steps, **options},
             )
-    except BudgetSpent:
+    except counting.BudgetSpent:
         return "evaluations"
     except (ValueError, FloatingPointError, np.linalg.LinAlgError):
         return "stalled"  # SciPy refuses numbers that are not finite in the middle of a run
@@ -121,7 +113,7 @@ def multistart(
     """
     with arithmetic(problem.dtype):
         counted = Counted(problem, max_evaluations or steps)
-        for x0 in itertools.chain([problem.x0], further_starts(problem)):
+        for x0 in itertools.chain([problem.x0], counting.further_starts(problem)):
             if minimise(counted, "l_bfgs_b", x0, steps, **options) == "evaluations":
                 break
         return counted.trace("evaluations")

@@ -80,7 +80,7 @@ def markdown(
 
 def draw(rows: Sequence[Row], path: Path) -> Path:
     """Median milliseconds against N, log-log, q10 to q90 shaded."""
-    from optimus.bench.figures import figure_of, legend, styles_of
+    from optimus.bench.figures import figure_of, finish, styles_of
 
     figure, (axis,) = figure_of(1, width=7.5, height=5.0)
     for method, style in styles_of(row["method"] for row in rows).items():
@@ -90,6 +90,4 @@ def draw(rows: Sequence[Row], path: Path) -> Path:
         low, high = ([row[name] for row in mine] for name in ("q10_ms", "q90_ms"))
         axis.fill_between(dims, low, high, color=style["color"], alpha=0.15, linewidth=0)
     axis.set(xscale="log", yscale="log", xlabel="N", ylabel="milliseconds per step")
-    legend(figure, [axis])
-    figure.savefig(path, dpi=120)
-    return path
+    return finish(figure, path, [axis])

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from optimus.bench.plan import DIMS, dimensions
 from optimus.bench.runtime.report import draw, markdown
@@ -120,14 +120,8 @@ def measure(
     rows: list[Row] = []
     skipped: list[str] = []
     rates: dict[int, float] = {}
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-    )
-    with bar:
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=len(dims) * repeats)
         yardstick = _Series(gemm())
         yardstick.warm(math.inf)
@@ -141,9 +135,8 @@ def measure(
                     each.sample()
                 bar.advance(task)
             rates[dim] = yardstick.timed.flops / float(np.median(yardstick.samples))
-            reference = float("nan")
-            if REFERENCE in series:
-                reference = 1e3 * float(np.median(series[REFERENCE].samples))
+            samples = series[REFERENCE].samples if REFERENCE in series else math.nan
+            reference = 1e3 * float(np.median(samples))
             rows += [_row(dim, name, each, rates[dim], reference) for name, each in series.items()]
     return rows, skipped, rates
 
@@ -184,8 +177,6 @@ def main(
     write_atomically(written[1], markdown(rows, skipped, rates, (before, os.getloadavg()[0])))
     if importlib.util.find_spec("matplotlib"):
         written.append(draw(rows, out / "runtime.png"))
-    for line in skipped:
-        console.print(f"skipped: {line}", highlight=False, markup=False)
-    for path in written:
-        console.print(f"wrote {path}", highlight=False, markup=False)
+    for line in (*(f"skipped: {each}" for each in skipped), *(f"wrote {path}" for path in written)):
+        console.print(line, highlight=False, markup=False)
     return 0

@@ -11,7 +11,6 @@ import functools
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import jax
@@ -26,13 +25,11 @@ from optimus.model.optimizer import init_params, init_state, update
 from optimus.problems import presets
 
 Form = Literal["call", "scan", "vmap"]
-MODELS = MappingProxyType(
-    {
-        "optimus": PAPER,
-        "optimus_small": dataclasses.replace(PAPER, dim=32, encoders=2),
-        "optimus_tiny": dataclasses.replace(PAPER, dim=16, encoders=1),
-    }
-)
+MODELS: Mapping[str, OptimizerConfig] = {
+    "optimus": PAPER,
+    "optimus_small": dataclasses.replace(PAPER, dim=32, encoders=2),
+    "optimus_tiny": dataclasses.replace(PAPER, dim=16, encoders=1),
+}
 SCAN_STEPS = 20
 LANES = 64
 GEMM = 1024
@@ -90,12 +87,10 @@ def scipy_iteration(dim: int, method: Literal["BFGS", "L-BFGS-B"]) -> Timed:
         nonlocal inside
         inside = 0.0
         started = time.perf_counter()
+        given = {"jac": True, "method": method, "options": {"maxiter": iterations}}
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            options = {"maxiter": iterations}
-            found = scipy.optimize.minimize(
-                value_and_gradient, x0, jac=True, method=method, options=options
-            )
+            found = scipy.optimize.minimize(value_and_gradient, x0, **given)
         return time.perf_counter() - started - inside, found.nit
 
     done = max(minimise()[1], 1)
@@ -111,14 +106,12 @@ def learned(config: OptimizerConfig, dim: int, form: Form) -> Timed:
     params = init_params(config, jax.random.PRNGKey(0))
     state, gradient = init_state(config, x), 2.0 * x
     step = functools.partial(update, config)
-    weights_inside = jax.tree_util.tree_map(np.asarray, params)
-    one, seconds = compiled_with_seconds(
-        functools.partial(step, weights_inside), state, x, gradient
-    )
+    inside = functools.partial(step, jax.tree_util.tree_map(np.asarray, params))
+    one, seconds = compiled_with_seconds(inside, state, x, gradient)
     flops = flops_of(one)  # of the single step: XLA counts a loop's body once
     if form == "call":
         # Through jit, whose dispatch is quicker than that of a program compiled ahead of time.
-        call = jax.jit(functools.partial(step, weights_inside))
+        call = jax.jit(inside)
         jax.block_until_ready(call(state, x, gradient))
         return Timed(lambda: clocked(lambda: call(state, x, gradient)), 1, seconds, flops)
     if form == "scan":
@@ -139,10 +132,8 @@ def learned(config: OptimizerConfig, dim: int, form: Form) -> Timed:
     all_lanes = jax.vmap(step, in_axes=(None, 0, 0, 0))
     many, seconds = compiled_with_seconds(all_lanes, params, shapes, lanes, lanes)
     xs = jnp.tile(x, (LANES, 1))
-    states, gradients = jax.vmap(functools.partial(init_state, config))(xs), 2.0 * xs
-    return Timed(
-        lambda: clocked(lambda: many(params, states, xs, gradients)), LANES, seconds, flops
-    )
+    states, slopes = jax.vmap(functools.partial(init_state, config))(xs), 2.0 * xs
+    return Timed(lambda: clocked(lambda: many(params, states, xs, slopes)), LANES, seconds, flops)
 
 
 def gemm() -> Timed:
@@ -153,16 +144,14 @@ def gemm() -> Timed:
 
 
 Build = Callable[[int], Timed]  # N -> what is timed
-BUILDERS: Mapping[str, Build] = MappingProxyType(
-    {
-        REFERENCE: functools.partial(scipy_iteration, method="BFGS"),
-        "scipy_bfgs_update": scipy_update,
-        "quadratic_bfgs_update": quadratic_update,
-        "l_bfgs_b_iteration": functools.partial(scipy_iteration, method="L-BFGS-B"),
-        **{
-            f"{name}_{form}": functools.partial(learned, config, form=form)
-            for name, config in MODELS.items()
-            for form in get_args(Form)
-        },
-    }
-)
+BUILDERS: Mapping[str, Build] = {
+    REFERENCE: functools.partial(scipy_iteration, method="BFGS"),
+    "scipy_bfgs_update": scipy_update,
+    "quadratic_bfgs_update": quadratic_update,
+    "l_bfgs_b_iteration": functools.partial(scipy_iteration, method="L-BFGS-B"),
+    **{
+        f"{name}_{form}": functools.partial(learned, config, form=form)
+        for name, config in MODELS.items()
+        for form in get_args(Form)
+    },
+}

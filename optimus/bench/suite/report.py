@@ -9,7 +9,7 @@ f <= f_L + τ (f0 − f_L); what is left of the first gap, (f − f_L) / (f0 −
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +17,8 @@ import numpy as np
 
 from optimus.bench import profiles
 from optimus.bench.cells import TOLERANCES
-from optimus.bench.storage import Row, markdown_table, write_csv
+from optimus.bench.profiles import problem_of
+from optimus.bench.storage import Row, Traces, markdown_table, write_csv
 from optimus.rundir.checkpoint import write_atomically
 
 COLUMNS = (
@@ -31,12 +32,11 @@ AGAINST = "l_bfgs_b"
 AT = {"data": np.geomspace(0.01, 100, 101)}  # evaluations / (N + 1)
 
 
-def completed(rows: Sequence[Row], traces: Mapping[tuple[str, int, str], Path]) -> list[Row]:
+def completed(rows: Sequence[Row], traces: Traces) -> list[Row]:
     """Rows without the reference's, with what follows from all methods together; `COLUMNS`."""
     least: dict[tuple[str, int, int], float] = {}
     for row in rows:
-        key = (row["function"], row["dim"], row["start"])
-        value = float(row["f_best"])
+        key, value = problem_of(row), float(row["f_best"])
         least[key] = min(least.get(key, math.inf), value if math.isfinite(value) else math.inf)
     found = []
     for key, path in traces.items():
@@ -46,7 +46,7 @@ def completed(rows: Sequence[Row], traces: Mapping[tuple[str, int, str], Path]) 
         for row, best in zip(own, curves, strict=True):
             if row["method"] == REFERENCE:
                 continue
-            f0, low = float(row["f0"]), least[row["function"], row["dim"], row["start"]]
+            f0, low = float(row["f0"]), least[problem_of(row)]
             line = dict.fromkeys(COLUMNS) | row | {"f_least": low}
             line["left"] = left(float(row["f_best"]), f0, low)
             for tolerance in TOLERANCES:
@@ -68,25 +68,15 @@ def table_rows(rows: Sequence[Row]) -> list[Row]:
     found = []
     for which in ("all", "unrelated"):
         chosen = [row for row in rows if which == "all" or not row["related"]]
-        methods = tuple(dict.fromkeys(row["method"] for row in chosen))
-        by = {
-            name: {
-                (row["function"], row["dim"], row["start"]): row
-                for row in chosen
-                if row["method"] == name
-            }
-            for name in methods
-        }
+        by: dict[str, dict[tuple[str, int, int], Row]] = {}
+        for row in chosen:
+            by.setdefault(row["method"], {})[problem_of(row)] = row
         shared = set.intersection(*(set(each) for each in by.values())) if by else set()
-        for name in methods if shared else ():
+        for name in by if shared else ():
             own = [by[name][key] for key in shared]
             logs = np.log10([row["left"] for row in own])
-            line: Row = {
-                "problems": which,
-                "method": name,
-                "weights": own[0]["weights_hash"],
-                "runs": len(own),
-            }
+            weights = own[0]["weights_hash"]
+            line: Row = {"problems": which, "method": name, "weights": weights, "runs": len(own)}
             for tolerance in TOLERANCES:
                 solved = [row[f"evals_to_{tolerance}"] is not None for row in own]
                 line[f"solved_{tolerance}"] = float(np.mean(solved))
@@ -121,12 +111,7 @@ def markdown(rows: Sequence[Row], lines: Sequence[Row]) -> str:
     return "\n".join([*text, *markdown_table(by_problem), ""])
 
 
-def write(
-    rows: Sequence[Row],
-    traces: Mapping[tuple[str, int, str], Path],
-    out: Path,
-    figures: bool = True,
-) -> list[Path]:
+def write(rows: Sequence[Row], traces: Traces, out: Path, figures: bool = True) -> list[Path]:
     """Writes the report of `suite.run`'s rows; returns the files.
 
     Args:

@@ -128,23 +128,13 @@ def main(
             made = functools.partial(_problems, case, starts, seed)
             planned[cell], cases[cell] = Planned(cell, method, made), case
     outcome = cells.run_cells(out, planned.values(), console.print)
-    rows = [
-        {
-            **row,
-            "suite": suite,
-            "related": cases[cell].related,
-            "expected": cases[cell].expected,
-            "steps": steps,
-        }
-        for cell, own in outcome.rows.items()
-        for row in own
-    ]
-    traces = {
-        (cell.function, cell.dim, cell.method): storage.trace_path(
-            out, cell.name(planned[cell].method)
-        )
-        for cell in outcome.rows
-    }
+    rows: list[storage.Row] = []
+    traces: dict[storage.Key, Path] = {}
+    for cell, own in outcome.rows.items():
+        case, name = cases[cell], cell.name(planned[cell].method)
+        more = dict(suite=suite, related=case.related, expected=case.expected, steps=steps)
+        rows += [row | more for row in own]
+        traces[cell.function, cell.dim, cell.method] = storage.trace_path(out, name)
     for line in outcome.failed:
         console.print(f"failed: {line}")
     for path in report.write(rows, traces, out, figures):

@@ -76,9 +76,8 @@ class GradientEstimator:
         """
         if not self.perturbs:
             return np.zeros(0, np.float32)
-        return noise.draw(
-            seed, episode, window if self.fresh_each_window else None, size, sigma, kind
-        )
+        fresh = window if self.fresh_each_window else None
+        return noise.draw(seed, episode, fresh, size, sigma, kind)
 
     def perturb(self, theta: Any, drawn: Any) -> jax.Array:
         """Weights of each lane's trajectories, `[L, S, P]`: plus, minus; or theta itself, S = 1.

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimus.config import Estimator, Layout, MetaLoss, Phase
-from optimus.meta import estimators
+from optimus.meta import estimators, noise
 from optimus.meta import loss as meta_loss
 from optimus.meta.estimators import pathwise
 from optimus.meta.fused import lanes as lanes_lib
@@ -73,9 +73,7 @@ def compiled_for(
 
 def draw(estimator: Estimator, key: jax.Array, size: int) -> jax.Array:
     """One draw of the noise, float32 `[P]`."""
-    if estimator.noise == "gaussian":
-        return estimator.sigma * jax.random.normal(key, (size,), jnp.float32)
-    return estimator.sigma * jax.random.rademacher(key, (size,), jnp.float32)
+    return noise.of_key(key, estimator.sigma, size, estimator.noise)
 
 
 def perturbation(
@@ -99,10 +97,10 @@ def perturbation(
     fresh = lanes.fresh[:, None]
     if not chosen.fresh_each_window:  # one noise per episode, drawn when one begins
         new = jax.lax.cond(jnp.any(lanes.fresh), drawn, lambda: jnp.zeros_like(lanes.credit))
-        noise = jnp.where(fresh, new, lanes.credit)
-        return noise, noise
-    noise = drawn()
-    return noise, jnp.where(fresh, chosen.advance(None, noise), chosen.advance(lanes.credit, noise))
+        kept = jnp.where(fresh, new, lanes.credit)
+        return kept, kept
+    new = drawn()
+    return new, jnp.where(fresh, chosen.advance(None, new), chosen.advance(lanes.credit, new))
 
 
 class Window(NamedTuple):
@@ -141,18 +139,8 @@ def _loss(program: Program, supervision: Supervision, lanes: Lanes, theta: jax.A
     goal = distribution.minimisers(segments, lanes.data) if estimator.guide else None
 
     def one_sign(theta: jax.Array, x: jax.Array, state: Any) -> Any:
-        return unroll(
-            program.rule,
-            segments,
-            theta,
-            lanes.data,
-            x,
-            state,
-            lanes.mask,
-            estimator.truncation,
-            order,
-            goal,
-        )
+        at = (theta, lanes.data, x, state, lanes.mask)
+        return unroll(program.rule, segments, *at, estimator.truncation, order, goal)
 
     both_signs = jax.vmap(one_sign, in_axes=1, out_axes=1)
     values, distances, x, state = both_signs(theta, lanes.x, lanes.state)

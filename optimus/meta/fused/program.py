@@ -81,9 +81,8 @@ def meta_step(
       The new state, lanes and counts; "meta_loss" (mean over tasks that did not fail) and
       "norm" (of the estimate before clipping), float32 [].
     """
-    gradient, lanes, counts, found = _estimate(
-        program, supervision, state.theta, lanes, counts, key
-    )
+    now = (state.theta, lanes, counts, key)
+    gradient, lanes, counts, found = _estimate(program, supervision, *now)
     return _moved(meta, state, gradient, found["norm"]), lanes, counts, found
 
 
@@ -99,10 +98,9 @@ def _estimate(
     groups, each = lanes.left.shape
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(groups * each))
     keys = keys.reshape(groups, each)
+    update = functools.partial(update_of_group, program, supervision, theta)
     totals, lanes, scored, events = over_groups(
-        lambda pair: update_of_group(program, supervision, theta, *pair),
-        (lanes, keys),
-        program.devices,
+        lambda pair: update(*pair), (lanes, keys), program.devices
     )
     if program.devices > 1:  # as they came: else the next update would compile again
         as_before = shardings(lanes, program.devices, "groups")
@@ -110,12 +108,8 @@ def _estimate(
     gradient = jnp.sum(totals, axis=0) / (groups * each)
     failed, capped, ended, good = jnp.sum(events, axis=0)
     norm = jnp.linalg.norm(gradient)
-    counts = Counts(
-        counts.failed + failed,
-        counts.capped + capped,
-        counts.ended + ended,
-        counts.skipped + ~jnp.isfinite(norm),
-    )
+    new = (failed, capped, ended, ~jnp.isfinite(norm))
+    counts = Counts(*(before + more for before, more in zip(counts, new)))
     mean = jnp.sum(scored) / jnp.maximum(good, 1)
     return gradient, lanes, counts, {"meta_loss": mean, "norm": norm}
 

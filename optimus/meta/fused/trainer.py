@@ -9,14 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimus.config import (
-    AnalyticTask,
-    ClassicalTask,
-    ConfigError,
-    PhysicsTask,
-    ServedTask,
-    TrainConfig,
-)
+from optimus.config import AnalyticTask, ClassicalTask, ConfigError, TrainConfig
 from optimus.meta import update as meta_update
 from optimus.meta.fused import program as programs
 from optimus.meta.fused.group import Program, Supervision, compiled_for
@@ -41,7 +34,7 @@ class Trainer:
     """
 
     def __init__(self, config: TrainConfig, devices: int | None = None) -> None:
-        if isinstance(config.task, (PhysicsTask, ServedTask)):
+        if not isinstance(config.task, (AnalyticTask, ClassicalTask)):
             raise ConfigError(f"task.kind: {config.task.kind!r} is no loss in JAX")
         self.config = config
         self._whole_task = config.task
@@ -109,14 +102,10 @@ class Trainer:
         sizes = distribution.sizes(self._task)
         size = sizes[(self.step - self.config.starts[index]) % len(sizes)]
         key = jax.random.fold_in(domain_key(self.config.seed, "train"), self.step)
-        self._meta, self._lanes[size], self._counts, found = programs.meta_step(
-            *self._compiled_for(size),
-            phase.meta,
-            self._meta,
-            self._lanes[size],
-            self._counts,
-            key,
-        )
+        program, supervision = self._compiled_for(size)
+        now = (self._meta, self._lanes[size], self._counts)
+        after = programs.meta_step(program, supervision, phase.meta, *now, key)
+        self._meta, self._lanes[size], self._counts, found = after
         self.inner_steps += phase.inner_steps
         self.step += 1
         if self.config.weight_average:

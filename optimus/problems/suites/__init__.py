@@ -14,8 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from optimus.errors import UserError, require, require_known
-from optimus.problems.presets import Problem
+from optimus.problems.presets import SUITE, Problem
 
 Name = Literal["sif2jax", "coco"]
 PACKAGES = {"sif2jax": "sif2jax", "coco": "cocoex"}  # suite -> module that it needs
@@ -44,6 +46,24 @@ class Case:
     related: bool
     problems: Callable[[int, int], list[Problem]]
     expected: float | None = None
+
+
+def problem_of(
+    name: str, seed: int, start: int, x0: np.ndarray, floor: float, **more: Any
+) -> Problem:
+    """One start of a problem whose least value is not known.
+
+    Args:
+      name: of the problem.
+      seed: of the starts.
+      start: its number.
+      x0: float64 `[N]`.
+      floor: of the problem.
+      **more: its `box`, `objective` and `data`.
+    """
+    decided = (SUITE.name, name, x0.size, seed, start)
+    unknown = np.full(x0.size, np.nan)
+    return Problem(*decided, x0, f_star=0.0, minimum=0.0, minimiser=unknown, floor=floor, **more)
 
 
 def library(suite: str) -> Any:

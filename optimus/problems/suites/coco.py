@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimus.errors import require
-from optimus.problems.presets import SUITE, Objective, Problem
-from optimus.problems.suites import Case, library
+from optimus.problems.presets import Objective, Problem
+from optimus.problems.suites import Case, library, problem_of
 
 DIMS = (2, 3, 5, 10, 20, 40)
 # Left out, as they have no gradient that means something: 5 (a slope with a kink at the edge of
@@ -114,24 +114,12 @@ def _objective(number: int, dim: int) -> Objective:
 def _problems(number: int, dim: int, starts: int, seed: int) -> list[Problem]:
     most = INSTANCES
     require(starts <= most, f"coco has {most} instances of a function: starts {starts}")
+    box = (-HALF_WIDTH, HALF_WIDTH)
+    shared: dict[str, Any] = {"box": box, "objective": _objective(number, dim)}
     found = []
     for start in range(starts):
         random = np.random.default_rng([seed, number, dim, start])
-        found.append(
-            Problem(
-                preset=SUITE.name,
-                function=f"f{number}",
-                dim=dim,
-                seed=seed,
-                start=start,
-                x0=random.uniform(-START_HALF_WIDTH, START_HALF_WIDTH, dim),
-                box=(-HALF_WIDTH, HALF_WIDTH),
-                objective=_objective(number, dim),
-                data={"instance": np.asarray(float(start + 1))},
-                f_star=0.0,
-                minimum=0.0,
-                minimiser=np.full(dim, np.nan),  # not known
-                floor=FLOOR,
-            )
-        )
+        x0 = random.uniform(-START_HALF_WIDTH, START_HALF_WIDTH, dim)
+        data = {"instance": np.asarray(float(start + 1))}
+        found.append(problem_of(f"f{number}", seed, start, x0, FLOOR, data=data, **shared))
     return found

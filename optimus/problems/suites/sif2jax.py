@@ -15,7 +15,7 @@ import jax.flatten_util
 import numpy as np
 
 from optimus.problems.presets import SUITE, Objective, Problem, arithmetic
-from optimus.problems.suites import Case, library
+from optimus.problems.suites import Case, library, problem_of
 
 # By hand: variants of Rosenbrock's function, quadratics with known axes, waves on a quadratic.
 RELATED = (
@@ -64,25 +64,13 @@ def _problems(index: int, starts: int, seed: int) -> list[Problem]:
     name = str(_all()[index].name)
     with arithmetic(SUITE.dtype):
         objective, own = _objective(index)
+    box = (float(own.min()) - 1.0, float(own.max()) + 1.0)
+    shared: dict[str, Any] = {"box": box, "objective": objective}
     found = []
     for start in range(starts):
         random = np.random.default_rng([seed, zlib.crc32(name.encode()), start])
         moved = random.uniform(-MOVED, MOVED, own.size) * np.maximum(1.0, np.abs(own))
-        found.append(
-            Problem(
-                preset=SUITE.name,
-                function=name,
-                dim=own.size,
-                seed=seed,
-                start=start,
-                x0=own + moved if start else own.copy(),
-                box=(float(own.min()) - 1.0, float(own.max()) + 1.0),
-                objective=objective,
-                data={"start": np.asarray(float(start))},  # all of a batch have a leading dimension
-                f_star=0.0,
-                minimum=0.0,
-                minimiser=np.full(own.size, np.nan),  # not known
-                floor=FLOOR,
-            )
-        )
+        x0 = own + moved if start else own.copy()
+        data = {"start": np.asarray(float(start))}  # all of a batch have a leading dimension
+        found.append(problem_of(name, seed, start, x0, FLOOR, data=data, **shared))
     return found

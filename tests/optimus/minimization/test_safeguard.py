@@ -3,8 +3,8 @@
 import numpy as np
 
 from optimus.minimization import safeguard
-from optimus.minimization.line_search import line_search
 from optimus.minimization.objective import Objective, Point
+from optimus.minimization.safeguard import line_search
 
 
 def make_objective(fun, size):

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from optimus.rundir import metrics_reader
+from optimus.rundir import metrics
 from optimus.rundir.metrics import MetricsWriter, TimeIn, read, tail
 
 
@@ -122,7 +122,7 @@ def test_the_tail_never_reads_more_than_asked(writer, path, monkeypatch):
             return data
 
     opened = lambda path, mode: Counted(path, mode)  # noqa: E731
-    monkeypatch.setattr(metrics_reader, "open", opened, raising=False)
+    monkeypatch.setattr(metrics, "open", opened, raising=False)
     assert tail(path, limit=4096)
     assert sum(taken) == 4096
 

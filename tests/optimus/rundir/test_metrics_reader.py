@@ -6,8 +6,8 @@ import tracemalloc
 
 import pytest
 
-from optimus.rundir import metrics_reader
-from optimus.rundir.metrics_reader import Follower, read, tail, thinned
+from optimus.rundir import metrics
+from optimus.rundir.metrics import Follower, read, tail, thinned
 
 
 def lines(path, steps, mode="a", event="update"):
@@ -108,4 +108,4 @@ def test_following_gets_past_a_line_longer_than_its_piece(path):
 
 
 def test_the_longest_line_is_far_above_ours():
-    assert metrics_reader.LONGEST >= 1 << 20
+    assert metrics.LONGEST >= 1 << 20

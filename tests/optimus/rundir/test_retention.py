@@ -7,15 +7,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from optimus.rundir import (
-    checkpoint,
-)
-from optimus.rundir import (
-    manifest as checkpoint_manifest,
-)
-from optimus.rundir import (
-    retention as checkpoint_retention,
-)
+from optimus.rundir import checkpoint
+from optimus.rundir import manifest as checkpoint_manifest
 from optimus.rundir.checkpoint import CheckpointError, load, load_latest, save, steps
 
 
@@ -95,7 +88,7 @@ def test_best_never_names_what_was_pruned_meanwhile(tmp_path):
 def test_a_prune_leaves_another_process_s_half_written_pointer_alone(tmp_path, monkeypatch):
     """The evaluator writes BEST while the learner saves: neither may fail."""
     write(tmp_path, 0, 10, 20)
-    real = checkpoint_retention.point
+    real = checkpoint.point
 
     def slow(folder, name, step):
         (folder / f".{name}.0a1b2c3d").write_text(f"{step}\n")
@@ -103,7 +96,7 @@ def test_a_prune_leaves_another_process_s_half_written_pointer_alone(tmp_path, m
         assert (folder / f".{name}.0a1b2c3d").exists()
         real(folder, name, step)
 
-    monkeypatch.setattr(checkpoint_retention, "point", slow)
+    monkeypatch.setattr(checkpoint, "point", slow)
     with pytest.raises(CheckpointError):  # 10 went with that save: BEST does not name it
         checkpoint.mark_best(tmp_path, 10)
     monkeypatch.undo()
