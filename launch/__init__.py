@@ -1,7 +1,5 @@
 """The system around the optimizer: configurations, runners, program, monitoring, commands."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import threading

@@ -1,7 +1,5 @@
 """What must never be reused, written down before it is used: run id, epochs, episode ids."""
 
-from __future__ import annotations
-
 import json
 import threading
 import uuid

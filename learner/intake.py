@@ -1,7 +1,5 @@
 """Which samples count: every refusal has a reason and is counted, nothing is dropped silently."""
 
-from __future__ import annotations
-
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import Any

@@ -5,8 +5,6 @@ turns batches of samples into updates, and it writes checkpoints. Streams and me
 through the constructor.
 """
 
-from __future__ import annotations
-
 import contextlib
 import threading
 import time

@@ -6,8 +6,6 @@ Replaying the others from the initial weights must give the newest checkpoint, b
 every accepted sample counted once, and nothing that is not in the ledger counted at all.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

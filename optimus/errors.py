@@ -4,8 +4,6 @@ Every error with one clear line (what, where, what would be right) is a `UserErr
 its message without a traceback and end with its exit code.
 """
 
-from __future__ import annotations
-
 import math
 
 

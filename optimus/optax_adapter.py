@@ -1,7 +1,5 @@
 """`as_optax`: a learned optimizer as an optax gradient transformation over pytrees."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

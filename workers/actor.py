@@ -4,8 +4,6 @@ A plain class: weights, losses and the sample stream arrive through the construc
 `optimus.wire`, so the same object runs in process, in threads and in a process of its own.
 """
 
-from __future__ import annotations
-
 import logging
 import queue
 import threading

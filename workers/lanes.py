@@ -4,8 +4,6 @@ A lane is one episode at a time: a task, a start, a positive and a negative traj
 and lengths follow from the configuration alone, so that a synchronous run is reproducible.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """A loss worker: reads each request, refuses or evaluates it, counts and answers."""
 
-from __future__ import annotations
-
 import abc
 import threading
 import time

@@ -4,8 +4,6 @@ NumPy only, so a worker starts in a moment and hundreds fit on one machine. It i
 same requests and replies as the physics loss.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ cancelling a future can abort the process; a signal is handled only between byte
 through futures.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import os

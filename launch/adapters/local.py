@@ -1,7 +1,5 @@
 """Carriers inside one process: the same Protocols as Courier and Reverb, without servers."""
 
-from __future__ import annotations
-
 import collections
 import queue
 from collections.abc import Callable

@@ -5,8 +5,6 @@ for ever when the server is gone; `sample` has no time-out. So inserting is flus
 limit, and reading happens on a daemon thread that hands over through a bounded queue.
 """
 
-from __future__ import annotations
-
 import logging
 import queue
 import threading

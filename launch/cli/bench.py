@@ -1,7 +1,5 @@
 """`optimus bench ...`: the arguments of each benchmark, and nothing that takes time to import."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,7 +1,5 @@
 """`optimus doctor`: whether everything native works here."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from launch import Say

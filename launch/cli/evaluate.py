@@ -1,7 +1,5 @@
 """`optimus eval`: judges one set of weights, shows it, writes it down where it belongs to a run."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

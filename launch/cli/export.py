@@ -4,8 +4,6 @@ The card is what `optimus.weights.card` says of the run, and with it which check
 sha256, its code), and how it was judged.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Nothing heavy is imported before the command is known, and JAX only after the en
 `launch.program.environment` is set.
 """
 
-from __future__ import annotations
-
 import functools
 import operator
 import os

@@ -1,7 +1,5 @@
 """`optimus watch` and `optimus monitor`: a run, from its files alone, for people and for tools."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 from dataclasses import dataclass

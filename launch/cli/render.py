@@ -1,7 +1,5 @@
 """`optimus render`: a reconstruction beside its reference, as a moving picture."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal

@@ -1,7 +1,5 @@
 """`optimus sweep`: many short runs at one budget, and their table."""
 
-from __future__ import annotations
-
 import dataclasses
 import fnmatch
 from dataclasses import dataclass

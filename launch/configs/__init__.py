@@ -3,8 +3,6 @@
 A file `sweep_*` describes a sweep; any other the run of its name, or a family of runs, `NAMES`.
 """
 
-from __future__ import annotations
-
 import difflib
 import importlib
 import importlib.util

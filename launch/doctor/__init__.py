@@ -4,8 +4,6 @@ Each check runs in a process of its own with a time limit: a native library that
 one FAIL line. Nothing heavy is imported here.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import json

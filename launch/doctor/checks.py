@@ -2,8 +2,6 @@
 each check really does the thing: loads, calls, compares.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import importlib

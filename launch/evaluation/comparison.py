@@ -1,7 +1,5 @@
 """Start against end on the fixed evaluation set: the number a run is judged by."""
 
-from __future__ import annotations
-
 import dataclasses
 import threading
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ checkpoint that has killed it twice is written down as failed.
 At the end of a run `wait_until_judged` gives it time for the last checkpoint.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 import time

@@ -4,8 +4,6 @@ One JSON object a line. Those of kind "evaluation" are written here; other kinds
 before there were kinds, belong to others and are left alone.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

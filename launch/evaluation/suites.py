@@ -6,8 +6,6 @@ seed of their own (shifts and starts that no sampler draws), motion windows from
 `evaluation.split`, analytic tasks from `evaluation.seed`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

@@ -4,8 +4,6 @@ Each function returns whether everything went well; what did not is said, one li
 Hosts that are down are named and the others go on. Without its head nothing is changed.
 """
 
-from __future__ import annotations
-
 import shutil
 import tarfile
 import tempfile

@@ -1,7 +1,5 @@
 """Ansible: the only way in which fleet commands reach hosts. One call, one answer from each."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import importlib.util

@@ -4,8 +4,6 @@ Real Courier, Reverb, learner, actors and coordinator; a small model (N = 32, D 
 so that on a few cores what is measured is the distribution and not the network's arithmetic.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import math

@@ -1,7 +1,5 @@
 """Who the hosts are: any inventory Ansible reads, or the cloud's own list of instances as JSON."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass, field

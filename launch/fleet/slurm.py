@@ -1,7 +1,5 @@
 """`optimus fleet slurm`: one sbatch script out of a configuration. docs/fleets-slurm.md."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

@@ -4,8 +4,6 @@ A start that cannot be changes nothing anywhere. Hosts that already work for the
 are, so that starting again adds what is missing and mends what was rebooted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

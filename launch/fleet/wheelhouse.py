@@ -5,8 +5,6 @@ TensorFlow op and the generated gradient inside, and the motion clips. A host ne
 nothing else: no compiler, no package index.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -5,8 +5,6 @@
 /          the same lines as `optimus watch --once`
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import math

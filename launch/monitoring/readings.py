@@ -4,8 +4,6 @@ Records may come from another version, a damaged file, or a host whose clock jum
 over the uptime of one life of one process, which never jumps; without one there is no rate.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter

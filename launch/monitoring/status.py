@@ -3,8 +3,6 @@ files. Imports neither JAX nor TensorFlow nor Launchpad, and reads only the tail
 however long the run.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import math

@@ -5,8 +5,6 @@ common clock of all roles is the learner's step. How far each file has been read
 events, so that a restart adds nothing twice.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import threading

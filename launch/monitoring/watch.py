@@ -1,7 +1,5 @@
 """`optimus watch`: where a run is, on a terminal (80 columns), as lines of a log, or as JSON."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import time

@@ -6,8 +6,6 @@ sent to a second worker, and the first answer counts (hedging). A request that f
 workers is abandoned, so that it cannot take the whole pool down with it.
 """
 
-from __future__ import annotations
-
 import bisect
 import heapq
 import itertools

@@ -1,7 +1,5 @@
 """Taking part in a run: heartbeats to the coordinator until told to stop. Knows no Courier."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 import time

@@ -1,7 +1,5 @@
 """The members of a run: a list with a time to live, by the receiver's clock. No servers here."""
 
-from __future__ import annotations
-
 import itertools
 import threading
 import time

@@ -1,7 +1,5 @@
 """`LossPool` over workers that come and go: one thread, a queue of events, asynchronous calls."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import queue

@@ -1,7 +1,5 @@
 """Who listens where: the addresses of a program's servers, chosen once and written down."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

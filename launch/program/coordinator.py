@@ -1,7 +1,5 @@
 """The coordinator knows the members, the head, and whether the run is over. No Courier here."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable

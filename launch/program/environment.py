@@ -1,7 +1,5 @@
 """Environment variables of each role, decided before Python imports anything."""
 
-from __future__ import annotations
-
 import os
 import sysconfig
 from pathlib import Path

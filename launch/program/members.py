@@ -1,7 +1,5 @@
 """A process of loss workers, and an actor: what the program's own nodes and newcomers both run."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import Counter

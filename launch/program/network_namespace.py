@@ -5,8 +5,6 @@ can run code. A local run needs only loopback, so it enters an empty namespace b
 anything.
 """
 
-from __future__ import annotations
-
 import ctypes
 import fcntl
 import os

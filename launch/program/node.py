@@ -6,8 +6,6 @@ Started by `launch.program.supervisor` in local runs. Rebuilds the program from 
 `config.json` and `roster.json` and runs its own node of it.
 """
 
-from __future__ import annotations
-
 import argparse
 import functools
 import logging

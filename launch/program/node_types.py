@@ -1,7 +1,5 @@
 """Launchpad's node types, with our addresses and our supervisor."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

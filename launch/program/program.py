@@ -12,8 +12,6 @@ own node of it, so nothing is pickled and a node can be started
 on any host. Building it is cheap and touches no JAX device.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import threading

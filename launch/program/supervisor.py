@@ -26,8 +26,6 @@ Exit code: the child's; 128 + n when signal n ended it; 0 when it ended well (co
 because it was asked to; 1 launcher already gone; 2 usage; 126 or 127 command cannot be run.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import ctypes

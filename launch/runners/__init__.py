@@ -1,7 +1,5 @@
 """What `optimus train` runs (in process, fused, a Launchpad program), and what each cannot."""
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The distributed runner: a Launchpad program in threads (local_mt) or processes (local_mp)."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

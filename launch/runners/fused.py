@@ -4,8 +4,6 @@ Validates at every checkpoint, keeps the best (`checkpoints/BEST`). A stop finis
 way and saves; resuming equals never having stopped, bit for bit, on the same devices.
 """
 
-from __future__ import annotations
-
 import json
 import threading
 import time

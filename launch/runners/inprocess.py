@@ -3,8 +3,6 @@
 Its checkpoint holds every lane, so stopping and resuming equals never having stopped, bit for bit.
 """
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from pathlib import Path

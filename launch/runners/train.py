@@ -1,7 +1,5 @@
 """`optimus train`: prepares the run directory, runs it, evaluates it, says what came out."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -3,8 +3,6 @@
 One process, because the seeds of an arm then share what was compiled for the first.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the directory of a sweep's cell says: whether it is finished, and what it cost."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Iterator

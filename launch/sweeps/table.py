@@ -5,8 +5,6 @@ leave, less is better, of the checkpoint that validates best: the one that would
 cells have the same validation tasks and the same number of validations to choose from.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path

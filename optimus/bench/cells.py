@@ -4,8 +4,6 @@ A cell's file name holds a hash of everything that decides its numbers, so that 
 benchmark resumes and a changed one computes anew.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import importlib.metadata

@@ -1,7 +1,5 @@
 """Pictures of the benchmark; the only module that needs matplotlib (extra [bench])."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

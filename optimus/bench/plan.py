@@ -1,7 +1,5 @@
 """What a benchmark consists of: methods, names and dimensions as typed, the list of cells."""
 
-from __future__ import annotations
-
 import functools
 import os
 from collections.abc import Iterable, Sequence

@@ -5,8 +5,6 @@ are not in it, which favours newton_cg and trust_ncg. Methods that never look at
 left out: under `paper` they would be the reference on every centred function.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

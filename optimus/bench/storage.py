@@ -3,8 +3,6 @@
 `OUT/cells/NAME.json` has the rows of a cell, `OUT/traces/NAME.npz` its arrays.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

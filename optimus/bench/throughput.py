@@ -4,8 +4,6 @@ Every cell runs in a process of its own, bound to its cores before JAX starts; w
 whole updates of the fused trainer on Rosenbrock's function, compilation apart.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

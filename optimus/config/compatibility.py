@@ -4,8 +4,6 @@ What was removed from the program stands here with the only value that changes n
 dropped. Any other value asks for something that this version cannot do, and is refused.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Frozen dataclasses out of JSON values, strictly: unknown keys and wrong types are one line."""
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import types

@@ -1,7 +1,5 @@
 """The parts of a `TrainConfig` beside its task: estimator, meta-loss, Adam, layout, evaluation."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 

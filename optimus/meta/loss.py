@@ -4,8 +4,6 @@ The logarithm makes tasks of different scale comparable inside one batch, where 
 let the largest dominate.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

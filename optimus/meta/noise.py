@@ -6,8 +6,6 @@ a jitted function of its own; adding the noise to the weights happens elsewhere,
 may round differently.
 """
 
-from __future__ import annotations
-
 import functools
 import zlib
 from typing import Any

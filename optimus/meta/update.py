@@ -1,7 +1,5 @@
 """The pure meta-update: estimate -> clip -> Adam with its schedule (paper supplement, Table 3)."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple

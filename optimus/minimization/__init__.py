@@ -1,7 +1,5 @@
 """`minimize`: a learned optimizer with the interface of `scipy.optimize.minimize`."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """The arguments of `minimize`, checked: each mistake is one clear `ConfigError`."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from typing import Any, Literal, get_args

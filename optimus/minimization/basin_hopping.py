@@ -14,8 +14,6 @@ presets, which no table shows: Styblinski-Tang (N = 10, 20), Rastrigin, Levy, Ac
 starts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

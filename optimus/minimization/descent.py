@@ -1,7 +1,5 @@
 """One descent of `minimize`: learned steps, under the safeguard or bare, until a rule ends it."""
 
-from __future__ import annotations
-
 import enum
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """A user's function as `minimize` sees it: counted, checked, scaled, best value remembered."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Parts that `minimize` and `as_optax` share: the model, the largest problem, the jitted step."""
 
-from __future__ import annotations
-
 import functools
 import os
 from typing import Any

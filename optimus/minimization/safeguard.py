@@ -19,8 +19,6 @@ good enough. 3 and 0.75 were chosen on that quadratic, where a laxer test takes 
 and ends higher.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable, Sequence
 

@@ -11,8 +11,6 @@ from the parameters. `update` returns what is to be *added*, hence minus that. W
 multipliers, 0.001 each, 200 steps go about 0.2 far; the benchmark's starts are 10 from the optimum.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any, NamedTuple
 

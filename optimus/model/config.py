@@ -6,8 +6,6 @@ tells, with our choices where it is silent; `PLUS` is the form we would train to
 changed with `dataclasses.replace(PLUS, dim=32, encoders=2)`.
 """
 
-from __future__ import annotations
-
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The weights travel and are perturbed as one flat float32 vector. **Leaf order**:
 their path, path parts joined with "/", each leaf raveled in C order.
 """
 
-from __future__ import annotations
-
 import functools
 import typing
 from collections.abc import Iterator, Mapping

@@ -9,8 +9,6 @@ Weights, benchmark and training scripts go through here and so treat all rules a
 functions themselves are documented in `optimus.model.optimizer`.
 """
 
-from __future__ import annotations
-
 import types
 from typing import Any, NamedTuple
 

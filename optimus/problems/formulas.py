@@ -4,8 +4,6 @@ Source: the Virtual Library of Simulation Experiments (Simon Fraser University);
 minimisers and domains are in `optimus.problems.functions`. Values have the dtype of x.
 """
 
-from __future__ import annotations
-
 import math
 
 import jax

@@ -9,8 +9,6 @@ definitions; scalings, offsets and slips of the paper, shifts and rotations are 
     rosenbrock.minimiser(10)            # array of ten ones
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ Perm stands with it because the paper's Perm is Sum of Squares. Generated famili
 the group they resemble; small neural networks resemble none and have a tag of their own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from types import MappingProxyType
 

@@ -22,8 +22,6 @@ in U(-1, 1)^N, by U(-0.5, 0.5)^N for the same reason, Sum of Powers by U(-2, 2)^
 Best-so-far as the reported value, and 199 updates for 200 evaluations, are the methods' part.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import importlib

@@ -1,7 +1,5 @@
 """A run directory: who owns it, what its configuration is."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

@@ -16,8 +16,6 @@ files: a prune reads both pointers right before it deletes, and whoever points l
 whether the folder is still there.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

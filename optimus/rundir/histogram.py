@@ -1,7 +1,5 @@
 """A histogram of durations that goes into a metrics record and out again as Prometheus wants it."""
 
-from __future__ import annotations
-
 import bisect
 import math
 import threading

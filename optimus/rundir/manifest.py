@@ -1,7 +1,5 @@
 """What a manifest says of where a checkpoint came from: code, libraries, moment."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import importlib.metadata

@@ -6,8 +6,6 @@ huge ones: a line longer than `LONGEST` is passed over like any other that is no
 `Follower` take a bounded piece, `thinned` a bounded number.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -6,8 +6,6 @@ functions of the benchmark (`mixture`), generated families (`generated`), small 
 lanes (`distribution`).
 """
 
-from __future__ import annotations
-
 from optimus.tasks.analytic import FAMILIES as FAMILIES
 from optimus.tasks.analytic import Family as Family
 from optimus.tasks.analytic import TaskData as TaskData

@@ -1,7 +1,5 @@
 """Small closed-form families for every runner. A task is data drawn from a key."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -2,8 +2,6 @@
 evaluated for its own lanes only (a `switch` under `vmap` evaluates all of them for every lane).
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

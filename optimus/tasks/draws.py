@@ -1,7 +1,5 @@
 """What every sampler draws: dimension, rotation, scale; and the keys that all draws start from."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any
 

@@ -15,8 +15,6 @@ bumpy:     quadratic with height log-uniform 0.1..10 and frequency log-uniform 1
 The minimum is 0. Families of a held-out group are never drawn.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

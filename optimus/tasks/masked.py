@@ -6,8 +6,6 @@ equals `formulas.NAME(x[:n])` up to the order of summation; what stands in the p
 be finite, has no influence on value or gradient.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -8,8 +8,6 @@ true functions. Starts are drawn from JAX keys; the benchmark's own come from Nu
 nothing here can reach.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

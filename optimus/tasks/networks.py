@@ -10,8 +10,6 @@ normal with deviation 1 / sqrt(fan-in). The least value is not known; 0 is a low
 decay, log-uniform in 1e-5 ... 1e-2, keeps the weights of separable classes finite.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

@@ -9,8 +9,6 @@ package or, in a checkout of the repository, of those in benchmarks/weights. Not
 What differs between kinds of learned optimizers is in `optimus.model.registry`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import hashlib

@@ -17,8 +17,6 @@ Keys beside those that `weights.save` fills in:
 Cards of earlier versions hold others too; these are not read.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

@@ -4,8 +4,6 @@ Weights trained without the option `secant`, which only adds to the network, can
 parameters start at zero, and the share of the L-BFGS direction at 2 sigmoid(-4), 4 % of it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import jax

@@ -5,8 +5,6 @@ and the adapters refuse anything but bytes. The format is MessagePack behind a f
 decoding yields data, never code.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Messages between members (loss workers, actors) and the coordinator."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 

@@ -1,7 +1,5 @@
 """Messages: loss requests and replies, samples, and the session an actor starts from."""
 
-from __future__ import annotations
-
 import dataclasses
 import typing
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Interfaces between services. Each arrives through a constructor, so a test needs no server."""
 
-from __future__ import annotations
-
 from concurrent.futures import Future
 from typing import Protocol
 

@@ -6,8 +6,6 @@ The same wheel serves every Python: only text files are taken, each checked by i
 `OPTIMUS_CACHE` moves the cache; `OPTIMUS_PYBULLET_WHEEL` names a wheel already on disk.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import importlib.util

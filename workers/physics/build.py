@@ -10,8 +10,6 @@ code cmeel-cppadcodegen. The op is compiled with TensorFlow's own flags (its C++
 is not: between the two lies nothing but a C interface.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 import os

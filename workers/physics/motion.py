@@ -5,8 +5,6 @@ order; DeepMimic's world has y up. Ours has z up: (x, y, z) -> (x, -z, y), a qua
 that multiplies the root quaternion from the left. Body axes stay those of the URDF.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import re

@@ -1,7 +1,5 @@
 """Closed-form losses: a whole window, losses included, compiled into one scan."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The parts that both ways of unrolling share: lane state, the outcome of a window, one step."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future

@@ -4,8 +4,6 @@ A window is a generator in three parts over one `_Progress`: start the episodes 
 times, and differentiate if the estimator asks for it. Each part yields the futures it waits for.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future

@@ -5,8 +5,6 @@
     python3.10 - "$(echo '{"action": "look", "root": "~/optimus-fleet"}' | base64)" < PROGRAM
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 """What a host is asked to do: one request in, one JSON object out, with "error" (one line) when it
 could not."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import json

@@ -9,8 +9,6 @@ In the root folder of a host:
     runs/NAME/  logs/NAME/          the run directory (head), the processes' logs
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """supervisord on a host: its file, and what it is told and says."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 import string

@@ -1,7 +1,5 @@
 """Ansible's results as JSON lines in the file $OPTIMUS_FLEET_RESULTS; nothing on the console."""
 
-from __future__ import annotations
-
 import json
 import os
 from typing import Any

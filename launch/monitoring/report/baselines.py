@@ -3,8 +3,6 @@
 The benchmark's own code and cells are used, in RUN/report/: what is there is not computed again.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import io

@@ -1,7 +1,5 @@
 """Line charts and bars as inline SVG: numbers in, markup out, colours from the page's style."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """What the report is made of, read from the run directory with bounded memory."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

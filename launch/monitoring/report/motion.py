@@ -1,7 +1,5 @@
 """One validation window reconstructed by the checkpoint, drawn beside the captured motion."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 

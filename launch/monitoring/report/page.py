@@ -1,7 +1,5 @@
 """The page itself: its sections, each out of what was collected and computed."""
 
-from __future__ import annotations
-
 import base64
 import json
 import shlex

@@ -1,7 +1,5 @@
 """The page's HTML pieces, from `page.html`, filled so that nothing out of a file can be markup."""
 
-from __future__ import annotations
-
 import functools
 import html
 import re

@@ -6,8 +6,6 @@ versions. For a method's options and weights the call's own hold; of a method th
 name, those of its newest cell hold. Whatever else lies there is stale.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ Fig. 5: mean over the starts against N, a panel per function; under `paper` with
 Fig. 6: trajectories on Rosenbrock in the plane of the first two coordinates, a panel per method.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

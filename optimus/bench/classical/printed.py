@@ -1,7 +1,5 @@
 """The paper's printed Table 4, and our numbers of a cell beside it. Pure NumPy."""
 
-from __future__ import annotations
-
 import csv
 import functools
 from collections.abc import Mapping, Sequence

@@ -8,8 +8,6 @@ OUT/paths.csv, paths-N.png    Fig. 6, trajectories on Rosenbrock
 OUT/curves/FUNCTION.png       mean best-so-far against evaluations (from OUT/traces)
 """
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path

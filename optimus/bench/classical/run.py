@@ -11,8 +11,6 @@ writes
     OUT/table4.md ...   what `report` makes of them
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

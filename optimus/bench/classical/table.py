@@ -3,8 +3,6 @@
 Perm, which is Sum of Squares once more in the print, is not counted.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 

@@ -7,8 +7,6 @@
 `LEARNED` need `model=`, a trained optimizer (`optimus.load`).
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -7,8 +7,6 @@ own; the update of the inverse Hessian H is the same formula multiplied out,
 A test holds the traces of the two against each other.
 """
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

@@ -1,7 +1,5 @@
 """CMA-ES (package `cma`, extra [bench]): values alone, σ0 = 3."""
 
-from __future__ import annotations
-
 import time
 import warnings
 

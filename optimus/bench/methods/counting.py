@@ -5,8 +5,6 @@ gradients and Hessian-vector products are counted apart. Best-so-far runs over a
 line-search trials included.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import time

@@ -10,8 +10,6 @@ Return zero, and x <- 0.9 x, never look at the function. The paper's start box i
 optimum of most of its functions; what they score there is what seeking the centre alone is worth.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from typing import Any, Literal

@@ -19,8 +19,6 @@ where nothing is left to gain; with `hops=None` it goes on from there by basin h
 budget is spent.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Sequence

@@ -10,8 +10,6 @@
 KIND is one of `methods.LEARNED`. The groups are those of `optimus.problems.groups`.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import functools
 import glob

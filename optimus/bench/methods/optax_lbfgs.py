@@ -4,8 +4,6 @@ One compiled loop over starts, one start after the other: vmapped, every line se
 long as the longest. Stops where max |g| <= 1e-5, as SciPy does, or the step changes nothing.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ gradients as float64 numbers; its own arithmetic is float64. Multistart L-BFGS-B
 to another, the first shared with the other methods, then uniform in the start box.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import warnings

@@ -1,7 +1,5 @@
 """`runtime.md` and `runtime.png` of the rows of `bench runtime`."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Mapping, Sequence

@@ -16,8 +16,6 @@ them; compilation is apart. The floor is the step's floating-point operations at
 machine is faster. A row stops being sampled when its time is up; how often it was is in the table.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import math
 import os

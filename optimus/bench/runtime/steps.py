@@ -4,8 +4,6 @@ A `Timed` is built once per N, compiled apart, then sampled again and again. A s
 seconds per step and trajectory over a few calls; the function minimised is never in it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import time

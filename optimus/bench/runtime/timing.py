@@ -1,7 +1,5 @@
 """How `bench runtime` times a call and compiles a program."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable, Iterator

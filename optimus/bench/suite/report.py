@@ -6,8 +6,6 @@ f <= f_L + τ (f0 − f_L); what is left of the first gap, (f − f_L) / (f0 −
 1e-9. "Unrelated" leaves out what shares its formula with a classical function.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from importlib.util import find_spec

@@ -10,8 +10,6 @@ and `momentum` have one rate for all problems, chosen on the fifteen classical f
 run so that "solved" does not depend on who competes.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 from collections.abc import Sequence

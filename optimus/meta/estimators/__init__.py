@@ -4,8 +4,6 @@ Whatever differs between them, a `GradientEstimator` says: how weights are pertu
 derivative is needed, what a difference of losses is credited to and with which weight.
 """
 
-from __future__ import annotations
-
 import jax
 import numpy as np
 

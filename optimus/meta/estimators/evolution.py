@@ -24,8 +24,6 @@ Episodes end only at window boundaries, so a window never mixes two episodes: it
 credited to one sum, and the next window starts with an empty one.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -14,8 +14,6 @@ and need nothing but the gradient that the loss returns anyway, so that they wor
 g is the mean of the derivatives at theta + eps and theta - eps.
 """
 
-from __future__ import annotations
-
 import functools
 
 import jax

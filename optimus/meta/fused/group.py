@@ -1,7 +1,5 @@
 """A group of lanes' part of an update: perturb, unroll a window, estimate, advance."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Lanes: episodes in progress, kept from window to window and replaced when they end or fail."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

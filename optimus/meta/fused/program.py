@@ -1,7 +1,5 @@
 """One meta-update: all groups' parts of it in one compiled program, then Adam."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any, NamedTuple
 

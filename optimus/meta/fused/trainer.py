@@ -1,7 +1,5 @@
 """A fused run's state: weights, Adam, lanes, counts; its updates, and its way to disk and back."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

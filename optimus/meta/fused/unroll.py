@@ -1,7 +1,5 @@
 """A window of inner steps on many lanes at once, each with its own task, for any learned rule."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Validation on fixed tasks of a domain of their own: no training task, no test start."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

@@ -7,8 +7,6 @@ Unconstrained and smooth, in float64. What shares its formula with a function of
 benchmark is marked as related: of models that were trained on those it is not held out.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ The functions are compiled C without gradients. Ours are central differences wit
 other, not with methods that need no gradient. Starts are uniform in ±4, as BBOB has it.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

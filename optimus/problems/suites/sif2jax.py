@@ -4,8 +4,6 @@ Importing the library builds every problem and takes a minute. The first start i
 SIF file gives; further ones are moved by up to a tenth of max(1, |x|) in each coordinate.
 """
 
-from __future__ import annotations
-
 import functools
 import zlib
 from typing import Any

@@ -1,7 +1,5 @@
 """One cell: a method on a window, kept in a file whose name holds a hash of what decides it."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import importlib.metadata

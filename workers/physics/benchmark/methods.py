@@ -4,8 +4,6 @@ Each is a `Method` and is timed without compilation. What may be missing (weight
 `Unavailable` with the reason.
 """
 
-from __future__ import annotations
-
 import functools
 import time
 import warnings

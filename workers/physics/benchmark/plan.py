@@ -1,7 +1,5 @@
 """Settings of the motion benchmark, checked, and the windows they stand for."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ FILE.py    defines act(q, qd, time) -> PD targets [n_target]: called once a cont
            is run: it is the user's own code.
 """
 
-from __future__ import annotations
-
 import itertools
 import runpy
 import zipfile

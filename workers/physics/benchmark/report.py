@@ -6,8 +6,6 @@ same curves: as measured (mean over windows), and with 4 s for each evaluation, 
 paper, plus the time measured outside evaluations.
 """
 
-from __future__ import annotations
-
 import csv
 import importlib.util
 import io

@@ -6,8 +6,6 @@ OUT/curves.csv      a row per method and evaluation: medians and means over the 
 OUT/table.md        a row per method; OUT/curves_*.png against evaluations and time
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import json

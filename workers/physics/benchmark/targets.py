@@ -5,8 +5,6 @@ baseline, is among the rows. Intervals are 95 % percentile bootstraps over windo
 a few clips are not independent, and the intervals are then too narrow.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

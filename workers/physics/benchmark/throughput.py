@@ -10,8 +10,6 @@ round takes one new x and times each row once, so a drift of the machine's speed
 them; a ratio is the median of the ratios within rounds. Two rounds more come first, not counted.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import itertools
 import os

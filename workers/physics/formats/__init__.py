@@ -8,8 +8,6 @@ published layouts and are tested on small files written in them, not on the data
     loss = PhysicsLoss(clip, 0.0, 1.0, options)        # as any other clip
 """
 
-from __future__ import annotations
-
 from optimus.errors import UserError
 
 

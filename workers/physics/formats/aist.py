@@ -3,8 +3,6 @@
 Layout: the data set's own loader (google/aistplusplus_api). Pickles are read without running them.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -8,8 +8,6 @@ is one already. Images are the frames, in the order of their ids. A frame withou
 invisible keypoint, has confidence 0 and keeps the last position seen, which nothing weighs.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

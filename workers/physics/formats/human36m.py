@@ -5,8 +5,6 @@ Layout: VideoPose3D's prepare_data_h36m.py. `positions_3d` holds {subject: {acti
 The .mat files hold `data` with [F, 96] in mm.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

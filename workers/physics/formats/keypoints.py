@@ -1,7 +1,5 @@
 """A track of keypoints, checked and resampled."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 

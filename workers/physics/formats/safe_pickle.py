@@ -5,8 +5,6 @@ NumPy arrays need lead to functions of this file, which check their arguments an
 the bytes themselves; every other name is refused before anything is called.
 """
 
-from __future__ import annotations
-
 import io
 import pickle
 import re

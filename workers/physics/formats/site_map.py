@@ -9,8 +9,6 @@ A list of joints stands for their mean. units: m, cm, mm, px. up: the axis that 
 -y (a camera's), or "image". frame_rate: Hz, null where files do not fix it and the caller must.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import json

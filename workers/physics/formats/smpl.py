@@ -7,8 +7,6 @@ turns about other axes is lost. The root follows the pelvis of SMPL's mean shape
 the humanoid's.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 from dataclasses import dataclass

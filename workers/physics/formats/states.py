@@ -6,8 +6,6 @@ frame after frame, each from the one before. CLOSE and REST decide only what the
 open, such as turns about a limb.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 

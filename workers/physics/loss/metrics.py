@@ -6,8 +6,6 @@ points. Names as in the paper's tables; its definitions of foot skate and total 
 published, so ours are written out here.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Options of the physics loss, and the hash that stands for them."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

@@ -8,8 +8,6 @@ A window of users' data is the same: `of_clip` takes a `Clip` as well as a name.
 window the simulator made the motion, so the least loss is 0, at known controls.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The physics worker: loss requests in, replies out, bytes on both sides."""
 
-from __future__ import annotations
-
 import functools
 import time
 

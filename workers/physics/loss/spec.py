@@ -1,7 +1,5 @@
 """A window of a clip as the simulator takes it: schedule of controls, targets, references."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Windows of motion: drawn for training, fixed for validation and test; and the rules for x0."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable

@@ -11,8 +11,6 @@ its root's axes. Angles and rates stay; a ball joint's quaternion and velocity a
 in MuJoCo's order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Geoms and inertial elements of MJCF as masses and solid shapes."""
 
-from __future__ import annotations
-
 import math
 from typing import cast
 

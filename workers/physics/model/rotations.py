@@ -1,7 +1,5 @@
 """Unit quaternions (w, x, y, z) on numpy arrays `[..., 4]`."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

@@ -1,7 +1,5 @@
 """Solid shapes: inertia and contact spheres."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Reads the pybullet humanoid's URDF: spherical joints, and a NUL byte behind the last tag."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The C++ simulator, its TensorFlow op, and the script that builds both (`build.py`)."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

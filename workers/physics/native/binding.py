@@ -1,7 +1,5 @@
 """ctypes over libphysics.so: loading, structures, status codes (native/physics.h)."""
 
-from __future__ import annotations
-
 import ctypes
 import enum
 import functools

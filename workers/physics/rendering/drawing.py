@@ -1,7 +1,5 @@
 """Stick figures on a ground grid, drawn without a display (Pillow, which comes with matplotlib)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -7,8 +7,6 @@ MP4 needs the program ffmpeg. Left limbs are blue, right ones red; behind the re
 reference stands in grey.
 """
 
-from __future__ import annotations
-
 import math
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """`optimus render`: a cell of the motion benchmark, or a clip reconstructed now, as a picture."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

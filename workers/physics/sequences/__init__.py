@@ -10,8 +10,6 @@ FOLDER/aist/motions/<motion>.pkl or FOLDER/aist/keypoints3d/<motion>.pkl, with c
 FOLDER/human36m/data_3d_h36m.npz or FOLDER/human36m/<subject>/MyPoseFeatures/D3_Positions/*.cdf.mat.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 The only module here that imports TensorFlow. Build: python -m workers.physics.build --op.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from typing import Any
