@@ -15,13 +15,13 @@ import numpy as np
 from launch import Say
 from launch.adapters.local import LocalPool
 from learner.learner import Learner
-from optimus import tasks
 from optimus.config import AnalyticTask, Phase, PhysicsTask, ServedTask, TrainConfig
 from optimus.errors import ConfigError
 from optimus.meta import estimators
 from optimus.rundir import checkpoint
 from optimus.rundir.histogram import Histogram
 from optimus.rundir.metrics import MetricsWriter
+from optimus.tasks import analytic
 from optimus.weights.warm_start import initial_params
 from optimus.wire import MAX_SAMPLE_BYTES, LossPool, ParameterSource, SampleReader, SampleWriter
 from workers.actor import Actor
@@ -52,7 +52,7 @@ def check_task(config: TrainConfig) -> None:
     """
     try:
         if isinstance(config.task, AnalyticTask):
-            tasks.family(config.task.family)
+            analytic.family(config.task.family)
         if not isinstance(config.task, PhysicsTask):
             return
         from workers.physics.loss.windows import PhysicsWindows  # needs the native library

@@ -1,5 +1,6 @@
 """Configurations of one phase, in one line."""
 
+import dataclasses
 from typing import Any
 
 from optimus.config import Phase, TrainConfig
@@ -11,3 +12,9 @@ def one_phase(**values: Any) -> TrainConfig:
     if groups and "phases" not in values:
         values["phases"] = (Phase(**groups),)
     return TrainConfig(**values)
+
+
+def with_phase(config: TrainConfig, **changes: Any) -> TrainConfig:
+    """The configuration with fields of its only phase changed."""
+    (phase,) = config.phases
+    return dataclasses.replace(config, phases=(dataclasses.replace(phase, **changes),))

@@ -150,15 +150,6 @@ class TrainConfig:
         """Samples of one update, in the phase that takes most."""
         return max(phase.meta.batch for phase in self.phases)
 
-    def with_phase(self, **changes: Any) -> TrainConfig:
-        """This configuration with fields of its only phase changed.
-
-        Raises:
-          ConfigError: it has several phases.
-        """
-        require(len(self.phases) == 1, f"phases: got {len(self.phases)}, want one to change it")
-        return dataclasses.replace(self, phases=(dataclasses.replace(self.phases[0], **changes),))
-
     def staleness_bound(self, phase: Phase) -> int:
         """Largest age of a sample in updates (0 when synchronous)."""
         if self.synchronous:

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from optimus.errors import require, require_at_least, require_each, require_known, require_positive
 from optimus.problems.groups import FUNCTION_NAMES, NETWORK, TAGS, allowed, allowed_generated
 
-ANALYTIC_FAMILIES = ("quadratic", "rosenbrock")  # the keys of `optimus.tasks.FAMILIES`
+ANALYTIC_FAMILIES = ("quadratic", "rosenbrock")  # the keys of `optimus.tasks.analytic.FAMILIES`
 
 ControlKind = Literal["pd", "torque"]
 

@@ -62,11 +62,6 @@ def init_params(config: OptimizerConfig, key: jax.Array) -> Params:
     return {"network": _network(config).init(key, example), "decays": decays}
 
 
-def parameter_count(params: Params) -> int:
-    """Number of scalars in `params`: 617,103 for the default configuration."""
-    return sum(leaf.size for leaf in jax.tree_util.tree_leaves(params))
-
-
 def init_state(config: OptimizerConfig, x: jax.Array) -> OptimizerState:
     """State before the first step at `x`, [N] with N >= 1 (else ValueError), any real dtype.
 

@@ -112,10 +112,3 @@ def apply_factored(factors: jax.Array, vector: jax.Array) -> jax.Array:
     left, right = factors[:, 1 : 1 + size], factors[:, -size:]
     inner = factors[:, 0] * jnp.dot(right, vector, precision=highest)
     return vector + jnp.dot(inner, left, precision=highest)
-
-
-def densify(factors: jax.Array, size: int) -> jax.Array:
-    """The factored B as a dense matrix [size, size]; for tests and pictures."""
-    left, right = factors[:, 1 : 1 + size], factors[:, -size:]
-    product = jnp.dot((factors[:, :1] * left).T, right, precision=jax.lax.Precision.HIGHEST)
-    return jnp.eye(size, dtype=factors.dtype) + product

@@ -165,9 +165,9 @@ def audit(folder: str) -> None:
 
     environment.apply()  # as in the learner, so that rounding is the same
     from launch import builders
-    from learner import ledger
     from optimus.meta.update import theta_from_arrays
     from optimus.rundir import checkpoint, load_config
+    from tests.learner import ledger_audit as ledger
 
     run_dir = Path(folder)
     configuration = load_config(run_dir / "config.json")

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import learner.learner as learner_module
-from learner import ledger
 from learner.learner import Learner, LearnerError
 from optimus.config import AnalyticTask, Estimator, Layout, MetaOptimizer, config_hash
 from optimus.meta import noise
@@ -24,6 +23,7 @@ from optimus.rundir import checkpoint
 from optimus.rundir.checkpoint import CheckpointError
 from optimus.rundir.metrics import MetricsWriter, read
 from optimus.wire import Sample, Session, Version, decode, encode, unpack
+from tests.learner import ledger_audit as ledger
 from tests.one_phase import one_phase
 
 LANES, WINDOW, WINDOWS = 4, 2, 3

@@ -28,6 +28,7 @@ from typing import Any, TypeVar
 from optimus.errors import UserError
 from workers.physics.assets import AssetError, ensure_assets
 from workers.physics.native import (
+    GENERATOR_SOURCE,
     LIBRARY,
     OP_LIBRARY,
     OP_SOURCE,
@@ -80,7 +81,7 @@ def build_op(force: bool = False) -> Path:
 
 def build_generator(force: bool = False) -> Path:
     """Builds the program that writes a model's gradient as C code; returns its path."""
-    sources = [SOURCE_DIR / "generate" / "generate.cc", SOURCE_DIR / "mechanics" / "model.cc"]
+    sources = [GENERATOR_SOURCE, SOURCE_DIR / "mechanics" / "model.cc"]
     generator = LIBRARY.parent / "generate"
     if not force and _is_fresh(generator, [*sources, *headers()]):
         return generator

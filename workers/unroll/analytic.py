@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimus import tasks
 from optimus.config import AnalyticTask, TrainConfig
 from optimus.meta import loss as meta_loss
+from optimus.tasks import analytic
 from workers.unroll import base
 from workers.unroll.base import LaneArrays, Waiting, Window, replace_lanes
 
@@ -21,14 +21,14 @@ class AnalyticUnroll:
     def __init__(self, config: TrainConfig, seed: int, signs: int = 2) -> None:
         assert isinstance(config.task, AnalyticTask)
         self._seed = seed
-        family, dim = tasks.family(config.task.family), config.task.dim
+        family, dim = analytic.family(config.task.family), config.task.dim
         layout = base.parameter_layout(config)
         value_and_grad = jax.value_and_grad(family.value, argnums=1)
 
         @jax.jit
         def begin(keys: jax.Array, fresh: jax.Array, old: LaneArrays | None) -> LaneArrays:
             def one(key: jax.Array) -> tuple[Any, ...]:
-                data, start = tasks.make(config.task.family, dim, key)  # type: ignore[union-attr]
+                data, start = analytic.make(config.task.family, dim, key)  # type: ignore[union-attr]
                 value, gradient = value_and_grad(data, start)
                 return data, start, value, gradient
 
@@ -70,7 +70,7 @@ class AnalyticUnroll:
         """
         starts = np.asarray([episode is not None for episode in fresh])
         if starts.any():
-            keys = [tasks.task_key(self._seed, episode or 0) for episode in fresh]
+            keys = [analytic.task_key(self._seed, episode or 0) for episode in fresh]
             arrays = self._begin(jnp.stack(keys), starts, arrays)
         assert arrays is not None
         arrays, losses, mask, failed = self._run(weights, arrays, steps)

@@ -15,7 +15,6 @@ import pytest
 
 from launch import builders
 from launch.runners import actors_cannot, distributed_missing, fused_cannot, inprocess
-from learner import ledger
 from optimus import rundir
 from optimus.config import (
     Estimator,
@@ -31,6 +30,7 @@ from optimus.meta.update import theta_from_arrays
 from optimus.rundir import checkpoint
 from optimus.rundir.metrics import read
 from tests.launch import run_tools
+from tests.learner import ledger_audit as ledger
 from tests.workers import fakes
 
 CONFIG = TrainConfig(

@@ -8,9 +8,10 @@ import pytest
 
 from launch import configs, runners
 from optimus.config import ConfigError, Estimator
+from tests.one_phase import with_phase
 
 SMOKE = configs.find("smoke")
-BPTT = SMOKE.with_phase(estimator=Estimator("bptt", truncation=5, horizon=20))
+BPTT = with_phase(SMOKE, estimator=Estimator("bptt", truncation=5, horizon=20))
 SERVED = configs.find("physics-small")
 
 

@@ -16,7 +16,7 @@ from optimus.config import ConfigError, Estimator, Layout, MetaOptimizer, Served
 from optimus.model.adafactor_mlp import AdafactorMlpConfig
 from optimus.model.parameters import layout_of
 from optimus.rundir import checkpoint
-from tests.one_phase import one_phase
+from tests.one_phase import one_phase, with_phase
 from tests.workers import fakes
 
 BOWLS = one_phase(
@@ -76,7 +76,7 @@ def test_a_fused_run_says_that_its_weights_do_not_fit(tmp_path):
 )
 def test_a_pathwise_run_on_workers_resumes_bit_for_bit(tmp_path, optimizer, kind, order):
     estimator = dataclasses.replace(BOWLS.phases[0].estimator, kind=kind, order=order)
-    config = dataclasses.replace(BOWLS.with_phase(estimator=estimator), optimizer=optimizer)
+    config = dataclasses.replace(with_phase(BOWLS, estimator=estimator), optimizer=optimizer)
     rundir.prepare(tmp_path / "whole", config)
     assert inprocess.run(config, tmp_path / "whole", threading.Event(), print)
     half = dataclasses.replace(config, updates=2)

@@ -11,6 +11,7 @@ from launch import configs
 from optimus import rundir
 from optimus.config import ConfigError, from_dict, to_dict
 from optimus.config.compatibility import layout_in
+from tests.one_phase import with_phase
 
 SMOKE = configs.find("smoke")
 
@@ -106,7 +107,7 @@ def test_another_phase_is_named_as_it_would_be_set(tmp_path: pathlib.Path):
     rundir.prepare(tmp_path, SMOKE)
     meta = dataclasses.replace(SMOKE.phases[0].meta, learning_rate=1.0)
     with pytest.raises(rundir.RunDirError, match=r"phases\.0\.meta\.learning_rate is 0\.001 there"):
-        rundir.prepare(tmp_path, SMOKE.with_phase(meta=meta))
+        rundir.prepare(tmp_path, with_phase(SMOKE, meta=meta))
     longer = dataclasses.replace(SMOKE.phases[0], updates=3)
     with pytest.raises(rundir.RunDirError, match=r"phases\.0\.updates is None there and 3 here"):
         rundir.prepare(tmp_path, dataclasses.replace(SMOKE, phases=(longer, *SMOKE.phases)))

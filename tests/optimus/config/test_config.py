@@ -419,7 +419,6 @@ def test_only_the_last_phase_may_be_as_long_as_the_run():
         ((), "phases: got none, want at least one"),
     ):
         assert refusal(lambda p=phases: dataclasses.replace(SMOKE, phases=p)).startswith(message)
-    assert refusal(two_phases().with_phase).startswith("phases: got 2, want one")
 
 
 def test_a_short_key_is_for_all_phases_that_agree_in_it():

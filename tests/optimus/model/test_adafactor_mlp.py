@@ -11,8 +11,8 @@ from optimus import as_optax, minimize
 from optimus.model import registry
 from optimus.model.adafactor_mlp import AdafactorMlpConfig, init_params, init_state, update
 from optimus.model.config import OptimizerConfig
-from optimus.model.optimizer import parameter_count
 from optimus.weights import LearnedOptimizer
+from tests.optimus.model import measures
 
 CONFIG = AdafactorMlpConfig()
 
@@ -83,7 +83,7 @@ def by_the_formula(x, gradients):
 
 def test_there_are_197_meta_parameters():
     fresh = init_params(CONFIG, jax.random.PRNGKey(1))
-    assert parameter_count(fresh) == 197
+    assert measures.parameter_count(fresh) == 197
     layers = fresh["network"].values()
     assert sorted(layer["w"].shape for layer in layers) == [(4, 2), (4, 4), (39, 4)]
     assert all(not np.any(layer["b"]) for layer in layers)

@@ -10,6 +10,7 @@ import pytest
 
 from optimus.model import preconditioner as pre
 from optimus.model.optimizer import OptimizerConfig, init_params, init_state, update
+from tests.optimus.model import measures
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +48,7 @@ def test_equals_the_dense_form_while_nothing_is_dropped_and_then_the_window(righ
                 expected = pre.update_preconditioner(
                     expected, *terms(s, encoders, size, right), decay
                 )
-        np.testing.assert_allclose(pre.densify(factors, size), expected, atol=1e-5)
+        np.testing.assert_allclose(measures.densify(factors, size), expected, atol=1e-5)
         np.testing.assert_allclose(
             pre.apply_factored(factors, vector), expected @ vector, atol=1e-5
         )
@@ -74,7 +75,7 @@ def test_the_optimizer_takes_the_same_steps(form, decay):
     found, state = run(factored, params, x, 6)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(
-        pre.densify(state.preconditioner, 9), dense_state.preconditioner, atol=1e-5
+        measures.densify(state.preconditioner, 9), dense_state.preconditioner, atol=1e-5
     )
     assert state.preconditioner.shape == (12, 1 + 9 * (2 if form == "asym" else 1))
     later, _ = run(factored, params, x, 20)

@@ -16,9 +16,9 @@ from optimus.model.optimizer import (
     OptimizerConfig,
     init_params,
     init_state,
-    parameter_count,
     update,
 )
+from tests.optimus.model import measures
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "optimizer.json"
 KEY = jax.random.PRNGKey(0)
@@ -66,7 +66,7 @@ def start(size):
 )
 def test_parameter_count(config, count):
     params = jax.eval_shape(functools.partial(init_params, config), KEY)
-    assert parameter_count(params) == count
+    assert measures.parameter_count(params) == count
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree_util.tree_leaves(params))
     assert sum(leaf.size for leaf in jax.tree_util.tree_leaves(params["decays"])) == 7
 

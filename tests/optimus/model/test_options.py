@@ -11,12 +11,12 @@ import pytest
 
 import optimus
 from optimus.model import features, trajectory_features
-from optimus.model import preconditioner as pre
 from optimus.model.config import CONFIGURATIONS, PAPER, PLUS, OptimizerConfig
 from optimus.model.network import Network
-from optimus.model.optimizer import feature_names, init_params, init_state, parameter_count, update
+from optimus.model.optimizer import feature_names, init_params, init_state, update
 from optimus.model.parameters import state_leaves
 from optimus.problems import presets
+from tests.optimus.model import measures
 
 pytestmark = pytest.mark.slow
 
@@ -299,7 +299,7 @@ def test_gated_starts_as_signed_and_then_depends_on_the_state():
     signed = dataclasses.replace(SMALL, rank_one="signed")
     gated = dataclasses.replace(SMALL, rank_one="gated")
     shared, own = (fresh(config, 1) for config in (signed, gated))
-    assert parameter_count(own) == parameter_count(shared) + 8
+    assert measures.parameter_count(own) == measures.parameter_count(shared) + 8
     encoder = own["network"]["optimus/encoder_0"]
     np.testing.assert_array_equal(encoder["gate_w"], 0.0)
     expected, _ = run(signed, START, params=own)
@@ -328,7 +328,7 @@ def test_factored_is_dense_while_nothing_is_dropped(form):
     expected, dense_state = run(dense, START, steps=4)
     found, state = run(factored, START, steps=4, params=params_of(dense))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
-    got = pre.densify(state.preconditioner, 6)
+    got = measures.densify(state.preconditioner, 6)
     np.testing.assert_allclose(got, dense_state.preconditioner, atol=1e-5)
 
 
@@ -349,7 +349,7 @@ def test_without_terms_b_is_the_identity():
     found, state = run(config, START, params=params)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     assert state.preconditioner.shape == (0, 7)
-    np.testing.assert_array_equal(pre.densify(state.preconditioner, 6), np.eye(6))
+    np.testing.assert_array_equal(measures.densify(state.preconditioner, 6), np.eye(6))
     assert config.linear_cost and config.factored and not SMALL.factored
 
 

@@ -13,6 +13,7 @@ from optimus.config import ClassicalTask, ConfigError
 from optimus.meta.fused.trainer import Trainer
 from optimus.model.adafactor_mlp import AdafactorMlpConfig
 from optimus.tasks import distribution, networks
+from tests.one_phase import with_phase
 from tests.optimus.meta import test_fused as these
 
 SIZE = 30
@@ -145,7 +146,7 @@ def test_they_are_trained_on_beside_the_others_guided_or_not() -> None:
     rule = AdafactorMlpConfig(hidden=4, step_mult=0.1)
     plain = these.config("bptt", task=TWO, lanes=8, optimizer=rule)
     guided = dataclasses.replace(plain.phases[0].estimator, guide=10.0)
-    trainer = Trainer(plain.with_phase(estimator=guided), devices=1)
+    trainer = Trainer(with_phase(plain, estimator=guided), devices=1)
     before = trainer.theta
     for _ in range(2):
         found = trainer.update()

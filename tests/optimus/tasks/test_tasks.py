@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from optimus import tasks
 from optimus.config.tasks import ANALYTIC_FAMILIES
 from optimus.meta import noise
+from optimus.tasks import analytic
 
-NAMES = sorted(tasks.FAMILIES)
+NAMES = sorted(analytic.FAMILIES)
 
 
 def test_configurations_know_the_families_by_name() -> None:
@@ -25,13 +25,13 @@ DIM = 6
 @functools.cache
 def compiled(name):
     """(make, value and gradient) of a family, jitted."""
-    make = jax.jit(functools.partial(tasks.make, name, DIM))
-    return make, jax.jit(jax.value_and_grad(tasks.family(name).value, argnums=1))
+    make = jax.jit(functools.partial(analytic.make, name, DIM))
+    return make, jax.jit(jax.value_and_grad(analytic.family(name).value, argnums=1))
 
 
 def made(name, seed=0, episode=0):
     """Data as NumPy arrays, and the start."""
-    data, start = compiled(name)[0](tasks.task_key(seed, episode))
+    data, start = compiled(name)[0](analytic.task_key(seed, episode))
     assert start.shape == (DIM,) and start.dtype == jnp.float32
     return {key: np.asarray(leaf) for key, leaf in data.items()}, np.asarray(start)
 
@@ -98,7 +98,7 @@ def test_seed_and_episode_decide_everything(name):
 
 def test_a_task_key_is_not_a_noise_key():
     """No task is made out of the random numbers of a perturbation, its own or another's."""
-    normal = np.asarray(jax.random.normal(tasks.task_key(5, 7), (1000,)))
+    normal = np.asarray(jax.random.normal(analytic.task_key(5, 7), (1000,)))
     for episode, window in [(7, None), (7, 0), (7, 1), (0, 7)]:
         drawn = noise.draw(5, episode, window, 1000, 1.0, "gaussian")
         assert abs(np.corrcoef(normal, drawn)[0, 1]) < 0.16  # 5 deviations
@@ -106,13 +106,13 @@ def test_a_task_key_is_not_a_noise_key():
 
 def test_an_unknown_family_is_named():
     with pytest.raises(ValueError, match="unknown task family 'sphere'; known: quadratic, rosen"):
-        tasks.make("sphere", 3, tasks.task_key(0, 0))
+        analytic.make("sphere", 3, analytic.task_key(0, 0))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_batch_of_tasks_is_the_tasks_one_by_one(name):
-    keys = jnp.stack([tasks.task_key(0, episode) for episode in range(3)])
-    data, starts = jax.jit(jax.vmap(functools.partial(tasks.make, name, DIM)))(keys)
+    keys = jnp.stack([analytic.task_key(0, episode) for episode in range(3)])
+    data, starts = jax.jit(jax.vmap(functools.partial(analytic.make, name, DIM)))(keys)
     for k in range(3):
         alone, start = made(name, 0, k)
         np.testing.assert_array_equal(starts[k], start)

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optimus import tasks
 from optimus.meta import loss as meta_loss
 from optimus.model import optimizer as opt
 from optimus.model.config import PLUS, OptimizerConfig
 from optimus.rundir import checkpoint
+from optimus.tasks import analytic
 from optimus.wire import LossRequest, LossUnavailable, NoWorkers
 from tests.workers import fakes
 from workers import unroll as unrolls
@@ -83,9 +83,9 @@ def test_analytic_unroll_is_algorithm_1(theta: np.ndarray) -> None:
     weights = weights_of(theta, 2)
     window = run(unrolls.AnalyticUnroll(config, seed=5), weights, None, [7, 8], 3)
     layout = unrolls.parameter_layout(config)
-    family = tasks.family("quadratic")
+    family = analytic.family("quadratic")
     for lane, episode in enumerate((7, 8)):
-        data, start = tasks.make("quadratic", 4, tasks.task_key(5, episode))
+        data, start = analytic.make("quadratic", 4, analytic.task_key(5, episode))
         for sign in range(2):
             x, state = start, opt.init_state(fakes.SMALL, start)
             for step in range(3):

@@ -1,7 +1,5 @@
 """Windows of motion: drawn for training, fixed for validation and test; and the rules for x0."""
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -52,12 +50,6 @@ def fixed_windows(split: str, seconds: float, count: int) -> tuple[MotionWindow,
         at = int(_van_der_corput(i // len(fitting)) * _places(clip, seconds))
         windows.append(MotionWindow(clip.name, at / GRID_RATE, seconds))
     return tuple(windows)
-
-
-def windows_hash(windows: tuple[MotionWindow, ...]) -> str:
-    """16 hexadecimal digits that stand for a list of windows."""
-    rows = [[w.clip, round(w.start * GRID_RATE), w.seconds] for w in windows]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
 def _fitting(split: str, seconds: float) -> list[Clip]:

@@ -6,24 +6,8 @@ from pathlib import Path
 SOURCE_DIR = Path(__file__).resolve().parent
 LIBRARY = SOURCE_DIR / "lib" / "libphysics.so"
 OP_SOURCE = SOURCE_DIR / "physics_op.cc"
+GENERATOR_SOURCE = SOURCE_DIR / "generate" / "generate.cc"
 OP_LIBRARY = SOURCE_DIR / "lib" / "physics_op.so"
-
-
-# What generated code depends on.
-_GENERATED_FROM = (
-    "mechanics/contact.hpp",
-    "mechanics/dynamics.hpp",
-    "generate/generate.cc",
-    "mechanics/joint_forces.hpp",
-    "mechanics/kinematics.hpp",
-    "mechanics/model.cc",
-    "mechanics/model.hpp",
-    "mechanics/parameters.hpp",
-    "mechanics/record.hpp",
-    "mechanics/smooth.hpp",
-    "mechanics/spatial.hpp",
-    "mechanics/step.hpp",
-)
 
 
 def generated_library(structure: str) -> Path:
@@ -34,8 +18,8 @@ def generated_library(structure: str) -> Path:
     simulator is never found.
     """
     digest = hashlib.sha256(structure.encode())
-    for source in _GENERATED_FROM:
-        digest.update((SOURCE_DIR / source).read_bytes())
+    for source in (GENERATOR_SOURCE, *sorted((SOURCE_DIR / "mechanics").iterdir())):
+        digest.update(source.read_bytes())
     control = "pd" if structure.split("\n")[0].endswith(" pd") else "torque"
     return LIBRARY.parent / f"generated_{control}_{digest.hexdigest()[:16]}.so"
 
