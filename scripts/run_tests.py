@@ -23,8 +23,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON, NEWEST = ".venv/bin/python", ".venv-newest/bin/python"
-# Distributed tests wait more than they compute, so three processes share two cores.
-PYTEST = "-m pytest -q -n 3 --dist loadfile"
+# Distributed tests wait more than they compute, so three processes share two cores. They come first
+# (launch before optimus), so that the last to end are short ones.
+PYTEST = "-m pytest -q -n 3 --dist loadfile --no-loadscope-reorder"
 SIMULATION = "-m pytest -q -o faulthandler_timeout=0 tests/workers/physics/simulation"
 NOTHING_CHOSEN = 5  # pytest's exit code when ARGS leave no test
 
