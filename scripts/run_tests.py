@@ -81,13 +81,13 @@ NEWEST_CHOICE = Part(
     (("XLA_FLAGS", ""),),
 )
 REST = (
-    Part("slow", "long tests of single parts", f"{PYTEST} -m slow tests", 10.0),
-    Part("stories", "runs that die, hang and come back", f"{PYTEST} -m story tests/launch", 20.0),
+    Part("slow", "long tests of single parts", f"{PYTEST} -m slow tests", 8.0),
+    Part("stories", "runs that die, hang and come back", f"{PYTEST} -m story tests/launch", 30.0),
     Part(
         "newest",
         "the core tests on the newest Python and JAX, as users compile",
         f"{PYTEST} -m 'not slow and not story' tests/optimus",
-        15.0,
+        20.0,
         NEWEST,
         (("XLA_FLAGS", ""),),
     ),
