@@ -6,9 +6,16 @@ import uuid
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from optimus.errors import UserError
 from optimus.rundir.checkpoint import write_atomically
 
 FILE = "identity.json"
+
+
+class IdentityError(UserError, ValueError):
+    """`identity.json` cannot be used; the message is one line."""
+
+    final = True
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,9 @@ class Identity:
     """Persistent counters of a run directory, in `identity.json`.
 
     Opening does not change anything; `raise_epoch` is called once at each learner start.
+
+    Raises:
+      IdentityError: there is a file and it cannot be used: beginning anew would give ids out twice.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -35,8 +45,8 @@ class Identity:
         if self._path.exists():
             try:
                 self._record = _Record(**json.loads(self._path.read_text()))
-            except (ValueError, TypeError) as error:
-                raise ValueError(
+            except (OSError, ValueError, TypeError, RecursionError) as error:
+                raise IdentityError(
                     f"{self._path} is damaged ({error}); restore it or use a new run dir"
                 ) from None
         else:
@@ -76,3 +86,24 @@ class Identity:
         with self._lock:
             if limit > self._record.next_episode:
                 self._write(replace(self._record, next_episode=limit))
+
+
+def check(run_dir: Path, run_id: str | None) -> None:
+    """Looks whether `identity.json` is that of a run; changes nothing.
+
+    Args:
+      run_dir: where the run lives.
+      run_id: in the checkpoint that is gone on from; None: there is no checkpoint.
+
+    Raises:
+      IdentityError: it is damaged, missing beside a checkpoint, or of another run.
+    """
+    path = run_dir / FILE
+    known = Identity(run_dir).run_id if path.exists() else None
+    if run_id is None or known == run_id:
+        return
+    found = "is missing" if known is None else f"is of the run {known!r}"
+    raise IdentityError(
+        f"{path} {found}, the newest checkpoint of the run {run_id!r}; restore what belongs "
+        "together, or use another --run-dir"
+    )

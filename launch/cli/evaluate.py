@@ -108,7 +108,8 @@ def evaluate_target(arguments: Eval, say: Say) -> dict[str, Any]:
     own_tasks = config is not None and plan.tasks and not actors_cannot(config)
     nothing = "nothing to evaluate: no functions, and no held-out tasks of a run"
     require(bool(chosen) or own_tasks, nothing)
-    found = {"step": target.step, **evaluate(model, config, plan, threading.Event(), say)}
+    of = {"step": target.step, "sha256": model.card.get("sha256")}
+    found = {**of, **evaluate(model, config, plan, threading.Event(), say)}
     if arguments.record and target.run_dir is not None:
         try:
             records.append(target.run_dir, found)

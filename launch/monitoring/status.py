@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from launch.evaluation.records import FILE, KIND, score_of
+from launch.evaluation.records import FILE, KIND, judged, score_of
 from launch.monitoring import readings
 from launch.monitoring.readings import Files, Record, number
 from optimus.errors import UserError
@@ -101,7 +101,8 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
     saved, saved_at = _newest_checkpoint(run_dir / "checkpoints", learner)
     pools = readings.newest(files, "actor")
     step = int(progress.step or saved or 0)
-    validated = readings.last(learner, "validation")
+    course = [r for r in learner if saved is None or readings.whole(r, "step") <= saved]
+    validated = readings.last(course, "validation")
     time_shares = functools.partial(readings.time_shares, progress.recent, progress.seconds)
     alive_at = now if life.active else math.inf
     return Status(
@@ -289,10 +290,10 @@ def _evaluations(run_dir: Path) -> dict[str, Any]:
         records = metrics.tail(run_dir / FILE, _TAIL)
     except OSError:
         records = []
-    judged = [r for r in records if r.get("kind") == KIND and isinstance(r.get("step"), int)]
-    protocol = judged[-1].get("protocol") if judged else None
-    mine = [record for record in judged if record.get("protocol") == protocol]
-    of_step = {r["step"]: score_of(r) for r in mine}
+    found = [r for r in records if r.get("kind") == KIND and isinstance(r.get("step"), int)]
+    protocol = found[-1].get("protocol") if found else None
+    mine = [record for record in found if record.get("protocol") == protocol]
+    of_step = {step: score_of(r) for step, r in judged(run_dir, mine).items()}
     finite = [{"step": step, "score": score} for step, score in of_step.items() if score < math.inf]
     best = checkpoint.best_step(run_dir / "checkpoints")
     best_score = of_step.get(best, math.inf) if best is not None else math.inf
@@ -304,14 +305,15 @@ def _evaluations(run_dir: Path) -> dict[str, Any]:
         "best_score": best_score if best_score < math.inf else None,
         "evaluations_failed": sum("error" in r for r in mine),
         "evaluations_skipped": sum(map(len, skipped)),
-        "comparison": _comparison(records),
+        "comparison": _comparison(run_dir, records),
     }
 
 
-def _comparison(records: list[dict[str, Any]]) -> dict[str, float] | None:
+def _comparison(run_dir: Path, records: list[dict[str, Any]]) -> dict[str, float] | None:
     wanted = ("start", "end", "difference", "low", "high", "tasks")
-    for record in reversed(records):
+    of_step = [r for r in records if "kind" not in r and isinstance(r.get("step"), int)]
+    for record in reversed(judged(run_dir, of_step).values()):
         found = {key: number(record, key) for key in wanted}
-        if "kind" not in record and None not in found.values():
+        if None not in found.values():
             return {key: value for key, value in found.items() if value is not None}
     return None

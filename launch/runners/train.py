@@ -1,11 +1,13 @@
 """`optimus train`: prepares the run directory, runs it, evaluates it, says what came out."""
 
+from __future__ import annotations
+
 import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from launch import Say, alongside, handlers_restored, stop_on_signals
 from launch.runners import CANNOT
@@ -14,6 +16,9 @@ from optimus.config import PhysicsTask, TrainConfig
 from optimus.errors import ConfigError, require
 from optimus.rundir import checkpoint
 from optimus.rundir.metrics import MetricsWriter, read, tail
+
+if TYPE_CHECKING:
+    from launch.evaluation.comparison import Comparison
 
 
 def train(
@@ -35,19 +40,26 @@ def train(
       advertise: name of this host for others that join, or None for this host alone.
 
     Raises:
-      ConfigError, rundir.RunDirError, checkpoint.CheckpointError, distributed.RunFailed,
-      addresses.PortInUse: one clear line each.
+      ConfigError, rundir.RunDirError, checkpoint.CheckpointError, identity.IdentityError,
+      distributed.RunFailed, addresses.PortInUse: one clear line each.
     """
     from launch import builders
     from launch.runners import fused
+    from learner import identity
 
     why = problem(config, launch, run_dir)
     require(why is None, str(why))
     if launch != "fused":
         builders.check_task(config)
-    rundir.prepare(run_dir, config)
     with rundir.owned(run_dir):
+        rundir.check(run_dir, config)
         found = builders.newest_checkpoint(run_dir, say)
+        if found:
+            rundir.check_checkpoint(found.path, found.manifest, config)
+        if launch != "fused":
+            identity.check(run_dir, found.manifest.get("run_id") if found else None)
+        if found is None or found.step <= config.updates:
+            rundir.prepare(run_dir, config)
         if found and found.step >= config.updates:
             say(f"this run is finished at update {found.step}")
         else:
@@ -165,29 +177,12 @@ def _last_update(path: Path, since: float) -> dict[str, Any] | None:
 
 def summarise(config: TrainConfig, run_dir: Path, say: Say) -> None:
     """Evaluates the first and the newest checkpoint once, writes `eval.jsonl`, says the result."""
-    import json
-    from dataclasses import asdict
-
     from launch.evaluation import records
-    from launch.evaluation.comparison import Comparison, compare
-    from optimus.meta.update import theta_from_arrays
-    from workers.unroll import parameter_layout
 
     folder = run_dir / "checkpoints"
     newest, _ = checkpoint.load_latest(folder)
     assert newest is not None
-    path = run_dir / "eval.jsonl"
-    known = [r for r in read(path) if "kind" not in r] if path.exists() else []
-    record = next((r for r in known if r.get("step") == newest.step), None)
-    if record is None:
-        say(f"evaluating start and end on {config.evaluation.tasks} held-out tasks ...")
-        layout = parameter_layout(config)
-        ends = (checkpoint.load(folder / "0"), newest)
-        result = compare(config, *(theta_from_arrays(each.arrays, layout) for each in ends))
-        record = {"step": newest.step, "time": round(time.time(), 1), **asdict(result)}
-        with open(path, "a") as file:
-            file.write(json.dumps(record) + "\n")
-    result = Comparison(**{k: v for k, v in record.items() if k not in ("step", "time")})
+    result = _known_result(run_dir, newest) or _compared(config, run_dir, newest, say)
     say(f"run: {run_dir}  (update {newest.step}, checkpoint {newest.path})")
     say(result.sentence())
     if isinstance(config.task, PhysicsTask):
@@ -195,7 +190,7 @@ def summarise(config: TrainConfig, run_dir: Path, say: Say) -> None:
             f"best loss within {result.steps} steps, as a share of the start: median "
             f"{result.best_start:.3f} -> {result.best_end:.3f}"
         )
-    judged = {r["step"]: r for r in records.evaluations(run_dir)}
+    judged = records.judged(run_dir, records.evaluations(run_dir))
     best = checkpoint.best_step(folder)
     if best in judged:
         score = records.score_of(judged[best])
@@ -203,3 +198,50 @@ def summarise(config: TrainConfig, run_dir: Path, say: Say) -> None:
     if config.evaluator and newest.step not in judged:
         say(f"not evaluated: optimus eval {folder / str(newest.step)}")
     say(f"next: optimus watch {run_dir} --once")
+
+
+def _known_result(run_dir: Path, newest: checkpoint.Checkpoint) -> Comparison | None:
+    """What an earlier look at this checkpoint has written down."""
+    from dataclasses import fields
+
+    from launch.evaluation import records
+    from launch.evaluation.comparison import Comparison
+
+    names = [field.name for field in fields(Comparison)]
+    path = run_dir / records.FILE
+    for record in reversed(list(read(path)) if path.exists() else []):
+        numbers = all(isinstance(record.get(name), (int, float)) for name in names)
+        mine = "kind" not in record and record.get("step") == newest.step
+        if mine and numbers and records.is_of(record, newest.path):
+            return Comparison(**{name: record[name] for name in names})
+    return None
+
+
+def _compared(
+    config: TrainConfig, run_dir: Path, newest: checkpoint.Checkpoint, say: Say
+) -> Comparison:
+    """Start against end, evaluated now and written down."""
+    from dataclasses import asdict
+
+    from launch import builders
+    from launch.evaluation import records
+    from launch.evaluation.comparison import compare
+    from optimus.meta.update import theta_from_arrays
+    from workers.unroll import parameter_layout
+
+    say(f"evaluating start and end on {config.evaluation.tasks} held-out tasks ...")
+    layout = parameter_layout(config)
+    try:
+        first = checkpoint.load(newest.path.with_name("0"))
+        rundir.check_checkpoint(first.path, first.manifest, config)
+        start = theta_from_arrays(first.arrays, layout)
+    except (checkpoint.CheckpointError, rundir.RunDirError) as error:
+        say(f"{error}; the start is made anew from the configuration")
+        start = builders.initial_theta(config)
+    result = compare(config, start, theta_from_arrays(newest.arrays, layout))
+    record = {"step": newest.step, "sha256": newest.manifest["sha256"], **asdict(result)}
+    try:
+        records.add(run_dir, {"time": round(time.time(), 3), **record})
+    except OSError as error:
+        say(f"cannot write {run_dir / records.FILE}: {error.strerror}")
+    return result
