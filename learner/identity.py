@@ -34,7 +34,7 @@ class Identity:
         self._lock = threading.Lock()
         if self._path.exists():
             try:
-                self._record = _Record(**json.loads(self._path.read_text()))
+                self._record = _Record(**json.loads(self._path.read_text(encoding="utf-8")))
             except (ValueError, TypeError) as error:
                 raise ValueError(
                     f"{self._path} is damaged ({error}); restore it or use a new run dir"

@@ -48,7 +48,7 @@ def run(
     began = time.time()
     logs.mkdir(exist_ok=True)
     # Launchpad prints; its lines go beside the roles' logs, ours stay readable.
-    with open(logs / "launcher.log", "a") as log, _both_redirected(log):
+    with open(logs / "launcher.log", "a", encoding="utf-8") as log, _both_redirected(log):
         failure = programs.launch_and_wait(programs.build(config, run_dir, roster), launch)
     if failure:
         raise RunFailed(exit_record.cause_of_failure(str(run_dir), began) or failure)
