@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from optimus.errors import UserError
+from optimus.files import read_json
 from optimus.rundir.checkpoint import write_atomically
 
 FILE = "identity.json"
@@ -44,8 +45,8 @@ class Identity:
         self._lock = threading.Lock()
         if self._path.exists():
             try:
-                self._record = _Record(**json.loads(self._path.read_text()))
-            except (OSError, ValueError, TypeError, RecursionError) as error:
+                self._record = _Record(**read_json(self._path))
+            except (ValueError, TypeError) as error:
                 raise IdentityError(
                     f"{self._path} is damaged ({error}); restore it or use a new run dir"
                 ) from None

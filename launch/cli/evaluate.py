@@ -9,6 +9,7 @@ import tyro
 
 from launch import Say
 from optimus.errors import require
+from optimus.files import path_of
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ def resolve(name: str) -> Target:
     from optimus import rundir, weights
     from optimus.rundir import checkpoint
 
-    path = Path(name)
     if name in weights.available():
         return Target(name)
+    path = path_of(name, "weights")
     if (path / "checkpoints").is_dir():
         folder = path / "checkpoints"
         best = checkpoint.best_step(folder)

@@ -10,7 +10,7 @@ from typing import Any
 
 import tyro
 
-from launch import Say
+from launch import Say, command
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Export:
         size = path.stat().st_size
         where = f"update {target.step} of {target.run_dir}"
         say(f"wrote {path} ({size:,} bytes) and {written}: {where}")
-        say(f'next: python -c \'import optimus; print(optimus.load("{path}").card["what"])\'')
+        code = f'import optimus; print(optimus.load({str(path)!r}).card["what"])'
+        say(f"next: {command('python', '-c', code)}")
         return 0
 
 

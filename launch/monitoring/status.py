@@ -18,6 +18,7 @@ from launch.monitoring import readings
 from launch.monitoring.readings import Files, Record, number
 from optimus.errors import UserError
 from optimus.rundir import checkpoint, metrics
+from optimus.rundir.metrics import Damaged
 
 MAX_AGE = 120.0  # s, age from which the newest checkpoint of a running run is too old
 _LOST = 30.0  # s without a record of anybody: the run is probably dead
@@ -80,6 +81,7 @@ class Status:
     evaluations_skipped: int  # checkpoints passed over because the evaluator was behind
     comparison: dict[str, float] | None  # start against end: start, end, difference, low, high
     records_lost: int  # metrics records that a full disk refused
+    lines_damaged: dict[str, int]  # by file: lines that were passed over, of those that are read
 
 
 def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AGE) -> Status:
@@ -93,7 +95,8 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
     now = time.time() if now is None else now
     _require_run(run_dir)
     config = readings.read_config(run_dir)
-    files = readings.read_files(run_dir)
+    damaged = Damaged()
+    files = readings.read_files(run_dir, damaged)
     task = readings.task_of(config)
     life = _life(files, now)
     progress = _progress(files, config, life, now)
@@ -138,7 +141,8 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
         calls=_summed(pools, "pool"),
         quarantined=_quarantined(pools) if life.active else None,
         records_lost=sum(readings.whole(r, "lost") for found in files.values() for r in found),
-        **_evaluations(run_dir),
+        **_evaluations(run_dir, damaged),
+        lines_damaged=dict(damaged),
     )
 
 
@@ -281,13 +285,13 @@ def _newest_checkpoint(folder: Path, learner: Sequence[Record]) -> tuple[int | N
     return step, None
 
 
-def _evaluations(run_dir: Path) -> dict[str, Any]:
+def _evaluations(run_dir: Path, damaged: Damaged) -> dict[str, Any]:
     """What `eval.jsonl` and `BEST` say, as fields of `Status`; foreign lines are passed over.
 
     Only evaluations of the newest protocol count, and of the scores the finite ones.
     """
     try:
-        records = metrics.tail(run_dir / FILE, _TAIL)
+        records = metrics.tail(run_dir / FILE, _TAIL, damaged, readings.sound_evaluation)
     except OSError:
         records = []
     found = [r for r in records if r.get("kind") == KIND and isinstance(r.get("step"), int)]
@@ -310,10 +314,9 @@ def _evaluations(run_dir: Path) -> dict[str, Any]:
 
 
 def _comparison(run_dir: Path, records: list[dict[str, Any]]) -> dict[str, float] | None:
-    wanted = ("start", "end", "difference", "low", "high", "tasks")
     of_step = [r for r in records if "kind" not in r and isinstance(r.get("step"), int)]
     for record in reversed(judged(run_dir, of_step).values()):
-        found = {key: number(record, key) for key in wanted}
+        found = {key: number(record, key) for key in readings.COMPARED}
         if None not in found.values():
             return {key: value for key, value in found.items() if value is not None}
     return None

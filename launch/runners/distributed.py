@@ -52,7 +52,7 @@ def run(
     # What a restarted node runs, whatever becomes of the run's own `config.json` meanwhile.
     checkpoint.write_atomically(logs / rundir.CONFIG, json.dumps(to_dict(config)) + "\n")
     # Launchpad prints; its lines go beside the roles' logs, ours stay readable.
-    with open(logs / "launcher.log", "a") as log, _both_redirected(log):
+    with open(logs / "launcher.log", "a", encoding="utf-8") as log, _both_redirected(log):
         failure = programs.launch_and_wait(programs.build(config, run_dir, roster), launch)
     if failure:
         raise RunFailed(exit_record.cause_of_failure(str(run_dir), began) or failure)

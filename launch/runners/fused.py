@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launch import Say, builders
+from launch import Say, builders, command
 from launch.evaluation import records
+from launch.monitoring import readings
 from optimus.config import TrainConfig, config_hash, to_dict
 from optimus.meta.fused.trainer import Trainer
 from optimus.rundir import checkpoint
@@ -146,10 +147,12 @@ def summarise(run_dir: Path, say: Say) -> None:
         say(f"cannot write {path}: {error.strerror}")
     newest = checkpoint.latest_step(run_dir / "checkpoints")
     say(f"run: {run_dir}  (update {newest})")
+    if damaged := readings.damaged_evaluations(run_dir):
+        say(damaged)
     best = best_validation(run_dir)
     if curve and best:
         say(
             f"validation, mean log10 gap: {curve[0]['gap']:+.3f} -> {curve[-1]['gap']:+.3f}; best "
             f"{best[1]:+.3f} after {best[0]} updates (checkpoints/{best[0]})"
         )
-    say(f"next: optimus watch {run_dir} --once")
+    say(f"next: {command('optimus', 'watch', run_dir, '--once')}")

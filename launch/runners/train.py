@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from launch import Say, alongside, handlers_restored, stop_on_signals
+from launch import Say, alongside, command, handlers_restored, stop_on_signals
+from launch.monitoring import readings
 from launch.runners import CANNOT
 from optimus import rundir
 from optimus.config import PhysicsTask, TrainConfig
 from optimus.errors import ConfigError, require
 from optimus.rundir import checkpoint
-from optimus.rundir.metrics import MetricsWriter, read, tail
+from optimus.rundir.metrics import Follower, MetricsWriter, Record, read
 
 if TYPE_CHECKING:
     from launch.evaluation.comparison import Comparison
@@ -67,9 +69,9 @@ def train(
             if found:
                 say(f"resuming from update {found.step}")
             if not _run(config, run_dir, launch, say, base_port, advertise):
-                again = f"optimus train {run_dir / rundir.CONFIG} --run-dir {run_dir}"
-                again += " --launch fused" if launch == "fused" else ""
-                say(f"stopped; this resumes: {again}")
+                how = ("--launch", launch) if launch == "fused" else ()
+                words = ("train", run_dir / rundir.CONFIG, "--run-dir", run_dir, *how)
+                say(f"stopped; this resumes: {command('optimus', *words)}")
                 return
         if launch == "fused":
             fused.summarise(run_dir, say)
@@ -142,37 +144,44 @@ def say_progress(
       unit: of the evaluations.
       wait: `wait(seconds)` says whether to end.
     """
-    path, began = run_dir / "metrics" / "learner-0.jsonl", time.time()
-    interval, phases = 2.0 if sys.stderr.isatty() else 10.0, len(config.phases)
-    shown = -1
+    path, began = run_dir / "metrics" / "learner-0.jsonl", time.monotonic()
+    follower = Follower(path, path.stat().st_size if path.exists() else 0)
+    interval, shown = 2.0 if sys.stderr.isatty() else 10.0, -1
+    updates: deque[Record] = deque(maxlen=1000)  # of the learner's newest life
     while not wait(interval):
-        record = _last_update(path, began)
-        if record is None:
-            say(f"starting ... {time.time() - began:.0f} s")
-        elif record["step"] != shown:
-            shown, rate = record["step"], record["step_rate"]
-            left = (config.updates - shown) / rate if rate else float("nan")
-            phase = f"  phase {record['phase'] + 1}/{phases}" if phases > 1 else ""
-            say(
-                f"update {shown}/{config.updates}{phase}  meta-loss {record['meta_loss']:+.3f}  "
-                f"{record['evaluations_rate']:.0f} {unit}/s  {left:.0f} s left"
-            )
+        while records := follower.new():
+            for record in records:
+                if record.get("event") == "learner_started":
+                    updates.clear()
+                elif record.get("event") == "update" and readings.sound(record):
+                    updates.append(record)
+        if not updates:
+            say(f"starting ... {time.monotonic() - began:.0f} s")
+        elif updates[-1]["step"] != shown:
+            shown = updates[-1]["step"]
+            say(progress_line(config, updates, unit))
 
 
-def _last_update(path: Path, since: float) -> dict[str, Any] | None:
-    """Newest update record of this life, with rates over its last records."""
-    if not path.exists():
-        return None
-    updates = [r for r in tail(path) if r["event"] == "update" and r["time"] >= since]
-    if not updates:
-        return None
-    first, last = updates[0], updates[-1]
-    seconds = last["time"] - first["time"]
-    share = 1.0 / seconds if seconds > 0 else 0.0
-    last["meta_loss"] = float(last["meta_loss"])
-    last["step_rate"] = (last["step"] - first["step"]) * share
-    last["evaluations_rate"] = (last["evaluations"] - first["evaluations"]) * share
-    return last
+def progress_line(config: TrainConfig, updates: Sequence[Record], unit: str) -> str:
+    """Where a run is; rate and time left as soon as they are known.
+
+    Args:
+      config: what runs. updates: newest records of one life of the learner, one at least.
+      unit: of the evaluations.
+    """
+    newest, loss = updates[-1], readings.number(updates[-1], "meta_loss")
+    chosen, seconds = readings.recent(list(updates), None)
+    speed = readings.rate(chosen, "step", seconds)
+    rate = readings.rate(chosen, "evaluations", seconds)
+    parts = [f"update {newest['step']}/{config.updates}"]
+    if len(config.phases) > 1:
+        parts.append(f"phase {readings.whole(newest, 'phase') + 1}/{len(config.phases)}")
+    parts.append("meta-loss not finite" if loss is None else f"meta-loss {loss:+.3f}")
+    if rate:
+        parts.append(f"{rate:.0f} {unit}/s" if rate >= 10 else f"{rate:.2g} {unit}/s")
+    if speed:
+        parts.append(f"{max(0, config.updates - newest['step']) / speed:.0f} s left")
+    return "  ".join(parts)
 
 
 def summarise(config: TrainConfig, run_dir: Path, say: Say) -> None:
@@ -184,6 +193,8 @@ def summarise(config: TrainConfig, run_dir: Path, say: Say) -> None:
     assert newest is not None
     result = _known_result(run_dir, newest) or _compared(config, run_dir, newest, say)
     say(f"run: {run_dir}  (update {newest.step}, checkpoint {newest.path})")
+    if damaged := readings.damaged_evaluations(run_dir):
+        say(damaged)
     say(result.sentence())
     if isinstance(config.task, PhysicsTask):
         say(
@@ -196,8 +207,8 @@ def summarise(config: TrainConfig, run_dir: Path, say: Say) -> None:
         score = records.score_of(judged[best])
         say(f"best of {len(judged)} evaluated checkpoints: update {best}, score {score:+.3f}")
     if config.evaluator and newest.step not in judged:
-        say(f"not evaluated: optimus eval {folder / str(newest.step)}")
-    say(f"next: optimus watch {run_dir} --once")
+        say(f"not evaluated: {command('optimus', 'eval', folder / str(newest.step))}")
+    say(f"next: {command('optimus', 'watch', run_dir, '--once')}")
 
 
 def _known_result(run_dir: Path, newest: checkpoint.Checkpoint) -> Comparison | None:

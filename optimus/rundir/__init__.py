@@ -10,6 +10,7 @@ from typing import Any
 
 from optimus.config import ConfigError, TrainConfig, from_dict, to_dict
 from optimus.errors import UserError
+from optimus.files import read_json
 
 CONFIG = "config.json"
 # Values that may differ when a run is resumed: they change how long it runs, not what it computes.
@@ -33,12 +34,7 @@ class RunDirError(UserError, RuntimeError):
 
 def load_config(path: Path) -> TrainConfig:
     """A resolved `config.json`; raises `ConfigError` with one line."""
-    try:
-        values = json.loads(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from None
+    values = read_json(path)
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: want a JSON object")
     try:

@@ -36,7 +36,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from optimus.errors import UserError
+from optimus.errors import ConfigError, UserError
+from optimus.files import read_json
 from optimus.rundir import manifest as checkpoint_manifest
 
 STATE = "state.safetensors"
@@ -99,7 +100,9 @@ def save(
         (temporary / STATE).write_bytes(data)
         content = checkpoint_manifest.describe(manifest, time.time(), len(data))
         content |= {"step": step, "sha256": hashlib.sha256(data).hexdigest()}
-        (temporary / MANIFEST).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+        (temporary / MANIFEST).write_text(
+            json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+        )
         for name in (STATE, MANIFEST):
             sync(temporary / name)
         sync(temporary)
@@ -126,8 +129,8 @@ def save(
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of one checkpoint folder, its state unread; raises `CheckpointError`."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
-    except (OSError, ValueError, RecursionError) as error:
+        manifest = read_json(path / MANIFEST)
+    except ConfigError as error:
         raise CheckpointError(f"checkpoint {path} is incomplete: {error}") from None
     problem = checkpoint_manifest.problem(manifest)
     if problem:
@@ -220,7 +223,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 def named_step(folder: Path, name: str) -> int | None:
     """The step that a pointer (`LATEST`, `BEST`, `HELD`) names; None where there is none."""
     try:
-        return int((folder / name).read_text())
+        return int((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

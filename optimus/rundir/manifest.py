@@ -67,16 +67,16 @@ def _commit(root: Path) -> str | None:
     git = root / ".git"
     try:
         if git.is_file():  # a linked work tree
-            git = root / git.read_text().partition("gitdir:")[2].strip()
-        head = (git / "HEAD").read_text().strip()
+            git = root / git.read_text(encoding="utf-8").partition("gitdir:")[2].strip()
+        head = (git / "HEAD").read_text(encoding="utf-8").strip()
         if not head.startswith("ref: "):
             return head
         name = head.removeprefix("ref: ")
         shared = git / "commondir"
-        common = (git / shared.read_text().strip()) if shared.is_file() else git
+        common = (git / shared.read_text(encoding="utf-8").strip()) if shared.is_file() else git
         if (common / name).is_file():
-            return (common / name).read_text().strip()
-        for line in (common / "packed-refs").read_text().splitlines():
+            return (common / name).read_text(encoding="utf-8").strip()
+        for line in (common / "packed-refs").read_text(encoding="utf-8").splitlines():
             if line.endswith(f" {name}"):
                 return line.split()[0]
     except OSError:

@@ -8,6 +8,7 @@ from typing import Any
 from launch.evaluation import records
 from launch.monitoring.readings import number, read_config
 from launch.monitoring.status import Status, read_status
+from launch.monitoring.watch import damage
 from optimus.rundir import checkpoint, metrics
 
 MOST = 1000  # points of a curve
@@ -41,8 +42,9 @@ class Collected:
 
 def collect(run_dir: Path) -> Collected:
     """Reads a run; raises `NotARun`."""
-    problems: list[str] = []
     status = read_status(run_dir)
+    lost = status.lines_damaged
+    problems = [f"damaged lines: {damage(lost)}"] if lost else []
     updates: list[dict[str, Any]] = []
     try:
         updates = metrics.thinned(run_dir / "metrics" / "learner-0.jsonl", "update", MOST)
