@@ -6,9 +6,16 @@ import uuid
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from optimus.errors import UserError
 from optimus.rundir.checkpoint import write_atomically
 
 FILE = "identity.json"
+
+
+class IdentityError(UserError, OSError):
+    """Numbers that must never be reused cannot be written down; the message is one line."""
+
+    final = True
 
 
 @dataclass(frozen=True)
@@ -43,8 +50,12 @@ class Identity:
             self._write(_Record(uuid.uuid4().hex[:12], 0, 0))
 
     def _write(self, record: _Record) -> None:
+        try:
+            write_atomically(self._path, json.dumps(asdict(record)) + "\n")
+        except OSError as error:
+            text = f"cannot write {self._path}: {error.strerror or error}"
+            raise IdentityError(text) from error
         self._record = record
-        write_atomically(self._path, json.dumps(asdict(self._record)) + "\n")
 
     @property
     def run_id(self) -> str:
