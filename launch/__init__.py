@@ -1,6 +1,8 @@
 """The system around the optimizer: configurations, runners, program, monitoring, commands."""
 
 import contextlib
+import io
+import os
 import shlex
 import signal
 import threading
@@ -59,3 +61,20 @@ def alongside(work: Callable[..., None], *arguments: object) -> Iterator[None]:
     finally:
         over.set()
         thread.join(timeout=5.0)
+
+
+class Log(io.TextIOBase):
+    """Text to a file descriptor, at once; what a full disk refuses is lost, not raised."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, text: str) -> int:
+        """Takes all of it."""
+        with contextlib.suppress(OSError):
+            os.write(self._descriptor, text.encode(errors="replace"))
+        return len(text)
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._descriptor

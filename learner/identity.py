@@ -13,8 +13,8 @@ from optimus.rundir.checkpoint import write_atomically
 FILE = "identity.json"
 
 
-class IdentityError(UserError, ValueError):
-    """`identity.json` cannot be used; the message is one line."""
+class IdentityError(UserError, RuntimeError):
+    """`identity.json` cannot be used or written; the message is one line."""
 
     final = True
 
@@ -54,8 +54,12 @@ class Identity:
             self._write(_Record(uuid.uuid4().hex[:12], 0, 0))
 
     def _write(self, record: _Record) -> None:
+        try:
+            write_atomically(self._path, json.dumps(asdict(record)) + "\n")
+        except OSError as error:
+            text = f"cannot write {self._path}: {error.strerror or error}"
+            raise IdentityError(text) from error
         self._record = record
-        write_atomically(self._path, json.dumps(asdict(self._record)) + "\n")
 
     @property
     def run_id(self) -> str:

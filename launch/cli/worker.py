@@ -43,14 +43,15 @@ class Worker:
 
         require(self.count >= 1, f"--count {self.count}: want at least 1")
         ports = free_ports(self.count, self.port)
-        config, _ = _joined(self.coordinator)
+        config, head = _joined(self.coordinator)
         from launch.program import members
 
         stop = stop_on_signals()
         host = self.advertise or own_address(self.coordinator)
         addresses = [f"{host}:{port}" for port in ports]
         say(f"{self.count} loss workers of {config.name!r} at {addresses[0]} ...; Ctrl-C leaves")
-        members.serve_workers(config, addresses, self.coordinator, None, 0, stop.wait)
+        run_id = head.run_id
+        members.serve_workers(config, addresses, self.coordinator, run_id, None, 0, stop.wait)
         say("left" if stop.is_set() else "the run is over")
         return 0
 
@@ -85,7 +86,8 @@ class Actor:
 
         stop = stop_on_signals()
         say(f"an actor of {config.name!r}; Ctrl-C leaves")
-        members.run_actor(config, -1, self.coordinator, head.learner, head.stream, None, stop)
+        where = (self.coordinator, head.learner, head.stream)
+        members.run_actor(config, -1, *where, head.run_id, None, stop)
         say("left" if stop.is_set() else "the run is over")
         return 0
 

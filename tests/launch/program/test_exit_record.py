@@ -54,7 +54,9 @@ def test_a_cause_of_an_earlier_start_does_not_count(tmp_path: Path) -> None:
     found = _supervised(tmp_path, "import os; os.kill(os.getpid(), 9)")
     assert (found["code"], found["cause"]) == (-9, "")
     sentence = exit_record.cause_of_failure(str(tmp_path), 0.0)
-    assert sentence and sentence.startswith("actor 0: killed by signal 9 (log: ")
+    assert sentence and sentence.startswith(
+        "actor 0: killed by signal 9 (SIGKILL), perhaps out of memory (log: "
+    )
 
 
 @pytest.mark.parametrize(("code", "options"), [("pass", ()), (FAILS, ("--optional",))])

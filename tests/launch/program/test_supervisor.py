@@ -272,7 +272,10 @@ def test_a_failed_role_starts_again_until_it_ends_well(tree: Tree) -> None:
     options = ("--restart", "on-failure", "--limit", "2", "--name", "actor 0")
     code, errors = finish(tree.parent(FAILS_TWICE, *options))
     assert code == 0 and [line.split()[0] for line in tree.log()] == ["start"] * 3 + ["well"]
-    assert "actor 0: killed by signal 9; restart 1 of at most 2 in 0." in errors
+    assert (
+        "actor 0: killed by signal 9 (SIGKILL), perhaps out of memory; restart 1 of at most 2 in 0."
+        in errors
+    )
     assert "actor 0: exited with code 1; restart 2 of at most 2 in " in errors
     assert "abandoned" not in errors
 
