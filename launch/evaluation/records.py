@@ -23,12 +23,13 @@ Record = Mapping[str, Any]
 def evaluations(run_dir: Path) -> list[dict[str, Any]]:
     """Records of kind "evaluation" that this version understands, in the order of the file."""
     try:
-        return [r for r in read(run_dir / FILE) if r.get("kind") == KIND and _understood(r)]
+        return [r for r in read(run_dir / FILE) if r.get("kind") == KIND and understood(r)]
     except OSError:
         return []
 
 
-def _understood(record: Record) -> bool:
+def understood(record: Record) -> bool:
+    """Whether an evaluation has a step and is of a format that this version reads."""
     step, version = record.get("step"), record.get("format")
     return isinstance(step, int) and isinstance(version, int) and version <= FORMAT
 
