@@ -3,11 +3,25 @@
 import contextlib
 import io
 import os
+import shlex
 import signal
 import threading
 from collections.abc import Callable, Iterator
 
 Say = Callable[[str], None]  # takes lines for the user
+
+
+def command(*words: object) -> str:
+    """A command for the user to paste into a shell, whatever is in its words."""
+    return " ".join(_quoted(str(word)) for word in words)
+
+
+def _quoted(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    data = word.encode("utf-8", "surrogateescape")
+    plain = (chr(b) if 32 <= b < 127 and b not in b"'\\" else f"\\x{b:02x}" for b in data)
+    return f"$'{''.join(plain)}'"  # as bash and zsh read it
 
 
 def stop_on_signals() -> threading.Event:

@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from optimus.errors import UserError
+from optimus.files import read_json
 from optimus.rundir.checkpoint import write_atomically
 
 FILE = "identity.json"
 
 
-class IdentityError(UserError, OSError):
-    """Numbers that must never be reused cannot be written down; the message is one line."""
+class IdentityError(UserError, RuntimeError):
+    """`identity.json` cannot be used or written; the message is one line."""
 
     final = True
 
@@ -34,6 +35,9 @@ class Identity:
     """Persistent counters of a run directory, in `identity.json`.
 
     Opening does not change anything; `raise_epoch` is called once at each learner start.
+
+    Raises:
+      IdentityError: there is a file and it cannot be used: beginning anew would give ids out twice.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -41,9 +45,9 @@ class Identity:
         self._lock = threading.Lock()
         if self._path.exists():
             try:
-                self._record = _Record(**json.loads(self._path.read_text()))
+                self._record = _Record(**read_json(self._path))
             except (ValueError, TypeError) as error:
-                raise ValueError(
+                raise IdentityError(
                     f"{self._path} is damaged ({error}); restore it or use a new run dir"
                 ) from None
         else:
@@ -87,3 +91,24 @@ class Identity:
         with self._lock:
             if limit > self._record.next_episode:
                 self._write(replace(self._record, next_episode=limit))
+
+
+def check(run_dir: Path, run_id: str | None) -> None:
+    """Looks whether `identity.json` is that of a run; changes nothing.
+
+    Args:
+      run_dir: where the run lives.
+      run_id: in the checkpoint that is gone on from; None: there is no checkpoint.
+
+    Raises:
+      IdentityError: it is damaged, missing beside a checkpoint, or of another run.
+    """
+    path = run_dir / FILE
+    known = Identity(run_dir).run_id if path.exists() else None
+    if run_id is None or known == run_id:
+        return
+    found = "is missing" if known is None else f"is of the run {known!r}"
+    raise IdentityError(
+        f"{path} {found}, the newest checkpoint of the run {run_id!r}; restore what belongs "
+        "together, or use another --run-dir"
+    )

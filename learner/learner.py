@@ -20,7 +20,7 @@ from learner import ledger as ledgers
 from learner.expected import Expected
 from learner.identity import Identity
 from learner.intake import Contribution, Intake
-from optimus.config import TrainConfig, config_hash
+from optimus.config import TrainConfig, config_hash, to_dict
 from optimus.errors import UserError
 from optimus.meta import estimators
 from optimus.meta import update as meta_update
@@ -332,6 +332,7 @@ class Learner:
             "run_id": self._identity.run_id,
             "epoch": self._version.epoch,
             "config_hash": config_hash(self._config),
+            "config": to_dict(self._config),
             "evaluations": self._evaluations,
             "metrics": finite({**self._of_update, **counted}),
             "first_episode": self._first_episode,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from launch import Say, stop_on_signals
+from launch import Say, command, stop_on_signals
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,6 @@ class Monitor:
                 say("no TensorBoard events: pip install 'optimus-learned-optimizer[monitor]'")
                 stop.wait()
             else:
-                say(f"tensorboard --logdir {self.run_dir / tensorboard.FOLDER}")
-                tensorboard.follow(self.run_dir, stop)
+                say(command("tensorboard", "--logdir", self.run_dir / tensorboard.FOLDER))
+                tensorboard.follow(self.run_dir, stop, say=say)
         return 0

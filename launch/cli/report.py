@@ -55,7 +55,8 @@ class Report:
         out = self.out or self.run_dir / "report.html"
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(out, page(found, extras, time.time()))
+            text = page(found, extras, time.time())
+            write_atomically(out, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise CheckpointError(f"cannot write {out}: {error.strerror or error}") from None
         say(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -12,6 +12,7 @@ import tyro
 from launch import Say
 from launch.program import environment
 from optimus.errors import require_known
+from optimus.files import path_of
 
 if TYPE_CHECKING:
     from optimus.config import TrainConfig
@@ -79,7 +80,7 @@ class Train:
         if launch == "fused":
             layouts = [phase.layout for phase in config.phases]
             environment.make_devices(max(layout.actors * layout.groups for layout in layouts))
-        run_dir = (self.run_dir or Path("runs") / config.name).resolve()
+        run_dir = (self.run_dir or path_of(f"runs/{config.name}", "name")).resolve()
         with contextlib.ExitStack() as stack:
             if self.prometheus is None:
                 self._isolate(launch, say)

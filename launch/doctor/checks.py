@@ -100,7 +100,8 @@ def _libpython() -> str:
 def _compiler() -> str:
     compiler = os.environ.get("CXX") or "g++"
     if shutil.which(compiler) is not None:
-        done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
+        words = [compiler, "--version"]
+        done = subprocess.run(words, capture_output=True, errors="replace", check=True)
         return done.stdout.splitlines()[0]
     from workers.physics.native import LIBRARY
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from launch import Say
+from launch import Say, command
 from launch.fleet import ansible
 from launch.fleet.ansible import Answer, FleetError
 from launch.fleet.inventory import Host
@@ -135,7 +135,7 @@ def collect(hosts: list[Host], name: str | None, into: Path | None, say: Say) ->
         for path in sorted(folder.glob("*.tar.gz")):
             logs = target / "logs" / path.name.removesuffix(".tar.gz")
             unpack(path, {"run": target, "logs": logs})
-    say(f"collected into {target}; next: optimus watch {target} --once")
+    say(f"collected into {target}; next: {command('optimus', 'watch', target, '--once')}")
     return well
 
 

@@ -65,7 +65,7 @@ def call(
         return {}
     with tempfile.TemporaryDirectory(prefix="optimus-fleet-") as name:
         folder = Path(name)
-        (folder / "program.py").write_text(on_host.program())
+        (folder / "program.py").write_text(on_host.program(), encoding="utf-8")
         variables: dict[str, Any] = {"fleet_program": str(folder / "program.py")}
         if copy:
             variables |= {"fleet_copy_from": str(copy[0]), "fleet_copy_name": copy[1]}
@@ -75,8 +75,8 @@ def call(
             host: {**hosts[host], "fleet_request": _sealed(request), "fleet_root": request["root"]}
             for host, request in requests.items()
         }
-        (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": asked}}))
-        (folder / "vars.json").write_text(json.dumps(variables))
+        (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": asked}}), encoding="utf-8")
+        (folder / "vars.json").write_text(json.dumps(variables), encoding="utf-8")
         environment = {
             "ANSIBLE_CALLBACK_PLUGINS": str(_HERE / "plugins"),
             "ANSIBLE_STDOUT_CALLBACK": "optimus_results",
@@ -107,7 +107,7 @@ def inventory_of(path: Path) -> dict[str, Any]:
         code, text = _run("inventory", words, Path(name), environment, 60.0)
         if code:
             raise ConfigError(f"--inventory {path}: {_last_line(text)}")
-        return dict(json.loads((Path(name) / "out.json").read_text()))
+        return dict(json.loads((Path(name) / "out.json").read_text(encoding="utf-8")))
 
 
 def _run(
@@ -134,7 +134,6 @@ def _run(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
         errors="replace",
         start_new_session=True,
     )
@@ -150,7 +149,7 @@ def _run(
 
 
 def _answers(path: Path) -> Iterator[tuple[str, Answer]]:
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         record = json.loads(line)
         host, text = record["host"], record["text"]
         if record["state"] == "ok":

@@ -89,7 +89,7 @@ def _instances(path: Path) -> list[dict[str, Any]] | None:
     if path.suffix != ".json":
         return None
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(f"--inventory {path}: not JSON: {error}") from None
     return values if isinstance(values, list) else None

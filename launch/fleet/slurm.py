@@ -10,9 +10,10 @@ from typing import Annotated
 
 import tyro
 
-from launch import Say
+from launch import Say, command
 from launch.fleet import configuration, fill, require_match
 from optimus.errors import ConfigError, require
+from optimus.files import path_of
 
 _TEMPLATE = Path(__file__).with_name("run.sbatch")
 
@@ -55,7 +56,7 @@ class Slurm:
         from optimus.rundir.checkpoint import write_atomically
 
         config = configuration(self.config, self.set)
-        run_dir = (self.run_dir or Path("runs") / config.name).resolve()
+        run_dir = (self.run_dir or path_of(f"runs/{config.name}", "name")).resolve()
         unserved = f"no worker serves the loss of {config.name!r}: --nodes 1"
         require(config.served or self.nodes <= 1, unserved)
         try:
@@ -66,8 +67,8 @@ class Slurm:
             write_atomically(script, text)
         except OSError as error:
             raise ConfigError(f"cannot write into {run_dir}: {error.strerror}") from None
-        say(f"wrote {script}; next: sbatch {script}")
-        say(f"then: optimus watch {run_dir}, and scancel to stop")
+        say(f"wrote {script}; next: {command('sbatch', script)}")
+        say(f"then: {command('optimus', 'watch', run_dir)}, and scancel to stop")
         return 0
 
     def script(self, name: str, run_dir: Path, ports: int) -> str:
@@ -95,4 +96,4 @@ class Slurm:
             "optimus": shlex.quote(str(Path(sys.prefix) / "bin/optimus")),
             "address": shlex.quote(self.address) if self.address else '"$head"',
         }
-        return fill(_TEMPLATE.read_text(), values)
+        return fill(_TEMPLATE.read_text(encoding="utf-8"), values)

@@ -73,7 +73,7 @@ def build(folder: Path, say: Say) -> Wheelhouse:
         if not target.exists():
             say(f"packing {len(files)} files into {target}")
             card = scratch / "wheelhouse.json"
-            card.write_text(json.dumps({"id": identity, "unpacked": unpacked}))
+            card.write_text(json.dumps({"id": identity, "unpacked": unpacked}), encoding="utf-8")
             whole = scratch / "whole.tar"
             with tarfile.open(whole, "w") as tar:
                 tar.add(card, "wheelhouse.json")
@@ -144,7 +144,7 @@ def _pip(action: str, *words: str) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", action]
     command += ["--quiet", "--no-deps", *words]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, errors="replace", env=environment)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no reason given"]
         reason = next((line for line in lines if line.startswith("ERROR")), lines[-1])

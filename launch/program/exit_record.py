@@ -87,7 +87,7 @@ def _write(path: str | None, state: Mapping[str, object], restarts: int) -> None
     scratch, text = f"{path}.{os.getpid()}", json.dumps(record)
     try:
         os.makedirs(folder, exist_ok=True)
-        with open(scratch, "w") as file:
+        with open(scratch, "w", encoding="utf-8") as file:
             file.write(text)
         os.replace(scratch, path)
     except OSError:  # a full disk must not end a node; the room of the old record is still there
@@ -101,7 +101,7 @@ def _write(path: str | None, state: Mapping[str, object], restarts: int) -> None
 def read(path: str) -> dict[str, Any]:
     """A record; {} where there is none that can be read."""
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8") as file:
             found = json.load(file)
     except (OSError, ValueError):
         return {}

@@ -2,8 +2,8 @@
 
     python -m launch.program.node --role actor --index 0 --run-dir DIR
 
-Started by `launch.program.supervisor` in local runs. Rebuilds the program from the run directory's
-`config.json` and `roster.json` and runs its own node of it.
+Started by `launch.program.supervisor` in local runs. Rebuilds the program from `logs/config.json`,
+which is what it was started with, and `roster.json`, and runs its own node of it.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main() -> None:
         from launch.program.program import build, run_node
         from optimus.rundir import CONFIG, load_config
 
-        program = build(load_config(run_dir / CONFIG), run_dir, addresses.read(run_dir))
+        program = build(load_config(run_dir / "logs" / CONFIG), run_dir, addresses.read(run_dir))
         run_node(program, role, index, lambda: os.kill(arguments.launcher, signal.SIGTERM))
     except BaseException as error:
         traceback.print_exc()

@@ -7,9 +7,8 @@
 Coordinator, stream and learner have fixed addresses (the head). Loss workers and actors register
 with the coordinator, so that others may join and leave at any time (`optimus worker`).
 
-Every process of a run rebuilds this same program from `config.json` and `roster.json` and runs its
-own node of it, so nothing is pickled and a node can be started
-on any host. Building it is cheap and touches no JAX device.
+Every process of a run rebuilds this same program from `logs/config.json` and `roster.json` and runs
+its own node of it, so nothing is pickled. Building it is cheap and touches no JAX device.
 """
 
 import contextlib

@@ -1,6 +1,7 @@
 """The distributed runner: a Launchpad program in threads (local_mt) or processes (local_mp)."""
 
 import contextlib
+import json
 import os
 import sys
 import time
@@ -8,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launch import Log
-from optimus.config import TrainConfig
+from optimus import rundir
+from optimus.config import TrainConfig, to_dict
 from optimus.errors import UserError
 from optimus.rundir import checkpoint
 
@@ -48,6 +50,8 @@ def run(
     try:
         roster.write(run_dir)
         logs.mkdir(exist_ok=True)
+        # What a restarted node runs, whatever becomes of the run's own `config.json` meanwhile.
+        checkpoint.write_atomically(logs / rundir.CONFIG, json.dumps(to_dict(config)) + "\n")
         # Launchpad prints; its lines go beside the roles' logs, ours stay readable.
         with _both_redirected(logs / "launcher.log"):
             failure = programs.launch_and_wait(programs.build(config, run_dir, roster), launch)

@@ -3,7 +3,8 @@
 Writing never fails a run: what a full disk refuses is counted, and said in the next record that
 gets through. Reading takes whatever a crash left behind, files that are still being written, and
 huge ones: a line longer than `LONGEST` is passed over like any other that is no record, `tail` and
-`Follower` take a bounded piece, `thinned` a bounded number.
+`Follower` take a bounded piece, `thinned` a bounded number. Who hands in `damaged` is told how many
+whole lines of a file were no record; the last line, while it is being written, is not one of them.
 """
 
 import contextlib
@@ -16,14 +17,18 @@ import re
 import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
+
+from optimus.files import parse_json
 
 _LOG = logging.getLogger(__name__)
 LONGEST = 1 << 20  # bytes; a record of ours has a few hundred
 Record = dict[str, Any]
+Damaged = Counter[str]  # lines that are no record, by file name
+Check = Callable[[Record], bool]  # whether a record has the fields that it needs
 
 
 def finite(value: Any) -> Any:
@@ -169,42 +174,60 @@ def _ends_with_newline(path: Path) -> bool:
 def record_of(line: bytes) -> Record | None:
     """The record of a line, or None."""
     try:
-        value = json.loads(line.decode("utf-8", errors="replace"))
-    except (ValueError, RecursionError):
+        value = parse_json(line)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 
 
+def _any(_: Record) -> bool:
+    return True
+
+
+def _records(
+    lines: Iterable[bytes], name: str, damaged: Damaged | None, good: Check
+) -> Iterator[Record]:
+    """The good records among lines with their ends; others are counted under the file's name."""
+    for line in lines:
+        record = record_of(line)
+        if record is not None and good(record):
+            yield record
+        elif damaged is not None and line.endswith(b"\n") and line.strip():
+            damaged[name] += 1
+
+
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Whole lines of at most `LONGEST` bytes; the last may lack its end."""
+    """Whole lines, of one longer than `LONGEST` bytes its end; the last may lack its end."""
     skipping = False
     while line := file.readline(LONGEST):
         whole = line.endswith(b"\n")
         if whole or len(line) < LONGEST:
-            if not skipping:
-                yield line
+            yield b"too long\n" if skipping else line
             skipping = False
         else:
             skipping = True
 
 
-def read(path: Path) -> Iterator[Record]:
-    """Records of one file in order; a half-written or damaged line is passed over."""
+def read(path: Path, damaged: Damaged | None = None, good: Check = _any) -> Iterator[Record]:
+    """The good records of one file in order; a half-written or damaged line is passed over."""
     with open(path, "rb") as file:
-        for line in _lines(file):
-            record = record_of(line)
-            if record is not None:
-                yield record
+        yield from _records(_lines(file), path.name, damaged, good)
 
 
-def tail(path: Path, limit: int = 65536) -> list[Record]:
-    """Records within the last `limit` bytes of a file: bounded work however long the run."""
+def tail(
+    path: Path, limit: int = 65536, damaged: Damaged | None = None, good: Check = _any
+) -> list[Record]:
+    """Good records within the last `limit` bytes of a file: bounded work however long the run.
+
+    Args:
+      path: the file. limit: bytes.
+      damaged: counts the other lines. good: whether a record is one.
+    """
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - limit))
-        lines = file.read(limit).splitlines()
-    found = (record_of(line) for line in (lines[1:] if size > limit else lines))
-    return [record for record in found if record is not None]
+        lines = file.read(limit).splitlines(keepends=True)
+    return list(_records(lines[1:] if size > limit else lines, path.name, damaged, good))
 
 
 def thinned(path: Path, event: str, most: int = 1000) -> list[Record]:
@@ -241,10 +264,14 @@ class Follower:
 
     Args:
       path: the file; it need not exist yet. offset: bytes to pass over, of an earlier follower.
+      damaged: counts whole lines that are no good record. good: whether a record is one.
     """
 
-    def __init__(self, path: Path, offset: int = 0) -> None:
+    def __init__(
+        self, path: Path, offset: int = 0, damaged: Damaged | None = None, good: Check = _any
+    ) -> None:
         self._path, self.offset = path, max(0, offset)
+        self._damaged, self._good = damaged, good
         self._inode: int | None = None
 
     def new(self, limit: int = LONGEST) -> list[Record]:
@@ -266,5 +293,5 @@ class Follower:
         if not end and len(data) == limit:
             end = limit  # a line longer than that is nobody's record
         self.offset += end
-        found = (record_of(line) for line in data[:end].splitlines())
-        return [record for record in found if record is not None]
+        lines = data[:end].splitlines(keepends=True)
+        return list(_records(lines, self._path.name, self._damaged, self._good))

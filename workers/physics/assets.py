@@ -27,7 +27,7 @@ _CLIP_FOLDER = "pybullet_data/data/motions/"
 _HUMANOID = "pybullet_data/humanoid/humanoid.urdf"
 
 # sha256 of each file in the wheel above.
-SHA256: dict[str, str] = json.loads(Path(__file__).with_suffix(".json").read_text())
+SHA256: dict[str, str] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 
 
 class AssetError(UserError, RuntimeError):
@@ -45,7 +45,7 @@ def ensure_assets() -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.parent / f".assets-{VERSION}.lock", "w") as lock:
+    with open(folder.parent / f".assets-{VERSION}.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file closes, even by a crash
         if not folder.is_dir():
             _fill(folder)
@@ -98,7 +98,7 @@ def _download(folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--only-binary=:all:", "--python-version", "3.10", "--implementation", "cp"]
     command += ["--abi", "cp310", "--platform", "manylinux2014_x86_64", "--dest", str(folder)]
-    done = subprocess.run([*command, WHEEL], capture_output=True, text=True)
+    done = subprocess.run([*command, WHEEL], capture_output=True, errors="replace")
     wheels = list(folder.glob("*.whl"))
     if done.returncode != 0 or not wheels:
         reason = (done.stderr.strip().splitlines() or ["no wheel arrived"])[-1]

@@ -109,12 +109,12 @@ def build_generated(text: str, control: str, force: bool = False) -> Path:
     generator = build_generator()
     command = [str(generator), "1" if control == "pd" else "0"]
     with _compilers:
-        done = subprocess.run(command, input=text, capture_output=True, text=True)
+        done = subprocess.run(command, input=text, capture_output=True, errors="replace")
     if done.returncode != 0:
         raise BuildError(done.stderr.strip())
     with tempfile.TemporaryDirectory() as folder:
         code = Path(folder) / "vjp.c"
-        code.write_text(done.stdout)
+        code.write_text(done.stdout, encoding="utf-8")
         flags = ["-x", "c", "-O1", "-fPIC", "-shared", "-fvisibility=hidden"]
         _compile(flags, [code], output, ["-lm"])
     return output
@@ -203,7 +203,7 @@ def _compile(flags: list[str], sources: list[Path], output: Path, libraries: lis
 
 def _run(command: list[str], name: str) -> None:
     with _compilers:
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, errors="replace")
     if done.returncode != 0:
         raise BuildError(f"compiling {name} failed:\n{done.stderr.strip()}")
 
