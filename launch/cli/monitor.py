@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 
 from launch import Say, command, stop_on_signals
+from optimus.installation import extra_command
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Monitor:
             if not self.tensorboard:
                 stop.wait()
             elif importlib.util.find_spec("tensorboardX") is None:
-                say("no TensorBoard events: pip install 'optimus-learned-optimizer[monitor]'")
+                say(f"no TensorBoard events: {extra_command('monitor')}")
                 stop.wait()
             else:
                 say(command("tensorboard", "--logdir", self.run_dir / tensorboard.FOLDER))

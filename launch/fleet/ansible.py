@@ -16,6 +16,7 @@ from typing import Any
 
 from launch.fleet import on_host
 from optimus.errors import ConfigError, UserError
+from optimus.installation import extra_command
 
 _HERE = Path(__file__).resolve().parent
 # A host that vanished is noticed after 10 s of trying or 15 s of silence.
@@ -115,8 +116,7 @@ def _run(
 ) -> tuple[int, str]:
     """(exit code, output) of an Ansible tool of this environment, in a session of its own."""
     if importlib.util.find_spec("ansible") is None:
-        extra_missing = "pip install ansible-core (the [fleet] extra)"
-        raise FleetError(f"ansible-core is not installed: {extra_missing}")
+        raise FleetError(f"ansible-core is not installed: {extra_command('fleet')}")
     environment = {
         **os.environ,
         "ANSIBLE_HOME": str(folder / "home"),
