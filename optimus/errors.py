@@ -26,6 +26,12 @@ class ConfigError(UserError, ValueError):
     final = True
 
 
+def printable(text: str, keep: str = "\n\t") -> str:
+    """A text that others may have written (a host, a file, a name), fit for a terminal: what steers
+    one, ends a line or turns the order of letters around becomes a space, but for those to keep."""
+    return "".join(c if c.isprintable() or c in keep else " " for c in text)
+
+
 def require(condition: bool, message: str) -> None:
     """Raises `ConfigError` unless the condition holds."""
     if not condition:

@@ -25,7 +25,7 @@ from launch.cli.sweep import Sweep
 from launch.cli.train import Configs, Train
 from launch.cli.worker import Actor, Worker
 from launch.program import environment
-from optimus.errors import UserError
+from optimus.errors import UserError, printable
 
 
 class Command(Protocol):
@@ -42,7 +42,9 @@ COMMANDS: tuple[type[Command], ...] = (
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.__stdout__, flush=True)  # also while a library's prints are redirected
+    print(
+        printable(line), file=sys.__stdout__, flush=True
+    )  # also while a library's prints are redirected
 
 
 def parse(argv: list[str] | None) -> Command:
@@ -67,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         code = command.run(_say)
     except UserError as error:
-        print(f"optimus: {error}", file=sys.stderr)
+        print(f"optimus: {printable(str(error))}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt:
         print("optimus: interrupted", file=sys.stderr)

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from launch.monitoring.status import ACTIVE, MAX_AGE, MonitoringError, Status, read_status
+from optimus.errors import printable
 
 _BARS = "▁▂▃▄▅▆▇█"
 _STATES = {"running": "green", "lost": "red", "failed": "red", "finished": "bold green"}
@@ -154,7 +155,7 @@ def rows(status: Status) -> list[tuple[str, str]]:
         made.append(("calls", f"{listed(calls)}, of {status.calls.get('tries', '?')}"))
     if status.records_lost:
         made.append(("lost records", f"{status.records_lost}: the disk refused them"))
-    return [(name, clean(text)) for name, text in made]
+    return [(clean(name), clean(text)) for name, text in made]
 
 
 def _judged(status: Status) -> Iterator[tuple[str, str]]:
@@ -221,8 +222,8 @@ def listed(counts: Mapping[str, int]) -> str:
 
 
 def clean(text: str) -> str:
-    """Without control characters: what a foreign file says must not steer the terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    """One line of it: what a foreign file says must not steer the terminal."""
+    return printable(text, keep="")
 
 
 def _speed(updates_per_second: float) -> str:
