@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launch import Say
+from launch.fleet import require_match
 from launch.fleet.ansible import FleetError
 from optimus.errors import ConfigError
 
@@ -95,10 +96,12 @@ def read(path: Path) -> Wheelhouse:
             file = tar.extractfile(first) if first and first.name == "wheelhouse.json" else None
             if file is None:
                 raise ConfigError(f"--wheelhouse {path}: not a wheelhouse of ours")
-            card = json.loads(file.read())
-    except (OSError, tarfile.TarError, ValueError) as error:
+            card = json.loads(file.read(4096))
+            house = Wheelhouse(path, str(card["id"]), int(card["unpacked"]))
+    except (OSError, tarfile.TarError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(f"--wheelhouse {path}: {error}") from None
-    return Wheelhouse(path, card["id"], card["unpacked"])
+    require_match(("[0-9a-f]{12}", "12 hex digits"), house.id, f"--wheelhouse {path}: id")
+    return house
 
 
 def _third_parties(folder: Path, requirements: Path, say: Say) -> list[Path]:
