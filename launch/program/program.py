@@ -135,9 +135,9 @@ def launch_and_wait(program: lp.Program, launch_type: str) -> str | None:
             failure = _ended(workers) or f"{type(error).__name__}: {error}"
         manager.stop_and_wait()
         for thread in workers[label] if launch_type == "local_mt" else ():
-            error = thread.future.exception() if thread.future.done() else None
-            if error and not failure:  # while it was stopping: its last checkpoint, say
-                failure = f"stopped, but {type(error).__name__}: {error}"
+            cause = thread.future.exception() if thread.future.done() else None
+            if cause and not failure:  # while it was stopping: its last checkpoint, say
+                failure = f"stopped, but {type(cause).__name__}: {cause}"
     return failure
 
 
