@@ -244,16 +244,17 @@ def steps(folder: Path) -> list[int]:
 
 def latest_step(folder: Path) -> int | None:
     """The step that `LATEST` names if its folder is there, else the largest; None without any."""
-    named = _there(folder, LATEST)
+    named = pointed(folder, LATEST)
     return max(steps(folder), default=None) if named is None else named
 
 
 def best_step(folder: Path) -> int | None:
     """The step that `BEST` names if its folder is there, else None."""
-    return _there(folder, BEST)
+    return pointed(folder, BEST)
 
 
-def _there(folder: Path, name: str) -> int | None:
+def pointed(folder: Path, name: str) -> int | None:
+    """The step that a pointer names if its folder is there, else None."""
     step = named_step(folder, name)
     return step if step is not None and (folder / str(step)).is_dir() else None
 
