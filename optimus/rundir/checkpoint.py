@@ -238,8 +238,9 @@ def point(folder: Path, name: str, step: int) -> None:
 
 def steps(folder: Path) -> list[int]:
     """Steps that have a folder, ascending, damaged ones included."""
-    found = (path.name for path in folder.glob("[0-9]*") if path.is_dir())
-    return sorted(int(name) for name in found if _STEP.fullmatch(name))
+    if not folder.is_dir():
+        return []
+    return sorted(int(p.name) for p in folder.iterdir() if _STEP.fullmatch(p.name) and p.is_dir())
 
 
 def latest_step(folder: Path) -> int | None:
