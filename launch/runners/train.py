@@ -52,7 +52,7 @@ def train(
         if found:
             rundir.check_checkpoint(found.path, found.manifest, config)
         if launch != "fused":
-            identity.check(run_dir, found.manifest.get("run_id") if found else None)
+            identity.check(run_dir, found.manifest if found else {})
         if found is None or found.step <= config.updates:
             rundir.prepare(run_dir, config)
         if found and found.step >= config.updates:
