@@ -53,7 +53,7 @@ def train(
             rundir.check_checkpoint(found.path, found.manifest, config)
         if launch != "fused":
             identity.check(run_dir, found.manifest if found else {})
-        if found is None or found.step <= config.updates:
+        if found is None or found.step <= config.updates:  # else mistyped, and not written down
             rundir.prepare(run_dir, config)
         if found and found.step >= config.updates:
             say(f"this run is finished at update {found.step}")

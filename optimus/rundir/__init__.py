@@ -70,8 +70,8 @@ def check(run_dir: Path, config: TrainConfig) -> None:
 
 
 def check_checkpoint(path: Path, manifest: Mapping[str, Any], config: TrainConfig) -> None:
-    """Looks whether a checkpoint is of this configuration. Versions before this one wrote a hash
-    into the manifest, over the schema they had: that says nothing today.
+    """Looks whether a checkpoint is of this configuration. A manifest of an earlier version holds
+    only a hash, over another schema: it says nothing.
 
     Args:
       path: of the checkpoint.
@@ -91,7 +91,7 @@ def check_checkpoint(path: Path, manifest: Mapping[str, Any], config: TrainConfi
 def prepare(run_dir: Path, config: TrainConfig) -> None:
     """Makes the directory and writes `config.json`, if it is new or of this configuration.
 
-    Whoever runs it holds it (`owned`) by then: the nodes of a running program read that file.
+    Whoever runs it holds it (`owned`) by then.
 
     Raises:
       RunDirError: see `check`; or the disk refuses.
