@@ -111,9 +111,7 @@ def test_an_impossible_number_of_ids_is_refused(tmp_path, count):
 def test_a_damaged_file_is_refused_and_left_alone(tmp_path, text):
     """Beginning anew would give ids out twice."""
     (tmp_path / FILE).write_text(text)
-    with pytest.raises(
-        IdentityError, match=r"identity.json is damaged .*restore it or use"
-    ):
+    with pytest.raises(IdentityError, match=r"identity.json is damaged .*restore it or use"):
         Identity(tmp_path)
     assert (tmp_path / FILE).read_text() == text
 
