@@ -45,7 +45,7 @@ class Worker:
         """Serves until the run is over or Ctrl-C."""
         from launch.program.addresses import free_ports, own_address
 
-        require(1 <= self.count <= 1024, f"--count {self.count}: want 1 ... 1024")
+        require(1 <= self.count <= 1024, f"--count {self.count}: want at least 1, at most 1024")
         if self.advertise is not None:
             require_match(HOST, self.advertise, "--advertise")
         ports = free_ports(self.count, self.port)
