@@ -12,7 +12,7 @@ import tyro
 from launch import Say
 from launch.program import environment
 from optimus.errors import require_known
-from optimus.files import path_of
+from optimus.files import folder_of
 
 if TYPE_CHECKING:
     from optimus.config import TrainConfig
@@ -80,7 +80,7 @@ class Train:
         if launch == "fused":
             layouts = [phase.layout for phase in config.phases]
             environment.make_devices(max(layout.actors * layout.groups for layout in layouts))
-        run_dir = (self.run_dir or path_of(f"runs/{config.name}", "name")).resolve()
+        run_dir = folder_of(self.run_dir or f"runs/{config.name}", "--run-dir").resolve()
         with contextlib.ExitStack() as stack:
             if self.prometheus is None:
                 self._isolate(launch, say)

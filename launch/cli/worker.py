@@ -42,6 +42,7 @@ class Worker:
         from launch.program.addresses import free_ports, own_address
 
         require(self.count >= 1, f"--count {self.count}: want at least 1")
+        require(self.count <= 1000, f"--count {self.count}: want at most 1000, one core each")
         ports = free_ports(self.count, self.port)
         config, head = _joined(self.coordinator)
         from launch.program import members
@@ -97,6 +98,9 @@ def _joined(address: str) -> tuple[TrainConfig, Head]:
     from launch.runners import distributed_missing
     from optimus.config import from_dict
 
+    host, _, port = address.rpartition(":")
+    known = bool(host) and port.isascii() and port.isdigit() and 0 < int(port) <= 65535
+    require(known, f"--coordinator {address}: want HOST:PORT, as in roster.json")
     missing = distributed_missing()
     require(not missing, str(missing))
     from launch.adapters import courier

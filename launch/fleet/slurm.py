@@ -13,7 +13,7 @@ import tyro
 from launch import Say, command
 from launch.fleet import configuration, fill, require_match
 from optimus.errors import ConfigError, require
-from optimus.files import path_of
+from optimus.files import folder_of
 
 _TEMPLATE = Path(__file__).with_name("run.sbatch")
 
@@ -56,7 +56,7 @@ class Slurm:
         from optimus.rundir.checkpoint import write_atomically
 
         config = configuration(self.config, self.set)
-        run_dir = (self.run_dir or path_of(f"runs/{config.name}", "name")).resolve()
+        run_dir = folder_of(self.run_dir or f"runs/{config.name}", "--run-dir").resolve()
         unserved = f"no worker serves the loss of {config.name!r}: --nodes 1"
         require(config.served or self.nodes <= 1, unserved)
         try:

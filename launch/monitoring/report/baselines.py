@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from launch.monitoring.report import MINE
 from optimus.bench import plan
 from optimus.bench.cells import Method
 from optimus.bench.classical import paper_figures, report
@@ -21,7 +22,6 @@ from optimus.bench.methods import learned
 from optimus.bench.storage import Row
 from optimus.weights import LearnedOptimizer
 
-MINE = "this_checkpoint"
 PRESET = "fair-shift"
 BASELINES = ("adam", "momentum", "l_bfgs_b")
 
