@@ -13,7 +13,7 @@ from launch import Say
 from launch.fleet import compare_workers, usable_workers
 from launch.program import environment
 from optimus.errors import require_known
-from optimus.files import path_of
+from optimus.files import folder_of
 
 if TYPE_CHECKING:
     from optimus.config import TrainConfig
@@ -82,7 +82,7 @@ class Train:
             layouts = [phase.layout for phase in config.phases]
             environment.make_devices(max(layout.actors * layout.groups for layout in layouts))
         compare_workers(config.processes.workers, usable_workers(config), say)
-        run_dir = (self.run_dir or path_of(f"runs/{config.name}", "name")).resolve()
+        run_dir = folder_of(self.run_dir or f"runs/{config.name}", "--run-dir").resolve()
         with contextlib.ExitStack() as stack:
             if self.prometheus is None:
                 self._isolate(launch, say)

@@ -22,7 +22,7 @@ from launch.fleet import (
     usable_workers,
 )
 from optimus.errors import ConfigError, require
-from optimus.files import path_of
+from optimus.files import folder_of
 
 _TEMPLATE = Path(__file__).with_name("run.sbatch")
 _TIME = (r"([0-9]+-)?[0-9]+(:[0-9]+){0,2}", "Slurm's format, such as 24:00:00 or 2-00")
@@ -69,7 +69,7 @@ class Slurm:
         config = configuration(self.config, self.set)
         if self.run_dir is None:
             require_match(RUN, config.name, "name of the configuration")
-        run_dir = (self.run_dir or path_of(f"runs/{config.name}", "name")).resolve()
+        run_dir = folder_of(self.run_dir or f"runs/{config.name}", "--run-dir").resolve()
         unserved = f"no worker serves the loss of {config.name!r}: --nodes 1"
         require(config.served or self.nodes <= 1, unserved)
         try:
