@@ -1,5 +1,5 @@
 """One run on many hosts, placed by tools that operators already trust: Ansible over SSH with
-supervisord on each host, Slurm, Kubernetes. docs/fleets.md takes a reader through them."""
+supervisord on each host, Slurm, Kubernetes. docs/how-to/ssh.md takes a reader through them."""
 
 from __future__ import annotations
 
