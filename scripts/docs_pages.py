@@ -41,11 +41,11 @@ def _code(text: object) -> str:
 
 
 def _literal(text: str) -> str:
-    """Text of a help or comment for Markdown: `<config>` is no tag, `*` no emphasis, and a page that
-    is named becomes a link (from docs/reference)."""
+    """Text of a help or comment as Markdown: `<config>` is no tag, `*` no emphasis, and a page of
+    docs/ is a link (from docs/reference)."""
     parts = text.split("`")  # odd ones are code
     for index in range(0, len(parts), 2):
-        parts[index] = re.sub(r"([<*_\[\]])", r"\\\1", parts[index])
+        parts[index] = re.sub(r"([*_\[\]])", r"\\\1", parts[index]).replace("<", "&lt;")
     return re.sub(r"`?docs/([\w/-]+\.md)`?", _link, "`".join(parts))
 
 
@@ -129,7 +129,7 @@ def _prose(text: str) -> str:
     blocks: list[str] = []
     for block in text.split("\n\n"):
         lines = block.splitlines()
-        if all(line.startswith("  ") or line.startswith("optimus ") for line in lines):
+        if all(line.startswith(("  ", "optimus ")) for line in lines):
             commands = "\n".join(line.strip() for line in lines)
             blocks.append(f"```sh\n{commands}\n```")
         elif re.match(r"1\. ", block):
@@ -165,7 +165,7 @@ MEANINGS = {
     "ServedTask.slow": "period of episodes whose evaluations sleep four times as long; 0: none",
     "ServedTask.stagger": "whether a worker's first evaluation takes up to twice as long",
     "PhysicsTask.split": "of the motion clips",
-    "MetaLoss.kind": "`log_gap`: log of the gap over the first; `log_ratio`: log of (that ratio + floor)",
+    "MetaLoss.kind": "`log_gap`: log of the gap over the first; `log_ratio`: log(ratio + floor)",
     "Evaluation.steps": "inner steps of each task",
     "Evaluation.seed": "of the tasks",
 }
@@ -293,8 +293,8 @@ def configurations() -> str:
 
 
 def cards(folder: str) -> str:
-    """A card for each set of weights in a folder."""
-    paths = sorted((ROOT / folder).glob("*.json"))
+    """A card for each set of weights in a folder, those of Optimus first."""
+    paths = sorted((ROOT / folder).glob("*.json"), key=lambda p: (p.stem[0] == "a", p.stem))
     return "\n".join(_card(path) for path in paths if path.with_suffix(".safetensors").exists())
 
 
@@ -353,7 +353,8 @@ def _time(compute: dict[str, Any]) -> str:
 
 def _trained_on(task: dict[str, Any]) -> str:
     if task["kind"] == "physics":
-        return f"motion windows of {task['seconds']} s, split `{task['split']}`, {task['control']} control"
+        about = f"split `{task['split']}`, {task['control']} control"
+        return f"motion windows of {task['seconds']} s, {about}"
     names = len(task["functions"])
     parts = [f"{names} functions of the benchmark" if names > 1 else f"`{task['functions'][0]}`"]
     parts = parts if names else []

@@ -86,8 +86,8 @@ def minimize(
       ValueError: unusable arguments, or `fun` or the gradient changes its shape.
       TypeError: `fun` cannot be traced and no `jac` is given, or values are no real numbers.
       WeightsError: no such model.
-      Whatever `fun`, `jac` or `callback` raise, unchanged; since CPython 3.11 those of `fun` and
-      `jac` carry a note with the evaluation and x.
+      Exception: whatever `fun`, `jac` or `callback` raise, unchanged; since CPython 3.11 those of
+        `fun` and `jac` carry a note with the evaluation and x.
     """
     start = arguments.start(x0)
     arguments.check(jac, safeguard, bounds, gtol)
