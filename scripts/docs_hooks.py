@@ -54,13 +54,14 @@ def fence_math(source: str, *_: Any, **__: Any) -> str:
     return f'<div class="equation">{convert(source.strip(), display="block")}</div>'
 
 
-def on_page_content(content: str, **_: Any) -> str:
-    """Equations inside sentences: `$<code>...</code>$`."""
+def on_page_content(content: str, page: Any, **_: Any) -> str:
+    """Equations inside sentences, `$<code>...</code>$`; and the page's name, for styles."""
 
     def inline(match: re.Match[str]) -> str:
         return str(convert(html.unescape(match[1])))
 
-    return re.sub(r"\$<code>(.*?)</code>\$", inline, content)
+    content = re.sub(r"\$<code>(.*?)</code>\$", inline, content)
+    return f'<div data-page="{page.file.src_uri}">{content}</div>'
 
 
 def on_post_build(config: Any, **_: Any) -> None:

@@ -33,8 +33,8 @@ def minimize(
 ) -> OptimizeResult:
     """Minimises a function of several variables with a learned optimizer.
 
-        result = optimus.minimize(lambda x: jnp.sum((x - 1.0) ** 2), x0)         # a JAX function
-        result = optimus.minimize(fun, x0, jac=gradient)                         # any function
+        result = optimus.minimize(lambda x: jnp.sum((x - 1.0) ** 2), x0)  # a JAX function
+        result = optimus.minimize(fun, x0, jac=gradient)                  # any function
 
     Args:
       fun: fun(x, *args) -> value. With `jac` it gets a float64 NumPy array it may write into.
@@ -72,11 +72,11 @@ def minimize(
       were learned ones, whole or halved (NaN if nit is 0); `history` [nit + 1], the best value
       after each step; and `status`, `success`, `message`:
 
-        0   the gradient is within gtol                          success
-        1   maxiter or maxfev reached
-        2   stopping rule, or no decrease in any direction tried success if f(x0) was improved on
-        3   f or its gradient is not finite at x0; or, without safeguard, at a later point
-        99  the callback raised StopIteration
+          0   the gradient is within gtol                 success
+          1   maxiter or maxfev reached
+          2   stopping rule, or no direction goes down    success if f(x0) was improved on
+          3   f or its gradient is not finite at x0; or, without safeguard, later
+          99  the callback raised StopIteration
 
       After all restarts, of the descent that found x.
 
