@@ -46,7 +46,7 @@ soak: native  ## half an hour of random faults against a real program, then the 
 lint: setup  ## ruff, mypy, docstrings
 	@$(PY) scripts/run_tests.py lint format types docstrings
 
-docs:  ## this documentation as pages in build/site, strictly checked (an environment of its own, .venv-docs)
+docs:  ## the documentation as a site in build/site, strictly checked (needs no other target)
 	@sh scripts/setup.sh docs
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict && echo "build/site/index.html"
 
