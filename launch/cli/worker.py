@@ -45,7 +45,7 @@ class Worker:
         """Serves until the run is over or Ctrl-C."""
         from launch.program.addresses import free_ports, own_address
 
-        require(1 <= self.count <= 1000, f"--count {self.count}: want 1 ... 1000, one core each")
+        require(1 <= self.count <= 1024, f"--count {self.count}: want 1 ... 1024, one core each")
         if self.advertise is not None:
             require_match(HOST, self.advertise, "--advertise")
         ports = free_ports(self.count, self.port)

@@ -36,8 +36,8 @@ def train(
       advertise: name of this host for others that join, or None for this host alone.
 
     Raises:
-      ConfigError, rundir.RunDirError, checkpoint.CheckpointError, identity.IdentityError,
-      distributed.RunFailed, addresses.PortInUse: one clear line each.
+      UserError: one clear line: a ConfigError, RunDirError, CheckpointError, IdentityError,
+        RunFailed or PortInUse.
     """
     from launch import builders
     from launch.runners import fused
