@@ -50,12 +50,10 @@ def check(run_dir: Path, config: TrainConfig) -> None:
         no run; the line names a difference.
     """
     path = run_dir / CONFIG
-    for name in (".", *_FOLDERS):
-        if (run_dir / name).exists() and not (run_dir / name).is_dir():
-            raise RunDirError(f"{run_dir / name} is not a directory")
-    for name in _FILES:
-        if (run_dir / name).is_dir():
-            raise RunDirError(f"{run_dir / name} is a directory, want a file")
+    for name in (".", *_FOLDERS, *_FILES):
+        wanted = "file" if name in _FILES else "directory"
+        if (run_dir / name).exists() and (run_dir / name).is_dir() != (wanted == "directory"):
+            raise RunDirError(f"{run_dir / name} is not a {wanted}")
     if path.exists():
         _require_same(f"{run_dir} holds a run", load_config(path), config)
     elif any((run_dir / "checkpoints").glob("[0-9]*")):
