@@ -94,7 +94,7 @@ class Learner:
         self._packed = (self._version, pack_array(self.theta))
         self._lock = threading.RLock()  # of version, epoch and weights
         self._empty_batches = 0
-        self._failed_saves = 0
+        self._failed_saves, self._failing = 0, False
         self._ledger = LinesWriter(run_dir / ledgers.FILE) if ledger else None
         self.refused_calls: Counter[str] = Counter()
         self.intake = Intake(config, self._identity.run_id, layout.size)
@@ -310,9 +310,12 @@ class Learner:
         """A full disk may be emptied: until the end of the run, the previous checkpoint will do."""
         try:
             self.save()
+            self._failing = False
         except (checkpoint.CheckpointError, OSError) as error:
             self._failed_saves += 1
-            _LOG.warning("%s; the next one will be tried all the same", error)
+            if not self._failing:
+                _LOG.warning("%s; the next one will be tried all the same", error)
+            self._failing = True
             self._metrics.write("checkpoint_failed", step=self._version.step, cause=str(error))
 
     def save(self) -> Path:

@@ -165,10 +165,12 @@ def _newest_environment() -> bool:
 
 def rotated(parts: tuple[Part, ...]) -> tuple[Part, ...]:
     """The parts from another one on with each commit."""
-    done = subprocess.run(
-        ["git", "rev-list", "--count", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    )
-    first = int(done.stdout or 0) % len(parts)
+    try:
+        command = ["git", "rev-list", "--count", "HEAD"]
+        count = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+    except FileNotFoundError:
+        count = ""  # as in an unpacked source distribution
+    first = int(count or 0) % len(parts)
     return parts[first:] + parts[:first]
 
 

@@ -189,7 +189,7 @@ if have flock; then  # two setups at once would build into each other
 fi
 
 pins_key="$(hash_of "requirements/$KIND.txt") $PY $ROOT"
-project_key="$(hash_of setup.cfg pyproject.toml) $pins_key"
+project_key="$(hash_of setup.py setup.cfg pyproject.toml) $pins_key"
 if [ "$(cat "$VENV/.pins" 2>/dev/null)" != "$pins_key" ] || ! "$VENV/bin/python" -c '' 2>/dev/null; then
     make_environment
 fi

@@ -42,7 +42,8 @@ def _unframe(columns: Sequence[np.ndarray], limit: int) -> bytes:
     if frame.dtype != np.uint8 or frame.shape != (1, 4 + limit):
         return b""
     data = frame.tobytes()
-    return data[4 : 4 + int.from_bytes(data[:4], "little")]
+    size = int.from_bytes(data[:4], "little")
+    return data[4 : 4 + size] if size <= limit else b""
 
 
 def serve(port: int, capacity: int, stop: threading.Event) -> None:

@@ -10,6 +10,7 @@ import tyro
 
 from launch import Say, command, stop_on_signals
 from optimus.errors import require, require_within
+from optimus.installation import extra_command
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Monitor:
             if not self.tensorboard:
                 stop.wait()
             elif importlib.util.find_spec("tensorboardX") is None:
-                say("no TensorBoard events: pip install 'optimus-learned-optimizer[monitor]'")
+                say(f"no TensorBoard events: {extra_command('monitor')}")
                 stop.wait()
             else:
                 say(command("tensorboard", "--logdir", self.run_dir / tensorboard.FOLDER))

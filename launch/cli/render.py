@@ -8,6 +8,7 @@ import tyro
 
 from launch import Say
 from optimus.errors import ConfigError, require
+from optimus.installation import extra_command
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,4 @@ class Render:
         except ModuleNotFoundError as error:
             if error.name != "PIL":
                 raise
-            raise ConfigError(
-                "drawing needs Pillow; pip install 'optimus-learned-optimizer[bench]'"
-            ) from None
+            raise ConfigError(f"drawing needs Pillow: {extra_command('bench')}") from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from launch import Say
+from launch.fleet import compare_workers, usable_workers
 from launch.program import environment
 from optimus.errors import require_known
 from optimus.files import folder_of
@@ -80,6 +81,7 @@ class Train:
         if launch == "fused":
             layouts = [phase.layout for phase in config.phases]
             environment.make_devices(max(layout.actors * layout.groups for layout in layouts))
+        compare_workers(config.processes.workers, usable_workers(config), say)
         run_dir = folder_of(self.run_dir or f"runs/{config.name}", "--run-dir").resolve()
         with contextlib.ExitStack() as stack:
             if self.prometheus is None:

@@ -163,6 +163,8 @@ class Evaluator:
             self.leave()
             raise
         except Exception as error:  # one bad checkpoint must not end the role
+            if isinstance(error.__cause__, OSError):
+                raise error.__cause__ from None  # the disk refused to hold it: it is not bad
             if not path.is_dir():  # pruned before it was held: there is a newer one
                 self.leave()
                 return None

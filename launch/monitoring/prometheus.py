@@ -21,6 +21,7 @@ from launch.monitoring.readings import number, numbers
 from launch.monitoring.status import ACTIVE, MAX_AGE, MonitoringError, NotARun, Status, read_status
 from launch.monitoring.watch import clean, rows
 from optimus.errors import ConfigError, require
+from optimus.installation import extra_command
 from optimus.rundir import metrics
 from optimus.rundir.histogram import BOUNDS, total
 
@@ -68,9 +69,8 @@ def open_server(
     try:
         import prometheus_client  # noqa: F401
     except ModuleNotFoundError:
-        raise MonitoringError(
-            "prometheus-client is not installed; pip install 'optimus-learned-optimizer[monitor]'"
-        ) from None
+        how = extra_command("monitor")
+        raise MonitoringError(f"prometheus-client is not installed: {how}") from None
     handler = type("Handler", (_Handler,), {"reader": _Reader(run_dir, max_age)})
     try:
         return _Server((host, port), handler)

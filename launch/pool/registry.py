@@ -120,12 +120,15 @@ class Registry:
         """The members of a heartbeat; raises `Refused`."""
         try:
             message = from_fields(Heartbeat, vars(message))
-            if message.config_hash != self._hash and message.protocol == PROTOCOL:
-                ours = f"this run's is {self._hash}; start with the config.json of this run"
-                raise Refused(f"configuration {message.config_hash:.40}, {ours}", "configuration")
-            require_own(message.protocol, message.run_id, self._run_id)
-            members = [from_fields(Member, fields) for fields in message.members]
         except (CodecError, TypeError) as error:
+            raise Refused(f"malformed: {error}") from None
+        if message.config_hash != self._hash and message.protocol == PROTOCOL:
+            ours = f"this run's is {self._hash}; start with the config.json of this run"
+            raise Refused(f"configuration {message.config_hash:.40}, {ours}", "configuration")
+        require_own(message.protocol, message.run_id, self._run_id)
+        try:
+            members = [from_fields(Member, fields) for fields in message.members]
+        except CodecError as error:
             raise Refused(f"not a list of members: {error}") from None
         for member in members:
             problem = _problem(member)

@@ -128,20 +128,24 @@ def launch_and_wait(program: lp.Program, launch_type: str) -> str | None:
     failure = None
     with handlers_restored():  # Launchpad's would swallow what comes later
         manager = lp.launch(program, launch_type=launch_type, terminal="output_to_files")
-        supervisors = {name: list(each) for name, each in manager._active_workers.items()}
+        workers = {name: list(each) for name, each in manager._active_workers.items()}
         try:
             manager.wait(labels_to_wait_for=[label])
         except Exception as error:  # whatever a node raised, or "exited with code"
-            failure = _ended(supervisors) or f"{type(error).__name__}: {error}"
+            failure = _ended(workers) or f"{type(error).__name__}: {error}"
         manager.stop_and_wait()
+        for thread in workers[label] if launch_type == "local_mt" else ():
+            cause = thread.future.exception() if thread.future.done() else None
+            if cause and not failure:  # while it was stopping: its last checkpoint, say
+                failure = f"stopped, but {type(cause).__name__}: {cause}"
     return failure
 
 
-def _ended(supervisors: Mapping[str, Any]) -> str | None:
+def _ended(workers: Mapping[str, Any]) -> str | None:
     """One line that names the supervisors that have failed, by ROLE/INDEX.log; None without one."""
     lines = []
-    for log, workers in supervisors.items():
-        for code in (getattr(worker, "returncode", None) for worker in workers):
+    for log, group in workers.items():
+        for code in (getattr(worker, "returncode", None) for worker in group):
             if code:
                 node = log.removesuffix(".log").replace("/", " ")
                 where = os.path.join(os.environ["LAUNCHPAD_LOGGING_DIR"], log)

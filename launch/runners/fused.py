@@ -57,6 +57,7 @@ class _Session:
     metrics: MetricsWriter
     say: Say
     saved: int = -1
+    failing: bool = False  # the newest save
     of_update: dict[str, float] = field(default_factory=dict)  # the newest one's, for the manifest
 
     def train(self, stop: threading.Event) -> None:
@@ -73,7 +74,7 @@ class _Session:
                 last = time.monotonic()
                 self._record(found)
             if due:
-                self.save()
+                self._save_if_possible()
         if self.saved != trainer.step:
             if found:
                 self._record(found)
@@ -91,6 +92,21 @@ class _Session:
             cpu_seconds=time.process_time(),
             **self.trainer.counts,
         )
+
+    def _save_if_possible(self) -> None:
+        """A full disk may be emptied: until the end of the run, the previous checkpoint will do."""
+        if not self.run_dir.is_dir():  # never made anew: who deleted it wants it gone
+            raise checkpoint.CheckpointError(
+                f"{self.run_dir} was deleted while the run was going on"
+            )
+        try:
+            self.save()
+            self.failing = False
+        except checkpoint.CheckpointError as error:
+            if not self.failing:
+                self.say(f"{error}; the next one will be tried all the same")
+            self.failing = True
+            self.metrics.write("checkpoint_failed", step=self.trainer.step, cause=str(error))
 
     def save(self) -> None:
         """Validates, writes a checkpoint, and moves `BEST` if it is one."""

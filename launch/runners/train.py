@@ -15,7 +15,7 @@ from launch.monitoring import readings
 from launch.runners import CANNOT
 from optimus import rundir
 from optimus.config import PhysicsTask, TrainConfig
-from optimus.errors import ConfigError, require
+from optimus.errors import ConfigError, UserError, require
 from optimus.rundir import checkpoint
 from optimus.rundir.metrics import Follower, MetricsWriter, Record, read
 
@@ -68,10 +68,17 @@ def train(
             say(f"training {config.name!r} in {run_dir} ({launch}, {config.updates} updates)")
             if found:
                 say(f"resuming from update {found.step}")
-            if not _run(config, run_dir, launch, say, base_port, advertise):
-                how = ("--launch", launch) if launch == "fused" else ()
-                words = ("train", run_dir / rundir.CONFIG, "--run-dir", run_dir, *how)
-                say(f"stopped; this resumes: {command('optimus', *words)}")
+            how = ("--launch", launch) if launch == "fused" else ()
+            words = ("train", run_dir / rundir.CONFIG, "--run-dir", run_dir, *how)
+            resumes = f"this resumes: {command('optimus', *words)}"
+            try:
+                done = _run(config, run_dir, launch, say, base_port, advertise)
+            except UserError:
+                if checkpoint.latest_step(run_dir / "checkpoints") is not None:
+                    say(f"failed; once its cause is mended, {resumes}")
+                raise
+            if not done:
+                say(f"stopped; {resumes}")
                 return
         if launch == "fused":
             fused.summarise(run_dir, say)
