@@ -45,7 +45,7 @@ class Worker:
         """Serves until the run is over or Ctrl-C."""
         from launch.program.addresses import free_ports, own_address
 
-        require(1 <= self.count <= 1024, f"--count {self.count}: want 1 ... 1024, one core each")
+        require(1 <= self.count <= 1024, f"--count {self.count}: want 1 ... 1024")
         if self.advertise is not None:
             require_match(HOST, self.advertise, "--advertise")
         ports = free_ports(self.count, self.port)
@@ -105,8 +105,8 @@ def _joined(address: str) -> tuple[TrainConfig, Head]:
     from optimus.config import from_dict
 
     require_match(_PLACE, address, "--coordinator")
-    known = 0 < int(address.rpartition(":")[2]) < 2**16
-    require(known, f"--coordinator {address}: want a port in 1 ... 65535")
+    port = int(address.rpartition(":")[2])
+    require(0 < port < 65536, f"--coordinator {address}: want a port within 1 ... 65535")
     missing = distributed_missing()
     require(not missing, str(missing))
     from launch.adapters import courier
