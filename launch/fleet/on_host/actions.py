@@ -132,7 +132,9 @@ def start(root: Path, request: dict[str, Any]) -> dict[str, Any]:
             folder.mkdir(parents=True, exist_ok=True)
             asked, wanted = folder / "request.json", json.dumps(request["config"])
             runs = alive and programs(root).get("head", "").startswith(("RUNNING", "STARTING"))
-            if runs and asked.exists() and asked.read_text() != wanted:  # a restart would read it
+            if (
+                runs and asked.exists() and asked.read_text(encoding="utf-8") != wanted
+            ):  # a restart would read it
                 raise Problem(f"{run['run']!r} runs here with other values; stop it first")
             replace(asked, wanted)
         conf = configuration(root, run)
@@ -249,7 +251,7 @@ def pack(root: Path, request: dict[str, Any]) -> dict[str, Any]:
         return {"run": run}
     path, folder, identity = root / f"collect-{run}.tar.gz", root / "runs" / run, None
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        identity = json.loads((folder / "identity.json").read_text())["run_id"]
+        identity = json.loads((folder / "identity.json").read_text(encoding="utf-8"))["run_id"]
     try:
         with tarfile.open(path, "w:gz", compresslevel=3) as tar:
             if request.get("run") and folder.is_dir():
