@@ -208,7 +208,7 @@ class MetaSpeed:
 @dataclass(frozen=True)
 class FleetSpeed:
     """Options of --fleet: the real distributed program with workers that only sleep
-    (docs/elastic-pool.md)."""
+    (docs/explanation/fault-tolerance.md)."""
 
     workers: int = 400
     """How many workers, 100 in a process."""

@@ -65,7 +65,7 @@ class Train:
     """First port of the servers; default: free ones."""
     advertise: str | None = None
     """Name or address under which other hosts reach this one, so that they can join by `optimus
-    worker`. Opens the ports to all who can reach them: see docs/elastic-pool.md."""
+    worker`. Opens the ports to all who can reach them: see docs/explanation/fault-tolerance.md."""
     prometheus: str | None = None
     """PORT or HOST:PORT of a Prometheus endpoint that lives as long as the run, with /metrics and
     /healthz; the host is 127.0.0.1 unless given. `optimus monitor` does the same from outside."""

@@ -77,7 +77,7 @@ def wait_until_judged(
     path, size = run_dir / "metrics" / "evaluator-0.jsonl", -1
     last = run_dir / "checkpoints" / str(step)
     while True:
-        found = [r for r in records.evaluations(run_dir) if r.get("protocol") == protocol]
+        found = records.evaluations(run_dir, protocol)
         if any(r["step"] == step and records.is_of(r, last) for r in found):
             return True
         now, before = time.monotonic(), size
@@ -114,7 +114,8 @@ class Evaluator:
 
     def step(self) -> bool:
         """Judges the newest checkpoint that has not been; False when there is none or on stop."""
-        known = max(records.judged(self._run_dir, self._known()), default=-1)
+        mine = records.evaluations(self._run_dir, self._protocol)
+        known = max(records.judged(self._run_dir, mine), default=-1)
         self._move_best()  # a life before this one may have ended before it could
         newest = checkpoint.latest_step(self._folder) or 0  # what is past it is of a course left
         waiting = [step for step in checkpoint.steps(self._folder) if known < step <= newest]
@@ -139,10 +140,6 @@ class Evaluator:
         self._move_best()
         self.report()
         return True
-
-    def _known(self) -> list[dict[str, Any]]:
-        found = records.evaluations(self._run_dir)
-        return [record for record in found if record.get("protocol") == self._protocol]
 
     def _judge(self, step: int) -> dict[str, Any] | None:
         """A record; None when the checkpoint went while it was being opened."""

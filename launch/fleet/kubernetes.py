@@ -1,4 +1,4 @@
-"""`optimus fleet kubernetes`: manifests and an image's context. docs/fleets-kubernetes.md."""
+"""`optimus fleet kubernetes`: manifests and an image's context. docs/how-to/kubernetes.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`optimus fleet slurm`: one sbatch script out of a configuration. docs/fleets-slurm.md."""
+"""`optimus fleet slurm`: one sbatch script out of a configuration. docs/how-to/slurm.md."""
 
 import json
 import re
@@ -34,7 +34,7 @@ class Slurm:
     """Write an sbatch script that runs a configuration on a Slurm cluster.
 
     This environment and the run directory must lie on a disk that all nodes share, as they usually
-    do there. docs/fleets-slurm.md says more. Example:
+    do there. docs/how-to/slurm.md says more. Example:
 
       optimus fleet slurm physics-flagship --nodes 2 --cpus 16 --run-dir /shared/runs/flagship
       sbatch /shared/runs/flagship/run.sbatch

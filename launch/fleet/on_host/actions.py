@@ -130,7 +130,11 @@ def start(root: Path, request: dict[str, Any]) -> dict[str, Any]:
         (root / "logs" / run["run"]).mkdir(parents=True, exist_ok=True)
         if run["role"] == "head":
             folder.mkdir(parents=True, exist_ok=True)
-            replace(folder / "request.json", json.dumps(request["config"]))
+            asked, wanted = folder / "request.json", json.dumps(request["config"])
+            runs = alive and programs(root).get("head", "").startswith(("RUNNING", "STARTING"))
+            if runs and asked.exists() and asked.read_text() != wanted:  # a restart would read it
+                raise Problem(f"{run['run']!r} runs here with other values; stop it first")
+            replace(asked, wanted)
         conf = configuration(root, run)
         if len(str(root / "supervisord.sock")) > 100 or len(str(root).split()) != 1:
             raise Problem(f"{root}: too long for a socket in it, or a space; set optimus_root")
