@@ -11,6 +11,7 @@ from pathlib import Path
 from launch.fleet import HOST, require_match
 from optimus.config import TrainConfig
 from optimus.errors import UserError, require
+from optimus.files import read_json
 from optimus.rundir.checkpoint import write_atomically
 
 FILE = "roster.json"
@@ -39,8 +40,8 @@ class Roster:
 def read(run_dir: Path) -> Roster:
     """Reads `roster.json`; raises `ValueError` when it is not one."""
     try:
-        return Roster(**json.loads((run_dir / FILE).read_text(encoding="utf-8")))
-    except (OSError, TypeError, ValueError) as error:
+        return Roster(**read_json(run_dir / FILE))
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{run_dir / FILE}: {error}") from None
 
 

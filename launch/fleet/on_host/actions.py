@@ -66,7 +66,7 @@ def _watch(root: Path, run: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, errors="replace", timeout=60, check=False)
     try:
         return dict(json.loads(done.stdout))
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         return {"problem": (done.stderr.strip().splitlines() or ["no answer"])[-1]}
 
 
@@ -250,8 +250,8 @@ def pack(root: Path, request: dict[str, Any]) -> dict[str, Any]:
     if not run or not (root / "logs" / run).is_dir():
         return {"run": run}
     path, folder, identity = root / f"collect-{run}.tar.gz", root / "runs" / run, None
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        identity = json.loads((folder / "identity.json").read_text(encoding="utf-8"))["run_id"]
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        identity = json.loads((folder / "identity.json").read_bytes())["run_id"]
     try:
         with tarfile.open(path, "w:gz", compresslevel=3) as tar:
             if request.get("run") and folder.is_dir():

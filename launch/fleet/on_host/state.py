@@ -54,8 +54,8 @@ def deployed(root: Path) -> str | None:
 
 def run_of(root: Path) -> dict[str, Any] | None:
     """The run that this host works for."""
-    with contextlib.suppress(OSError, ValueError):
-        return dict(json.loads((root / "fleet.json").read_text(encoding="utf-8")))
+    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
+        return dict(json.loads((root / "fleet.json").read_bytes()))
     return None
 
 
