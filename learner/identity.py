@@ -3,8 +3,10 @@
 import json
 import threading
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from optimus.errors import UserError
 from optimus.files import read_json
@@ -93,22 +95,22 @@ class Identity:
                 self._write(replace(self._record, next_episode=limit))
 
 
-def check(run_dir: Path, run_id: str | None) -> None:
-    """Looks whether `identity.json` is that of a run; changes nothing.
+def check(run_dir: Path, manifest: Mapping[str, Any]) -> None:
+    """Looks whether `identity.json` goes with a checkpoint; changes nothing.
 
     Args:
       run_dir: where the run lives.
-      run_id: in the checkpoint that is gone on from; None: there is no checkpoint.
+      manifest: of the checkpoint that is gone on from, {} where there is none.
 
     Raises:
-      IdentityError: it is damaged, missing beside a checkpoint, or of another run.
+      IdentityError: it is damaged; or missing, of another run or older beside a checkpoint.
     """
-    path = run_dir / FILE
-    known = Identity(run_dir).run_id if path.exists() else None
-    if run_id is None or known == run_id:
+    path, run_id, epoch = run_dir / FILE, manifest.get("run_id"), manifest.get("epoch", 0)
+    known = Identity(run_dir) if path.exists() else None
+    if run_id is None or (known and known.run_id == run_id and known.epoch >= epoch):
         return
-    found = "is missing" if known is None else f"is of the run {known!r}"
+    found = f"is of the run {known.run_id!r}, epoch {known.epoch}" if known else "is missing"
     raise IdentityError(
-        f"{path} {found}, the newest checkpoint of the run {run_id!r}; restore what belongs "
-        "together, or use another --run-dir"
+        f"{path} {found}, the newest checkpoint of the run {run_id!r}, epoch {epoch}; restore what "
+        "belongs together, or use another --run-dir"
     )

@@ -42,7 +42,7 @@ class LearnerError(UserError, RuntimeError):
 
 
 class Learner:
-    """See the module docstring.
+    """Serves weights, turns samples into updates, writes checkpoints.
 
     Args:
       config: the run's configuration.

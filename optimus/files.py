@@ -3,16 +3,21 @@
 Every path that a user may type goes through `path_of`, every JSON file through `read_json`.
 """
 
+import errno
 import json
 import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from optimus.errors import ConfigError, require
+from optimus.errors import ConfigError, UserError, require
 
 LARGEST = 64 << 20  # bytes of a JSON file
 DEEPEST = 64  # lists and objects inside one another; more than fits Python's stack ends a process
+_WRONG_PATH = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL),
+)
 _DIGITS = 1000  # of an integer
 _NAME, _PATH = 255, 3840  # bytes: Linux takes 255 and 4095, and folders hold files of ours
 
@@ -45,6 +50,23 @@ def path_of(given: str | os.PathLike[str], where: str = "path") -> Path:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{where} {text!r}: {reason}") from None
     return path
+
+
+def folder_of(given: str | os.PathLike[str], where: str) -> Path:
+    """The path of a folder that is there or can be made; raises `ConfigError` as `path_of` does."""
+    path = path_of(given, where)
+    there = next(each for each in (path, *path.absolute().parents) if each.exists())
+    usable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    wrong = "a folder that cannot be written into" if there.is_dir() else "no folder"
+    require(usable, f"{where} {path}: {there} is {wrong}")
+    return path
+
+
+def refused(path: Path, error: OSError) -> UserError:
+    """The error for a file that cannot be written: the user's where the path is wrong, else (a full
+    disk, say) that of work that failed."""
+    kind = ConfigError if error.errno in _WRONG_PATH else UserError
+    return kind(f"cannot write {path}: {error.strerror or error}")
 
 
 def read_json(path: Path, largest: int = LARGEST) -> Any:

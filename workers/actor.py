@@ -35,7 +35,7 @@ _perturb = jax.jit(estimators.GradientEstimator.perturb, static_argnums=0)
 
 
 class Actor:
-    """Holds lanes; see the module docstring.
+    """Holds lanes of episodes, steps them, writes one sample for each lane and window.
 
     Args:
       config: the run's configuration.

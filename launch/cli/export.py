@@ -4,6 +4,7 @@ The card is what `optimus.weights.card` says of the run, and with it which check
 sha256, its code), and how it was judged.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class Export:
         size = path.stat().st_size
         where = f"update {target.step} of {target.run_dir}"
         say(f"wrote {path} ({size:,} bytes) and {written}: {where}")
-        code = f'import optimus; print(optimus.load({str(path)!r}).card["what"])'
+        code = f'import optimus; print(optimus.load({json.dumps(str(path))}).card["what"])'
         say(f"next: {command('python', '-c', code)}")
         return 0
 

@@ -5,7 +5,6 @@ Nothing heavy is imported before the command is known, and JAX only after the en
 """
 
 import dataclasses
-import errno
 import functools
 import io
 import operator
@@ -29,8 +28,8 @@ from launch.cli.sweep import Sweep
 from launch.cli.train import Configs, Train
 from launch.cli.worker import Actor, Worker
 from launch.program import environment
-from optimus.errors import ConfigError, UserError, printable, require
-from optimus.files import path_of
+from optimus.errors import UserError, printable, require
+from optimus.files import path_of, refused
 
 
 class Command(Protocol):
@@ -40,11 +39,6 @@ class Command(Protocol):
         """The exit code; an error that is one line for the user is raised as a `UserError`."""
 
 
-# Of a path that is wrong, rather than of work that failed on a right one.
-_WRONG_PATH = (
-    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG),
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL),
-)
 COMMANDS: tuple[type[Command], ...] = (
     *(Train, Configs, Sweep, Worker, Actor, Fleet, Watch),
     *(Eval, Report, Export, Monitor, Bench, Render, Doctor),
@@ -94,8 +88,9 @@ def _run(words: list[str]) -> int:
     except OSError as error:
         if error.filename is None:
             raise
-        print(f"optimus: {ConfigError(f'{error.filename}: {error.strerror}')}", file=sys.stderr)
-        return 2 if error.errno in _WRONG_PATH else 1
+        found = refused(error.filename, error)
+        print(f"optimus: {found}", file=sys.stderr)
+        return found.exit_code
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launch import Say, stop_on_signals
+from launch.fleet import HOST, compare_workers, require_match, usable_workers
 from optimus.errors import ConfigError, require
 
 if TYPE_CHECKING:
     from optimus.config import TrainConfig
     from optimus.wire import Head
+
+
+_PLACE = (f"{HOST[0]}:[0-9]{{1,5}}", "host:port")
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,12 @@ class Worker:
         """Serves until the run is over or Ctrl-C."""
         from launch.program.addresses import free_ports, own_address
 
-        require(self.count >= 1, f"--count {self.count}: want at least 1")
+        require(1 <= self.count <= 1024, f"--count {self.count}: want 1 ... 1024")
+        if self.advertise is not None:
+            require_match(HOST, self.advertise, "--advertise")
         ports = free_ports(self.count, self.port)
         config, head = _joined(self.coordinator)
+        compare_workers(self.count, usable_workers(config), say)
         from launch.program import members
 
         stop = stop_on_signals()
@@ -97,6 +104,9 @@ def _joined(address: str) -> tuple[TrainConfig, Head]:
     from launch.runners import distributed_missing
     from optimus.config import from_dict
 
+    require_match(_PLACE, address, "--coordinator")
+    port = int(address.rpartition(":")[2])
+    require(0 < port < 65536, f"--coordinator {address}: want a port within 1 ... 65535")
     missing = distributed_missing()
     require(not missing, str(missing))
     from launch.adapters import courier

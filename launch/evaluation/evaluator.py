@@ -77,7 +77,7 @@ def wait_until_judged(
     path, size = run_dir / "metrics" / "evaluator-0.jsonl", -1
     last = run_dir / "checkpoints" / str(step)
     while True:
-        found = [r for r in records.evaluations(run_dir) if r.get("protocol") == protocol]
+        found = records.evaluations(run_dir, protocol)
         if any(r["step"] == step and records.is_of(r, last) for r in found):
             return True
         now, before = time.monotonic(), size
@@ -85,6 +85,10 @@ def wait_until_judged(
         heard = now if size != before else heard
         if now - began > limit or now - heard > silence or stop.wait(0.5):
             return False
+
+
+class _Full(OSError):
+    """The disk refuses; no checkpoint is bad because of it."""
 
 
 class Evaluator:
@@ -114,7 +118,8 @@ class Evaluator:
 
     def step(self) -> bool:
         """Judges the newest checkpoint that has not been; False when there is none or on stop."""
-        known = max(records.judged(self._run_dir, self._known()), default=-1)
+        mine = records.evaluations(self._run_dir, self._protocol)
+        known = max(records.judged(self._run_dir, mine), default=-1)
         self._move_best()  # a life before this one may have ended before it could
         newest = checkpoint.latest_step(self._folder) or 0  # what is past it is of a course left
         waiting = [step for step in checkpoint.steps(self._folder) if known < step <= newest]
@@ -140,10 +145,6 @@ class Evaluator:
         self.report()
         return True
 
-    def _known(self) -> list[dict[str, Any]]:
-        found = records.evaluations(self._run_dir)
-        return [record for record in found if record.get("protocol") == self._protocol]
-
     def _judge(self, step: int) -> dict[str, Any] | None:
         """A record; None when the checkpoint went while it was being opened."""
         path = self._folder / str(step)
@@ -155,20 +156,26 @@ class Evaluator:
         with self._lock:
             self._under_way = of
         try:
-            checkpoint.hold(self._folder, step)
+            self._hold(step)
             model = weights.load(path)
             found = evaluate(model, self._config, self._plan, self._stop, self._show)
             return {"sha256": model.card["sha256"], **found}
-        except Stopped:
+        except (Stopped, _Full):
             self.leave()
             raise
         except Exception as error:  # one bad checkpoint must not end the role
-            if isinstance(error.__cause__, OSError):
-                raise error.__cause__ from None  # the disk refused to hold it: it is not bad
             if not path.is_dir():  # pruned before it was held: there is a newer one
                 self.leave()
                 return None
             return self._failed(f"{type(error).__name__}: {error}".splitlines()[0], sha256)
+
+    def _hold(self, step: int) -> None:
+        try:
+            checkpoint.hold(self._folder, step)
+        except checkpoint.CheckpointError as error:
+            if isinstance(error.__cause__, OSError):
+                raise _Full(str(error)) from None
+            raise
 
     def _failed(self, error: str, sha256: str | None) -> dict[str, Any]:
         about = {"time": round(time.time(), 3), "sha256": sha256, "protocol": self._protocol}

@@ -20,15 +20,18 @@ _ROUNDED = 1.0  # s by which a line may seem older than what it is of
 Record = Mapping[str, Any]
 
 
-def evaluations(run_dir: Path) -> list[dict[str, Any]]:
-    """Records of kind "evaluation" that this version understands, in the order of the file."""
+def evaluations(run_dir: Path, protocol: str | None = None) -> list[dict[str, Any]]:
+    """Records of kind "evaluation" that this version understands, in the order of the file; of one
+    protocol, or all."""
     try:
-        return [r for r in read(run_dir / FILE) if r.get("kind") == KIND and _understood(r)]
+        found = [r for r in read(run_dir / FILE) if r.get("kind") == KIND and understood(r)]
     except OSError:
         return []
+    return [r for r in found if protocol is None or r.get("protocol") == protocol]
 
 
-def _understood(record: Record) -> bool:
+def understood(record: Record) -> bool:
+    """Whether an evaluation has a step and is of a format that this version reads."""
     step, version = record.get("step"), record.get("format")
     return isinstance(step, int) and isinstance(version, int) and version <= FORMAT
 
@@ -44,19 +47,17 @@ def is_of(record: Record, path: Path) -> bool:
         manifest = {}
     if "sha256" in record:
         return bool(record["sha256"] == manifest.get("sha256"))
-    times = (record.get("time"), manifest.get("time"))
-    judged, saved = (t if isinstance(t, (int, float)) else math.nan for t in times)
-    return not judged < saved - _ROUNDED
+    try:
+        return bool(record["time"] >= manifest["time"] - _ROUNDED)
+    except (KeyError, TypeError):
+        return True
 
 
 def judged(run_dir: Path, lines: Iterable[Record]) -> dict[int, Record]:
     """Step -> its newest line that is of its checkpoint, by step; what lies past `LATEST` is of a
     course that was left."""
     folder = run_dir / "checkpoints"
-    newest = checkpoint.named_step(folder, checkpoint.LATEST)
-    if newest is None or not (folder / str(newest)).is_dir():
-        newest = None
-    found = {}
+    newest, found = checkpoint.pointed(folder, checkpoint.LATEST), {}
     for record in lines:
         step = record["step"]
         if (newest is None or step <= newest) and is_of(record, folder / str(step)):
@@ -120,9 +121,8 @@ def move_best(run_dir: Path, protocol: str) -> int | None:
     A fused run chooses its own best by validation: its `BEST` is left alone.
     """
     folder = run_dir / "checkpoints"
-    mine = [r for r in evaluations(run_dir) if r.get("protocol") == protocol]
-    there = set(checkpoint.steps(folder))
-    found = best((r for r in judged(run_dir, mine).values() if r["step"] in there), protocol)
+    mine = judged(run_dir, evaluations(run_dir, protocol))
+    found = best((mine[step] for step in checkpoint.steps(folder) if step in mine), protocol)
     if found is None or _fused(folder / str(found["step"])):
         return None
     step = int(found["step"])

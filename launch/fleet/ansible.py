@@ -10,12 +10,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from launch.fleet import on_host
-from optimus.errors import ConfigError, UserError
+from launch.fleet.answers import Answer, parsed
+from optimus.errors import ConfigError, UserError, printable
+from optimus.installation import extra_command
 
 _HERE = Path(__file__).resolve().parent
 # A host that vanished is noticed after 10 s of trying or 15 s of silence.
@@ -28,14 +29,6 @@ FORKS = 50  # hosts spoken to at once
 
 class FleetError(UserError, RuntimeError):
     """A fleet command cannot do what it was asked; the message is one line for each cause."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What one host said: `problem` is empty and `data` its JSON, or the other way round."""
-
-    problem: str = ""
-    data: dict[str, Any] = field(default_factory=dict)
 
 
 def call(
@@ -80,6 +73,7 @@ def call(
         environment = {
             "ANSIBLE_CALLBACK_PLUGINS": str(_HERE / "plugins"),
             "ANSIBLE_STDOUT_CALLBACK": "optimus_results",
+            "ANSIBLE_INJECT_FACT_VARS": "false",  # a host must not name our variables as its facts
             "ANSIBLE_SSH_ARGS": os.environ.get("ANSIBLE_SSH_ARGS", _SSH),
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "cp"),
             "OPTIMUS_FLEET_RESULTS": str(folder / "results"),
@@ -115,8 +109,7 @@ def _run(
 ) -> tuple[int, str]:
     """(exit code, output) of an Ansible tool of this environment, in a session of its own."""
     if importlib.util.find_spec("ansible") is None:
-        extra_missing = "pip install ansible-core (the [fleet] extra)"
-        raise FleetError(f"ansible-core is not installed: {extra_missing}")
+        raise FleetError(f"ansible-core is not installed: {extra_command('fleet')}")
     environment = {
         **os.environ,
         "ANSIBLE_HOME": str(folder / "home"),
@@ -153,8 +146,7 @@ def _answers(path: Path) -> Iterator[tuple[str, Answer]]:
         record = json.loads(line)
         host, text = record["host"], record["text"]
         if record["state"] == "ok":
-            data = json.loads(text)
-            yield host, Answer(str(data.get("error", "")), data)
+            yield host, parsed(text)
         elif record["state"] == "unreachable":
             yield host, Answer(f"not reached: {_last_line(text)}")
         else:
@@ -163,5 +155,5 @@ def _answers(path: Path) -> Iterator[tuple[str, Answer]]:
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    line = lines[-1] if lines else "no reason given"
+    line = printable(lines[-1], keep="") if lines else "no reason given"
     return line.removeprefix("Failed to connect to the host via ssh: ").removeprefix("ssh: ")

@@ -8,6 +8,7 @@
 import contextlib
 import itertools
 import math
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,8 @@ from typing import Any
 from launch.monitoring.readings import number, numbers
 from launch.monitoring.status import ACTIVE, MAX_AGE, MonitoringError, NotARun, Status, read_status
 from launch.monitoring.watch import clean, rows
-from optimus.errors import require
+from optimus.errors import ConfigError, require
+from optimus.installation import extra_command
 from optimus.rundir import metrics
 from optimus.rundir.histogram import BOUNDS, total
 
@@ -62,19 +64,21 @@ def open_server(
 
     Raises:
       MonitoringError: the port cannot be opened, or prometheus-client is not installed.
+      ConfigError: there is no such host.
     """
     try:
         import prometheus_client  # noqa: F401
     except ModuleNotFoundError:
-        raise MonitoringError(
-            "prometheus-client is not installed; pip install 'optimus-learned-optimizer[monitor]'"
-        ) from None
+        how = extra_command("monitor")
+        raise MonitoringError(f"prometheus-client is not installed: {how}") from None
     handler = type("Handler", (_Handler,), {"reader": _Reader(run_dir, max_age)})
     try:
         return _Server((host, port), handler)
-    except (OSError, OverflowError) as error:
-        cause = error.strerror if isinstance(error, OSError) else "no such port"
-        raise MonitoringError(f"cannot listen on {host}:{port}: {cause or error}") from None
+    except (OSError, UnicodeError) as error:
+        where = f"cannot listen on {host}:{port}"
+        if isinstance(error, (socket.gaierror, UnicodeError)):
+            raise ConfigError(f"{where}: no such host") from None
+        raise MonitoringError(f"{where}: {error.strerror or error}") from None
 
 
 class _Server(ThreadingHTTPServer):

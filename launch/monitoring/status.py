@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from launch.evaluation.records import FILE, KIND, judged, score_of
+from launch.evaluation.records import FILE, KIND, judged, score_of, understood
 from launch.monitoring import readings
 from launch.monitoring.readings import Files, Record, number
 from optimus.errors import UserError
@@ -302,7 +302,7 @@ def _evaluations(run_dir: Path, damaged: Damaged) -> dict[str, Any]:
         records = metrics.tail(run_dir / FILE, _TAIL, damaged, readings.sound_evaluation)
     except OSError:
         records = []
-    found = [r for r in records if r.get("kind") == KIND and isinstance(r.get("step"), int)]
+    found = [r for r in records if r.get("kind") == KIND and understood(r)]
     protocol = found[-1].get("protocol") if found else None
     mine = [record for record in found if record.get("protocol") == protocol]
     of_step = {step: score_of(r) for step, r in judged(run_dir, mine).items()}

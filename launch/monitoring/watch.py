@@ -174,7 +174,7 @@ def rows(status: Status) -> list[tuple[str, str]]:
         made.append(("lost records", f"{status.records_lost}: the disk refused them"))
     if status.lines_damaged:
         made.append(("damaged lines", damage(status.lines_damaged)))
-    return [(name, clean(text)) for name, text in made]
+    return [(clean(name), clean(text)) for name, text in made]
 
 
 def _judged(status: Status) -> Iterator[tuple[str, str]]:

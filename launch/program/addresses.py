@@ -8,6 +8,7 @@ import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from launch.fleet import HOST, require_match
 from optimus.config import TrainConfig
 from optimus.errors import UserError, require
 from optimus.rundir.checkpoint import write_atomically
@@ -68,6 +69,7 @@ def choose(config: TrainConfig, base_port: int | None = None, host: str = LOCALH
       ConfigError: a port outside of 1024 ... 65535.
       PortInUse: a port of the asked range is taken, or none is free.
     """
+    require_match(HOST, host, "--advertise")
     workers = config.processes.workers if config.served else 0
     addresses = [f"{host}:{port}" for port in free_ports(3 + workers, base_port)]
     return Roster(addresses[:1], addresses[1:2], addresses[2:3], addresses[3:])

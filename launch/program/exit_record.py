@@ -95,12 +95,12 @@ def _write(path: str | None, state: Mapping[str, object], restarts: int) -> None
             os.unlink(scratch)
 
 
-def read(path: str) -> dict[str, Any]:
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """A record; {} where there is none that can be read."""
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -125,21 +125,21 @@ class _Session:
         self.saved = trainer.step
         self.metrics.write("validation", step=trainer.step, **result)
         self.metrics.write("checkpoint", step=trainer.step)
-        there = [step for step in checkpoint.steps(folder) if step <= trainer.step]
-        best = min(there, key=lambda step: (_gap(folder, step), step))
-        if best != checkpoint.best_step(folder):
-            checkpoint.mark_best(folder, best)
+        best = best_validation(self.run_dir)
+        if best is not None and best[0] != checkpoint.best_step(folder):
+            checkpoint.mark_best(folder, best[0])
         sizes = ", ".join(f"n <= {size} {value:+.2f}" for size, value in result["sizes"].items())
         gap = f"mean log10 gap {result['gap']:+.3f} ({sizes})"
         self.say(f"validation after {trainer.step} updates: {gap}")
 
 
 def best_validation(run_dir: Path) -> tuple[int, float] | None:
-    """(step, mean log10 gap) of the checkpoint that `BEST` names."""
+    """(step, mean log10 gap) of the checkpoint that validates best, of those up to `LATEST`."""
     folder = run_dir / "checkpoints"
-    step = checkpoint.best_step(folder)
-    gap = math.inf if step is None else _gap(folder, step)
-    return None if step is None or gap == math.inf else (step, gap)
+    newest = checkpoint.latest_step(folder)
+    there = (step for step in checkpoint.steps(folder) if newest is not None and step <= newest)
+    gaps = [(_gap(folder, step), step) for step in there]
+    return min(gaps)[::-1] if gaps else None
 
 
 def _gap(folder: Path, step: int) -> float:

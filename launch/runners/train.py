@@ -1,14 +1,11 @@
 """`optimus train`: prepares the run directory, runs it, evaluates it, says what came out."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from launch import Say, alongside, command, handlers_restored, stop_on_signals
 from launch.monitoring import readings
@@ -17,10 +14,7 @@ from optimus import rundir
 from optimus.config import PhysicsTask, TrainConfig
 from optimus.errors import ConfigError, UserError, require
 from optimus.rundir import checkpoint
-from optimus.rundir.metrics import Follower, MetricsWriter, Record, read
-
-if TYPE_CHECKING:
-    from launch.evaluation.comparison import Comparison
+from optimus.rundir.metrics import Follower, MetricsWriter, Record
 
 
 def train(
@@ -42,8 +36,8 @@ def train(
       advertise: name of this host for others that join, or None for this host alone.
 
     Raises:
-      ConfigError, rundir.RunDirError, checkpoint.CheckpointError, identity.IdentityError,
-      distributed.RunFailed, addresses.PortInUse: one clear line each.
+      UserError: one clear line: a ConfigError, RunDirError, CheckpointError, IdentityError,
+        RunFailed or PortInUse.
     """
     from launch import builders
     from launch.runners import fused
@@ -59,8 +53,8 @@ def train(
         if found:
             rundir.check_checkpoint(found.path, found.manifest, config)
         if launch != "fused":
-            identity.check(run_dir, found.manifest.get("run_id") if found else None)
-        if found is None or found.step <= config.updates:
+            identity.check(run_dir, found.manifest if found else {})
+        if found is None or found.step <= config.updates:  # else mistyped, and not written down
             rundir.prepare(run_dir, config)
         if found and found.step >= config.updates:
             say(f"this run is finished at update {found.step}")
@@ -193,12 +187,12 @@ def progress_line(config: TrainConfig, updates: Sequence[Record], unit: str) -> 
 
 def summarise(config: TrainConfig, run_dir: Path, say: Say) -> None:
     """Evaluates the first and the newest checkpoint once, writes `eval.jsonl`, says the result."""
-    from launch.evaluation import records
+    from launch.evaluation import comparison, records
 
     folder = run_dir / "checkpoints"
     newest, _ = checkpoint.load_latest(folder)
     assert newest is not None
-    result = _known_result(run_dir, newest) or _compared(config, run_dir, newest, say)
+    result = comparison.result_of(config, run_dir, newest, say)
     say(f"run: {run_dir}  (update {newest.step}, checkpoint {newest.path})")
     if damaged := readings.damaged_evaluations(run_dir):
         say(damaged)
@@ -216,50 +210,3 @@ def summarise(config: TrainConfig, run_dir: Path, say: Say) -> None:
     if config.evaluator and newest.step not in judged:
         say(f"not evaluated: {command('optimus', 'eval', folder / str(newest.step))}")
     say(f"next: {command('optimus', 'watch', run_dir, '--once')}")
-
-
-def _known_result(run_dir: Path, newest: checkpoint.Checkpoint) -> Comparison | None:
-    """What an earlier look at this checkpoint has written down."""
-    from dataclasses import fields
-
-    from launch.evaluation import records
-    from launch.evaluation.comparison import Comparison
-
-    names = [field.name for field in fields(Comparison)]
-    path = run_dir / records.FILE
-    for record in reversed(list(read(path)) if path.exists() else []):
-        numbers = all(isinstance(record.get(name), (int, float)) for name in names)
-        mine = "kind" not in record and record.get("step") == newest.step
-        if mine and numbers and records.is_of(record, newest.path):
-            return Comparison(**{name: record[name] for name in names})
-    return None
-
-
-def _compared(
-    config: TrainConfig, run_dir: Path, newest: checkpoint.Checkpoint, say: Say
-) -> Comparison:
-    """Start against end, evaluated now and written down."""
-    from dataclasses import asdict
-
-    from launch import builders
-    from launch.evaluation import records
-    from launch.evaluation.comparison import compare
-    from optimus.meta.update import theta_from_arrays
-    from workers.unroll import parameter_layout
-
-    say(f"evaluating start and end on {config.evaluation.tasks} held-out tasks ...")
-    layout = parameter_layout(config)
-    try:
-        first = checkpoint.load(newest.path.with_name("0"))
-        rundir.check_checkpoint(first.path, first.manifest, config)
-        start = theta_from_arrays(first.arrays, layout)
-    except (checkpoint.CheckpointError, rundir.RunDirError) as error:
-        say(f"{error}; the start is made anew from the configuration")
-        start = builders.initial_theta(config)
-    result = compare(config, start, theta_from_arrays(newest.arrays, layout))
-    record = {"step": newest.step, "sha256": newest.manifest["sha256"], **asdict(result)}
-    try:
-        records.add(run_dir, {"time": round(time.time(), 3), **record})
-    except OSError as error:
-        say(f"cannot write {run_dir / records.FILE}: {error.strerror}")
-    return result

@@ -72,8 +72,8 @@ class TrainConfig:
     weight_average: float = 0.0  # fused: decay of the moving average that is kept; 0: none
 
     def __post_init__(self) -> None:
-        parts = path_of(self.name, "name").parts  # of the default run directory
-        plain = parts == (self.name,) and self.name != ".." and self.name.isprintable()
+        path_of(self.name, "name")  # of the default run directory
+        plain = "/" not in self.name and self.name.strip(".") != "" and self.name.isprintable()
         require(plain, f"name: got {self.name!r}, want letters, digits and such, and no /")
         require_whole(self, "", updates=1, checkpoint_every=1, keep_checkpoints=1)
         require_whole(self, "", keep_checkpoints_every=0, seed=(0, 2**63 - 1))

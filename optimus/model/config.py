@@ -186,9 +186,9 @@ class OptimizerConfig:
 
 
 PAPER = OptimizerConfig()
-# Chosen by trials of 600 updates (docs/experiments/forms.md): the relative step length gains most.
-# Seeing x itself scores better, and is not wanted: where minima lie relative to the origin is a
-# habit of the training tasks.
+# Chosen by trials of 600 updates (docs/experiments/2026-11-forms.md): the relative step length
+# gains most. Seeing x itself scores better, and is not wanted: where minima lie relative to the
+# origin is a habit of the training tasks.
 PLUS = OptimizerConfig(
     dim=64,
     encoders=3,

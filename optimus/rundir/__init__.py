@@ -23,7 +23,6 @@ _FILES = (
     *("identity.json", "roster.json", "eval.jsonl"),
     *("checkpoints/LATEST", "checkpoints/BEST", "checkpoints/HELD"),
 )
-_INSTEAD = "use another --run-dir, or that configuration to resume it"
 
 
 class RunDirError(UserError, RuntimeError):
@@ -51,18 +50,12 @@ def check(run_dir: Path, config: TrainConfig) -> None:
         no run; the line names a difference.
     """
     path = run_dir / CONFIG
-    for name in (".", *_FOLDERS):
-        if (run_dir / name).exists() and not (run_dir / name).is_dir():
-            raise RunDirError(f"{run_dir / name} is not a directory")
-    for name in _FILES:
-        if (run_dir / name).is_dir():
-            raise RunDirError(f"{run_dir / name} is a directory, want a file")
+    for name in (".", *_FOLDERS, *_FILES):
+        wanted = "file" if name in _FILES else "directory"
+        if (run_dir / name).exists() and (run_dir / name).is_dir() != (wanted == "directory"):
+            raise RunDirError(f"{run_dir / name} is not a {wanted}")
     if path.exists():
-        difference = _difference(to_dict(load_config(path)), to_dict(config))
-        if difference:
-            raise RunDirError(
-                f"{run_dir} holds a run of another configuration ({difference}); {_INSTEAD}"
-            )
+        _require_same(f"{run_dir} holds a run", load_config(path), config)
     elif any((run_dir / "checkpoints").glob("[0-9]*")):
         raise RunDirError(
             f"{path} is missing, and without it nobody knows what the checkpoints beside it are "
@@ -71,8 +64,8 @@ def check(run_dir: Path, config: TrainConfig) -> None:
 
 
 def check_checkpoint(path: Path, manifest: Mapping[str, Any], config: TrainConfig) -> None:
-    """Looks whether a checkpoint is of this configuration. Versions before this one wrote a hash
-    into the manifest, over the schema they had: that says nothing today.
+    """Looks whether a checkpoint is of this configuration. A manifest of an earlier version holds
+    only a hash, over another schema: it says nothing.
 
     Args:
       path: of the checkpoint.
@@ -82,22 +75,17 @@ def check_checkpoint(path: Path, manifest: Mapping[str, Any], config: TrainConfi
     Raises:
       RunDirError: it is of another configuration; the line names a difference.
     """
-    if "config" not in manifest:
-        return
     try:
-        difference = _difference(to_dict(from_dict(manifest["config"])), to_dict(config))
+        stored = from_dict(manifest["config"]) if "config" in manifest else config
     except ConfigError as error:
         raise RunDirError(f"checkpoint {path}: its configuration: {error}") from None
-    if difference:
-        raise RunDirError(
-            f"checkpoint {path} is of another configuration ({difference}); {_INSTEAD}"
-        )
+    _require_same(f"checkpoint {path} is", stored, config)
 
 
 def prepare(run_dir: Path, config: TrainConfig) -> None:
     """Makes the directory and writes `config.json`, if it is new or of this configuration.
 
-    Whoever runs it holds it (`owned`) by then: the nodes of a running program read that file.
+    Whoever runs it holds it (`owned`) by then.
 
     Raises:
       RunDirError: see `check`; or the disk refuses.
@@ -111,6 +99,15 @@ def prepare(run_dir: Path, config: TrainConfig) -> None:
         write_atomically(path, json.dumps(to_dict(config), indent=2) + "\n")
     except OSError as error:
         raise RunDirError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _require_same(what: str, stored: TrainConfig, config: TrainConfig) -> None:
+    difference = _difference(to_dict(stored), to_dict(config))
+    if difference:
+        raise RunDirError(
+            f"{what} of another configuration ({difference}); use another --run-dir, or that "
+            "configuration to resume it"
+        )
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:

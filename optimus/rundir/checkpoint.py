@@ -241,22 +241,24 @@ def point(folder: Path, name: str, step: int) -> None:
 
 def steps(folder: Path) -> list[int]:
     """Steps that have a folder, ascending, damaged ones included."""
-    found = (path.name for path in folder.glob("[0-9]*") if path.is_dir())
-    return sorted(int(name) for name in found if _STEP.fullmatch(name))
+    if not folder.is_dir():
+        return []
+    return sorted(int(p.name) for p in folder.iterdir() if _STEP.fullmatch(p.name) and p.is_dir())
 
 
 def latest_step(folder: Path) -> int | None:
     """The step that `LATEST` names if its folder is there, else the largest; None without any."""
-    named = _there(folder, LATEST)
+    named = pointed(folder, LATEST)
     return max(steps(folder), default=None) if named is None else named
 
 
 def best_step(folder: Path) -> int | None:
     """The step that `BEST` names if its folder is there, else None."""
-    return _there(folder, BEST)
+    return pointed(folder, BEST)
 
 
-def _there(folder: Path, name: str) -> int | None:
+def pointed(folder: Path, name: str) -> int | None:
+    """The step that a pointer names if its folder is there, else None."""
     step = named_step(folder, name)
     return step if step is not None and (folder / str(step)).is_dir() else None
 

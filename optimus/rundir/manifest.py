@@ -22,7 +22,6 @@ _KINDS: dict[str, type] = {
     **dict.fromkeys(("sha256", "config_hash", "run_id", "launch"), str),
     **dict.fromkeys(("config", "metrics", "open_episodes", "validation"), dict),
 }
-_WORDS = {int: "a count", str: "a text", dict: "an object"}
 
 
 def _version(distribution: str) -> str | None:
@@ -107,7 +106,7 @@ def problem(manifest: Any) -> str | None:
     for name, kind in _KINDS.items():
         value = manifest.get(name, kind())
         if type(value) is not kind or (type(value) is int and value < 0):
-            return f"has {name} {value!r:.40}, want {_WORDS[kind]}"
+            return f"has {name} {value!r:.40}, want {kind.__name__}"
     lacking = [name for name in _OF_LEARNER if "run_id" in manifest and name not in manifest]
     return f"lacks {lacking[0]}" if lacking else None
 
@@ -115,4 +114,4 @@ def problem(manifest: Any) -> str | None:
 def is_newer(manifest: Any) -> bool:
     """Whether it is of a version to come."""
     written = manifest.get("format") if isinstance(manifest, dict) else None
-    return type(written) is int and written > FORMAT
+    return type(written) is int and bool(written > FORMAT)

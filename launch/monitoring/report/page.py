@@ -1,20 +1,25 @@
 """The page itself: its sections, each out of what was collected and computed."""
 
+from __future__ import annotations
+
 import base64
 import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launch import command
 from launch.monitoring.readings import Record, mapping
-from launch.monitoring.report import charts
-from launch.monitoring.report.baselines import MINE, Found
+from launch.monitoring.report import MINE, charts
 from launch.monitoring.report.data import Collected
 from launch.monitoring.report.motion import Motion
 from launch.monitoring.report.templates import Html, fill, join, table
 from launch.monitoring.watch import clean, duration, listed
+
+if TYPE_CHECKING:
+    from launch.monitoring.report.baselines import Found
 
 _STYLE = Path(__file__).with_name("style.html")
 _SHOWN = 30  # evaluations in the table

@@ -135,6 +135,15 @@ def test_a_damaged_identity_is_one_line(
     assert str(run_dir / FILE) in refusal(LONGER, run_dir, launch)
 
 
+def test_an_identity_older_than_the_checkpoint_is_one_line(run_dir: Path) -> None:
+    """Of a backup, say: it would give out epochs and ids again."""
+    old = (run_dir / FILE).read_text()
+    resumed(LONGER, run_dir)
+    (run_dir / FILE).write_text(old)
+    line = refusal(override(LONGER, ["updates=4"]), run_dir)
+    assert ", epoch 1, the newest checkpoint of the run '" in line and ", epoch 2; restore" in line
+
+
 # ------------------------------------------------------------------------------------ checkpoints
 
 
@@ -180,7 +189,7 @@ def test_a_folder_where_a_file_should_be(run_dir: Path, name: str) -> None:
     path.unlink(missing_ok=True)
     path.mkdir()
     line = refusal(LONGER, run_dir)
-    assert str(path) in line and "irectory" in line
+    assert str(path) in line and ("is not a file" in line or "Is a directory" in line)
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "metrics", "logs"])

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from launch.cli.train import Train
+from launch.fleet.on_host import actions
+from launch.fleet.on_host.state import Problem
 from launch.runners import distributed_missing, train
 from launch.sweeps import Arm, Cell
 from launch.sweeps import run as sweep_run
@@ -111,3 +113,27 @@ def test_restarted_nodes_run_what_the_program_was_started_with(tmp_path: Path) -
         assert run.process.wait(40) == 0
     finally:
         run_tools.finish(run.process, run.run_dir)
+
+
+def test_a_second_fleet_start_with_other_values_is_refused_on_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """supervisord starts a head that died anew, from request.json."""
+    states = {"head": "RUNNING pid 7, uptime 0:01:02"}
+    monkeypatch.setattr(actions, "supervisor_pid", lambda _: 7)
+    monkeypatch.setattr(actions, "programs", lambda _: states)
+    monkeypatch.setattr(actions, "control", lambda *_: "")
+    monkeypatch.setattr(actions, "_wait_for_head", lambda *_: ("", ""))
+    run = {"run": "r", "id": "0" * 12, "role": "head", "address": "h", "port": 20100}
+    run |= {"workers": 0, "per_process": 1, "worker_port": 21000, "coordinator": "h:20100"}
+    asked = {"run": run, "config": to_dict(config())}
+    actions.start(tmp_path, asked)
+    before = (tmp_path / "runs" / "r" / "request.json").read_bytes()
+    actions.start(tmp_path, asked)
+    other = asked | {"config": to_dict(override(config(), ["updates=5"]))}
+    with pytest.raises(Problem, match="'r' runs here with other values; stop it first"):
+        actions.start(tmp_path, other)
+    assert (tmp_path / "runs" / "r" / "request.json").read_bytes() == before
+    states["head"] = "EXITED Jan 01 00:00 AM"
+    actions.start(tmp_path, other)
+    assert (tmp_path / "runs" / "r" / "request.json").read_bytes() != before
