@@ -86,17 +86,13 @@ class LinesWriter:
             except ValueError:
                 pass  # closed, and a heartbeat has a last word
             except OSError as error:
-                self._torn = self._torn or written > 0
-                self._refused(error)
+                if not self.lost:
+                    where, why = self._path, error.strerror or error
+                    _LOG.warning("%s: %s; lines are lost, and counted, while it is so", where, why)
+                self._torn, self.lost = self._torn or written > 0, self.lost + 1
+                self._in_a_row += 1
             else:
                 self._torn, self._in_a_row = False, 0
-
-    def _refused(self, error: OSError) -> None:
-        if not self.lost:
-            why = error.strerror or error
-            _LOG.warning("%s: %s; lines are lost, and counted, while it is so", self._path, why)
-        self.lost += 1
-        self._in_a_row += 1
 
     def close(self) -> None:
         """Closes the file."""
