@@ -272,6 +272,7 @@ def _deep(levels: int) -> Any:
         {"watch": "text"},
         {"watch": {"evaluations_per_second": "fast"}},
         {"watch": {"checkpoint_age": 10**400}},
+        {"watch": {"checkpoint_age": float("nan")}},
     ],
 )
 def test_answers_of_wrong_shapes_are_a_problem_of_that_host(
