@@ -160,7 +160,7 @@ class Collect(_Hosts):
 class Stop(_Hosts):
     """End every process on every host; files stay there, `start` resumes. Collects the run first.
 
-    Machines cost money until they are deleted: that is the cloud's own command (docs/fleets.md).
+    Machines cost money until they are deleted, with a command of the cloud: docs/how-to/ssh.md.
     """
 
     collect: bool = True
@@ -185,7 +185,7 @@ class Fleet:
 
     Doing any of these twice is safe. Hosts that are down are named and the others go on. Exit code
     1 when a host could not do its part. `slurm` and `kubernetes` write what those take.
-    docs/fleets.md goes from two machines to 400.
+    docs/how-to/ssh.md goes from two machines to 400.
     """
 
     command: tyro.conf.OmitArgPrefixes[

@@ -7,7 +7,8 @@ from typing import Literal
 import tyro
 
 from launch import Say
-from optimus.errors import ConfigError
+from optimus.errors import ConfigError, require
+from optimus.installation import extra_command
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Render:
 
     def run(self, say: Say) -> int:
         """Exit code; a mistake in the arguments is a `ConfigError`."""
+        require(self.evaluations >= 1, f"--evaluations {self.evaluations}: want at least 1")
         try:
             from workers.physics.loss import PhysicsOptions
             from workers.physics.rendering.showing import main
@@ -51,6 +53,4 @@ class Render:
         except ModuleNotFoundError as error:
             if error.name != "PIL":
                 raise
-            raise ConfigError(
-                "drawing needs Pillow; pip install 'optimus-learned-optimizer[bench]'"
-            ) from None
+            raise ConfigError(f"drawing needs Pillow: {extra_command('bench')}") from None

@@ -45,11 +45,11 @@ class Worker:
         """Serves until the run is over or Ctrl-C."""
         from launch.program.addresses import free_ports, own_address
 
-        require(1 <= self.count <= 1024, f"--count {self.count}: want at least 1, at most 1024")
+        require(1 <= self.count <= 1024, f"--count {self.count}: want 1 ... 1024")
         if self.advertise is not None:
             require_match(HOST, self.advertise, "--advertise")
         ports = free_ports(self.count, self.port)
-        config, _ = _joined(self.coordinator)
+        config, head = _joined(self.coordinator)
         compare_workers(self.count, usable_workers(config), say)
         from launch.program import members
 
@@ -57,7 +57,8 @@ class Worker:
         host = self.advertise or own_address(self.coordinator)
         addresses = [f"{host}:{port}" for port in ports]
         say(f"{self.count} loss workers of {config.name!r} at {addresses[0]} ...; Ctrl-C leaves")
-        members.serve_workers(config, addresses, self.coordinator, None, 0, stop.wait)
+        run_id = head.run_id
+        members.serve_workers(config, addresses, self.coordinator, run_id, None, 0, stop.wait)
         say("left" if stop.is_set() else "the run is over")
         return 0
 
@@ -92,7 +93,8 @@ class Actor:
 
         stop = stop_on_signals()
         say(f"an actor of {config.name!r}; Ctrl-C leaves")
-        members.run_actor(config, -1, self.coordinator, head.learner, head.stream, None, stop)
+        where = (self.coordinator, head.learner, head.stream)
+        members.run_actor(config, -1, *where, head.run_id, None, stop)
         say("left" if stop.is_set() else "the run is over")
         return 0
 
@@ -103,6 +105,8 @@ def _joined(address: str) -> tuple[TrainConfig, Head]:
     from optimus.config import from_dict
 
     require_match(_PLACE, address, "--coordinator")
+    port = int(address.rpartition(":")[2])
+    require(0 < port < 65536, f"--coordinator {address}: want a port within 1 ... 65535")
     missing = distributed_missing()
     require(not missing, str(missing))
     from launch.adapters import courier

@@ -18,30 +18,30 @@ from typing import Literal
 
 from launch.doctor.checks import CHECKS, REAL_RUN, ROOT, Check, Failed, Skipped
 from launch.program import environment
+from optimus.errors import UserError
 
-Status = Literal["ok", "skipped", "FAIL"]
+Status = Literal["ok", "skipped", "FAIL", "FAIL, told"]  # told: the text says what to do
 
 
 def doctor(quick: bool = False) -> int:
-    """Prints one line per check: ok, skipped (not installed) or FAIL with what to do.
+    """Prints one line per check: ok, skipped (an option that is not here) or FAIL with what to do.
 
     Args:
       quick: leave out the small real run, which takes most of the time.
 
     Returns:
-      0 when nothing failed, else 1.
+      0 when all that is installed works, else 1.
     """
     failed = 0
     for check in CHECKS if quick else (*CHECKS, REAL_RUN):
         if sys.stdout.isatty():
             print(f"  ...    {check.name} (at most {check.timeout:.0f} s)", end="\r", flush=True)
         status, text = _isolated(check) if check.isolated else _outcome(check.run)
-        text = " ".join(text.split())
-        if status == "FAIL":
-            failed += 1
-            text = f"{text}; to do: {check.remedy}"
+        failed += status.startswith("FAIL")
+        told = f"; to do: {check.remedy}" if status == "FAIL" else ""
         clear = "\x1b[K" if sys.stdout.isatty() else ""
-        print(f"{status:<8} {check.name}: {text}{clear}", flush=True)
+        line = f"{status.partition(',')[0]:<8} {check.name}: {' '.join(text.split())}{told}{clear}"
+        print(line, flush=True)
     print(f"failed: {failed}" if failed else "nothing failed", flush=True)
     return 1 if failed else 0
 
@@ -56,6 +56,8 @@ def _outcome(run: Callable[[], str]) -> tuple[Status, str]:
         return "skipped", str(reason)
     except Failed as fault:
         return "FAIL", str(fault)
+    except UserError as error:
+        return "FAIL, told", str(error)
     except BaseException as error:
         lines = str(error).strip().splitlines() or ["no message"]
         return "FAIL", f"{type(error).__name__}: {lines[0]}"
@@ -89,7 +91,7 @@ def _isolated(check: Check) -> tuple[Status, str]:
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         try:
-            status, text = json.loads(result.read_text())
+            status, text = json.loads(result.read_text(encoding="utf-8"))
             return status, text
         except (OSError, ValueError):
             return "FAIL", f"{_ending(ending)}; last words: {_last_line(output)}"
@@ -98,7 +100,7 @@ def _isolated(check: Check) -> tuple[Status, str]:
 def child(module: str, name: str, result: str) -> None:
     """Runs one check here and writes its outcome; never returns."""
     outcome = _outcome(getattr(importlib.import_module(module), name))
-    Path(result).write_text(json.dumps(outcome))
+    Path(result).write_text(json.dumps(outcome), encoding="utf-8")
     os._exit(0)  # threads of native libraries could keep or crash an orderly exit
 
 

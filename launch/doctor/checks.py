@@ -7,8 +7,8 @@ import ctypes
 import importlib
 import importlib.metadata
 import importlib.util
-import os
 import platform
+import shlex
 import shutil
 import socket
 import subprocess
@@ -19,10 +19,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.program import environment
+from optimus.installation import distributed_command, extra_command, install_command, python_command
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder that our packages are in
 _PACKAGES = ("optimus", "workers", "learner", "launch")
+_CORE = ("jax", "jaxlib", "dm-haiku", "optax", "safetensors", "numpy")
 _DISTRIBUTED = ("dm-launchpad", "dm-reverb", "tensorflow-cpu")
 
 
@@ -39,7 +40,7 @@ class Check:
     """One line of the report.
 
     run: returns what was found; raises `Skipped`, or anything else for a fault.
-    remedy: what to do when it fails.
+    remedy: what to do when it fails, unless a `UserError` says it.
     timeout: s. isolated: in a process of its own.
     """
 
@@ -61,14 +62,16 @@ def _versions(*names: str) -> str:
 
 def _need(module: str, what: str) -> None:
     if importlib.util.find_spec(module) is None:
-        raise Skipped(f"{what} is not installed (CPython 3.10 only; in-process runs do without)")
+        raise Skipped(f"{what} is not installed; in-process runs do without")
 
 
 def _python() -> str:
     here = f"{platform.python_implementation()} {platform.python_version()} {platform.machine()}"
     if importlib.util.find_spec("launchpad") is not None:
         return f"{here}: runs in process, local_mt, local_mp"
-    return f"{here}: runs in process (local_mp needs CPython 3.10, x86-64 and [distributed])"
+    if command := distributed_command():
+        return f"{here}: runs in process; local_mp needs the extra [distributed]: {command}"
+    return f"{here}: runs in process; local_mp needs CPython 3.10 on x86-64 Linux"
 
 
 def _ours() -> str:
@@ -83,7 +86,7 @@ def _ours() -> str:
 def _libraries() -> str:
     for name in ("jax", "haiku", "optax", "safetensors"):
         importlib.import_module(name)
-    base = _versions("jax", "jaxlib", "dm-haiku", "optax", "numpy")
+    base = _versions(*_CORE)
     return ", ".join(filter(None, [base, _versions(*_DISTRIBUTED, "tensorflow", "protobuf")]))
 
 
@@ -98,38 +101,52 @@ def _libpython() -> str:
 
 
 def _compiler() -> str:
-    compiler = os.environ.get("CXX") or "g++"
-    if shutil.which(compiler) is not None:
-        done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
-        return done.stdout.splitlines()[0]
-    from workers.physics.native import LIBRARY
+    from workers.physics.build import compiler_command
 
-    if LIBRARY.exists():
-        raise Skipped(f"no {compiler}; not needed, the simulator is built")
-    raise Failed(f"no {compiler}, and the simulator is not built")
+    command = compiler_command()
+    if shutil.which(command[0]) is None:
+        raise Skipped(f"{command[0]} is not installed; only compiling the simulator needs it")
+    done = subprocess.run(
+        [*command, "--version"], capture_output=True, errors="replace", check=True
+    )
+    return done.stdout.splitlines()[0]
 
 
 def _simulator() -> str:
-    from workers.physics.native import LIBRARY
-    from workers.physics.simulation import library
+    from workers.physics.build import how_to_build
+    from workers.physics.native import binding, library_path
 
-    library()
-    return f"{LIBRARY} loads"
+    if not (path := library_path()).exists():
+        raise Skipped(f"not built; for physics losses {how_to_build()}")
+    binding.library()
+    return f"{path} loads"
 
 
 def _op() -> str:
     _need("tensorflow", "TensorFlow")
-    from workers.physics.native import OP_LIBRARY
+    from workers.physics.build import how_to_build
+    from workers.physics.native import library_path, op_path
 
+    if not library_path().exists():
+        raise Skipped("not built, as the simulator is not")
+    if not (path := op_path()).exists():
+        raise Skipped(f"not built; for the TensorFlow backend {how_to_build()}")
     importlib.import_module("workers.physics.simulation.tf_op").op_library()
-    return f"{OP_LIBRARY} loads"
+    return f"{path} loads"
 
 
 def _assets() -> str:
-    from workers.physics.assets import VERSION, verify_assets
+    from workers.physics.assets import AssetError, assets_folder, verify_assets
 
-    folder = environment.cache_dir() / f"assets-{VERSION}"  # `ensure_assets` would download
-    verify_assets(folder)
+    folder = assets_folder()
+    if not folder.is_dir():
+        command = python_command("workers.physics.assets")
+        raise Skipped(f"not fetched; the first physics loss does it, and so does {command}")
+    try:
+        verify_assets(folder)
+    except AssetError as error:
+        again = f"rm -r {shlex.quote(str(folder))} && {python_command('workers.physics.assets')}"
+        raise AssetError(f"{error}; to do: {again}") from None
     return f"complete in {folder}"
 
 
@@ -137,10 +154,12 @@ def _gradient() -> str:
     import numpy as np
 
     try:
+        _simulator()
         _assets()
     except Exception:
-        raise Skipped("needs the motion clips, see above") from None
+        raise Skipped("needs the simulator and the motion clips, see above") from None
     from workers.physics import PhysicsLoss
+    from workers.physics.native import op_path
 
     window = ("walk", 0.0, 0.25)
     direct = PhysicsLoss(*window)
@@ -155,8 +174,8 @@ def _gradient() -> str:
     if not error < 1e-5:
         raise Failed(f"gradient along a direction {got:.9g}, by differences {expected:.9g}")
     text = f"agrees with differences to {error:.0e}"
-    if importlib.util.find_spec("tensorflow") is None:
-        return f"{text}; direct backend only, TensorFlow is not installed"
+    if importlib.util.find_spec("tensorflow") is None or not op_path().exists():
+        return f"{text}; direct backend only"
     other, others = PhysicsLoss(*window, backend="tensorflow").value_and_grad(x)
     if other != loss or not np.array_equal(others, gradient):
         raise Failed("the TensorFlow op and the direct backend differ in value or gradient")
@@ -228,7 +247,7 @@ def _namespace() -> str:
         "a local_mp run is sealed in a network namespace of its own; without it (local_mt, "
         "--no-isolate, --advertise, fleets) Courier and Reverb listen on every interface without "
         "authentication, cannot be told otherwise, and run code that whoever reaches them sends: "
-        "private network, firewall, tunnel or NetworkPolicy (docs/elastic-pool.md)"
+        "private network, firewall, tunnel or NetworkPolicy (docs/explanation/fault-tolerance.md)"
     )
 
 
@@ -259,19 +278,30 @@ def _real_run() -> str:
     return f"3 updates out of samples that came through the stream; reported: {nodes}"
 
 
-_SETUP = "make setup"
-_NATIVE = "python -m workers.physics.build"
-_STACK = f"{_SETUP}; only the pinned versions load together, here are {_versions(*_DISTRIBUTED)}"
+def _reinstall(extra: str, *packages: str) -> str:
+    """The command that brings what is pinned back: in a checkout its environment, anew."""
+    if (ROOT / "scripts" / "setup.sh").is_file():
+        return shlex.join(["make", "-C", str(ROOT), "clean", "native"])
+    if extra:
+        return extra_command(extra)
+    return install_command("--force-reinstall", *packages)
+
+
+_BUILD = python_command("workers.physics.build", "--force")
+_STACK = (
+    f"{_reinstall('distributed')}; only the pinned versions load together, here are "
+    f"{_versions(*_DISTRIBUTED)}"
+)
 
 CHECKS: tuple[Check, ...] = (
-    Check("python", _python, _SETUP, isolated=False),
+    Check("python", _python, "", isolated=False),
     Check("packages", _ours, "remove or rename the other package", isolated=False),
-    Check("libraries", _libraries, _SETUP, 120.0),
-    Check("compiler", _compiler, "apt-get install g++"),
-    Check("simulator", _simulator, _NATIVE),
-    Check("tensorflow op", _op, f"{_NATIVE} --op", 120.0),
-    Check("motion clips", _assets, "make assets (python -m workers.physics.assets)"),
-    Check("gradient", _gradient, f"{_NATIVE} --op --force", 120.0),
+    Check("libraries", _libraries, _reinstall("", *_CORE), 120.0),
+    Check("compiler", _compiler, "mend it, or name another in CXX"),
+    Check("simulator", _simulator, _BUILD),
+    Check("tensorflow op", _op, _BUILD, 120.0),
+    Check("motion clips", _assets, ""),
+    Check("gradient", _gradient, _BUILD, 120.0),
     Check("libpython", _libpython, "use a CPython 3.10 built with --enable-shared"),
     Check("courier", _courier, _STACK, 120.0),
     Check("reverb", _reverb, _STACK, 120.0),
@@ -279,5 +309,9 @@ CHECKS: tuple[Check, ...] = (
     Check("network", _namespace, "see the message"),
 )
 REAL_RUN = Check(
-    "local_mp run", _real_run, "optimus train smoke --launch local_mp, then read its logs/", 120.0
+    "local_mp run",
+    _real_run,
+    python_command("launch.cli.main", "train", "smoke", "--launch", "local_mp")
+    + ", then read its logs/",
+    120.0,
 )

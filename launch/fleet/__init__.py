@@ -1,5 +1,5 @@
 """One run on many hosts, placed by tools that operators already trust: Ansible over SSH with
-supervisord on each host, Slurm, Kubernetes. docs/fleets.md takes a reader through them.
+supervisord on each host, Slurm, Kubernetes. docs/how-to/ssh.md takes a reader through them.
 
 What a user, an inventory or a host names ends up in paths, scripts and configuration files of other
 tools. The patterns here say what such names may be; none lets a line end or an option begin.

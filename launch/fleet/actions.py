@@ -8,10 +8,9 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
-from launch import Say
+from launch import Say, command
 from launch.fleet import RUN, ansible, require_match
 from launch.fleet.ansible import FleetError
 from launch.fleet.answers import Answer, checked
@@ -160,7 +159,7 @@ def collect(hosts: list[Host], name: str | None, into: Path | None, say: Say) ->
                 if problem:
                     say(f"{host}: {problem}")
                     well = False
-    say(f"collected into {target}; next: optimus watch {quote(str(target))} --once")
+    say(f"collected into {target}; next: {command('optimus', 'watch', target, '--once')}")
     return well and len(mine) == len(packed)
 
 

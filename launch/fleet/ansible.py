@@ -16,6 +16,7 @@ from typing import Any
 from launch.fleet import on_host
 from launch.fleet.answers import Answer, parsed
 from optimus.errors import ConfigError, UserError, printable
+from optimus.installation import extra_command
 
 _HERE = Path(__file__).resolve().parent
 # A host that vanished is noticed after 10 s of trying or 15 s of silence.
@@ -57,7 +58,7 @@ def call(
         return {}
     with tempfile.TemporaryDirectory(prefix="optimus-fleet-") as name:
         folder = Path(name)
-        (folder / "program.py").write_text(on_host.program())
+        (folder / "program.py").write_text(on_host.program(), encoding="utf-8")
         variables: dict[str, Any] = {"fleet_program": str(folder / "program.py")}
         if copy:
             variables |= {"fleet_copy_from": str(copy[0]), "fleet_copy_name": copy[1]}
@@ -67,8 +68,8 @@ def call(
             host: {**hosts[host], "fleet_request": _sealed(request), "fleet_root": request["root"]}
             for host, request in requests.items()
         }
-        (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": asked}}))
-        (folder / "vars.json").write_text(json.dumps(variables))
+        (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": asked}}), encoding="utf-8")
+        (folder / "vars.json").write_text(json.dumps(variables), encoding="utf-8")
         environment = {
             "ANSIBLE_CALLBACK_PLUGINS": str(_HERE / "plugins"),
             "ANSIBLE_STDOUT_CALLBACK": "optimus_results",
@@ -100,7 +101,7 @@ def inventory_of(path: Path) -> dict[str, Any]:
         code, text = _run("inventory", words, Path(name), environment, 60.0)
         if code:
             raise ConfigError(f"--inventory {path}: {_last_line(text)}")
-        return dict(json.loads((Path(name) / "out.json").read_text()))
+        return dict(json.loads((Path(name) / "out.json").read_text(encoding="utf-8")))
 
 
 def _run(
@@ -108,8 +109,7 @@ def _run(
 ) -> tuple[int, str]:
     """(exit code, output) of an Ansible tool of this environment, in a session of its own."""
     if importlib.util.find_spec("ansible") is None:
-        extra_missing = "pip install ansible-core (the [fleet] extra)"
-        raise FleetError(f"ansible-core is not installed: {extra_missing}")
+        raise FleetError(f"ansible-core is not installed: {extra_command('fleet')}")
     environment = {
         **os.environ,
         "ANSIBLE_HOME": str(folder / "home"),
@@ -127,7 +127,6 @@ def _run(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
         errors="replace",
         start_new_session=True,
     )
@@ -143,7 +142,7 @@ def _run(
 
 
 def _answers(path: Path) -> Iterator[tuple[str, Answer]]:
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         record = json.loads(line)
         host, text = record["host"], record["text"]
         if record["state"] == "ok":

@@ -82,7 +82,7 @@ def main(
     run_dir = out.resolve() / time.strftime(f"fleet-{workers}-%H%M%S")
     measured = measure(config, run_dir, seconds)
     text = json.dumps(measured)
-    (out / "fleet.json").write_text(text + "\n")
+    (out / "fleet.json").write_text(text + "\n", encoding="utf-8")
     rows = (f"{name:<24}{value}" for name, value in measured.items())
     print(text if as_json else "\n".join(rows))
     return 0
@@ -111,10 +111,10 @@ def measure(config: TrainConfig, run_dir: Path, seconds: float) -> dict[str, Any
     """
     run_dir.mkdir(parents=True)
     path = run_dir / "request.json"
-    path.write_text(json.dumps(to_dict(config)))
+    path.write_text(json.dumps(to_dict(config)), encoding="utf-8")
     command = [sys.executable, "-m", "launch.cli.main", "train", str(path)]
     command += ["--run-dir", str(run_dir), "--launch", "local_mp"]
-    with open(run_dir / "train.log", "w") as log:
+    with open(run_dir / "train.log", "w", encoding="utf-8") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         _wait_until_busy(config, run_dir, process)
@@ -172,7 +172,7 @@ def _cpu(run_dir: Path) -> dict[str, float]:
             words = Path(f"/proc/{entry}/cmdline").read_bytes().decode().split("\0")
             if words[1:3] != ["-m", "launch.program.node"] or str(run_dir) not in words:
                 continue
-            fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+            fields = Path(f"/proc/{entry}/stat").read_bytes().rpartition(b")")[2].split()
             role = words[words.index("--role") + 1]
             spent[role] = spent.get(role, 0.0) + (int(fields[11]) + int(fields[12])) / tick
         except (OSError, ValueError):

@@ -1,6 +1,5 @@
 """Who the hosts are: any inventory Ansible reads, or the cloud's own list of instances as JSON."""
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 from launch.fleet import HOST, PATH, require_match
 from launch.fleet.ansible import inventory_of
 from optimus.errors import ConfigError, require
+from optimus.files import parse_json
 
 ROOT = "~/optimus-fleet"
 
@@ -97,10 +97,10 @@ def _instances(path: Path) -> list[dict[str, Any]] | None:
     if path.suffix != ".json":
         return None
     try:
-        values = json.loads(path.read_text())
+        values = parse_json(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"--inventory {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError(f"--inventory {path}: not JSON: {error}") from None
     return values if isinstance(values, list) else None
 

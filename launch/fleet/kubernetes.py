@@ -1,4 +1,4 @@
-"""`optimus fleet kubernetes`: manifests and an image's context. docs/fleets-kubernetes.md."""
+"""`optimus fleet kubernetes`: manifests and an image's context. docs/how-to/kubernetes.md."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from launch import Say
+from launch import Say, command
 from launch.fleet import compare_workers, configuration, fill, require_match, usable_workers
 from optimus.errors import ConfigError, require
 
@@ -75,7 +74,7 @@ def manifests(config: TrainConfig, cluster: Cluster) -> str:
         "worker_ports": ports(cluster.worker_port, cluster.per_pod),
         "worker_memory": max(2, cluster.per_pod // 2),
     }
-    documents = _TEMPLATE.read_text().split("\n---\n")
+    documents = _TEMPLATE.read_text(encoding="utf-8").split("\n---\n")
     if not config.served:
         documents = [text for text in documents if "kind: Deployment" not in text]
     return fill("\n---\n".join(documents), values)
@@ -132,7 +131,7 @@ class Kubernetes:
         image = self.out / "image"
         try:
             image.mkdir(parents=True, exist_ok=True)
-            (self.out / "run.yaml").write_text(manifests(config, cluster))
+            (self.out / "run.yaml").write_text(manifests(config, cluster), encoding="utf-8")
             shutil.copy(Path(__file__).with_name("Dockerfile"), image / "Dockerfile")
             if self.wheelhouse:
                 built = wheelhouse.build(wheelhouse.REPOSITORY / "build/fleet", say)
@@ -142,6 +141,6 @@ class Kubernetes:
         own, others = config.processes.workers, self.pods * self.per_pod
         compare_workers(own + others, usable_workers(config), say)
         say(f"wrote {self.out / 'run.yaml'} and {image}")
-        say(f"next: docker build -t {self.image} {quote(str(image))}, push it, and")
-        say(f"      kubectl apply -f {quote(str(self.out / 'run.yaml'))}")
+        say(f"next: {command('docker', 'build', '-t', self.image, image)}, push it, and")
+        say(f"      {command('kubectl', 'apply', '-f', self.out / 'run.yaml')}")
         return 0

@@ -1,4 +1,4 @@
-"""`optimus fleet slurm`: one sbatch script out of a configuration. docs/fleets-slurm.md."""
+"""`optimus fleet slurm`: one sbatch script out of a configuration. docs/how-to/slurm.md."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from launch import Say
+from launch import Say, command
 from launch.fleet import (
     HOST,
     PATH,
@@ -22,6 +22,7 @@ from launch.fleet import (
     usable_workers,
 )
 from optimus.errors import ConfigError, require
+from optimus.files import folder_of
 
 _TEMPLATE = Path(__file__).with_name("run.sbatch")
 _TIME = (r"([0-9]+-)?[0-9]+(:[0-9]+){0,2}", "Slurm's format, such as 24:00:00 or 2-00")
@@ -33,7 +34,7 @@ class Slurm:
     """Write an sbatch script that runs a configuration on a Slurm cluster.
 
     This environment and the run directory must lie on a disk that all nodes share, as they usually
-    do there. docs/fleets-slurm.md says more. Example:
+    do there. docs/how-to/slurm.md says more. Example:
 
       optimus fleet slurm physics-flagship --nodes 2 --cpus 16 --run-dir /shared/runs/flagship
       sbatch /shared/runs/flagship/run.sbatch
@@ -68,7 +69,7 @@ class Slurm:
         config = configuration(self.config, self.set)
         if self.run_dir is None:
             require_match(RUN, config.name, "name of the configuration")
-        run_dir = (self.run_dir or Path("runs") / config.name).resolve()
+        run_dir = folder_of(self.run_dir or f"runs/{config.name}", "--run-dir").resolve()
         unserved = f"no worker serves the loss of {config.name!r}: --nodes 1"
         require(config.served or self.nodes <= 1, unserved)
         try:
@@ -81,8 +82,8 @@ class Slurm:
             raise ConfigError(f"cannot write into {run_dir}: {error.strerror}") from None
         own, others = config.processes.workers, (self.nodes - 1) * (self.workers or self.cpus)
         compare_workers(own + others, usable_workers(config), say)
-        say(f"wrote {script}; next: sbatch {script}")
-        say(f"then: optimus watch {run_dir}, and scancel to stop")
+        say(f"wrote {script}; next: {command('sbatch', script)}")
+        say(f"then: {command('optimus', 'watch', run_dir)}, and scancel to stop")
         return 0
 
     def script(self, name: str, run_dir: Path, ports: int) -> str:
@@ -109,4 +110,4 @@ class Slurm:
             "optimus": shlex.quote(str(Path(sys.prefix) / "bin/optimus")),
             "address": shlex.quote(self.address) if self.address else '"$head"',
         }
-        return fill(_TEMPLATE.read_text(), values)
+        return fill(_TEMPLATE.read_text(encoding="utf-8"), values)

@@ -14,6 +14,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from optimus.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _PACKAGES = ("optimus", "workers", "learner", "launch")
-_FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
+_FILES = ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def build(folder: Path, say: Say) -> Wheelhouse:
         if not target.exists():
             say(f"packing {len(files)} files into {target}")
             card = scratch / "wheelhouse.json"
-            card.write_text(json.dumps({"id": identity, "unpacked": unpacked}))
+            card.write_text(json.dumps({"id": identity, "unpacked": unpacked}), encoding="utf-8")
             whole = scratch / "whole.tar"
             with tarfile.open(whole, "w") as tar:
                 tar.add(card, "wheelhouse.json")
@@ -118,28 +119,46 @@ def _third_parties(folder: Path, requirements: Path, say: Say) -> list[Path]:
 
 
 def _project(scratch: Path) -> Path:
-    """Our own wheel. Built from a copy, so that nothing of an earlier build slips into it."""
-    source = scratch / "source"
-    library = REPOSITORY / "workers/physics/native/lib"
-    for pattern in ("libphysics.so", "physics_op.so", "generated_*.so"):
-        if not list(library.glob(pattern)):
-            raise FleetError(f"{library / pattern} is missing: run `make native` first")
-    not_shipped = shutil.ignore_patterns("__pycache__", "generate", "generator")
-    for package in _PACKAGES:
-        shutil.copytree(REPOSITORY / package, source / package, ignore=not_shipped)
+    """Our own wheel, with all that is compiled here."""
+    from workers.physics.build import build_everything, has_tensorflow
+
+    if not has_tensorflow():
+        raise FleetError("a wheelhouse is built beside TensorFlow, whose op it brings: make setup")
+    compiled = build_everything()
+    return project_wheel(copy_sources(scratch / "source"), compiled, scratch)
+
+
+def copy_sources(target: Path) -> Path:
+    """Copies what our wheel is built from, so that nothing of an earlier build slips into it."""
+    for folder in (*_PACKAGES, "licenses"):
+        not_shipped = shutil.ignore_patterns("__pycache__", "lib")
+        shutil.copytree(REPOSITORY / folder, target / folder, ignore=not_shipped)
     for name in _FILES:
-        shutil.copy2(REPOSITORY / name, source)
-    _pip("wheel", "--no-build-isolation", "--wheel-dir", str(scratch), str(source))
-    return next(scratch.glob("*.whl"))
+        shutil.copy2(REPOSITORY / name, target)
+    return target
+
+
+def project_wheel(source: Path, compiled: Iterable[Path], folder: Path, *options: str) -> Path:
+    """The wheel of copied sources with compiled files.
+
+    Args:
+      source: from `copy_sources`.
+      compiled: the files. folder: gets the wheel.
+      options: of pip.
+    """
+    library = source / "workers/physics/native/lib"
+    library.mkdir(exist_ok=True)
+    for path in compiled:
+        if path.parent != library:
+            shutil.copy2(path, library)
+    _pip("wheel", "--no-build-isolation", *options, "--wheel-dir", str(folder), str(source))
+    return next(folder.glob("*.whl"))
 
 
 def _clips(scratch: Path) -> Path:
-    from workers.physics.assets import AssetError, ensure_assets
+    from workers.physics.assets import ensure_assets
 
-    try:
-        assets = ensure_assets()
-    except AssetError as error:
-        raise FleetError(f"the motion clips: {error}") from None
+    assets = ensure_assets()
     return Path(shutil.copytree(assets, scratch / assets.name))
 
 
@@ -147,7 +166,7 @@ def _pip(action: str, *words: str) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", action]
     command += ["--quiet", "--no-deps", *words]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, errors="replace", env=environment)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no reason given"]
         reason = next((line for line in lines if line.startswith("ERROR")), lines[-1])

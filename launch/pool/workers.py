@@ -2,12 +2,15 @@
 
 import contextlib
 import functools
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Protocol
+
+import numpy as np
 
 from launch.pool.dispatch import Dispatcher, Outcome, Rules, Task, Worker
 from optimus.rundir.histogram import Histogram
@@ -139,16 +142,22 @@ _KEPT: list[Link] = []  # see `WorkerPool.close`
 def read_reply(request: LossRequest, data: bytes) -> tuple[Outcome, LossReply | None, str]:
     """(outcome, reply or None, cause) of a worker's answer; what is malformed is an error."""
     try:
-        reply = decode(LossReply, bytes(data))
-    except (CodecError, TypeError) as error:
+        reply = decode(LossReply, data)
+    except CodecError as error:
         return "error", None, f"malformed reply: {error}"
     if reply.status == "busy" or reply.status == "expired":
         return reply.status, None, reply.message
     if reply.request_id != request.request_id:
         return "error", None, f"reply to request {reply.request_id}, asked {request.request_id}"
-    if reply.status == "ok" and reply.gradient.shape != request.x.shape:
-        shapes = f"{reply.gradient.shape}, want {request.x.shape}"
-        return "error", None, f"malformed reply: gradient of shape {shapes}"
+    if not 0 <= reply.seconds < math.inf:
+        return "error", None, f"malformed reply: took {reply.seconds} s"
+    if reply.status == "ok":
+        gradient, shape = reply.gradient, request.x.shape
+        if gradient.dtype != np.float64 or gradient.shape != shape:
+            got = f"{gradient.dtype} gradient of shape {gradient.shape}"
+            return "error", None, f"malformed reply: {got}, want float64, {shape}"
+        if not (math.isfinite(reply.loss) and np.isfinite(gradient).all()):
+            return "error", None, "malformed reply: not finite, but said to be"
     if reply.status in ("ok", "nonfinite"):
         return "ok", reply, ""
     return "error", None, f"{reply.status}: {reply.message}"

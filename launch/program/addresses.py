@@ -40,7 +40,7 @@ class Roster:
 def read(run_dir: Path) -> Roster:
     """Reads `roster.json`; raises `ValueError` when it is not one."""
     try:
-        return Roster(**json.loads((run_dir / FILE).read_text()))
+        return Roster(**json.loads((run_dir / FILE).read_text(encoding="utf-8")))
     except (OSError, TypeError, ValueError) as error:
         raise ValueError(f"{run_dir / FILE}: {error}") from None
 

@@ -2,17 +2,12 @@
 
 import os
 import sysconfig
-from pathlib import Path
+
+from optimus.installation import cache_dir
 
 # One thread per XLA program: many roles share a host, and another core count changes rounding.
 XLA_FLAGS = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 MOST_DEVICES = 8  # of a fused run on CPUs
-
-
-def cache_dir() -> Path:
-    """Where compiled programs and motion data are kept between runs."""
-    base = os.environ.get("OPTIMUS_CACHE")
-    return Path(base) if base else Path.home() / ".cache" / "optimus-learned-optimizer"
 
 
 def common() -> dict[str, str]:

@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Callable
 
 from optimus.config import PATHWISE, ClassicalTask, ConfigError, MetaLoss, TrainConfig
+from optimus.installation import distributed_command
 
 _PROCESSES = ("actors", "workers", "per_process", "restarts")  # of a layout: started once
 
@@ -15,7 +16,7 @@ def distributed_missing() -> str | None:
         return None
     return (
         f"{' and '.join(absent)} not installed: local_mp and local_mt need CPython 3.10 on x86-64 "
-        "Linux and the [distributed] extra (make setup installs it)"
+        f"Linux and the extra [distributed] ({distributed_command() or 'not for this one'})"
     )
 
 

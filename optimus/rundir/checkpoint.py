@@ -11,15 +11,19 @@ that, so a crash or a full disk at any moment leaves the previous one in force. 
 the sha256; a damaged checkpoint is passed over for the one before it, and the caller is told.
 
 The first, the newest k, every n-th, the best and the one being evaluated stay. The learner saves
-and prunes; another process, the evaluator, moves `BEST` and `HELD`. They share nothing but these
-files: a prune reads both pointers right before it deletes, and whoever points looks afterwards
-whether the folder is still there.
+and prunes; other processes, the evaluator and `optimus eval`, move `BEST` and `HELD`. They share
+nothing but these files: a prune reads both pointers right before it deletes, and whoever points
+looks afterwards whether the folder is still there.
+
+A run may go back: `LATEST` is set to an older step, and what follows is made again. What lies past
+`LATEST` is of the course that was left. A step is no name for weights: the sha256 is.
 """
 
 import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 import uuid
@@ -32,7 +36,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from optimus.errors import UserError
+from optimus.errors import ConfigError, UserError
+from optimus.files import read_json
 from optimus.rundir import manifest as checkpoint_manifest
 
 STATE = "state.safetensors"
@@ -40,12 +45,17 @@ MANIFEST = "manifest.json"
 LATEST = "LATEST"
 BEST = "BEST"
 HELD = "HELD"
+_STEP = re.compile("0|[1-9][0-9]{0,17}")
 
 
 class CheckpointError(UserError, RuntimeError):
     """A checkpoint that cannot be written or used; the message is one line."""
 
     final = True
+
+
+class NewerFormat(CheckpointError):
+    """A whole checkpoint of a version to come: nothing to be passed over and written anew."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +100,15 @@ def save(
         (temporary / STATE).write_bytes(data)
         content = checkpoint_manifest.describe(manifest, time.time(), len(data))
         content |= {"step": step, "sha256": hashlib.sha256(data).hexdigest()}
-        (temporary / MANIFEST).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+        (temporary / MANIFEST).write_text(
+            json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+        )
         for name in (STATE, MANIFEST):
             sync(temporary / name)
         sync(temporary)
         if final.exists():  # the same step again, after a fallback to an older checkpoint
+            if best_step(folder) == step and sha256_of(final) != content["sha256"]:
+                (folder / BEST).unlink(missing_ok=True)  # what was judged are other weights
             os.replace(final, aside)
         os.replace(temporary, final)
         sync(folder)
@@ -115,13 +129,22 @@ def save(
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of one checkpoint folder, its state unread; raises `CheckpointError`."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
+        manifest = read_json(path / MANIFEST)
+    except ConfigError as error:
         raise CheckpointError(f"checkpoint {path} is incomplete: {error}") from None
     problem = checkpoint_manifest.problem(manifest)
     if problem:
-        raise CheckpointError(f"checkpoint {path}: {MANIFEST} {problem}")
+        kind = NewerFormat if checkpoint_manifest.is_newer(manifest) else CheckpointError
+        raise kind(f"checkpoint {path}: {MANIFEST} {problem}")
     return dict(manifest)
+
+
+def sha256_of(path: Path) -> str | None:
+    """What the manifest of one checkpoint folder says; None where it says nothing."""
+    try:
+        return read_manifest(path).get("sha256")
+    except CheckpointError:
+        return None
 
 
 def load(path: Path) -> Checkpoint:
@@ -150,6 +173,7 @@ def load_latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
     Raises:
       CheckpointError: there are checkpoints and none can be used.
+      NewerFormat: the one to go on from is of a later version.
     """
     problems: list[str] = []
     named, there = named_step(folder, LATEST), steps(folder)
@@ -159,7 +183,12 @@ def load_latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         there = [step for step in there if step != named] + [named]  # last: the first to be tried
     for step in reversed(there):
         try:
-            return load(folder / str(step)), problems
+            found = load(folder / str(step))
+            if found.step == step:
+                return found, problems
+            problems.append(f"checkpoint {found.path} is that of step {found.step}")
+        except NewerFormat:
+            raise
         except CheckpointError as error:
             problems.append(str(error))
     if problems:
@@ -194,7 +223,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 def named_step(folder: Path, name: str) -> int | None:
     """The step that a pointer (`LATEST`, `BEST`, `HELD`) names; None where there is none."""
     try:
-        return int((folder / name).read_text())
+        return int((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
@@ -202,7 +231,10 @@ def named_step(folder: Path, name: str) -> int | None:
 def point(folder: Path, name: str, step: int) -> None:
     """Writes a pointer; raises `CheckpointError`."""
     try:
-        write_atomically(folder / name, f"{step}\n")
+        try:
+            write_atomically(folder / name, f"{step}\n")
+        except FileNotFoundError:  # another process that points swept the half-written file away
+            write_atomically(folder / name, f"{step}\n")
     except OSError as error:
         raise CheckpointError(f"cannot write {folder / name}: {error.strerror or error}") from error
 
@@ -211,20 +243,24 @@ def steps(folder: Path) -> list[int]:
     """Steps that have a folder, ascending, damaged ones included."""
     if not folder.is_dir():
         return []
-    return sorted(int(p.name) for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
+    return sorted(int(p.name) for p in folder.iterdir() if _STEP.fullmatch(p.name) and p.is_dir())
 
 
 def latest_step(folder: Path) -> int | None:
     """The step that `LATEST` names if its folder is there, else the largest; None without any."""
-    named = named_step(folder, LATEST)
-    if named is not None and (folder / str(named)).is_dir():
-        return named
-    return max(steps(folder), default=None)
+    named = pointed(folder, LATEST)
+    return max(steps(folder), default=None) if named is None else named
 
 
 def best_step(folder: Path) -> int | None:
-    """The step that `BEST` names; None where there is none."""
-    return named_step(folder, BEST)
+    """The step that `BEST` names if its folder is there, else None."""
+    return pointed(folder, BEST)
+
+
+def pointed(folder: Path, name: str) -> int | None:
+    """The step that a pointer names if its folder is there, else None."""
+    step = named_step(folder, name)
+    return step if step is not None and (folder / str(step)).is_dir() else None
 
 
 def mark_best(folder: Path, step: int) -> None:
@@ -238,7 +274,7 @@ def hold(folder: Path, step: int) -> None:
 
 
 def _point(folder: Path, name: str, step: int, before: int | None) -> None:
-    for leftover in folder.glob(f".{name}.*"):  # of a killed writer; there is one at a time
+    for leftover in folder.glob(f".{name}.*"):  # of a killed writer, or of one at work: `point`
         leftover.unlink(missing_ok=True)
     point(folder, name, step)
     if not (folder / str(step)).is_dir():  # pruned meanwhile

@@ -6,7 +6,6 @@ The same wheel serves every Python: only text files are taken, each checked by i
 `OPTIMUS_CACHE` moves the cache; `OPTIMUS_PYBULLET_WHEEL` names a wheel already on disk.
 """
 
-import fcntl
 import hashlib
 import importlib.util
 import json
@@ -19,6 +18,7 @@ import zipfile
 from pathlib import Path
 
 from optimus.errors import UserError
+from optimus.installation import WAIT, cache_dir, locked
 
 VERSION = "1"
 WHEEL = "pybullet==3.2.7"
@@ -27,7 +27,7 @@ _CLIP_FOLDER = "pybullet_data/data/motions/"
 _HUMANOID = "pybullet_data/humanoid/humanoid.urdf"
 
 # sha256 of each file in the wheel above.
-SHA256: dict[str, str] = json.loads(Path(__file__).with_suffix(".json").read_text())
+SHA256: dict[str, str] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 
 
 class AssetError(UserError, RuntimeError):
@@ -40,16 +40,17 @@ def ensure_assets() -> Path:
     Safe when several processes call it at once: one fetches, the others wait.
     Raises AssetError when the wheel cannot be fetched or a file is not what it should be.
     """
-    cache = os.environ.get("OPTIMUS_CACHE") or "~/.cache/optimus-learned-optimizer"
-    folder = Path(cache).expanduser() / f"assets-{VERSION}"
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.parent / f".assets-{VERSION}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file closes, even by a crash
-        if not folder.is_dir():
-            _fill(folder)
+    folder = assets_folder()
+    if not folder.is_dir():
+        with locked(folder.with_name(f".{folder.name}.lock")):
+            if not folder.is_dir():
+                _fill(folder)
     return folder
+
+
+def assets_folder() -> Path:
+    """Where they lie, or will, once fetched."""
+    return cache_dir() / f"assets-{VERSION}"
 
 
 def verify_assets(folder: Path) -> None:
@@ -98,7 +99,12 @@ def _download(folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--only-binary=:all:", "--python-version", "3.10", "--implementation", "cp"]
     command += ["--abi", "cp310", "--platform", "manylinux2014_x86_64", "--dest", str(folder)]
-    done = subprocess.run([*command, WHEEL], capture_output=True, text=True)
+    try:
+        done = subprocess.run(
+            [*command, WHEEL], capture_output=True, errors="replace", timeout=WAIT
+        )
+    except subprocess.TimeoutExpired:
+        raise AssetError(f"pip could not download {WHEEL} within {WAIT:.0f} s") from None
     wheels = list(folder.glob("*.whl"))
     if done.returncode != 0 or not wheels:
         reason = (done.stderr.strip().splitlines() or ["no wheel arrived"])[-1]
@@ -110,7 +116,7 @@ def main() -> int:
     try:
         folder = ensure_assets()
         verify_assets(folder)
-    except AssetError as error:
+    except UserError as error:
         print(f"assets: {error}", file=sys.stderr)
         return 1
     print(folder)

@@ -1,18 +1,19 @@
 """Compiles the simulator (libphysics.so) and the TensorFlow op (physics_op.so).
 
     python -m workers.physics.build          # the simulator, and the op beside tensorflow
-    python -m workers.physics.build --op     # both; an error when tensorflow is missing
     python -m workers.physics.build --fast   # also generated code for the gradient, and the clips
 
-Compiles only what is older than its sources, as many files at once as there are processors. Needs
-g++ and the header packages cmeel-cppad and cmeel-eigen; the op also needs tensorflow, generated
-code cmeel-cppadcodegen. The op is compiled with TensorFlow's own flags (its C++ ABI), the library
+Compiles only what is not there for the sources as they are, as many files at once as there are
+processors. Needs g++ (`CXX` names another compiler, with its options) and the headers of the extra
+[native]; the op also needs tensorflow. Where the package's folder cannot be written, what is made
+goes to the user's cache. The op is compiled with TensorFlow's own flags (its C++ ABI), the library
 is not: between the two lies nothing but a C interface.
 """
 
 import argparse
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,16 +27,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from optimus.errors import UserError
-from workers.physics.assets import AssetError, ensure_assets
+from optimus.installation import WAIT, extra_command, locked, python_command
+from workers.physics.assets import ensure_assets
 from workers.physics.native import (
-    GENERATOR_SOURCE,
-    LIBRARY,
-    OP_LIBRARY,
     OP_SOURCE,
     SOURCE_DIR,
     generated_library,
-    headers,
+    generator_path,
+    generator_sources,
+    in_cache,
+    library_path,
     library_sources,
+    op_path,
+    writable,
 )
 
 CONTROLS = ("pd", "torque")
@@ -49,49 +53,43 @@ class BuildError(UserError, RuntimeError):
 
 
 def build_library(force: bool = False) -> Path:
-    """Builds libphysics.so when it is older than its sources; returns its path."""
-    sources = library_sources()
-    inputs = [*sources, *headers(), SOURCE_DIR / "exports.map"]
-    if not force and _is_fresh(LIBRARY, inputs):
-        return LIBRARY
-    include = _header_dir()
-    flags = ["-std=c++17", "-O2", "-DNDEBUG", "-Wall", "-fPIC", "-shared"]
-    flags += ["-fvisibility=hidden", "-fvisibility-inlines-hidden"]
-    flags += [f"-Wl,--version-script={SOURCE_DIR / 'exports.map'}", "-Wl,-soname,libphysics.so"]
-    flags += [f"-I{SOURCE_DIR}", "-isystem", str(include), "-isystem", str(include / "eigen3")]
-    _compile(flags, sources, LIBRARY, ["-pthread"])
-    return LIBRARY
+    """Builds libphysics.so unless it is there; returns its path."""
+
+    def make(output: Path) -> None:
+        flags = ["-std=c++17", "-O2", "-DNDEBUG", "-Wall", "-fPIC", "-shared"]
+        flags += ["-fvisibility=hidden", "-fvisibility-inlines-hidden"]
+        flags += [
+            f"-Wl,--version-script={SOURCE_DIR / 'exports.map'}",
+            f"-Wl,-soname,{output.name}",
+        ]
+        _compile([*flags, *_include()], library_sources(), output, ["-pthread"])
+
+    return _made(library_path(), force, make)
 
 
 def build_op(force: bool = False) -> Path:
-    """Builds physics_op.so (and the library it calls) when out of date; returns its path."""
+    """Builds physics_op.so (and the library it calls) unless it is there; returns its path."""
     library = build_library()
-    inputs = [OP_SOURCE, SOURCE_DIR / "physics.h"]
-    if not force and _is_fresh(OP_LIBRARY, inputs):
-        return OP_LIBRARY
-    if not has_tensorflow():
-        raise BuildError("the op needs tensorflow, which is not installed in this environment")
-    import tensorflow as tf
 
-    flags = ["-std=c++14", "-O2", "-fPIC", "-shared", *tf.sysconfig.get_compile_flags()]
-    libraries = [*tf.sysconfig.get_link_flags(), f"-L{library.parent}", "-lphysics"]
-    _compile(flags, [inputs[0]], OP_LIBRARY, [*libraries, "-Wl,-rpath,$ORIGIN"])
-    return OP_LIBRARY
+    def make(output: Path) -> None:
+        _require()
+        import tensorflow as tf
+
+        flags = ["-std=c++14", "-O2", "-fPIC", "-shared", *tf.sysconfig.get_compile_flags()]
+        libraries = [*tf.sysconfig.get_link_flags(), f"-L{library.parent}", f"-l:{library.name}"]
+        _compile(flags, [OP_SOURCE], output, [*libraries, "-Wl,-rpath,$ORIGIN"])
+
+    return _made(op_path(), force, make)
 
 
 def build_generator(force: bool = False) -> Path:
     """Builds the program that writes a model's gradient as C code; returns its path."""
-    sources = [GENERATOR_SOURCE, SOURCE_DIR / "mechanics" / "model.cc"]
-    generator = LIBRARY.parent / "generate"
-    if not force and _is_fresh(generator, [*sources, *headers()]):
-        return generator
-    include = _header_dir()
-    if not (include / "cppad" / "cg.hpp").is_file():
-        raise BuildError("the code generator is missing: pip install cmeel-cppadcodegen")
-    flags = ["-std=c++17", "-O1", "-DNDEBUG", f"-I{SOURCE_DIR}", "-isystem", str(include)]
-    flags += ["-isystem", str(include / "eigen3")]
-    _compile(flags, sources, generator, ["-ldl", "-pthread"])
-    return generator
+
+    def make(output: Path) -> None:
+        flags = ["-std=c++17", "-O1", "-DNDEBUG", *_include(code=True)]
+        _compile(flags, generator_sources(), output, ["-ldl", "-pthread"])
+
+    return _made(generator_path(), force, make)
 
 
 def build_generated(text: str, control: str, force: bool = False) -> Path:
@@ -103,21 +101,16 @@ def build_generated(text: str, control: str, force: bool = False) -> Path:
     build_library()
     from workers.physics.simulation import Simulator
 
-    output = generated_library(Simulator(text, 1.0, control, fast=False).structure)
-    if output.exists() and not force:
-        return output
-    generator = build_generator()
-    command = [str(generator), "1" if control == "pd" else "0"]
-    with _compilers:
-        done = subprocess.run(command, input=text, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise BuildError(done.stderr.strip())
-    with tempfile.TemporaryDirectory() as folder:
-        code = Path(folder) / "vjp.c"
-        code.write_text(done.stdout)
-        flags = ["-x", "c", "-O1", "-fPIC", "-shared", "-fvisibility=hidden"]
-        _compile(flags, [code], output, ["-lm"])
-    return output
+    def make(output: Path) -> None:
+        command = [str(build_generator()), "1" if control == "pd" else "0"]
+        with tempfile.TemporaryDirectory() as folder:
+            code = Path(folder) / "vjp.c"
+            code.write_text(_run(command, output.name, text), encoding="utf-8")
+            flags = ["-x", "c", "-O1", "-fPIC", "-shared", "-fvisibility=hidden"]
+            _compile(flags, [code], output, ["-lm"])
+
+    structure = Simulator(text, 1.0, control, fast=False).structure
+    return _made(generated_library(structure), force, make)
 
 
 def build_humanoid_code(force: bool = False) -> list[Path]:
@@ -133,13 +126,14 @@ def build_humanoid_code(force: bool = False) -> list[Path]:
 def build_everything(force: bool = False) -> list[Path]:
     """All that a run uses, the clips included; what does not wait for another is made at once."""
     with ThreadPoolExecutor() as pool:
-        assets = pool.submit(_timed, "the humanoid and its clips", ensure_assets)
-        generator = pool.submit(_timed, "the code generator", build_generator, force)
+        others = [pool.submit(_timed, "the humanoid and its clips", ensure_assets)]
+        if force or not library_path().exists():
+            others.append(pool.submit(_timed, "the code generator", build_generator, force))
         outputs = [_timed("the simulator", build_library, force)]
         if has_tensorflow():
             outputs.append(_timed("the TensorFlow op", build_op, force))
-        generator.result()
-        assets.result()
+        for other in others:
+            other.result()
         return outputs + _timed("the generated gradient", build_humanoid_code, force)
 
 
@@ -148,25 +142,50 @@ def has_tensorflow() -> bool:
     return importlib.util.find_spec("tensorflow") is not None
 
 
-def _is_fresh(output: Path, inputs: list[Path]) -> bool:
-    return output.exists() and output.stat().st_mtime >= max(p.stat().st_mtime for p in inputs)
+def how_to_build(*options: str) -> str:
+    """What to do to have all here that is not, in one line."""
+    missing = _missing(headers="--force" in options or not library_path().exists())
+    first = f"first get {' and '.join(missing)}, then " if missing else ""
+    return f"{first}run: {python_command('workers.physics.build', *options)}"
 
 
-def _compiler() -> str:
-    compiler = os.environ.get("CXX") or "g++"
+def _missing(headers: bool = False, code: bool = False) -> list[str]:
+    """What compiling needs and is not here, each with what brings it."""
+    compiler, include = compiler_command()[0], _header_dir()
+    on_310 = sys.version_info[:2] == (3, 10)
+    generator = (include / "cppad" / "cg.hpp").is_file()
+    missing = []
     if shutil.which(compiler) is None:
-        raise BuildError(f"no C++ compiler: {compiler} is not installed (apt-get install g++)")
-    return compiler
+        missing.append(f"the C++ compiler {compiler} (Debian: apt-get install g++)")
+    if (headers and not (include / "eigen3").is_dir()) or (code and on_310 and not generator):
+        missing.append(f"headers ({extra_command('native')})")
+    if code and not on_310 and not generator:
+        missing.append("CppADCodeGen (for CPython 3.10 only; leave out --fast)")
+    return missing
+
+
+def _require(**needed: bool) -> None:
+    if missing := _missing(**needed):
+        raise BuildError(f"compiling needs {' and '.join(missing)}")
+
+
+def compiler_command() -> list[str]:
+    """The words that start the C++ compiler."""
+    return shlex.split(os.environ.get("CXX") or "g++")
 
 
 def _header_dir() -> Path:
-    """The include directory that holds cppad/ and eigen3/."""
-    _compiler()  # without one, headers would not help: say that first
-    for key in ("purelib", "platlib"):
-        include = Path(sysconfig.get_paths()[key]) / "cmeel.prefix" / "include"
-        if (include / "cppad").is_dir() and (include / "eigen3").is_dir():
-            return include
-    raise BuildError("the CppAD and Eigen headers are missing: pip install cmeel-cppad cmeel-eigen")
+    """The include directory that holds, or would hold, cppad/ and eigen3/."""
+    paths = {sysconfig.get_path(key): None for key in ("purelib", "platlib")}
+    includes = [Path(path) / "cmeel.prefix" / "include" for path in paths]
+    return next((each for each in includes if (each / "eigen3").is_dir()), includes[0])
+
+
+def _include(code: bool = False) -> list[str]:
+    """The options for headers of ours and of others."""
+    _require(headers=True, code=code)
+    include = _header_dir()
+    return [f"-I{SOURCE_DIR}", "-isystem", str(include), "-isystem", str(include / "eigen3")]
 
 
 def _timed(what: str, make: Callable[..., Made], *arguments: Any) -> Made:
@@ -179,49 +198,66 @@ def _timed(what: str, make: Callable[..., Made], *arguments: Any) -> Made:
     return made
 
 
+def _made(output: Path, force: bool, make: Callable[[Path], None]) -> Path:
+    """Makes the output unless it is there; of several processes one makes it, the others wait."""
+    if force and not writable():  # found there before what lies beside the sources
+        output = in_cache(output.name)
+    if force or not output.exists():
+        with locked(output.with_name(f".{output.name}.lock")):
+            if force or not output.exists():
+                make(output)
+    return output
+
+
 def _compile(flags: list[str], sources: list[Path], output: Path, libraries: list[str]) -> None:
     """Compiles each source by itself, links, and renames, so that nobody loads half a library."""
-    compiler = _compiler()
-    output.parent.mkdir(exist_ok=True)
+    compiler = compiler_command()
     for_objects = [flag for flag in flags if flag != "-shared" and not flag.startswith("-Wl,")]
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".build-") as name:
         folder = Path(name)
         objects = [folder / f"{source.stem}.o" for source in sources]
 
         def compile_one(source: Path, target: Path) -> None:
-            command = [compiler, *for_objects, "-c", str(source), "-o", str(target)]
-            _run(command, output.name)
+            _run([*compiler, *for_objects, "-c", str(source), "-o", str(target)], output.name)
 
         with ThreadPoolExecutor() as pool:
             list(pool.map(compile_one, sources, objects))
         linked = folder / output.name
         for_link = [flag for flag in flags if flag not in ("-x", "c")]
-        _run([compiler, *for_link, *map(str, objects), "-o", str(linked), *libraries], output.name)
+        _run([*compiler, *for_link, *map(str, objects), "-o", str(linked), *libraries], output.name)
         linked.chmod(0o755)
         linked.replace(output)
 
 
-def _run(command: list[str], name: str) -> None:
-    with _compilers:
-        done = subprocess.run(command, capture_output=True, text=True)
+def _run(command: list[str], name: str, text: str = "") -> str:
+    """The output of a command that makes `name`, given `text`."""
+    try:
+        with _compilers:
+            done = subprocess.run(
+                command, input=text, capture_output=True, errors="replace", timeout=WAIT
+            )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BuildError(f"compiling {name} failed: {error}") from None
     if done.returncode != 0:
         raise BuildError(f"compiling {name} failed:\n{done.stderr.strip()}")
+    return done.stdout
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--op", action="store_true", help="the TensorFlow op is required")
     parser.add_argument("--fast", action="store_true", help="build generated code as well")
-    parser.add_argument("--force", action="store_true", help="build even when up to date")
+    parser.add_argument("--force", action="store_true", help="build even what is there")
     arguments = parser.parse_args(argv)
     try:
-        if arguments.fast and (has_tensorflow() or not arguments.op):
+        if arguments.force or not library_path().exists():  # what is missing is told at once
+            _require(headers=True, code=arguments.fast)
+        if arguments.fast:
             print(*build_everything(arguments.force), sep="\n")
-            return 0
-        print(build_library(arguments.force))
-        if arguments.op or has_tensorflow():
-            print(build_op(arguments.force))
-    except (AssetError, BuildError) as error:
+        else:
+            print(build_library(arguments.force))
+            if has_tensorflow():
+                print(build_op(arguments.force))
+    except UserError as error:
         print(f"build: {error}", file=sys.stderr)
         return 1
     return 0

@@ -71,7 +71,7 @@ def load_clip(name: str | Clip, folder: Path, model: PhysicsModel) -> Clip:
 @functools.lru_cache(maxsize=64)
 def read_clip(path: Path, name: str, model: PhysicsModel) -> Clip:
     """Reads one clip file; ValueError with file and line when it is malformed."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     try:
         frames = json.loads(text)["Frames"]
     except json.JSONDecodeError as error:

@@ -63,7 +63,7 @@ def look(root: Path, request: dict[str, Any]) -> dict[str, Any]:
 
 def _watch(root: Path, run: dict[str, Any]) -> dict[str, Any]:
     command = [root / "current/bin/optimus", "watch", root / "runs" / run["run"], "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, errors="replace", timeout=60, check=False)
     try:
         return dict(json.loads(done.stdout))
     except ValueError:
@@ -111,7 +111,7 @@ def install(root: Path, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shell(command: list[str], what: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(command, capture_output=True, errors="replace", timeout=900, check=False)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
         raise Problem(f"{what} failed: {lines[-1] if lines else done.returncode}")
@@ -130,7 +130,11 @@ def start(root: Path, request: dict[str, Any]) -> dict[str, Any]:
         (root / "logs" / run["run"]).mkdir(parents=True, exist_ok=True)
         if run["role"] == "head":
             folder.mkdir(parents=True, exist_ok=True)
-            replace(folder / "request.json", json.dumps(request["config"]))
+            asked, wanted = folder / "request.json", json.dumps(request["config"])
+            runs = alive and programs(root).get("head", "").startswith(("RUNNING", "STARTING"))
+            if runs and asked.exists() and asked.read_text() != wanted:  # a restart would read it
+                raise Problem(f"{run['run']!r} runs here with other values; stop it first")
+            replace(asked, wanted)
         conf = configuration(root, run)
         if len(str(root / "supervisord.sock")) > 100 or len(str(root).split()) != 1:
             raise Problem(f"{root}: too long for a socket in it, or a space; set optimus_root")
@@ -145,7 +149,7 @@ def start(root: Path, request: dict[str, Any]) -> dict[str, Any]:
         (root / "supervisord.sock").unlink(missing_ok=True)
         command = [run_python(root), "-m", "supervisor.supervisord"]
         command += ["-c", str(root / "supervisord.conf")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, errors="replace", timeout=60)
         deadline = time.monotonic() + 20
         while supervisor_pid(root) is None:
             if done.returncode or time.monotonic() > deadline:

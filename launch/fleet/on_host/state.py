@@ -55,7 +55,7 @@ def deployed(root: Path) -> str | None:
 def run_of(root: Path) -> dict[str, Any] | None:
     """The run that this host works for."""
     with contextlib.suppress(OSError, ValueError):
-        return dict(json.loads((root / "fleet.json").read_text()))
+        return dict(json.loads((root / "fleet.json").read_text(encoding="utf-8")))
     return None
 
 
@@ -75,7 +75,7 @@ def is_free(port: int) -> bool:
 def replace(path: Path, text: str) -> None:
     """Writes a file that is whole or the old one."""
     scratch = path.with_name(f".{path.name}")
-    with open(scratch, "w") as file:
+    with open(scratch, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

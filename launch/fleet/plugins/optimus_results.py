@@ -26,7 +26,7 @@ class CallbackModule(CallbackBase):
     def _write(self, result: Any, state: str, text: str) -> None:
         record = {"host": result._host.get_name(), "state": state, "text": text[:_LONGEST]}
         record["task"] = result._task.get_name()
-        with open(os.environ["OPTIMUS_FLEET_RESULTS"], "a") as file:
+        with open(os.environ["OPTIMUS_FLEET_RESULTS"], "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def v2_runner_on_ok(self, result: Any) -> None:

@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from launch.monitoring.report import MINE
 from optimus.bench import plan
 from optimus.bench.cells import Method
 from optimus.bench.classical import paper_figures, report
 from optimus.bench.classical import run as classical
 from optimus.bench.methods import learned
 from optimus.bench.storage import Row
+from optimus.installation import extra_command
 from optimus.weights import LearnedOptimizer
 
-MINE = "this_checkpoint"
 PRESET = "fair-shift"
 BASELINES = ("adam", "momentum", "l_bfgs_b")
 
@@ -67,7 +68,7 @@ def compare(model: LearnedOptimizer, out: Path, wanted: Plan, say: Callable[[str
     problems = [*result.failed, *result.left_out]
     pictures: dict[str, Path] = {}
     if importlib.util.find_spec("matplotlib") is None:
-        problems.append("no pictures: pip install 'optimus-learned-optimizer[bench]'")
+        problems.append(f"no pictures: {extra_command('bench')}")
     elif rows:
         pictures = _pictures(rows, result, out)
     return Found(_table(rows), methods, pictures, tuple(problems))

@@ -8,6 +8,7 @@ import numpy as np
 
 from optimus.bench.methods import counting
 from optimus.bench.methods.counting import Status, Trace, compiled_value, one_by_one
+from optimus.installation import extra_command
 from optimus.problems.presets import Problem, arithmetic
 
 SIGMA = 3.0
@@ -38,7 +39,7 @@ def run(
     try:
         import cma
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("CMA-ES needs the package cma: pip install cma") from error
+        raise ModuleNotFoundError(f"CMA-ES needs cma: {extra_command('bench')}") from error
     budget = factor * (max_evaluations or steps)
     dtype = problem.dtype
     random = counting.random_of(problem, "cma")

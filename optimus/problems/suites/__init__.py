@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from optimus.errors import UserError, require, require_known
+from optimus.installation import extra_command
 from optimus.problems.presets import SUITE, Problem
 
 Name = Literal["sif2jax", "coco"]
@@ -69,9 +70,8 @@ def library(suite: str) -> Any:
     try:
         return importlib.import_module(PACKAGES[suite])
     except ImportError as error:
-        raise SuiteMissing(
-            f"suite {suite} needs the extra [suites] (pip install sif2jax coco-experiment): {error}"
-        ) from None
+        how = extra_command("suites")
+        raise SuiteMissing(f"suite {suite} needs its library ({error}): {how}") from None
 
 
 def cases(

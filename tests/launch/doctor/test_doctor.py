@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import pathlib
@@ -15,8 +16,11 @@ from collections.abc import Callable
 import pytest
 
 from launch import doctor as doctors
-from launch.doctor import doctor
+from launch.doctor import checks, doctor
 from launch.doctor.checks import Check, Failed, Skipped
+from workers.physics import build, native
+from workers.physics.assets import assets_folder
+from workers.physics.native import library_path
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
@@ -137,7 +141,87 @@ def test_without_the_distributed_libraries_their_checks_are_skipped(
     for check in [*checks, doctors.REAL_RUN.run]:
         with pytest.raises(Skipped, match="not installed"):
             check()
-    assert "[distributed]" in doctors.CHECKS[0].run()
+    assert re.search(r"\[distributed\]|needs CPython 3.10", doctors.CHECKS[0].run())
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> pathlib.Path:
+    """A plain install of a wheel without the simulator: no extra, no compiler, empty cache."""
+    find = importlib.util.find_spec
+
+    def blocked(name: str, package: str | None = None) -> object:
+        return None if name.partition(".")[0] in MISSING else find(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", blocked)
+    monkeypatch.setattr(native, "BESIDE", tmp_path / "lib")
+    monkeypatch.setattr(build.sysconfig, "get_path", lambda key: str(tmp_path))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("OPTIMUS_CACHE", str(tmp_path / "cache"))
+    here = [
+        dataclasses.replace(check, isolated=False)
+        for check in (*doctors.CHECKS, doctors.REAL_RUN)
+        if check.name not in ("libraries", "network", "ports")
+    ]
+    monkeypatch.setattr(doctors, "CHECKS", tuple(here))
+    return tmp_path
+
+
+def commands(lines: list[str]) -> list[str]:
+    """Every command that begins with this interpreter, as far as the next bracket or the end."""
+    found = re.findall(rf"{re.escape(sys.executable)} [^();,]*", "\n".join(lines))
+    return [command.strip() for command in found]
+
+
+def test_a_plain_install_is_healthy(
+    plain: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is optional and not there fails nothing; its command is printed once."""
+    code = doctor(quick=True)
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert code == 0 and lines[-1] == "nothing failed" and "FAIL" not in out
+    assert not re.search(r"\bmake\b|--op|--force", out), "nothing here is broken"
+    (simulator,) = [line for line in lines if " simulator:" in line]
+    assert simulator.startswith(
+        "skipped  simulator: not built; for physics losses first get the C++"
+    )
+    assert f"then run: {sys.executable} -m workers.physics.build" in simulator
+    found = commands(lines)
+    assert found and len(found) == len(set(found)), found
+
+
+def test_a_simulator_that_does_not_load_is_a_fault_with_its_command_once(
+    plain: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library_path().parent.mkdir(parents=True)
+    library_path().write_text("not a library")
+    assert doctor(quick=True) == 1
+    lines = capsys.readouterr().out.splitlines()
+    (fault,) = [line for line in lines if line.startswith("FAIL")]
+    assert fault.startswith(f"FAIL     simulator: {library_path()} does not load")
+    assert fault.count("-m workers.physics.build --force") == 1
+    assert lines[-1] == "failed: 1"
+
+
+def test_a_damaged_clip_is_a_fault(plain: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assets_folder().mkdir(parents=True)
+    assert doctor(quick=True) == 1
+    (fault,) = [li for li in capsys.readouterr().out.splitlines() if li.startswith("FAIL")]
+    folder = assets_folder()
+    assert f"to do: rm -r {folder} && {sys.executable} -m workers.physics.assets" in fault
+
+
+def test_beside_tensorflow_the_op_may_be_missing(
+    plain: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checks, "_need", lambda module, what: None)
+    (op,) = [check for check in doctors.CHECKS if check.name == "tensorflow op"]
+    with pytest.raises(Skipped, match="the simulator is not"):
+        op.run()
+    library_path().parent.mkdir(parents=True)
+    library_path().write_text("a library")
+    with pytest.raises(Skipped, match=r"not built; for the TensorFlow backend .* -m workers"):
+        op.run()
 
 
 def test_importing_it_is_cheap() -> None:

@@ -28,6 +28,7 @@ from optimus.bench.storage import markdown_table
 from optimus.rundir.checkpoint import write_atomically
 from workers.physics.benchmark.report import csv_text
 from workers.physics.benchmark.run import printer, progress_bar
+from workers.physics.build import how_to_build
 from workers.physics.loss import PhysicsLoss, PhysicsOptions, humanoid, window_spec
 from workers.physics.model import model_text
 from workers.physics.simulation import Camera, Simulator, Window, loss_and_grad_batch
@@ -74,7 +75,7 @@ def build(seconds: float, dt: float, batch: int) -> Bench:
     for name, fast in (("generated", True), ("tape", False)):
         simulator = Simulator(model_text(humanoid()), dt, options.control, fast=fast)
         if simulator.fast != fast:
-            left_out.append("generated: not built (python -m workers.physics.build --fast)")
+            left_out.append(f"generated: not built; {how_to_build('--fast')}")
             continue
         spec = window_spec(CLIP, 0.0, seconds, options, simulator)
         full = simulator.window(window_spec(CLIP, 0.0, seconds, every, simulator))

@@ -73,7 +73,7 @@ def read(
 def _entries(path: str | Path) -> tuple[list[Any], list[Any] | None, bool]:
     """Annotations, image ids in order if the file lists them, and whether a detector wrote it."""
     try:
-        data = json.loads(Path(path).read_text())
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from None
     except json.JSONDecodeError as error:

@@ -74,7 +74,7 @@ def load(name_or_path: str | Path) -> SiteMap:
     """A map that ships, by name, or a JSON file; FormatError naming file and field."""
     path = FOLDER / f"{name_or_path}.json" if str(name_or_path) in names() else Path(name_or_path)
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         there = f"there are: {', '.join(names())}, or give a file"
         what = f"no site map {str(name_or_path)!r} ({error.strerror})"

@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from optimus.errors import UserError
-from workers.physics.native import LIBRARY
-
-INTERFACE = 3  # PHYSICS_INTERFACE in physics.h
+from workers.physics.native import library_path
 
 
 class Status(enum.IntEnum):
@@ -22,7 +20,7 @@ class Status(enum.IntEnum):
 
 
 class PhysicsError(UserError, RuntimeError):
-    """The simulator library is missing, stale, or was handed a stale handle."""
+    """The simulator library is missing, does not load, or was handed a stale handle."""
 
 
 def _fields(kind: Any, names: str) -> list[tuple[str, Any]]:
@@ -70,18 +68,17 @@ class WindowRecord(ctypes.Structure):
 @functools.cache
 def library() -> ctypes.CDLL:
     """libphysics.so, loaded once. PhysicsError says how to build it when it is missing."""
-    remedy = "run: python -m workers.physics.build"
-    if not LIBRARY.exists():
-        raise PhysicsError(f"the simulator is not built; {remedy}")
+    from workers.physics.build import how_to_build
+
+    path = library_path()
+    if not path.exists():
+        raise PhysicsError(f"the simulator is not built: {how_to_build()}")
     try:
-        lib = ctypes.CDLL(str(LIBRARY))
+        lib = ctypes.CDLL(str(path))
     except OSError as error:
-        raise PhysicsError(f"{LIBRARY} does not load ({error}); {remedy} --force") from error
+        remedy = how_to_build("--force")
+        raise PhysicsError(f"{path} does not load ({error}): {remedy}") from error
     lib.physics_last_error.restype = ctypes.c_char_p
-    found = lib.physics_interface()
-    if found != INTERFACE:
-        text = f"{LIBRARY} has interface {found}, this code needs {INTERFACE}"
-        raise PhysicsError(f"{text}; {remedy}")
     return lib
 
 

@@ -201,4 +201,3 @@ int physics_rollout(int64_t window, const double* x, int32_t n, double* q, doubl
 }
 
 const char* physics_last_error(void) { return last_error().c_str(); }
-int physics_interface(void) { return PHYSICS_INTERFACE; }

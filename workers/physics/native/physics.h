@@ -10,7 +10,6 @@
 #include <stdint.h>
 
 #define PHYSICS_API __attribute__((visibility("default")))
-#define PHYSICS_INTERFACE 3 /* raised when anything below changes */
 
 #ifdef __cplusplus
 extern "C" {
@@ -134,7 +133,6 @@ PHYSICS_API int physics_contacts(int64_t model, const double* q, const double* q
 
 /* Why this thread's last call failed, one line. */
 PHYSICS_API const char* physics_last_error(void);
-PHYSICS_API int physics_interface(void);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,6 @@
 """The TensorFlow backend: the op `PhysicsLossAndGrad` over the same C code as the direct one.
 
-The only module here that imports TensorFlow. Build: python -m workers.physics.build --op.
+The only module here that imports TensorFlow. Build: `workers/physics/build.py`.
 """
 
 import functools
@@ -10,23 +10,23 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from workers.physics.native import OP_LIBRARY
+from workers.physics.build import how_to_build
+from workers.physics.native import op_path
 from workers.physics.native.binding import PhysicsError, Status, library
 
 
 @functools.cache
 def op_library() -> Any:
-    """The loaded op module. PhysicsError says how to build it when it is missing or stale."""
-    library()  # a missing or stale simulator is told first, and by name
-    remedy = "run: python -m workers.physics.build --op"
-    if not OP_LIBRARY.exists():
-        raise PhysicsError(f"the TensorFlow op is not built; {remedy}")
+    """The loaded op module. PhysicsError says how to build it when it is missing."""
+    library()  # the op finds it by its name, wherever it lies; when missing, it is told first
+    path = op_path()
+    if not path.exists():
+        raise PhysicsError(f"the TensorFlow op is not built: {how_to_build()}")
     try:
-        return tf.load_op_library(str(OP_LIBRARY))
+        return tf.load_op_library(str(path))
     except tf.errors.NotFoundError as error:
-        raise PhysicsError(
-            f"{OP_LIBRARY} does not load ({error.message}); {remedy} --force"
-        ) from error
+        remedy = how_to_build("--force")
+        raise PhysicsError(f"{path} does not load ({error.message}): {remedy}") from error
 
 
 _ONCE = "the physics loss is differentiable once: its gradient has no derivative"

@@ -161,7 +161,7 @@ int main(int argc, char** argv) {
     const std::string text(std::istreambuf_iterator<char>(file), {});
     malformed(text);
     std::vector<std::thread> threads;
-    for (int k = 0; k < 4; ++k) threads.emplace_back([&] { (void)physics_interface(); });
+    for (int k = 0; k < 4; ++k) threads.emplace_back([&] { (void)physics_last_error(); });
     for (std::thread& t : threads) t.join();
     for (int control : {PHYSICS_TORQUE, PHYSICS_PD}) exercise(text, control);
   }
