@@ -5,11 +5,7 @@
 Blocks marked `python` share one session, blocks marked `sh` go to bash; both share the folder. A
 block marked `text` behind one is its output: numbers may differ, `...` stands for anything, and
 lines that say how far a run is are not compared.
-A comment above a block changes how it is run:
-
-    <!-- not run: REASON -->       never
-    <!-- quick: A => B -->         `make test` runs B in place of A, which takes long; its output is
-                                   not compared then
+A block below the comment `<!-- not run: REASON -->` is left out.
 """
 
 from __future__ import annotations
@@ -28,7 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 _FENCE = re.compile(
-    r"(?:<!-- (?P<how>not run|quick): (?P<what>.*?) -->\n)?"
+    r"(?:<!-- not run: (?P<reason>.*?) -->\n)?"
     r"^```(?P<language>\w+)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
@@ -46,7 +42,6 @@ class Block:
       line: of its first line of code, from 1.
       output: what the page shows as its output, or None.
       never: why it is not run, or "".
-      quick: (what, by what) is replaced for a quick run, or None.
     """
 
     language: str
@@ -54,7 +49,6 @@ class Block:
     line: int
     output: str | None
     never: str
-    quick: tuple[str, str] | None
 
 
 def blocks(text: str) -> list[Block]:
@@ -68,11 +62,8 @@ def blocks(text: str) -> list[Block]:
         if follower and follower["language"] == "text":
             between = text[fence.end() : follower.start()]
             output = None if between.strip() else follower["code"]
-        replaced = fence["how"] == "quick"
-        quick = tuple(fence["what"].split(" => ")) if replaced else None
-        never = fence["what"] if fence["how"] == "not run" else ""
         line = text.count("\n", 0, fence.start("code")) + 1
-        found.append(Block(fence["language"], fence["code"], line, output, never, quick))
+        found.append(Block(fence["language"], fence["code"], line, output, fence["reason"] or ""))
     return found
 
 
@@ -114,10 +105,10 @@ class Session:
           code: what to run.
         """
         if block.language == "python":
-            with contextlib.redirect_stdout(io.StringIO()) as printed, _in(self._folder):
+            with contextlib.redirect_stdout(io.StringIO()) as stdout, _in(self._folder):
                 lines = "\n" * (block.line - 1)
                 exec(compile(lines + code, name, "exec"), self._names)
-            return printed.getvalue()
+            return stdout.getvalue()
         # A group of its own: what a block leaves in the background ends with the session.
         shell = subprocess.Popen(
             ["bash", "-euo", "pipefail", "-c", code],
