@@ -92,7 +92,8 @@ class TimeIn:
     """Seconds by activity of one thread; any thread may read them, what is going on included.
 
     Args:
-      activity: what the thread does from now on. clock: s, monotonic.
+      activity: what the thread does from now on.
+      clock: s, monotonic.
     """
 
     def __init__(self, activity: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -202,7 +203,8 @@ class Follower:
     A file that has become shorter, or another one, is read from its beginning.
 
     Args:
-      path: the file; it need not exist yet. offset: bytes to pass over, of an earlier follower.
+      path: the file; it need not exist yet.
+      offset: bytes to pass over, of an earlier follower.
     """
 
     def __init__(self, path: Path, offset: int = 0) -> None:
