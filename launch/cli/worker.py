@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from launch import Say, stop_on_signals
 from launch.fleet import HOST, compare_workers, require_match, usable_workers
 from optimus.errors import ConfigError, require
+from optimus.files import parse_json
 
 if TYPE_CHECKING:
     from optimus.config import TrainConfig
@@ -126,4 +126,7 @@ def _joined(address: str) -> tuple[TrainConfig, Head]:
             time.sleep(1.0)
     other = f"protocol {head.protocol}, ours is {PROTOCOL}; install the same version"
     require(head.protocol == PROTOCOL, f"--coordinator {address}: {other}")
-    return from_dict(json.loads(head.config)), head
+    try:
+        return from_dict(parse_json(head.config)), head
+    except ValueError as error:
+        raise ConfigError(f"--coordinator {address}: its configuration: {error}") from None

@@ -88,7 +88,7 @@ def _write(path: str | None, state: Mapping[str, object], restarts: int) -> None
             file.write(text)
         os.replace(scratch, path)
     except OSError:  # a full disk must not end a node; the room of the old record is still there
-        with contextlib.suppress(OSError), open(path, "r+") as file:
+        with contextlib.suppress(OSError), open(path, "r+", encoding="utf-8") as file:
             file.write(text)
             file.truncate()
         with contextlib.suppress(OSError):

@@ -131,7 +131,8 @@ class TimeIn:
     """Seconds by activity of one thread; any thread may read them, what is going on included.
 
     Args:
-      activity: what the thread does from now on. clock: s, monotonic.
+      activity: what the thread does from now on.
+      clock: s, monotonic.
     """
 
     def __init__(self, activity: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -259,8 +260,10 @@ class Follower:
     A file that has become shorter, or another one, is read from its beginning.
 
     Args:
-      path: the file; it need not exist yet. offset: bytes to pass over, of an earlier follower.
-      damaged: counts whole lines that are no good record. good: whether a record is one.
+      path: the file; it need not exist yet.
+      offset: bytes to pass over, of an earlier follower.
+      damaged: counts whole lines that are no good record.
+      good: whether a record is one.
     """
 
     def __init__(

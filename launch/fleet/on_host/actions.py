@@ -66,7 +66,7 @@ def _watch(root: Path, run: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, errors="replace", timeout=60, check=False)
     try:
         return dict(json.loads(done.stdout))
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         return {"problem": (done.stderr.strip().splitlines() or ["no answer"])[-1]}
 
 
@@ -132,7 +132,9 @@ def start(root: Path, request: dict[str, Any]) -> dict[str, Any]:
             folder.mkdir(parents=True, exist_ok=True)
             asked, wanted = folder / "request.json", json.dumps(request["config"])
             runs = alive and programs(root).get("head", "").startswith(("RUNNING", "STARTING"))
-            if runs and asked.exists() and asked.read_text() != wanted:  # a restart would read it
+            if (
+                runs and asked.exists() and asked.read_text(encoding="utf-8") != wanted
+            ):  # a restart would read it
                 raise Problem(f"{run['run']!r} runs here with other values; stop it first")
             replace(asked, wanted)
         conf = configuration(root, run)
@@ -248,8 +250,8 @@ def pack(root: Path, request: dict[str, Any]) -> dict[str, Any]:
     if not run or not (root / "logs" / run).is_dir():
         return {"run": run}
     path, folder, identity = root / f"collect-{run}.tar.gz", root / "runs" / run, None
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        identity = json.loads((folder / "identity.json").read_text())["run_id"]
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        identity = json.loads((folder / "identity.json").read_bytes())["run_id"]
     try:
         with tarfile.open(path, "w:gz", compresslevel=3) as tar:
             if request.get("run") and folder.is_dir():
