@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from launch import Say
-from optimus.errors import ConfigError, require
+from optimus.errors import ConfigError, UserError, require
 
 
 @dataclass(frozen=True)
@@ -276,8 +276,16 @@ class Bench:
     ]
 
     def run(self, say: Say) -> int:
-        """Runs the chosen benchmark; a mistake in its arguments is a `ConfigError`."""
+        """Runs the chosen benchmark; a mistake in its arguments is a `ConfigError`, a file that
+        cannot be read or written a `UserError`."""
         try:
             return self.which.run()
+        except UserError:
+            raise
         except ValueError as error:
             raise ConfigError(str(error)) from None
+        except OSError as error:
+            no_folder = isinstance(error, FileExistsError | NotADirectoryError)
+            kind = ConfigError if no_folder else UserError
+            where = error.filename or self.which.out
+            raise kind(f"cannot use {where}: {error.strerror or error}") from None

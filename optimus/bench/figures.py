@@ -1,6 +1,7 @@
 """Pictures of the benchmark; the only module that needs matplotlib (extra [bench])."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,14 @@ LABELS = {
     "data": "evaluations / (N + 1)",
     "value": "gap / least gap at the budget",
 }
+
+
+def drawable(say: Callable[[str], None]) -> bool:
+    """Whether matplotlib is installed; if it is not, `say` takes a line with what to install."""
+    found = importlib.util.find_spec("matplotlib") is not None
+    if not found:
+        say("no pictures, matplotlib is missing: pip install 'optimus-learned-optimizer[bench]'")
+    return found
 
 
 def figure_of(

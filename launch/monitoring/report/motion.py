@@ -47,7 +47,8 @@ def reconstruct(config: TrainConfig, checkpoint: Path, out: Path, evaluations: i
     try:
         return _reconstruct(config, config.task, checkpoint, out, evaluations)
     except ModuleNotFoundError as error:
-        raise NoMotion(f"{error.name} is not installed") from None
+        extra = "pip install 'optimus-learned-optimizer[bench]'"
+        raise NoMotion(f"{error.name} is missing: {extra}") from None
     except (ValueError, RuntimeError, OSError) as error:
         raise NoMotion(str(error).splitlines()[0]) from None
 
