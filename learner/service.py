@@ -3,55 +3,45 @@
 from typing import Any
 
 from learner.learner import Learner
-from optimus.wire import Entrance, Version
+from optimus.wire import Entrance, Version, served
 
 _MOST_ACTORS = 20_000
 _MOST_EPISODES = 2**20  # ids of one call; an actor asks for 256
 
 
-class Service:
+class Service(Entrance):
     """Checks what comes, then asks the learner; what is refused is counted in its metrics.
 
     Args:
       learner: who answers. actors: how many there are; None where others may join.
-
-    Attributes:
-      learner: as given.
-      exposed: names of the methods that are served. They take what comes and raise nothing.
     """
 
     exposed = ("session", "parameters", "reserve_episodes")
 
     def __init__(self, learner: Learner, actors: int | None) -> None:
-        self.learner = learner
+        super().__init__(learner.run_id)
         self._actors = actors or _MOST_ACTORS
-        self._calls = Entrance(learner.run_id)
-        learner.refused_calls = self._calls.refused
+        self.learner = learner
+        learner.refused_calls = self.refused
 
-    def session(self, *arguments: Any, **named: Any) -> bytes:
+    @served
+    def session(self, actor: int, incarnation: str) -> bytes:
         """See `ParameterSource.session`."""
-        return self._calls.answer(self._session, arguments, named)
-
-    def parameters(self, *arguments: Any, **named: Any) -> bytes:
-        """See `ParameterSource.parameters`: [] for no version; [], or [epoch, step, weights]."""
-        return self._calls.answer(self._parameters, arguments, named)
-
-    def reserve_episodes(self, *arguments: Any, **named: Any) -> bytes:
-        """See `ParameterSource.reserve_episodes`."""
-        return self._calls.answer(self._reserve_episodes, arguments, named)
-
-    def _session(self, actor: int, incarnation: str) -> bytes:
         if not 0 <= actor < self._actors or not 0 < len(incarnation) <= 100:
             raise ValueError(f"actor {actor!s:.40} {incarnation!r:.40}; want one of {self._actors}")
         return self.learner.session(actor, incarnation)
 
-    def _parameters(self, have: list[int]) -> list[Any]:
+    @served
+    def parameters(self, have: list[int]) -> list[Any]:
+        """See `ParameterSource.parameters`: [] for no version; [], or [epoch, step, weights]."""
         if have and [type(number) for number in have] != [int, int]:
             raise ValueError(f"version {have!r:.80}; want [epoch, step], or []")
         answer = self.learner.parameters(Version(*have) if have else None)
         return [] if answer is None else [*answer[0], answer[1]]
 
-    def _reserve_episodes(self, count: int) -> int:
+    @served
+    def reserve_episodes(self, count: int) -> int:
+        """See `ParameterSource.reserve_episodes`."""
         if not 1 <= count <= _MOST_EPISODES:
             raise ValueError(f"{count!s:.40} episodes; want 1 ... {_MOST_EPISODES}")
         return self.learner.reserve_episodes(count)

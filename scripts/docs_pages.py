@@ -285,7 +285,8 @@ def configurations() -> str:
     for file, names in by_file.items():
         text = inspect.cleandoc(configs._module(file).__doc__ or "")
         known = f"Names: {', '.join(map(_code, names))}.\n\n" if len(names) > 1 else ""
-        parts.append(f"### {file} {{ #config-{file} }}\n\n{known}{_prose(text)}")
+        prose = re.sub(r"^(-?[A-Za-z-]+): ", r"**\1**: ", _prose(text), flags=re.MULTILINE)
+        parts.append(f"### {file} {{ #config-{file} }}\n\n{known}{prose}")
     return "\n".join(parts)
 
 

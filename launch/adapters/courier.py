@@ -152,16 +152,19 @@ def _start_reaper() -> None:
     threading.Thread(target=run, name="client reaper", daemon=True).start()
 
 
-class _Reconnecting:
-    """Calls through a client that is made anew after a failure: a failed channel waits up to two
-    minutes to connect again.
+class _Head:
+    """Calls of learner or coordinator, through a client that is made anew after a failure: a failed
+    channel waits up to two minutes to connect again.
 
     Not `wait_for_ready`: a call queued for a server that has ended lasts its whole time-out, and so
     does the client's destructor, longer than a role has to stop.
     """
 
-    def __init__(self, address: str, timeout: float, stop: threading.Event | None) -> None:
+    def __init__(
+        self, address: str, timeout: float, run_id: str, stop: threading.Event | None
+    ) -> None:
         self._connect = functools.partial(Caller, address, timeout, wait_for_ready=False, stop=stop)
+        self._address, self._run_id = address, run_id
         self._caller: Caller | None = None
 
     def __call__(self, method: str, *arguments: Any) -> Any:
@@ -172,18 +175,8 @@ class _Reconnecting:
             self._caller = None
             raise
 
-
-class _Head(_Reconnecting):
-    """Calls that name the run they mean; see `optimus.wire.Entrance`."""
-
-    def __init__(
-        self, address: str, timeout: float, run_id: str, stop: threading.Event | None
-    ) -> None:
-        super().__init__(address, timeout, stop)
-        self._address, self._run_id = address, run_id
-
     def ask(self, method: str, *arguments: Any) -> Any:
-        """The value of the answer; raises `CallError` or `Refused`."""
+        """What a `served` method of this run returns; raises `CallError` or `Refused`."""
         data = self(method, encode(Call(PROTOCOL, self._run_id, list(arguments))))
         try:
             answer = decode(Answer, data)

@@ -30,6 +30,9 @@ FORKS = 50  # hosts spoken to at once
 class FleetError(UserError, RuntimeError):
     """A fleet command cannot do what it was asked; the message is one line for each cause."""
 
+    def __str__(self) -> str:
+        return printable(Exception.__str__(self))
+
 
 def call(
     hosts: Mapping[str, Mapping[str, Any]],

@@ -1,7 +1,6 @@
 """What hosts answer. A host may be compromised: what it says is data of the shape that was asked
 for, without characters that steer a terminal, or it is a problem of that host."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import Any
 
 from launch.fleet import RUN
 from optimus.errors import printable
+from optimus.files import parse_json
 
 _Check = Callable[[Any], bool]
 
@@ -37,9 +37,9 @@ def _clean(value: Any) -> Any:
 def parsed(text: str) -> Answer:
     """The answer in a host's JSON."""
     try:
-        data = json.loads(text)
+        data = parse_json(text)
         return Answer(str(data.get("error", "")), data)
-    except (ValueError, AttributeError, RecursionError):
+    except (ValueError, AttributeError):
         return Answer("its answer is not a JSON object")
 
 
@@ -66,7 +66,7 @@ def _name(value: Any) -> bool:
 
 
 def _number(value: Any) -> bool:
-    return type(value) is float or _count(0, 2**53)(value)
+    return type(value) in (int, float) and 0 <= value < 1e300  # no NaN
 
 
 def _or_none(check: _Check) -> _Check:

@@ -64,7 +64,7 @@ def manifests(config: TrainConfig, cluster: Cluster) -> str:
     values = {
         **vars(cluster),
         "head": cluster.head,
-        "config": json.dumps(text).replace("\x7f", "\\u007f"),  # JSON is YAML, but for DEL
+        "config": json.dumps(text),  # JSON is YAML
         "digest": hashlib.sha256(text.encode()).hexdigest(),
         "config_dir": CONFIG_DIR,
         "data": DATA_DIR,

@@ -14,7 +14,6 @@ from launch import Say, command
 from launch.fleet import (
     HOST,
     PATH,
-    RUN,
     compare_workers,
     configuration,
     fill,
@@ -67,8 +66,6 @@ class Slurm:
         from optimus.rundir.checkpoint import write_atomically
 
         config = configuration(self.config, self.set)
-        if self.run_dir is None:
-            require_match(RUN, config.name, "name of the configuration")
         run_dir = folder_of(self.run_dir or f"runs/{config.name}", "--run-dir").resolve()
         unserved = f"no worker serves the loss of {config.name!r}: --nodes 1"
         require(config.served or self.nodes <= 1, unserved)

@@ -67,6 +67,7 @@ class Status:
     staleness_max: int | None  # updates
     waiting_share: float | None  # of the learner's time, 0 ... 1
     refused: dict[str, int]  # samples, by reason, since the learner started
+    refused_calls: dict[str, int]  # of the head by others, by reason, since it started
     failed: int  # samples of lanes whose loss failed, since the learner started
     replies: dict[str, int]  # of physics workers, by status ("ok", "busy", "nonfinite", ...)
     work: dict[str, dict[str, float]]  # role -> {"busy": how many, "share": of their time}
@@ -134,13 +135,15 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
         staleness_max=max((readings.whole(r, "staleness") for r in progress.recent), default=None),
         waiting_share=_waiting_share(progress.recent),
         refused=readings.counts(progress.newest, "refused"),
+        refused_calls=_refused_calls(readings.newest(files, "coordinator"), progress.newest),
         failed=readings.whole(progress.newest, "failed"),
         replies=_summed(readings.newest(files, "physics_worker"), "statuses"),
         work=_work(files) if life.active else {},
         time_shares=time_shares(files) if life.active else {},
         calls=_summed(pools, "pool"),
         quarantined=_quarantined(pools) if life.active else None,
-        records_lost=sum(readings.whole(r, "lost") for found in files.values() for r in found),
+        records_lost=sum(readings.whole(r, "lost") for found in files.values() for r in found)
+        + readings.whole(progress.newest, "ledger_lost"),
         **_evaluations(run_dir, damaged),
         lines_damaged=dict(damaged),
     )
@@ -255,6 +258,11 @@ def _summed(records: Sequence[Record], key: str) -> dict[str, int]:
     for name in _NOW:
         total.pop(name, None)
     return dict(total)
+
+
+def _refused_calls(coordinators: Sequence[Record], update: Record) -> dict[str, int]:
+    learners = readings.counts(update, "refused_calls")
+    return dict(Counter(_summed(coordinators, "reasons")) + Counter(learners))
 
 
 def _quarantined(pools: Sequence[Record]) -> int | None:

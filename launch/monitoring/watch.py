@@ -168,6 +168,8 @@ def rows(status: Status) -> list[tuple[str, str]]:
     calls = {name: n for name, n in status.calls.items() if n and name not in ("ok", "tries")}
     if calls:
         made.append(("calls", f"{listed(calls)}, of {status.calls.get('tries', '?')}"))
+    if status.refused_calls:
+        made.append(("strangers", f"calls refused: {listed(status.refused_calls)}"))
     if status.records_lost:
         made.append(("lost records", f"{status.records_lost}: the disk refused them"))
     if status.lines_damaged:

@@ -34,6 +34,7 @@ class WorkerPool:
         and never while a call is in flight.
       rules: limits of the dispatcher.
       workers: addresses known from the start.
+      latency: takes the duration (s) of every call, however it ended, or None.
     """
 
     def __init__(
@@ -41,8 +42,9 @@ class WorkerPool:
         connect: Callable[[str], Link],
         rules: Rules | None = None,
         workers: Iterable[str] = (),
+        latency: Histogram | None = None,
     ) -> None:
-        self._connect = connect
+        self._connect, self._latency = connect, latency
         self._dispatcher = Dispatcher(rules or Rules(), time.monotonic())
         self._dispatcher.set_workers(workers, time.monotonic())
         self._links: dict[str, Link] = {}
@@ -112,7 +114,11 @@ class WorkerPool:
             task.future.set_exception(LossUnavailable("the pool was closed"))
 
     def _start(self, worker: Worker, task: Task) -> None:
+        began = time.monotonic()
+
         def done(outcome: Outcome, value: Any) -> None:
+            if self._latency is not None:
+                self._latency.observe(time.monotonic() - began)
             self._events.put(functools.partial(self._ended, worker, outcome, value))
 
         try:
@@ -161,26 +167,3 @@ def read_reply(request: LossRequest, data: bytes) -> tuple[Outcome, LossReply | 
     if reply.status in ("ok", "nonfinite"):
         return "ok", reply, ""
     return "error", None, f"{reply.status}: {reply.message}"
-
-
-def measured(connect: Callable[[str], Link], histogram: Histogram) -> Callable[[str], Link]:
-    """`connect`, whose links count the duration (s) of every call, however it ended."""
-
-    return lambda address: _Measured(connect(address), histogram)
-
-
-class _Measured:
-    def __init__(self, link: Link, histogram: Histogram) -> None:
-        self._link = link
-        self._histogram = histogram
-
-    def start(self, request: bytes, done: Done) -> None:
-        """See `Link.start`."""
-        histogram, began = self._histogram, time.monotonic()
-
-        # This must not keep the link, so the client, alive.
-        def ended(outcome: Outcome, value: Any) -> None:
-            histogram.observe(time.monotonic() - began)
-            done(outcome, value)
-
-        self._link.start(request, ended)

@@ -11,22 +11,19 @@ from launch.program.addresses import Roster
 from learner.identity import Identity
 from optimus.config import TrainConfig, config_hash, to_dict
 from optimus.rundir.metrics import MetricsWriter
-from optimus.wire import PROTOCOL, Entrance, Head, Refused, encode
+from optimus.wire import PROTOCOL, Entrance, Head, Refused, encode, served
 
 _REPORT = 5.0  # s between metrics records
 _GOODBYES = 4.0  # s that members have to hear of the end: two heartbeats
 
 
-class Coordinator:
+class Coordinator(Entrance):
     """What is served at the one address that everybody must know.
 
     Args:
       config: the run's configuration. run_dir: for metrics, and whose run it is.
       roster: addresses of the head, as newcomers reach them.
       wait: `wait(seconds)` says whether to stop.
-
-    Attributes:
-      exposed: names of the methods that are served. They take what comes and raise nothing.
     """
 
     exposed = ("heartbeat", "beat", "head", "finish")
@@ -36,12 +33,11 @@ class Coordinator:
     ) -> None:
         self._wait = wait
         self._run_dir = run_dir
-        run_id = Identity(run_dir).run_id
+        super().__init__(Identity(run_dir).run_id)
         actors, elastic = config.processes.actors, not config.synchronous
-        self._registry = Registry(config_hash(config), actors, elastic, run_id=run_id)
-        self._calls = Entrance(run_id)
+        self._registry = Registry(config_hash(config), actors, elastic, run_id=self.run_id)
         text = json.dumps(to_dict(config))
-        self._head = encode(Head(PROTOCOL, text, roster.learner[0], roster.stream[0], run_id))
+        self._head = encode(Head(PROTOCOL, text, roster.learner[0], roster.stream[0], self.run_id))
         self._metrics = MetricsWriter(run_dir, "coordinator")
 
     def heartbeat(self, *arguments: Any, **named: Any) -> bytes:
@@ -54,12 +50,10 @@ class Coordinator:
         """An encoded `Head`."""
         return self._head
 
-    def finish(self, *arguments: Any, **named: Any) -> bytes:
-        """A `Call` by which the learner says, with its epoch, that the run is over; everybody hears
-        it at the next heartbeat."""
-        return self._calls.answer(self._finish, arguments, named)
-
-    def _finish(self, epoch: int) -> None:
+    @served
+    def finish(self, epoch: int) -> None:
+        """The learner of this epoch says that the run is over; everybody hears it at the next
+        heartbeat."""
         ours = Identity(self._run_dir).epoch
         if epoch != ours:  # of a learner that has been replaced
             raise Refused(f"of epoch {epoch!s:.40}, this is {ours}", "foreign_epoch")
@@ -80,5 +74,5 @@ class Coordinator:
         roles = [str(member["role"]) for member in members]
         counts = {"workers": roles.count("worker"), "actors": roles.count("actor")}
         reasons = self._registry.reasons.copy()
-        reasons.update(self._calls.refused.copy())
+        reasons.update(self.refused.copy())
         self._metrics.write("alive", **counts, refused=reasons.total(), reasons=reasons)

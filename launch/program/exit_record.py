@@ -39,10 +39,7 @@ def ending(code: int) -> str:
     """An exit code, or minus a signal, in words."""
     if code >= 0:
         return f"exited with code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:  # a real-time one
-        name = "no name"
+    name = {each.value: each.name for each in signal.Signals}.get(-code, "no name")
     guess = ", perhaps out of memory" if -code == signal.SIGKILL else ""
     return f"killed by signal {-code} ({name}){guess}"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from launch import builders
-from launch.pool import Rules, WorkerPool, measured
+from launch.pool import Rules, WorkerPool
 from launch.pool.member import HeadLost, Membership, Refused, in_background, new_incarnation
 from optimus.config import ServedTask, TrainConfig, config_hash
 from optimus.errors import UserError
@@ -143,8 +143,8 @@ def run_actor(
     if config.served:
         calls = Histogram()
         patience = max(120.0, 3 * config.call_timeout)
-        connect = measured(courier.connector(config.call_timeout), calls)
-        pool = WorkerPool(connect, Rules(patience=patience))
+        connect = courier.connector(config.call_timeout)
+        pool = WorkerPool(connect, Rules(patience=patience), latency=calls)
     membership = Membership(
         courier.RemoteCoordinator(coordinator, over),
         config_hash(config),

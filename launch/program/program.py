@@ -14,7 +14,7 @@ its own node of it, so nothing is pickled. Building it is cheap and touches no J
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,26 +132,19 @@ def launch_and_wait(program: lp.Program, launch_type: str) -> str | None:
         try:
             manager.wait(labels_to_wait_for=[label])
         except Exception as error:  # whatever a node raised, or "exited with code"
-            failure = _ended(workers) or f"{type(error).__name__}: {error}"
+            failure = f"{type(error).__name__}: {error}"
+            for log, group in workers.items():  # of local_mp: a supervisor that says how it ended
+                code = getattr(group[0], "returncode", None)
+                if code:
+                    failure = (
+                        f"{log.removesuffix('.log')}: its supervisor {exit_record.ending(code)}"
+                    )
         manager.stop_and_wait()
         for thread in workers[label] if launch_type == "local_mt" else ():
             cause = thread.future.exception() if thread.future.done() else None
             if cause and not failure:  # while it was stopping: its last checkpoint, say
                 failure = f"stopped, but {type(cause).__name__}: {cause}"
     return failure
-
-
-def _ended(workers: Mapping[str, Any]) -> str | None:
-    """One line that names the supervisors that have failed, by ROLE/INDEX.log; None without one."""
-    lines = []
-    for log, group in workers.items():
-        for code in (getattr(worker, "returncode", None) for worker in group):
-            if code:
-                node = log.removesuffix(".log").replace("/", " ")
-                where = os.path.join(os.environ["LAUNCHPAD_LOGGING_DIR"], log)
-                how = exit_record.ending(code)
-                lines.append(f"{node}: its supervisor {'was ' * (code < 0)}{how} (log: {where})")
-    return "; ".join(lines) or None
 
 
 def run_node(program: lp.Program, label: str, index: int, stop: Callable[[], None]) -> None:

@@ -16,7 +16,8 @@ nothing but these files: a prune reads both pointers right before it deletes, an
 looks afterwards whether the folder is still there.
 
 A run may go back: `LATEST` is set to an older step, and what follows is made again. What lies past
-`LATEST` is of the course that was left. A step is no name for weights: the sha256 is.
+`LATEST` is of the course that was left, and goes when the run passes it. A step is no name for
+weights: the sha256 is.
 """
 
 import contextlib
@@ -90,7 +91,7 @@ def save(
     Raises:
       CheckpointError: the disk refused; what was there before is untouched.
     """
-    final = folder / str(step)
+    final, before = folder / str(step), named_step(folder, LATEST)
     temporary = folder / f".{step}.{uuid.uuid4().hex[:8]}"
     aside = folder / f".{step}.replaced.{uuid.uuid4().hex[:8]}"
     try:
@@ -122,6 +123,9 @@ def save(
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    for left in steps(folder):  # of a course that was left: the run has passed them
+        if before is not None and before < left < step:
+            shutil.rmtree(folder / str(left), ignore_errors=True)
     prune(folder, step, keep, keep_every)
     return final
 
@@ -180,7 +184,9 @@ def load_latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     if named is not None and named not in there and there:
         problems.append(f"{folder / LATEST} names {named}, which is not there")
     if named in there:
-        there = [step for step in there if step != named] + [named]  # last: the first to be tried
+        # The last is tried first: the named one, those before it, those of a course that was left.
+        before = [step for step in there if step < named]
+        there = [*there[len(before) + 1 :], *before, named]
     for step in reversed(there):
         try:
             found = load(folder / str(step))

@@ -92,17 +92,13 @@ class LinesWriter:
             except ValueError:
                 pass  # closed, and a heartbeat has a last word
             except OSError as error:
-                self._torn = self._torn or written > 0
-                self._refused(error)
+                if not self.lost:
+                    where, why = self._path, error.strerror or error
+                    _LOG.warning("%s: %s; lines are lost, and counted, while it is so", where, why)
+                self._torn, self.lost = self._torn or written > 0, self.lost + 1
+                self._in_a_row += 1
             else:
                 self._torn, self._in_a_row = False, 0
-
-    def _refused(self, error: OSError) -> None:
-        if not self.lost:
-            why = error.strerror or error
-            _LOG.warning("%s: %s; lines are lost, and counted, while it is so", self._path, why)
-        self.lost += 1
-        self._in_a_row += 1
 
     def close(self) -> None:
         """Closes the file."""
@@ -141,7 +137,8 @@ class TimeIn:
     """Seconds by activity of one thread; any thread may read them, what is going on included.
 
     Args:
-      activity: what the thread does from now on. clock: s, monotonic.
+      activity: what the thread does from now on.
+      clock: s, monotonic.
     """
 
     def __init__(self, activity: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -269,8 +266,10 @@ class Follower:
     A file that has become shorter, or another one, is read from its beginning.
 
     Args:
-      path: the file; it need not exist yet. offset: bytes to pass over, of an earlier follower.
-      damaged: counts whole lines that are no good record. good: whether a record is one.
+      path: the file; it need not exist yet.
+      offset: bytes to pass over, of an earlier follower.
+      damaged: counts whole lines that are no good record.
+      good: whether a record is one.
     """
 
     def __init__(

@@ -5,6 +5,7 @@ from optimus.wire.calls import Call as Call
 from optimus.wire.calls import Entrance as Entrance
 from optimus.wire.calls import received as received
 from optimus.wire.calls import require_own as require_own
+from optimus.wire.calls import served as served
 from optimus.wire.codec import CodecError as CodecError
 from optimus.wire.codec import pack as pack
 from optimus.wire.codec import unpack as unpack

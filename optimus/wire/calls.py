@@ -1,5 +1,6 @@
 """Calls of the head: each says which run it means, and is answered, never raised at."""
 
+import functools
 import logging
 import typing
 from collections import Counter
@@ -60,37 +61,36 @@ def require_own(protocol: int, run_id: str, own: str) -> None:
 
 
 class Entrance:
-    """Where calls from outside come in: an encoded `Call` in, an encoded `Answer` out.
-
-    What is malformed, of another protocol or of another run goes no further. Nothing is raised.
+    """An object whose `served` methods others may call.
 
     Attributes:
-      refused: calls so far, by reason.
-
-    Args:
-      run_id: of this run.
+      exposed: their names, and those of others that take what comes and raise nothing.
+      run_id: of this run. refused: calls so far, by reason.
     """
 
+    exposed: tuple[str, ...] = ()
+
     def __init__(self, run_id: str) -> None:
-        self._run_id = run_id
+        self.run_id = run_id
         self.refused: Counter[str] = Counter()
 
-    def answer(
-        self, method: Callable[..., Any], arguments: Sequence[Any], named: Mapping[str, Any]
-    ) -> bytes:
-        """The answer to a call.
 
-        Args:
-          method: what is called; arguments are checked against its annotations. A `ValueError` of
-            it refuses the call, any other error says that it failed.
-          arguments, named: as they arrived.
-        """
-        name = method.__name__.strip("_")
+def served(method: Callable[..., Any]) -> Callable[..., bytes]:
+    """A method of an `Entrance` as others call it: an encoded `Call` in, an encoded `Answer` out.
+
+    What is malformed, of another protocol or of another run does not reach it. Arguments are
+    checked against its annotations. A `ValueError` of it refuses the call, any other error says
+    that it failed. Nothing is raised.
+    """
+    name = method.__name__
+
+    @functools.wraps(method)
+    def answer(self: Entrance, *arguments: Any, **named: Any) -> bytes:
         try:
             call = decode(Call, received(arguments, named))
-            require_own(call.protocol, call.run_id, self._run_id)
+            require_own(call.protocol, call.run_id, self.run_id)
             _check(method, call.arguments)
-            return encode(Answer("ok", method(*call.arguments)))
+            return encode(Answer("ok", method(self, *call.arguments)))
         except (Refused, ValueError) as error:
             self.refused[error.reason if isinstance(error, Refused) else "malformed"] += 1
             return encode(Answer("refused", message=f"{name}: {error}"[:_LONGEST]))
@@ -98,6 +98,8 @@ class Entrance:
             what = f"{name}: {type(error).__name__}: {error}"[:_LONGEST]
             _LOG.warning(what)
             return encode(Answer("failed", message=what))
+
+    return answer
 
 
 def _check(method: Callable[..., Any], arguments: list[Any]) -> None:

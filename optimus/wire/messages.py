@@ -59,7 +59,8 @@ class LossReply:
       request_id: as in the request.
       status: "ok", "nonfinite" (the simulation diverged: an expected answer), "busy" (try again
         later), "expired" (the budget ran out before the start) or "error" (`message` says why).
-      loss: float64, NaN unless ok. gradient: float64 `[N]`, empty unless ok.
+      loss: float64, NaN unless ok.
+      gradient: float64 `[N]`, empty unless ok.
       seconds: time spent evaluating.
     """
 
@@ -88,7 +89,8 @@ class Sample:
       mask: bool `[W]`, False where a failed step has no later steps to score.
       last: whether the episode ends with this window.
       failed: whether a trajectory went non-finite in this window.
-      evaluations: loss evaluations spent, shared start included. seconds: time they took.
+      evaluations: loss evaluations spent, shared start included.
+      seconds: time they took.
       noise_checksum: CRC-32 of this window's perturbation.
       gradient: float32 `[P]`, mean over the trajectories; empty in "es/1".
     """
@@ -184,7 +186,9 @@ def check_sample(
     """Why a decoded sample is malformed for this run, or None.
 
     Args:
-      sample: as received. truncation: steps of a window. windows: of an episode, at most.
+      sample: as received.
+      truncation: steps of a window.
+      windows: of an episode, at most.
       signs: trajectories of a lane.
       derivatives: entries of a pathwise sample's gradient, 0 where the estimator needs none.
     """

@@ -90,13 +90,16 @@ def _extract(wheel: Path, folder: Path) -> None:
 
 def _download(folder: Path) -> Path:
     """Downloads the wheel for one fixed Python and platform, whatever runs here."""
+    pip = [sys.executable, "-m", "pip"]
     if importlib.util.find_spec("pip") is None:
-        raise AssetError(
-            f"this environment has no pip to fetch {WHEEL}; install pip, or set "
-            "OPTIMUS_PYBULLET_WHEEL to its cp310 manylinux2014_x86_64 wheel"
-        )
+        pip = ["uv", "tool", "run", "pip"]
+        if shutil.which("uv") is None:
+            raise AssetError(
+                f"neither pip nor uv is here to fetch {WHEEL}; install one, or set "
+                "OPTIMUS_PYBULLET_WHEEL to its cp310 manylinux2014_x86_64 wheel"
+            )
     print(f"fetching the humanoid and its clips ({WHEEL}, about 100 MB, once)", file=sys.stderr)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command = [*pip, "download", "--quiet", "--no-deps"]
     command += ["--only-binary=:all:", "--python-version", "3.10", "--implementation", "cp"]
     command += ["--abi", "cp310", "--platform", "manylinux2014_x86_64", "--dest", str(folder)]
     try:

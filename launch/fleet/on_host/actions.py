@@ -132,7 +132,9 @@ def start(root: Path, request: dict[str, Any]) -> dict[str, Any]:
             folder.mkdir(parents=True, exist_ok=True)
             asked, wanted = folder / "request.json", json.dumps(request["config"])
             runs = alive and programs(root).get("head", "").startswith(("RUNNING", "STARTING"))
-            if runs and asked.exists() and asked.read_text() != wanted:  # a restart would read it
+            if (
+                runs and asked.exists() and asked.read_text(encoding="utf-8") != wanted
+            ):  # a restart would read it
                 raise Problem(f"{run['run']!r} runs here with other values; stop it first")
             replace(asked, wanted)
         conf = configuration(root, run)

@@ -60,7 +60,7 @@ def run_of(root: Path) -> dict[str, Any] | None:
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens there."""
+    """Whether nobody listens there: IPv4 and IPv6 wildcard binds work, as servers here bind."""
     for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
         try:
             with socket.socket(family, socket.SOCK_STREAM) as probe:

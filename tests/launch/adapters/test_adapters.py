@@ -235,13 +235,13 @@ def test_an_actor_leaves_the_learner_of_another_run() -> None:
     run(
         SERVER
         + """
-    from optimus.wire import Entrance, Version
-    entrance = Entrance("ours")
-    def parameters(*arguments, **named):
-        return entrance.answer(_parameters, arguments, named)
-    def _parameters(have: list[int]) -> list:
-        return [1, 2, b"weights"]
-    server.Bind("parameters", parameters)
+    from optimus.wire import Entrance, Version, served
+    class Learner(Entrance):
+        @served
+        def parameters(self, have: list[int]) -> list:
+            return [1, 2, b"weights"]
+    entrance = Learner("ours")
+    server.Bind("parameters", entrance.parameters)
     server.Bind("session", lambda actor, incarnation: b"of protocol 2")
     server.Bind("reserve_episodes", lambda data: 7)
     server.Start()

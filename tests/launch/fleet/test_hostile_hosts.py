@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from launch.cli import main as command_line
+from launch.configs import find
 from launch.fleet import actions, ansible, starting
 from launch.fleet.ansible import FleetError
 from optimus import rundir
@@ -272,6 +273,7 @@ def _deep(levels: int) -> Any:
         {"watch": "text"},
         {"watch": {"evaluations_per_second": "fast"}},
         {"watch": {"checkpoint_age": 10**400}},
+        {"watch": {"checkpoint_age": float("nan")}},
     ],
 )
 def test_answers_of_wrong_shapes_are_a_problem_of_that_host(
@@ -312,8 +314,9 @@ def test_printable_leaves_text_alone_and_nothing_that_steers() -> None:
     assert printable(plain) == plain
     steering = "".join(map(chr, (*range(9), *range(11, 32), *range(127, 160))))
     steering += "\u200e\u202a\u202e\u2066\u2069\u2028\u2029\ufeff\udc80"
-    assert printable(steering) == " " * len(steering)
-    assert printable("a\r\nb\tc", keep="") == "a  b c"
+    for character in steering:
+        assert printable(character) == ascii(character)[1:-1] != character
+    assert printable("a\r\nb\tc", keep="") == "a\\r\\nb\\tc"
 
 
 def test_no_host_steers_the_terminal(fleet: Told) -> None:
@@ -326,7 +329,7 @@ def test_no_host_steers_the_terminal(fleet: Told) -> None:
     actions.logs([HEAD, WORKER], None, 10, fleet.lines.append)
     fleet.answers["h1"] = {"stopped": None, "killed": 0, "more": STEER}
     actions.stop([HEAD, WORKER], fleet.lines.append)
-    assert fleet.said("a\tb [31m")
+    assert fleet.said("a\tb\\x1b[31m")
     for line in fleet.lines:
         assert line.replace("\t", " ").isprintable(), line
 
@@ -339,6 +342,16 @@ def test_errors_of_ssh_and_ansible_are_one_clean_line(tmp_path: Path, state: str
     ((_, answer),) = ansible._answers(path)
     assert answer.problem.isprintable() and answer.problem.endswith("Denied")
     assert ansible._last_line(f"{STEER}Denied").isprintable()
+
+
+def test_a_cause_is_a_line(fleet: Told) -> None:
+    other = {**LOOK, "run": {**RUN, "run": "other"}}
+    fleet.answers = {"h1": other, "w1": {**other, "deployed": STEER}}
+    with pytest.raises(FleetError) as caught:
+        starting.start([HEAD, WORKER], find("physics-small"), "r", 20100, 21000, 4, print)
+    one, two, last = str(caught.value).splitlines()
+    assert one.startswith("h1: works for the run 'other'") and two.startswith("w1: works for")
+    assert last == "nothing was changed"
 
 
 def test_no_command_prints_what_steers(capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,7 +35,7 @@ from tests.launch.fleet import cluster
         ({"time": "\u0661:00"}, "--time \u0661:00: want Slurm's format"),
         ({"address": "-x"}, "--address -x: want a name or address"),
         ({"address": "$(reboot)"}, "--address $(reboot): want a name or address"),
-        ({"set": ("name=../x",), "run_dir": None}, "name: got '../x', want letters"),
+        ({"set": ("name=../x",), "run_dir": None}, "name: got '../x'"),
         ({"config": "classical"}, "runs fused"),
         ({"config": "smoke"}, "no worker serves the loss of 'smoke'"),
     ],
@@ -71,6 +71,7 @@ def test_no_value_ends_its_line(tmp_path: Path, end: str) -> None:
         assert str(caught.value).isprintable()
     with pytest.raises(ConfigError, match="name: got"):
         Slurm("physics-small", tmp_path, (f"name={json.dumps(f'a{smuggled}')}",)).run(print)
+    assert not (tmp_path / "run.sbatch").exists()
 
 
 @pytest.mark.parametrize(

@@ -178,5 +178,5 @@ def test_no_argument_raises(head: Coordinator, name: str) -> None:
         assert isinstance(method(*arguments), bytes)
     assert isinstance(method(bytes(2**24 + 1)), bytes) and isinstance(method(b"", a=1), bytes)
     if name != "head":
-        assert head._registry.refused + head._calls.refused.total() > 2 * len(ODD)
+        assert head._registry.refused + head.refused.total() > 2 * len(ODD)
     assert not head._registry.stopping and head._registry.view().members == []

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from launch.runners import distributed, inprocess, train
+from launch import builders
+from launch.runners import distributed, train
 from learner.identity import FILE
 from optimus import rundir
 from optimus.config import TrainConfig, override, to_dict
@@ -88,17 +89,18 @@ def test_a_configuration_edited_by_hand_is_not_that_of_the_checkpoints(run_dir: 
     )
 
 
-def test_checkpoints_of_another_run(run_dir: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    train.train(override(SHORT, ["seed=5"]), other, "inprocess", lambda _: None)
-    shutil.rmtree(run_dir / "checkpoints")
-    shutil.copytree(other / "checkpoints", run_dir / "checkpoints")
+def edit(run_dir: Path, step: int, **changes: object) -> None:
+    path = run_dir / "checkpoints" / str(step) / checkpoint.MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_checkpoints_of_another_run(run_dir: Path) -> None:
+    edit(run_dir, 2, config=to_dict(override(SHORT, ["seed=5"])))
     assert "(seed is 5 there and 0 here)" in refusal(LONGER, run_dir)
-    same = tmp_path / "same"
-    train.train(SHORT, same, "inprocess", lambda _: None)
-    shutil.rmtree(run_dir / "checkpoints")
-    shutil.copytree(same / "checkpoints", run_dir / "checkpoints")
-    assert "is of the run '" in refusal(LONGER, run_dir)
+    edit(run_dir, 2, config=to_dict(SHORT), run_id="abc")
+    assert "the newest checkpoint of the run 'abc'" in refusal(LONGER, run_dir)
+    edit(run_dir, 2, config={"format": 3})
+    assert "its configuration: format: got 3" in refusal(LONGER, run_dir)
 
 
 def test_a_manifest_of_before_it_held_the_configuration_says_nothing(run_dir: Path) -> None:
@@ -165,7 +167,7 @@ def test_without_its_first_checkpoint_a_run_ends_well(run_dir: Path, damage: str
     assert "the start is made anew from the configuration" in said and "Traceback" not in said
     found = json.loads(reference.read_text())
     assert found | {"time": 0} == expected | {"time": 0}
-    assert "resuming from update 2" in resumed(LONGER, run_dir), "and it can be gone on with"
+    assert "evaluating" not in resumed(SHORT, run_dir), "once"
 
 
 POINTERS = ["", "ten", "-1", "99", "1_0", "\x00\xff", "²", "1" * 5000]
@@ -212,31 +214,36 @@ MANIFESTS = {
 }
 
 
+def newest(run_dir: Path) -> str:
+    """What is said of the checkpoint to go on from; it must be that of step 1."""
+    said: list[str] = []
+    found = builders.newest_checkpoint(run_dir, said.append)
+    assert found is not None and found.step == 1
+    assert len(said) == 1 and said[0].startswith(f"checkpoint {run_dir / 'checkpoints' / '2'}")
+    assert said[0].endswith("; using step 1 instead") and "\n" not in said[0]
+    return said[0]
+
+
 @pytest.mark.parametrize("change", MANIFESTS.values(), ids=MANIFESTS)
 def test_a_manifest_of_wrong_types_is_passed_over(run_dir: Path, change: dict) -> None:  # type: ignore[type-arg]
-    path = run_dir / "checkpoints" / "2" / checkpoint.MANIFEST
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    said = resumed(LONGER, run_dir)
-    assert f"checkpoint {path.parent}" in said and "using step 1 instead" in said
-    assert "resuming from update 1" in said
+    edit(run_dir, 2, **change)
+    assert newest(run_dir)
 
 
-def test_a_manifest_that_lacks_a_part_is_passed_over(run_dir: Path) -> None:
+def test_a_manifest_that_lacks_a_part_or_is_none_is_passed_over(run_dir: Path) -> None:
     path = run_dir / "checkpoints" / "2" / checkpoint.MANIFEST
     manifest = json.loads(path.read_text())
     del manifest["first_episode"]
     path.write_text(json.dumps(manifest))
-    assert "lacks first_episode; using step 1 instead" in resumed(LONGER, run_dir)
-
-
-def test_a_deep_manifest_is_passed_over(run_dir: Path) -> None:
-    (run_dir / "checkpoints" / "2" / checkpoint.MANIFEST).write_text("[" * 100_000)
-    assert "using step 1 instead" in resumed(LONGER, run_dir)
+    assert "lacks first_episode; using step 1" in newest(run_dir)
+    for text in ("", "[]", "[" * 100_000, '{"step": 2'):
+        path.write_text(text)
+        assert newest(run_dir)
+    assert "resuming from update 1" in resumed(LONGER, run_dir)
 
 
 def test_checkpoints_of_a_later_version_are_not_written_over(run_dir: Path) -> None:
-    path = run_dir / "checkpoints" / "2" / checkpoint.MANIFEST
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
+    edit(run_dir, 2, format=2)
     assert "has format 2, this version of optimus reads up to 1" in refusal(LONGER, run_dir)
 
 
@@ -253,9 +260,7 @@ def test_lines_of_others_in_eval_jsonl_are_no_result(run_dir: Path) -> None:
 
 
 def test_nothing_at_all_starts_anew(tmp_path: Path) -> None:
-    """A directory with a lock, an identity or metrics alone has nothing that could be harmed."""
+    """A directory with a lock and metrics alone holds nothing that could be harmed."""
     (tmp_path / "metrics").mkdir()
     (tmp_path / ".lock").write_text("")
-    inprocess_run: list[str] = []
-    train.train(SHORT, tmp_path, "inprocess", inprocess_run.append)
-    assert "resuming" not in "\n".join(inprocess_run) and inprocess.run is not None
+    assert "resuming" not in resumed(SHORT, tmp_path)

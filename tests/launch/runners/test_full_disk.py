@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,23 +79,6 @@ def test_a_fused_run_goes_on_trying(tmp_path: Path) -> None:
     tmp_path.rmdir()
     with pytest.raises(CheckpointError, match="was deleted while the run was going on"):
         session._save_if_possible()
-
-
-@tools.distributed
-def test_supervisors_that_ended_are_named_without_any_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from launch.program import program
-
-    monkeypatch.setenv("LAUNCHPAD_LOGGING_DIR", "/runs/x/logs")
-    groups = {}
-    for name, code in (("actor/1.log", "os.kill(os.getpid(), 9)"), ("stream/0.log", "pass")):
-        process = subprocess.Popen([sys.executable, "-c", f"import os; {code}"])
-        process.wait()
-        groups[name] = [process]
-    said = "actor 1: its supervisor was killed by signal 9 (SIGKILL), perhaps out of memory"
-    assert program._ended(groups) == f"{said} (log: /runs/x/logs/actor/1.log)"
-    assert program._ended({"stream/0.log": groups["stream/0.log"]}) is None
 
 
 @pytest.fixture

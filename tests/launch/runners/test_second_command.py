@@ -96,7 +96,7 @@ def test_a_finished_run_keeps_its_configuration_when_fewer_updates_are_wanted(
 
 @run_tools.distributed
 @pytest.mark.skipif(distributed_missing() is not None, reason=str(distributed_missing()))
-@pytest.mark.slow
+@pytest.mark.story
 def test_restarted_nodes_run_what_the_program_was_started_with(tmp_path: Path) -> None:
     """Whatever becomes of `config.json` while it runs."""
     chosen: TrainConfig = fault_tools.config(task=ServedTask(dim=6, sleep=0.03))

@@ -61,7 +61,7 @@ def save_checkpoint(run_dir, step, tree, config=CONFIG):
     )
     rundir.prepare(run_dir, train)
     arrays = {**named_arrays(tree), "adam/mu": np.zeros(3, np.float32)}
-    return checkpoint.save(run_dir / "checkpoints", step, arrays, {"evaluations": 0})
+    return checkpoint.save(run_dir / "checkpoints", step, arrays, {})
 
 
 # ------------------------------------------------------------------------------------- round trips

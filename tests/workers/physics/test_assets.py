@@ -63,5 +63,27 @@ def test_missing_or_broken_wheel(wheel, monkeypatch):
 def test_no_pip(wheel, monkeypatch):
     monkeypatch.delenv("OPTIMUS_PYBULLET_WHEEL")
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(AssetError, match=r"has no pip to fetch pybullet==3\.2\.7"):
+    monkeypatch.setattr(module.shutil, "which", lambda name: None)
+    with pytest.raises(AssetError, match=r"neither pip nor uv is here to fetch pybullet==3\.2\.7"):
         ensure_assets()
+    commands = []
+    monkeypatch.setattr(module.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(module.subprocess, "run", lambda command, **_: failed(commands, command))
+    with pytest.raises(AssetError, match="could not download"):
+        ensure_assets()
+    assert commands[0][:5] == ["uv", "tool", "run", "pip", "download"]
+
+
+def test_a_download_that_never_ends(wheel, monkeypatch):
+    def hangs(command, **options):
+        raise module.subprocess.TimeoutExpired(command, options["timeout"])
+
+    monkeypatch.delenv("OPTIMUS_PYBULLET_WHEEL")
+    monkeypatch.setattr(module.subprocess, "run", hangs)
+    with pytest.raises(AssetError, match="within 900 s"):
+        ensure_assets()
+
+
+def failed(commands, command):
+    commands.append(command)
+    return module.subprocess.CompletedProcess(command, 1, "", "no network")
