@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from optimus.rundir import checkpoint
-from optimus.rundir.metrics import finite, read
+from optimus.rundir.metrics import finite, is_number, read
 
 FILE, KIND, FORMAT = "eval.jsonl", "evaluation", 1
 _ROUNDED = 1.0  # s by which a line may seem older than what it is of
@@ -71,7 +71,8 @@ def validations(run_dir: Path) -> list[dict[str, Any]]:
     path = run_dir / "metrics" / "learner-0.jsonl"
     course: list[dict[str, Any]] = []
     for record in read(path) if path.exists() else ():
-        if record.get("event") == "validation" and isinstance(record.get("step"), int):
+        whole = isinstance(record.get("step"), int) and is_number(record.get("gap"))
+        if record.get("event") == "validation" and whole:
             while course and course[-1]["step"] >= record["step"]:
                 course.pop()
             course.append(record)
@@ -82,7 +83,7 @@ def validations(run_dir: Path) -> list[dict[str, Any]]:
 def score_of(record: Record) -> float:
     """Its score, lower is better; infinite for a failed evaluation."""
     score = record.get("score")
-    if isinstance(score, (int, float)) and math.isfinite(score):
+    if isinstance(score, (int, float)) and is_number(score) and math.isfinite(score):
         return float(score)
     return math.inf
 

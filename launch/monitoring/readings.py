@@ -77,20 +77,14 @@ def sound_evaluation(record: Record) -> bool:
     kind, whole_step = record.get("kind"), type(record.get("step")) is int
     if kind == KIND:
         version = record.get("format")
-        judged = "error" in record or _written(record.get("score"))
+        judged = "error" in record or metrics.is_number(record.get("score"))
         judged = judged and isinstance(record.get("protocol", ""), str) and whole_step
         return type(version) is int and (version > FORMAT or judged)
     if "kind" in record:
         return isinstance(kind, str)
     if record.get("event") == "validation":
-        return whole_step and _written(record.get("gap"))
-    return whole_step and all(_written(record.get(key)) for key in COMPARED)
-
-
-def _written(value: Any) -> bool:
-    """Whether it is a number, or what is written in place of one that is not finite."""
-    finite = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return finite or value in ("nan", "inf", "-inf")
+        return whole_step and metrics.is_number(record.get("gap"))
+    return whole_step and all(metrics.is_number(record.get(key)) for key in COMPARED)
 
 
 def damaged_evaluations(run_dir: Path) -> str:

@@ -167,8 +167,7 @@ def summarise(run_dir: Path, say: Say) -> None:
         say(damaged)
     best = best_validation(run_dir)
     if curve and best:
-        say(
-            f"validation, mean log10 gap: {curve[0]['gap']:+.3f} -> {curve[-1]['gap']:+.3f}; best "
-            f"{best[1]:+.3f} after {best[0]} updates (checkpoints/{best[0]})"
-        )
+        first, last = (float(curve[k]["gap"]) for k in (0, -1))
+        gaps = f"{first:+.3f} -> {last:+.3f}; best {best[1]:+.3f} after {best[0]} updates"
+        say(f"validation, mean log10 gap: {gaps} (checkpoints/{best[0]})")
     say(f"next: {command('optimus', 'watch', run_dir, '--once')}")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from launch import alongside
+from launch.monitoring.readings import number
 from launch.sweeps import Cell
 from optimus import rundir
 from optimus.config import config_hash
@@ -65,7 +66,9 @@ def timed(run_dir: Path) -> Iterator[None]:
 def core_seconds(run_dir: Path) -> float:
     """Processor seconds of all lives of a cell, compilation and validation included."""
     lives: dict[int, float] = {}
-    if (run_dir / COMPUTE).exists():
+    if (run_dir / COMPUTE).is_file():
         for record in metrics.read(run_dir / COMPUTE):
-            lives[record["life"]] = record["core_seconds"]
+            seconds = number(record, "core_seconds")
+            if isinstance(record.get("life"), int) and seconds is not None:
+                lives[record["life"]] = seconds
     return sum(lives.values())

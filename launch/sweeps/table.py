@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from launch.evaluation.records import validations
+from launch.monitoring.readings import Record, mapping
 from launch.sweeps import BASE, Cell, inner_steps_at
 from launch.sweeps.state import core_seconds, finished
 from optimus.bench.storage import write_csv
 from optimus.problems.groups import FUNCTION_NAMES, tag_of
 from optimus.rundir import checkpoint
+from optimus.rundir.metrics import is_number
 from workers.unroll import parameter_layout
 
 Row = dict[str, Any]
@@ -55,8 +57,8 @@ def rows(cells: Iterable[Cell]) -> list[Row]:
         row["core_seconds"] = round(core_seconds(cell.run_dir), 3)
         row |= dict(start=validated[0]["gap"], last=last["gap"])
         row |= dict(best=best["gap"], best_update=best["step"])
-        row |= {f"n<={size}": _number(value) for size, value in best["sizes"].items()}
-        row |= _by_group(best["members"])
+        row |= {f"n<={size}": _number(value) for size, value in mapping(best, "sizes").items()}
+        row |= _by_group(mapping(best, "members"))
         found.append(row)
     return found
 
@@ -68,12 +70,12 @@ def _named(cell: Cell, step: int) -> Row:
 
 
 def _number(value: Any) -> float:
-    """A number; what is not finite was written as a string, and NaN counts as infinite."""
-    number = float(value)
+    """A number; what is not finite was written as a string, and what is none counts as infinite."""
+    number = float(value) if is_number(value) else np.inf
     return np.inf if np.isnan(number) else number
 
 
-def _by_group(members: dict[str, Any]) -> dict[str, float]:
+def _by_group(members: Record) -> dict[str, float]:
     """Mean over the functions of each group; other tasks stand for themselves."""
     values: dict[str, list[float]] = {}
     for name, value in members.items():

@@ -31,6 +31,12 @@ Damaged = Counter[str]  # lines that are no record, by file name
 Check = Callable[[Record], bool]  # whether a record has the fields that it needs
 
 
+def is_number(value: Any) -> bool:
+    """Whether a record's value is a number, or what `finite` writes of one that is not finite."""
+    number = isinstance(value, float) or (type(value) is int and abs(value) < 10**300)
+    return number or value in ("nan", "inf", "-inf")
+
+
 def finite(value: Any) -> Any:
     """JSON has no NaN: non-finite numbers become strings, so every line stays valid JSON."""
     if isinstance(value, float) and not math.isfinite(value):

@@ -31,6 +31,8 @@ from optimus.config import ClassicalTask, TrainConfig, config_hash, to_dict
 from optimus.problems.groups import allowed, allowed_generated
 from optimus.rundir import checkpoint, metrics
 
+_READ = ("step", "evaluations", "uptime", "cpu_seconds")  # of the learner's records
+
 
 def _drawn(task: ClassicalTask) -> tuple[str, ...]:
     others = task.generated + task.networks
@@ -125,7 +127,13 @@ def _changed(found: Any, usual: Any) -> dict[str, Any]:
 
 def _records(run_dir: Path) -> list[dict[str, Any]]:
     path = run_dir / "metrics" / "learner-0.jsonl"
-    return list(metrics.read(path)) if path.is_file() else []
+    return list(metrics.read(path, good=_whole)) if path.is_file() else []
+
+
+def _whole(record: Mapping[str, Any]) -> bool:
+    """Whether those of its values that the card reads are finite numbers."""
+    numbers = [record[key] for key in _READ if key in record]
+    return all(isinstance(n, (int, float)) and abs(n) < 1e300 for n in numbers)
 
 
 def _step(record: Mapping[str, Any]) -> tuple[int, bool]:
