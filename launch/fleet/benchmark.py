@@ -22,7 +22,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from launch.runners import distributed_missing
 from optimus.config import Estimator, Layout, MetaOptimizer, Phase, ServedTask, TrainConfig, to_dict
+from optimus.errors import UserError, require
 from optimus.model import optimizer as opt
 from optimus.model.config import OptimizerConfig
 from optimus.rundir.metrics import read
@@ -111,6 +113,8 @@ def main(
       as_json: whether the result is printed as JSON.
       out: folder of the run and the result.
     """
+    missing = distributed_missing()
+    require(missing is None, f"bench throughput --fleet: {missing}")
     if workers < 1 or sleep <= 0 or actors < 1 or seconds <= 0:
         raise ValueError("bench throughput --fleet: want workers, sleep, actors and measure > 0")
     config = configuration(workers, sleep, actors, stagger)
@@ -159,7 +163,7 @@ def _wait_until_busy(config: TrainConfig, run_dir: Path, process: subprocess.Pop
     deadline = time.monotonic() + _START
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RuntimeError(f"the program ended early; see {run_dir / 'train.log'}")
+            raise UserError(f"the program ended early; see {run_dir / 'train.log'}")
         now = _look(run_dir)
         if now["evaluations"] >= 2 * config.processes.workers and now["step"] >= 2:
             return
