@@ -3,7 +3,7 @@ PY := .venv/bin/python
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup native assets train quick test test-all newest stress soak sanitize lint doctor lock clean
+.PHONY: help setup native assets train quick test test-all newest stress soak sanitize lint docs doctor lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,10 @@ soak: native  ## half an hour of random faults against a real program, then the 
 lint: setup  ## ruff, mypy, docstrings
 	@$(PY) scripts/run_tests.py lint format types docstrings
 
+docs:  ## the documentation as a site in build/site, strictly checked (needs no other target)
+	@sh scripts/setup.sh docs
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict && echo "build/site/index.html"
+
 doctor: native  ## check every native library and engine
 	@.venv/bin/optimus doctor
 
@@ -53,5 +57,5 @@ lock:  ## resolve requirements/*.in again (maintainers; needs uv)
 	@sh scripts/lock.sh
 
 clean:  ## remove the environment, what was built and the caches; runs/ stays
-	rm -rf .venv .venv-newest build dist *.egg-info workers/physics/native/lib .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-newest .venv-docs build dist *.egg-info workers/physics/native/lib .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,13 +10,15 @@ HERE = Path(__file__).parent
 
 
 def description() -> str:
-    """README.md with words for links to files, which lead nowhere from a package index."""
+    """README.md with words for links to files, which lead nowhere from a package index, and without
+    pictures, which are such files."""
 
     def words(link: re.Match[str]) -> str:
         text, target = link.groups()
         return text if text == target else f"{text} ({target})"
 
     text = (HERE / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"<picture>.*?</picture>\n*", "", text, flags=re.DOTALL)
     return re.sub(r"\[([^\]]*)\]\((?!https?:|#)([^)]*)\)", words, text)
 
 

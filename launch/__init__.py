@@ -1,11 +1,27 @@
 """The system around the optimizer: configurations, runners, program, monitoring, commands."""
 
 import contextlib
+import io
+import os
+import shlex
 import signal
 import threading
 from collections.abc import Callable, Iterator
 
 Say = Callable[[str], None]  # takes lines for the user
+
+
+def command(*words: object) -> str:
+    """A command for the user to paste into a shell, whatever is in its words."""
+    return " ".join(_quoted(str(word)) for word in words)
+
+
+def _quoted(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    data = word.encode("utf-8", "surrogateescape")
+    plain = (chr(b) if 32 <= b < 127 and b not in b"'\\" else f"\\x{b:02x}" for b in data)
+    return f"$'{''.join(plain)}'"  # as bash and zsh read it
 
 
 def stop_on_signals() -> threading.Event:
@@ -45,3 +61,20 @@ def alongside(work: Callable[..., None], *arguments: object) -> Iterator[None]:
     finally:
         over.set()
         thread.join(timeout=5.0)
+
+
+class Log(io.TextIOBase):
+    """Text to a file descriptor, at once; what a full disk refuses is lost, not raised."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, text: str) -> int:
+        """Takes all of it."""
+        with contextlib.suppress(OSError):
+            os.write(self._descriptor, text.encode(errors="replace"))
+        return len(text)
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._descriptor

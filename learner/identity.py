@@ -3,12 +3,22 @@
 import json
 import threading
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from optimus.errors import UserError
+from optimus.files import read_json
 from optimus.rundir.checkpoint import write_atomically
 
 FILE = "identity.json"
+
+
+class IdentityError(UserError, RuntimeError):
+    """`identity.json` cannot be used or written; the message is one line."""
+
+    final = True
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,9 @@ class Identity:
     """Persistent counters of a run directory, in `identity.json`.
 
     Opening does not change anything; `raise_epoch` is called once at each learner start.
+
+    Raises:
+      IdentityError: there is a file and it cannot be used: beginning anew would give ids out twice.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -34,17 +47,21 @@ class Identity:
         self._lock = threading.Lock()
         if self._path.exists():
             try:
-                self._record = _Record(**json.loads(self._path.read_text()))
+                self._record = _Record(**read_json(self._path))
             except (ValueError, TypeError) as error:
-                raise ValueError(
+                raise IdentityError(
                     f"{self._path} is damaged ({error}); restore it or use a new run dir"
                 ) from None
         else:
             self._write(_Record(uuid.uuid4().hex[:12], 0, 0))
 
     def _write(self, record: _Record) -> None:
+        try:
+            write_atomically(self._path, json.dumps(asdict(record)) + "\n")
+        except OSError as error:
+            text = f"cannot write {self._path}: {error.strerror or error}"
+            raise IdentityError(text) from error
         self._record = record
-        write_atomically(self._path, json.dumps(asdict(self._record)) + "\n")
 
     @property
     def run_id(self) -> str:
@@ -76,3 +93,24 @@ class Identity:
         with self._lock:
             if limit > self._record.next_episode:
                 self._write(replace(self._record, next_episode=limit))
+
+
+def check(run_dir: Path, manifest: Mapping[str, Any]) -> None:
+    """Looks whether `identity.json` goes with a checkpoint; changes nothing.
+
+    Args:
+      run_dir: where the run lives.
+      manifest: of the checkpoint that is gone on from, {} where there is none.
+
+    Raises:
+      IdentityError: it is damaged; or missing, of another run or older beside a checkpoint.
+    """
+    path, run_id, epoch = run_dir / FILE, manifest.get("run_id"), manifest.get("epoch", 0)
+    known = Identity(run_dir) if path.exists() else None
+    if run_id is None or (known and known.run_id == run_id and known.epoch >= epoch):
+        return
+    found = f"is of the run {known.run_id!r}, epoch {known.epoch}" if known else "is missing"
+    raise IdentityError(
+        f"{path} {found}, the newest checkpoint of the run {run_id!r}, epoch {epoch}; restore what "
+        "belongs together, or use another --run-dir"
+    )

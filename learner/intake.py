@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from learner.expected import Expected
 from optimus.config import Phase, TrainConfig
 from optimus.meta import estimators, noise
 from optimus.meta.estimators.evolution import mean_difference
 from optimus.wire import CodecError, Sample, Version, check_sample, decode
 
 REASONS = (
-    *("malformed", "foreign_run", "foreign_epoch", "stale"),
-    *("duplicate", "nonfinite", "noise_mismatch"),
+    *("malformed", "foreign_run", "foreign_epoch", "unknown_actor", "unknown_episode"),
+    *("duplicate", "stale", "nonfinite", "noise_mismatch"),
 )
 
 
@@ -31,6 +32,10 @@ class Contribution:
 
 class Intake:
     """Checks samples and keeps the running noise sum of each open episode.
+
+    Attributes:
+      expected: what the epoch expects, or None: whatever has the right run and epoch.
+      refused: samples so far, by reason.
 
     Args:
       config: the run's configuration; it begins in the first phase, see `enter`.
@@ -49,8 +54,8 @@ class Intake:
         self._most = max_open
         self._sums: OrderedDict[int, tuple[int, NDArray[np.float32]]] = OrderedDict()
         self._accepted: OrderedDict[int, int] = OrderedDict()  # episode -> last accepted window
+        self.expected: Expected | None = None
         self.refused: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
-        self.harmless = 0  # refused, but not missed: duplicates, and what is of an earlier epoch
         self.abandoned = 0  # open episodes abandoned because their epoch ended
         self.bytes = 0  # of accepted samples
         self.accepted = 0
@@ -71,8 +76,9 @@ class Intake:
 
     @property
     def missed(self) -> int:
-        """How many refused samples a synchronous update cannot do without."""
-        return self.refused.total() - self.harmless
+        """How many refused samples were ours, so that a synchronous update lacks them for ever.
+        All others are strays, or come twice."""
+        return self.refused["nonfinite"] + self.refused["noise_mismatch"]
 
     def _refuse(self, reason: str, message: str) -> None:
         self.refused[reason] += 1
@@ -80,26 +86,27 @@ class Intake:
 
     def accept(self, data: bytes, version: Version) -> Contribution | None:
         """Decodes and checks one sample at learner version `version`; None when refused."""
-        estimator = self._phase.estimator
         try:
             sample = decode(Sample, data)
         except CodecError as error:
             return self._refuse("malformed", str(error))
+        where = f"window {sample.window} of episode {sample.episode}"[:100]
+        if sample.run_id != self._run_id:
+            return self._refuse("foreign_run", f"{where}: run {sample.run_id[:40]}")
+        estimator = self._phase.estimator
         problem = check_sample(
             sample, estimator.truncation, estimator.windows, estimator.signs, self._derivatives
         )
         if problem and not _of_earlier_epoch(sample, version):  # that may be of another phase
             return self._refuse("malformed", problem)
-        where = f"window {sample.window} of episode {sample.episode}"
-        if sample.run_id != self._run_id:
-            return self._refuse("foreign_run", f"{where}: run {sample.run_id}")
         if any(epoch != version.epoch for epoch, _ in sample.versions):
-            self.harmless += max(epoch for epoch, _ in sample.versions) < version.epoch
-            return self._refuse("foreign_epoch", f"{where}: versions {sample.versions}")
-        # Before staleness: a duplicate that comes after its update is harmless, not stale.
+            return self._refuse("foreign_epoch", f"{where}: versions {sample.versions!s:.200}")
+        # Before the rest: a duplicate that comes after its update is neither stale nor unknown.
         if sample.window <= self._accepted.get(sample.episode, -1):
-            self.harmless += 1
             return self._refuse("duplicate", where)
+        stray = self.expected.problem(sample) if self.expected else None
+        if stray:
+            return self._refuse(stray[0], f"{where}: {stray[1]}")
         staleness = version.step - sample.versions[-1][1]
         if not 0 <= staleness <= self._config.staleness_bound(self._phase):
             return self._refuse("stale", f"{where}: {staleness} updates old")
@@ -140,6 +147,8 @@ class Intake:
         return total, newest
 
     def _remember(self, sample: Sample, accumulated: NDArray[np.float32]) -> None:
+        if self.expected:
+            self.expected.took(sample)
         self.accepted += 1
         self.failed += sample.failed
         self.empty += not sample.mask.any()
@@ -194,6 +203,8 @@ class Intake:
         self._sums = OrderedDict(
             (int(e), (int(w), total)) for (e, w), total in zip(saved["open"], saved["sums"])
         )
+        if self.expected:
+            self.expected.resume(self._accepted, self.open_episodes())
 
 
 def _of_earlier_epoch(sample: Sample, version: Version) -> bool:

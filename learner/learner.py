@@ -5,7 +5,7 @@ turns batches of samples into updates, and it writes checkpoints. Streams and me
 through the constructor.
 """
 
-import contextlib
+import logging
 import threading
 import time
 from collections import Counter
@@ -17,18 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learner import ledger as ledgers
+from learner.expected import Expected
 from learner.identity import Identity
 from learner.intake import Contribution, Intake
-from optimus.config import TrainConfig, config_hash
+from optimus.config import TrainConfig, config_hash, to_dict
 from optimus.errors import UserError
 from optimus.meta import estimators
 from optimus.meta import update as meta_update
 from optimus.model.parameters import ParameterLayout
 from optimus.rundir import checkpoint
-from optimus.rundir.metrics import MetricsWriter, finite
+from optimus.rundir.metrics import LinesWriter, MetricsWriter, finite
 from optimus.wire import SampleReader, Session, Version, encode
 from optimus.wire import pack as pack_array
 
+_LOG = logging.getLogger(__name__)
 STALL_SECONDS = 300.0  # without one acceptable sample, the run is stuck and says so
 _EMPTY_BATCHES = 20  # in a row without one scored step: no loss works, and the run says so
 
@@ -40,7 +42,7 @@ class LearnerError(UserError, RuntimeError):
 
 
 class Learner:
-    """See the module docstring.
+    """Serves weights, turns samples into updates, writes checkpoints.
 
     Args:
       config: the run's configuration.
@@ -53,6 +55,9 @@ class Learner:
       extra_arrays: called at each checkpoint for more arrays to save (in-process runs save lanes).
       first_episode: continue this synchronous schedule of ids instead of reserving a new one.
       ledger: write `ledger.jsonl`: what each update was made of, enough to make it again.
+
+    Attributes:
+      refused_calls: calls from outside that were refused, by reason.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class Learner:
         self._stream = stream
         self._metrics = metrics
         self._extra_arrays = extra_arrays
+        self._run_dir = run_dir
         self._identity = Identity(run_dir)
         self._checkpoints = run_dir / "checkpoints"
         step = 0 if resume is None else resume.step
@@ -84,22 +90,17 @@ class Learner:
             if resume is not None:
                 theta = meta_update.theta_from_arrays(resume.arrays, layout)
             self._state = meta_update.init(self._phase.meta, theta)
-        epoch = self._identity.raise_epoch()
-        self._version = Version(epoch, step)
+        self._version = Version(self._identity.raise_epoch(), step)
         self._packed = (self._version, pack_array(self.theta))
         self._lock = threading.RLock()  # of version, epoch and weights
-        self._actors: dict[int, str] = {}  # synchronous: whose lanes this epoch counts on
         self._empty_batches = 0
-        self._failed_saves = 0
-        self._ledger = run_dir / ledgers.FILE if ledger else None
+        self._failed_saves, self._failing = 0, False
+        self._ledger = LinesWriter(run_dir / ledgers.FILE) if ledger else None
+        self.refused_calls: Counter[str] = Counter()
         self.intake = Intake(config, self._identity.run_id, layout.size)
         self.intake.enter(self._phase)
-        if first_episode is not None:  # `updates` may have been raised since
-            begun = config.starts[config.phase_index(step)]
-            self._identity.reserve_up_to(first_episode + self._episodes_from(begun))
-            self._first_episode = first_episode
-        else:
-            self._first_episode = self._reserve_schedule()
+        begun = step if first_episode is None else config.starts[config.phase_index(step)]
+        self._schedule(begun, first_episode)
         self._waiting = 0.0
         self._of_update: dict[str, Any] = {}  # the newest one's, for the manifest
         self._saved_step = -1 if resume is None else resume.step
@@ -108,6 +109,11 @@ class Learner:
         metrics.write("learner_started", version=list(self._version), resumed=resume is not None)
 
     # -- served to actors ------------------------------------------------------------------------
+
+    @property
+    def run_id(self) -> str:
+        """Identity of the run."""
+        return self._identity.run_id
 
     @property
     def version(self) -> Version:
@@ -122,18 +128,30 @@ class Learner:
     def session(self, actor: int, incarnation: str) -> bytes:
         """See `ParameterSource.session`."""
         with self._lock:
-            if self._config.synchronous:
-                if self._actors.get(actor, incarnation) != incarnation:
-                    self._begin_epoch(f"actor {actor} came back")
-                self._actors[actor] = incarnation
-            run_id, version = self._identity.run_id, list(self._version)
-            return encode(Session(run_id, config_hash(self._config), version, self._first_episode))
+            known = self._expected.actors.items()
+            came_back = any(index == actor and life != incarnation for life, index in known)
+            if came_back and self._config.synchronous:
+                self._begin_epoch(f"actor {actor} came back")
+            self._expected.actors[incarnation] = actor
+            own, version = config_hash(self._config), list(self._version)
+            return encode(Session(self.run_id, own, version, self._first_episode))
 
-    def _reserve_schedule(self) -> int:
-        """First id of a synchronous schedule: a new episode of every lane at every window."""
-        if not self._config.synchronous:
-            return 0
-        return self._identity.reserve_episodes(self._episodes_from(self._version.step))
+    def _schedule(self, begun: int, first: int | None = None) -> None:
+        """An epoch's ids: in a synchronous run a new episode of every lane at every window.
+
+        Args:
+          begun: updates done when its lanes began.
+          first: id to go on with, of a schedule that has begun; None: of one that nobody has had.
+        """
+        ids, count = None, self._episodes_from(begun)
+        if first is not None:  # `updates` may have been raised since
+            self._identity.reserve_up_to(first + count)
+        elif self._config.synchronous:
+            first = self._identity.reserve_episodes(count)
+        if first is not None:
+            ids = range(first, first + count)
+        self._first_episode = first or 0
+        self._expected = self.intake.expected = Expected(self._phase.layout, ids)
 
     def _episodes_from(self, step: int) -> int:
         """Ids that the rest of the phase needs at most after `step` updates."""
@@ -145,9 +163,8 @@ class Learner:
         """All actors begin anew; weights and step stay."""
         self._version = Version(self._identity.raise_epoch(), self._version.step)
         self._packed = (self._version, self._packed[1])
-        self._first_episode = self._reserve_schedule()
-        self._actors.clear()
         self.intake.abandon_open()
+        self._schedule(self._version.step)
         self._metrics.write("epoch", version=list(self._version), cause=why)
 
     def _enter_phase(self) -> None:
@@ -165,7 +182,10 @@ class Learner:
 
     def reserve_episodes(self, count: int) -> int:
         """See `ParameterSource.reserve_episodes`."""
-        return self._identity.reserve_episodes(count)
+        with self._lock:
+            first = self._identity.reserve_episodes(count)
+            self._expected.give(first, count)
+            return first
 
     # -- updates ---------------------------------------------------------------------------------
 
@@ -260,6 +280,8 @@ class Learner:
             loss_seconds=round(sum(c.sample.seconds for c in batch), 4),
             stalenesses={str(k): n for k, n in sorted(Counter(c.staleness for c in batch).items())},
             failed_saves=self._failed_saves,
+            refused_calls=dict(self.refused_calls),
+            ledger_lost=self._ledger.lost if self._ledger else 0,
             seconds=round(seconds, 4),
             waiting=round(self._waiting, 4),
             **self.intake.counts(),
@@ -288,13 +310,22 @@ class Learner:
         """A full disk may be emptied: until the end of the run, the previous checkpoint will do."""
         try:
             self.save()
-        except checkpoint.CheckpointError as error:
+            self._failing = False
+        except (checkpoint.CheckpointError, OSError) as error:
             self._failed_saves += 1
-            with contextlib.suppress(OSError):  # the same disk
-                self._metrics.write("checkpoint_failed", step=self._version.step, cause=str(error))
+            if not self._failing:
+                _LOG.warning("%s; the next one will be tried all the same", error)
+            self._failing = True
+            self._metrics.write("checkpoint_failed", step=self._version.step, cause=str(error))
 
     def save(self) -> Path:
-        """Writes a checkpoint of this version and points `LATEST` at it."""
+        """Writes a checkpoint of this version and points `LATEST` at it.
+
+        Raises:
+          CheckpointError: the disk refused. LearnerError: the run directory is gone.
+        """
+        if not self._run_dir.is_dir():  # never made anew: who deleted it wants it gone
+            raise LearnerError(f"{self._run_dir} was deleted while the run was going on")
         arrays = meta_update.to_arrays(self._state, self._layout)
         if self._extra_arrays is not None:
             arrays.update(self._extra_arrays())
@@ -304,6 +335,7 @@ class Learner:
             "run_id": self._identity.run_id,
             "epoch": self._version.epoch,
             "config_hash": config_hash(self._config),
+            "config": to_dict(self._config),
             "evaluations": self._evaluations,
             "metrics": finite({**self._of_update, **counted}),
             "first_episode": self._first_episode,

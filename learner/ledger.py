@@ -3,18 +3,16 @@
 A replay of its lines from the initial weights must give the newest checkpoint, bit for bit.
 """
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from learner.intake import Contribution
+from optimus.rundir.metrics import LinesWriter
 from optimus.wire import Version
 
 FILE = "ledger.jsonl"
 
 
-def append(path: Path, version: Version, batch: Sequence[Contribution]) -> None:
+def append(lines: LinesWriter, version: Version, batch: Sequence[Contribution]) -> None:
     """Adds the line of the update that led to `version`."""
     samples = [[c.sample.episode, c.sample.window, c.difference, c.sample.versions] for c in batch]
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps({"version": list(version), "samples": samples}) + "\n")
+    lines.append({"version": list(version), "samples": samples})

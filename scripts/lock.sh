@@ -15,3 +15,4 @@ lock "$@" --python-version 3.10 --python-platform x86_64-manylinux_2_28 -c stack
 lock "$@" --python-version 3.11 --universal base.in -o base.txt
 lock "$@" --python-version 3.10 --universal installer.in -o installer.txt
 lock "$@" --python-version 3.10 --python-platform x86_64-manylinux_2_28 wheel.in -o wheel.txt
+lock "$@" --python-version 3.10 --universal docs.in -o docs.txt

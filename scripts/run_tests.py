@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PYTHON, NEWEST = ".venv/bin/python", ".venv-newest/bin/python"
+PYTHON, NEWEST, DOCS = (f".venv{name}/bin/python" for name in ("", "-newest", "-docs"))
 # Distributed tests wait more than they compute, so three processes share two cores. They come first
 # (launch before optimus), so that the last to end are short ones.
 PYTEST = "-m pytest -q -n 3 --dist loadfile --no-loadscope-reorder"
@@ -105,6 +105,14 @@ REST = (
         10.0,
         environment=(("OPTIMUS_SANITIZE", "1"),),
     ),
+    Part(
+        "docs",
+        "the documentation, built strictly",
+        "-m mkdocs build --strict",
+        0.5,
+        DOCS,
+        (("NO_MKDOCS_2_WARNING", "1"),),
+    ),
 )
 TIERS = {"quick": (*LINT, QUICK), "test": (*LINT, TESTS, NEWEST_CHOICE)}
 TIERS["all"] = (*TIERS["test"], *REST)
@@ -126,6 +134,8 @@ def run(part: Part) -> Outcome:
     start = time.monotonic()
     if part.python == NEWEST and not _newest_environment():
         return Outcome(part, 0, 0.0, {})
+    if part.python == DOCS and not _docs_environment():
+        return Outcome(part, 1, 0.0, {})
     words = shlex.split(part.command)
     if "pytest" in words:
         words += shlex.split(os.environ.get("ARGS", ""))
@@ -161,6 +171,11 @@ def _newest_environment() -> bool:
     elif code:
         sys.exit(code)
     return code == 0
+
+
+def _docs_environment() -> bool:
+    """Whether what builds the documentation is there, beside .venv."""
+    return subprocess.run(["sh", "scripts/setup.sh", "docs"], cwd=ROOT).returncode == 0
 
 
 def rotated(parts: tuple[Part, ...]) -> tuple[Part, ...]:

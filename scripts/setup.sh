@@ -7,6 +7,7 @@
 #                                     calls without PYTHON, until `make clean`
 #   scripts/setup.sh newest           makes .venv-newest instead, CPython >= 3.12 with the newest JAX, beside .venv; ends
 #                                     with 3 and one line where there is no such interpreter
+#   scripts/setup.sh docs             makes .venv-docs instead, what builds the documentation, with any CPython >= 3.10
 #
 # .venv/environment then says `stack` (requirements/stack.txt) or `base` (requirements/base.txt).
 set -eu
@@ -21,7 +22,8 @@ fail() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
 case "${1:-}" in
     '') VENV=$ROOT/.venv ;;
     newest) VENV=$ROOT/.venv-newest ;;
-    *) fail "unknown argument $1; want none, or newest" ;;
+    docs) VENV=$ROOT/.venv-docs ;;
+    *) fail "unknown argument $1; want none, newest or docs" ;;
 esac
 NAME=${VENV##*/}
 
@@ -91,6 +93,17 @@ choose_newest() {  # sets PY and KIND
     done
     say 'no CPython 3.12 or newer was found (pyenv install 3.12, or uv python install 3.12)'
     exit 3
+}
+
+choose_docs() {  # sets PY and KIND
+    KIND=docs
+    CHOSEN=''
+    PY=''
+    for minor in 3.10 3.12 3.13 3.11 3.14; do
+        PY=$(find_minor "$minor" any)
+        [ -z "$PY" ] || return 0
+    done
+    fail 'no usable CPython 3.10 or newer was found (uv python install 3.10, or pyenv install 3.10)'
 }
 
 WITHOUT=''  # why there is no distributed run, when there is none
@@ -180,8 +193,12 @@ install_project() {
     printf '%s\n' "$project_key" > "$VENV/.project"
 }
 
-have "${CXX:-g++}" || fail "no C++ compiler (${CXX:-g++}); install one (Debian: apt-get install g++)"
-if [ "$NAME" = .venv ]; then choose; else choose_newest; fi
+[ "$NAME" = .venv-docs ] || have "${CXX:-g++}" || fail "no C++ compiler (${CXX:-g++}); install one (Debian: apt-get install g++)"
+case "$NAME" in
+    .venv) choose ;;
+    .venv-newest) choose_newest ;;
+    .venv-docs) choose_docs ;;
+esac
 if have flock; then  # two setups at once would build into each other
     mkdir -p build
     exec 9> build/setup.lock
@@ -193,7 +210,7 @@ project_key="$(hash_of setup.py setup.cfg pyproject.toml) $pins_key"
 if [ "$(cat "$VENV/.pins" 2>/dev/null)" != "$pins_key" ] || ! "$VENV/bin/python" -c '' 2>/dev/null; then
     make_environment
 fi
-if [ "$(cat "$VENV/.project" 2>/dev/null)" != "$project_key" ]; then
+if [ "$KIND" != docs ] && [ "$(cat "$VENV/.project" 2>/dev/null)" != "$project_key" ]; then
     install_project
 fi
 if [ "$KIND" = base ] && [ "$NAME" = .venv ]; then

@@ -116,8 +116,10 @@ def test_the_description_needs_no_other_file(wheel: Path) -> None:
     found = metadata(wheel)
     text = str(found.get_payload())
     assert found["Description-Content-Type"] == "text/markdown"
-    assert text.startswith("# Optimus") and not LINK.findall(text)
-    assert "estimators (docs/estimators.md)" in text, "the words stay, with the file's name"
+    assert text.startswith("# Optimus") and not LINK.findall(text) and "<picture" not in text
+    assert "architecture (docs/explanation/architecture.md)" in text, (
+        "the words stay, with the file's name"
+    )
     assert found.get_all("Project-URL") == ["Paper, https://arxiv.org/abs/2212.01055"]
 
 

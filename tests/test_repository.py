@@ -187,7 +187,7 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-@pytest.mark.parametrize("name", ["stack", "base"])
+@pytest.mark.parametrize("name", ["stack", "base", "docs"])
 def test_pins_are_exact_and_hashed(name: str) -> None:
     for requirement, hashes in pins(name):
         assert [specifier.operator for specifier in requirement.specifier] == ["=="], requirement

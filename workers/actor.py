@@ -35,7 +35,7 @@ _perturb = jax.jit(estimators.GradientEstimator.perturb, static_argnums=0)
 
 
 class Actor:
-    """Holds lanes; see the module docstring.
+    """Holds lanes of episodes, steps them, writes one sample for each lane and window.
 
     Args:
       config: the run's configuration.
@@ -74,6 +74,7 @@ class Actor:
         self._latency = latency
         self._time_in = TimeIn("weights")  # of the thread that calls refresh, collect or run
         self._incarnation = uuid.uuid4().hex[:12]
+        self._run_id = ""
         self._size = unrolls.parameter_layout(config).size
         self._version: Version | None = None
         self._theta: np.ndarray | None = None
@@ -92,6 +93,9 @@ class Actor:
         if learners != own:
             which = f"its configuration is {own}, the learner's is {learners}"
             raise ConfigError(f"{self._who}: {which}; start both from the same config.json")
+        if self._run_id not in ("", session.run_id):
+            which = f"it belongs to run {self._run_id}, the learner to {session.run_id!r:.40}"
+            raise wire.Refused(f"{self._who}: {which}")
         if epoch is not None and session.version[0] != epoch:
             return False
         self._run_id = session.run_id
@@ -128,9 +132,10 @@ class Actor:
         if version.epoch != self._epoch and not self._join(version.epoch):
             return False  # and yet another epoch has begun: the next look fetches its weights
         theta = wire.unpack(data)
-        if not isinstance(theta, np.ndarray) or theta.shape != (self._size,):
-            shapes = f"weights of shape {np.shape(theta)}, want ({self._size},)"
-            raise ValueError(f"{self._who}: {shapes}")
+        arrived = np.asarray(theta)
+        if arrived.shape != (self._size,) or arrived.dtype != np.float32:
+            shapes = f"weights of shape {arrived.shape}, {arrived.dtype}, want ({self._size},)"
+            raise ValueError(f"{self._who}: {shapes}, float32")
         self._version = version
         self._theta = theta
         return True

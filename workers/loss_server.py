@@ -3,11 +3,12 @@
 import abc
 import threading
 import time
+from typing import Any
 
 import numpy as np
 
 from optimus.rundir.metrics import MetricsWriter
-from optimus.wire import MAX_REQUEST_BYTES, CodecError, LossReply, LossRequest, decode, encode
+from optimus.wire import CodecError, LossReply, LossRequest, decode, encode, received
 
 _REPORT_EVERY = 2.0  # s
 
@@ -35,24 +36,26 @@ class LossServer(abc.ABC):
         self.seconds = 0.0
         self.statuses: dict[str, int] = {}
 
-    def ping(self) -> str:
+    def ping(self, *_: Any, **__: Any) -> str:
         """Answers at once, even during an evaluation."""
         return "ok"
 
-    def evaluate(self, request: bytes) -> bytes:
-        """One evaluation; what is wrong is said in the reply's status and message."""
-        received = time.monotonic()
+    def evaluate(self, *arguments: Any, **named: Any) -> bytes:
+        """One evaluation of an encoded `LossRequest`; what is wrong, with the request or with the
+        evaluation, is said in the reply's status and message. Any run's may come: a loss follows
+        from its request alone."""
+        began = time.monotonic()
         try:
-            if len(request) > MAX_REQUEST_BYTES:
-                raise CodecError(f"{len(request)} bytes; the limit is {MAX_REQUEST_BYTES}")
-            message = decode(LossRequest, request)
+            message = decode(LossRequest, received(arguments, named))
+            if message.x.dtype != np.float64 or message.x.ndim != 1:
+                raise CodecError(f"x {message.x.dtype}{message.x.shape}, want float64[N]")
         except CodecError as error:
             return self._answer(LossReply(-1, "error", message=f"malformed request: {error}"))
         if not self._busy.acquire(blocking=False):  # a handler never waits
             return self._answer(LossReply(message.request_id, "busy"))
         try:
             self._since = time.monotonic()
-            return self._answer(self._evaluate_known(message, received))
+            return self._answer(self._evaluate_known(message, began))
         finally:
             self._since = None
             self._busy.release()
@@ -67,12 +70,15 @@ class LossServer(abc.ABC):
             return self._evaluate(message, received)
         except (ValueError, KeyError, OSError) as error:
             return LossReply(message.request_id, "error", message=str(error))
+        except Exception as error:  # of a loss that fails for whatever reason of its own
+            text = f"{type(error).__name__}: {error}"
+            return LossReply(message.request_id, "error", message=text)
 
     @abc.abstractmethod
     def _evaluate(self, message: LossRequest, received: float) -> LossReply:
         """The reply to a request of this loss, which arrived at `received` (monotonic s).
 
-        A ValueError, KeyError or OSError becomes a reply with status "error".
+        What it raises becomes a reply with status "error".
         """
 
     def _evaluated(

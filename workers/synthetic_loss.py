@@ -52,9 +52,7 @@ class SyntheticWindows:
 
 
 class SyntheticLossServer(LossServer):
-    """Sleeps, then evaluates 1/2 (x - c)^T diag(h) (x - c).
-
-    `evaluate` raises `RuntimeError` for poisoned episodes, on purpose.
+    """Sleeps, then evaluates 1/2 (x - c)^T diag(h) (x - c); poisoned episodes fail on purpose.
 
     Args:
       task: sizes, sleep and troubles. metrics: where counters go, or None.

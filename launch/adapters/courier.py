@@ -20,7 +20,20 @@ from typing import Any
 
 from launch.pool.dispatch import Outcome
 from launch.pool.workers import Done
-from optimus.wire import Head, Heartbeat, Stopped, Version, View, decode, encode
+from optimus.wire import (
+    PROTOCOL,
+    Answer,
+    Call,
+    CodecError,
+    Head,
+    Heartbeat,
+    Refused,
+    Stopped,
+    Version,
+    View,
+    decode,
+    encode,
+)
 
 CALL_TIMEOUT = 10.0  # s, for the small calls to the head
 PATIENCE = 120.0  # s that callers of the learner go on trying: it may be starting again
@@ -103,7 +116,7 @@ class Caller:
                 try:
                     return future.result(timeout=0.2)
                 except StatusNotOk as error:
-                    raise CallError(f"{method} at {self.address}: {error}") from None
+                    raise CallError(f"{method} at {self.address}: {last_line(error)}") from None
                 except FutureTimeout:  # the builtin TimeoutError from CPython 3.11 on
                     if self._stop is not None and self._stop.is_set():
                         raise Stopped from None
@@ -139,16 +152,19 @@ def _start_reaper() -> None:
     threading.Thread(target=run, name="client reaper", daemon=True).start()
 
 
-class _Reconnecting:
-    """Calls through a client that is made anew after a failure: a failed channel waits up to two
-    minutes to connect again.
+class _Head:
+    """Calls of learner or coordinator, through a client that is made anew after a failure: a failed
+    channel waits up to two minutes to connect again.
 
     Not `wait_for_ready`: a call queued for a server that has ended lasts its whole time-out, and so
     does the client's destructor, longer than a role has to stop.
     """
 
-    def __init__(self, address: str, timeout: float, stop: threading.Event | None) -> None:
+    def __init__(
+        self, address: str, timeout: float, run_id: str, stop: threading.Event | None
+    ) -> None:
         self._connect = functools.partial(Caller, address, timeout, wait_for_ready=False, stop=stop)
+        self._address, self._run_id = address, run_id
         self._caller: Caller | None = None
 
     def __call__(self, method: str, *arguments: Any) -> Any:
@@ -159,13 +175,26 @@ class _Reconnecting:
             self._caller = None
             raise
 
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """What a `served` method of this run returns; raises `CallError` or `Refused`."""
+        data = self(method, encode(Call(PROTOCOL, self._run_id, list(arguments))))
+        try:
+            answer = decode(Answer, data)
+        except CodecError as error:
+            raise Refused(f"{self._address} is no head of this version: {error}") from None
+        if answer.status == "refused":
+            raise Refused(f"{self._address} refuses this process: {answer.message}")
+        if answer.status == "failed":
+            raise CallError(f"{answer.message} at {self._address}")
+        return answer.value
+
 
 class RemoteLearner:
-    """`ParameterSource` over Courier."""
+    """`ParameterSource` over Courier, of one run: another's learner at the same address refuses."""
 
-    def __init__(self, address: str, stop: threading.Event | None = None) -> None:
+    def __init__(self, address: str, run_id: str, stop: threading.Event | None = None) -> None:
         self._stop = stop or threading.Event()
-        self._once = _Reconnecting(address, CALL_TIMEOUT, self._stop)
+        self._once = _Head(address, CALL_TIMEOUT, run_id, self._stop)
 
     def _call(self, method: str, *arguments: Any) -> Any:
         """Calls again after a failure, for `PATIENCE`: the learner may be starting again, and when
@@ -173,7 +202,7 @@ class RemoteLearner:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                return self._once(method, *arguments)
+                return self._once.ask(method, *arguments)
             except CallError:
                 if time.monotonic() > deadline:
                     raise
@@ -186,8 +215,8 @@ class RemoteLearner:
 
     def parameters(self, have: Version | None) -> tuple[Version, bytes] | None:
         """See `ParameterSource.parameters`."""
-        answer = self._call("parameters", list(have) if have else None)
-        return None if answer is None else (Version(answer[0], answer[1]), bytes(answer[2]))
+        answer = self._call("parameters", list(have) if have else [])
+        return (Version(answer[0], answer[1]), bytes(answer[2])) if answer else None
 
     def reserve_episodes(self, count: int) -> int:
         """See `ParameterSource.reserve_episodes`."""
@@ -208,12 +237,16 @@ class CourierLink:
             try:
                 done("ok", future.result())
             except StatusNotOk as error:
-                lines = str(error).strip().splitlines()  # of a traceback, the last one says it
-                done(outcome_of(error), f"{address}: {lines[-1]}")
+                done(outcome_of(error), f"{address}: {last_line(error)}")
             except Exception as error:  # nothing that a call raises may be lost in its thread
                 done("error", f"{address}: {type(error).__name__}: {error}")
 
         self._caller.start("evaluate", request).add_done_callback(ended)
+
+
+def last_line(error: StatusNotOk) -> str:
+    """Of a traceback on the server, the line that says it."""
+    return (str(error).strip() or "no message").splitlines()[-1]
 
 
 def outcome_of(error: StatusNotOk) -> Outcome:
@@ -236,20 +269,20 @@ def connector(timeout: float) -> Callable[[str], CourierLink]:
 class RemoteCoordinator:
     """The coordinator over Courier. Does not retry; the next heartbeat does."""
 
-    def __init__(self, address: str, stop: threading.Event | None = None) -> None:
-        self._call = _Reconnecting(address, 5.0, stop)
+    def __init__(self, address: str, stop: threading.Event | None = None, run_id: str = "") -> None:
+        self._call = _Head(address, 5.0, run_id, stop)
 
     def heartbeat(self, message: Heartbeat) -> View:
         """See `Registry.heartbeat`; raises `CallError`, `CodecError`, or `Stopped`."""
-        return decode(View, bytes(self._call("heartbeat", encode(message))))
+        return decode(View, self._call("heartbeat", encode(message)))
 
     def head(self) -> Head:
         """What this run is and where; raises likewise."""
-        return decode(Head, bytes(self._call("head")))
+        return decode(Head, self._call("head"))
 
-    def finish(self) -> None:
-        """Says that the run is over."""
-        self._call("finish")
+    def finish(self, epoch: int) -> None:
+        """Says, as the learner of this epoch, that the run is over; also raises `Refused`."""
+        self._call.ask("finish", epoch)
 
 
 def serve(methods: Mapping[str, Callable[..., Any]], port: int) -> Callable[[], None]:

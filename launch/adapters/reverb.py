@@ -9,6 +9,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,14 @@ def _frame(sample: bytes, limit: int) -> np.ndarray:
     return frame
 
 
-def _unframe(frame: np.ndarray) -> bytes:
-    data = np.asarray(frame, np.uint8).tobytes()
-    return data[4 : 4 + int.from_bytes(data[:4], "little")]
+def _unframe(columns: Sequence[np.ndarray], limit: int) -> bytes:
+    """Inverse of `_frame` for one item; b"", which is no sample, for what is not ours."""
+    frame = columns[0] if len(columns) == 1 else np.zeros(0)
+    if frame.dtype != np.uint8 or frame.shape != (1, 4 + limit):
+        return b""
+    data = frame.tobytes()
+    size = int.from_bytes(data[:4], "little")
+    return data[4 : 4 + size] if size <= limit else b""
 
 
 def serve(port: int, capacity: int, stop: threading.Event) -> None:
@@ -104,10 +110,17 @@ class StreamWriter:
 
 
 class StreamReader:
-    """`SampleReader`: a daemon thread blocks in Reverb, the caller never does."""
+    """`SampleReader`: a daemon thread blocks in Reverb, the caller never does.
 
-    def __init__(self, address: str, capacity: int) -> None:
+    What is no sample is handed over too, as b"": whoever counts refusals counts it.
+
+    Args:
+      address: host:port. capacity: samples held here. limit: bytes of the largest sample.
+    """
+
+    def __init__(self, address: str, capacity: int, limit: int = MAX_SAMPLE_BYTES) -> None:
         self._address = address
+        self._limit = limit
         self._ready: queue.Queue[bytes] = queue.Queue(maxsize=capacity)
         self._closed = threading.Event()
         self.reconnected = 0
@@ -116,8 +129,9 @@ class StreamReader:
     def _read(self) -> None:
         while not self._closed.is_set():
             try:
-                for item in reverb.Client(self._address).sample(TABLE, num_samples=_FOREVER):
-                    self._ready.put(_unframe(item[0].data[0]))
+                client = reverb.Client(self._address)
+                for item in client.sample(TABLE, _FOREVER, emit_timesteps=False):
+                    self._ready.put(_unframe(item.data, self._limit))
                     if self._closed.is_set():
                         return
             except Exception as error:  # the stream went away: it starts again, and so do we

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import tyro
 
 from launch import Say
-from optimus.errors import ConfigError, require
+from optimus.errors import ConfigError, require, require_positive, require_whole
+from optimus.files import folder_of
 
 
 @dataclass(frozen=True)
@@ -168,9 +169,14 @@ class Physics:
 
     def run(self) -> int:
         """Exit code of the benchmark."""
+        from workers.physics.benchmark import policy
         from workers.physics.benchmark.plan import Settings
         from workers.physics.benchmark.run import main
 
+        if self.policy is not None:
+            policy.read(self.policy)
+        there = self.data is None or self.data.is_dir()
+        require(there, f"--data {self.data}: no such folder")
         given = dict(vars(self))
         out = given.pop("out")
         if self.methods is not None:
@@ -202,7 +208,7 @@ class MetaSpeed:
 @dataclass(frozen=True)
 class FleetSpeed:
     """Options of --fleet: the real distributed program with workers that only sleep
-    (docs/elastic-pool.md)."""
+    (docs/explanation/fault-tolerance.md)."""
 
     workers: int = 400
     """How many workers, 100 in a process."""
@@ -246,6 +252,7 @@ class Throughput:
 
     def run(self) -> int:
         """Exit code of the benchmark."""
+        require_positive(self.seconds, "--seconds", 3600.0)
         if self.fleet:
             from launch.fleet import benchmark as fleet_bench
 
@@ -253,6 +260,7 @@ class Throughput:
             size = (fleet.workers, fleet.sleep, fleet.actors, fleet.stagger)
             return fleet_bench.main(*size, fleet.measure, fleet.json, self.out)
         if self.meta:
+            require_whole(self.of_meta, "--meta", n=(4, 100_000), lanes=(1, 10**6))
             from optimus.bench import throughput as meta
 
             return meta.main(self.of_meta.n, self.of_meta.lanes, self.seconds, self.out)
@@ -277,6 +285,7 @@ class Bench:
 
     def run(self, say: Say) -> int:
         """Runs the chosen benchmark; a mistake in its arguments is a `ConfigError`."""
+        folder_of(self.which.out, "--out")
         try:
             return self.which.run()
         except ValueError as error:

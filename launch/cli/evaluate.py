@@ -9,6 +9,7 @@ import tyro
 
 from launch import Say
 from optimus.errors import require
+from optimus.files import path_of
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ def resolve(name: str) -> Target:
     from optimus import rundir, weights
     from optimus.rundir import checkpoint
 
-    path = Path(name)
     if name in weights.available():
         return Target(name)
+    path = path_of(name, "weights")
     if (path / "checkpoints").is_dir():
         folder = path / "checkpoints"
         best = checkpoint.best_step(folder)
@@ -108,7 +109,8 @@ def evaluate_target(arguments: Eval, say: Say) -> dict[str, Any]:
     own_tasks = config is not None and plan.tasks and not actors_cannot(config)
     nothing = "nothing to evaluate: no functions, and no held-out tasks of a run"
     require(bool(chosen) or own_tasks, nothing)
-    found = {"step": target.step, **evaluate(model, config, plan, threading.Event(), say)}
+    of = {"step": target.step, "sha256": model.card.get("sha256")}
+    found = {**of, **evaluate(model, config, plan, threading.Event(), say)}
     if arguments.record and target.run_dir is not None:
         try:
             records.append(target.run_dir, found)

@@ -4,13 +4,14 @@ The card is what `optimus.weights.card` says of the run, and with it which check
 sha256, its code), and how it was judged.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from launch import Say
+from launch import Say, command
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ class Export:
         size = path.stat().st_size
         where = f"update {target.step} of {target.run_dir}"
         say(f"wrote {path} ({size:,} bytes) and {written}: {where}")
-        say(f'next: python -c \'import optimus; print(optimus.load("{path}").card["what"])\'')
+        code = f'import optimus; print(optimus.load({json.dumps(str(path))}).card["what"])'
+        say(f"next: {command('python', '-c', code)}")
         return 0
 
 
@@ -71,8 +73,10 @@ def card_of(run_dir: Path, step: int, what: str = "") -> dict[str, Any]:
     manifest = checkpoint.read_manifest(run_dir / "checkpoints" / str(step))
     known = ("step", "sha256", "time", "code", "run_id")
     card["checkpoint"] = {key: manifest[key] for key in known if key in manifest}
-    judged = [record for record in records.evaluations(run_dir) if record["step"] == step]
+    path = run_dir / "checkpoints" / str(step)
+    mine = (record for record in records.evaluations(run_dir) if record["step"] == step)
+    judged = [record for record in mine if records.is_of(record, path)]
     if judged:
-        skipped = ("kind", "format", "step", "skipped")
+        skipped = ("kind", "format", "step", "sha256", "skipped")
         card["judged"] = {k: v for k, v in judged[-1].items() if k not in skipped}
     return card

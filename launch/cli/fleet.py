@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from launch import Say
-from launch.fleet import configuration, require_match
+from launch.fleet import RUN, configuration, require_match
 from launch.fleet.kubernetes import Kubernetes
 from launch.fleet.slurm import Slurm
 from optimus.errors import require
@@ -82,9 +82,8 @@ class Start(_Hosts):
 
         config = configuration(self.config, self.set)
         name = self.run_name or config.name
-        wanted = "letters, digits, points and dashes"
-        require_match(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name, "--run", wanted)
-        require(self.per_process >= 1, f"--per-process {self.per_process}: want at least 1")
+        require_match(RUN, name, "--run")
+        require(1 <= self.per_process <= 1024, f"--per-process {self.per_process}: want 1 ... 1024")
         ports = (self.port, self.worker_port)
         well = starting.start(self._load(), config, name, *ports, self.per_process, say)
         return 0 if well else 1
@@ -119,17 +118,18 @@ class Logs(_Hosts):
         hosts = self._load()
         chosen = [host for host in hosts if self.host in (None, host.name)]
         require(bool(chosen), f"--host {self.host}: not in {self.inventory}")
-        return 0 if actions.logs(chosen, self.run_name, max(1, self.lines), say) else 1
+        require(1 <= self.lines <= 100_000, f"--lines {self.lines}: want 1 ... 100000")
+        return 0 if actions.logs(chosen, self.run_name, self.lines, say) else 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scale(_Hosts):
     """Change the number of loss workers while the run goes on. Example:
 
     optimus fleet scale 24 --inventory hosts.yaml
     """
 
-    total: tyro.conf.Positional[int] = 0
+    total: tyro.conf.Positional[int]
     """Workers on all worker hosts together, spread by their cores. 0 leaves the head alone."""
 
     def run(self, say: Say) -> int:
@@ -160,7 +160,7 @@ class Collect(_Hosts):
 class Stop(_Hosts):
     """End every process on every host; files stay there, `start` resumes. Collects the run first.
 
-    Machines cost money until they are deleted: that is the cloud's own command (docs/fleets.md).
+    Machines cost money until they are deleted, with a command of the cloud: docs/how-to/ssh.md.
     """
 
     collect: bool = True
@@ -185,7 +185,7 @@ class Fleet:
 
     Doing any of these twice is safe. Hosts that are down are named and the others go on. Exit code
     1 when a host could not do its part. `slurm` and `kubernetes` write what those take.
-    docs/fleets.md goes from two machines to 400.
+    docs/how-to/ssh.md goes from two machines to 400.
     """
 
     command: tyro.conf.OmitArgPrefixes[

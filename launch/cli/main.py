@@ -4,10 +4,13 @@ Nothing heavy is imported before the command is known, and JAX only after the en
 `launch.program.environment` is set.
 """
 
+import dataclasses
 import functools
+import io
 import operator
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import tyro
@@ -25,7 +28,8 @@ from launch.cli.sweep import Sweep
 from launch.cli.train import Configs, Train
 from launch.cli.worker import Actor, Worker
 from launch.program import environment
-from optimus.errors import UserError
+from optimus.errors import UserError, printable, require
+from optimus.files import path_of, refused
 
 
 class Command(Protocol):
@@ -42,7 +46,8 @@ COMMANDS: tuple[type[Command], ...] = (
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.__stdout__, flush=True)  # also while a library's prints are redirected
+    # Also while a library's prints are redirected.
+    print(printable(line), file=sys.__stdout__, flush=True)
 
 
 def parse(argv: list[str] | None) -> Command:
@@ -54,24 +59,53 @@ def parse(argv: list[str] | None) -> Command:
     return chosen
 
 
+def _check(words: Any, name: str = "") -> None:
+    """Raises `ConfigError` where a path among the words cannot be one."""
+    if isinstance(words, Path):
+        path_of(words, f"--{name.replace('_', '-')}")
+    elif dataclasses.is_dataclass(words):
+        for field in dataclasses.fields(words):
+            _check(getattr(words, field.name), field.name)
+
+
+def _run(words: list[str]) -> int:
+    """The exit code; whatever is wrong is one line on standard error."""
+    try:
+        for before, word in zip(("optimus", *words), words):
+            require(word != "", f"an empty word after {before}: leave it out, or give a value")
+        command = parse(words)
+        _check(command)
+        return command.run(_say)
+    except UserError as error:
+        print(f"optimus: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("optimus: interrupted", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # who read our lines has enough of them
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        found = refused(error.filename, error)
+        print(f"optimus: {found}", file=sys.stderr)
+        return found.exit_code
+
+
 def main(argv: list[str] | None = None) -> None:
     """Entry point of the console script."""
     words = sys.argv[1:] if argv is None else argv
+    for stream in {sys.stdout, sys.stderr, sys.__stdout__}:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever the locale cannot write
     if words == ["--version"]:
         import optimus
 
         print(f"optimus {optimus.__version__}")
         return
     environment.apply()  # JAX reads these when it is imported
-    command = parse(words)
-    try:
-        code = command.run(_say)
-    except UserError as error:
-        print(f"optimus: {error}", file=sys.stderr)
-        code = error.exit_code
-    except KeyboardInterrupt:
-        print("optimus: interrupted", file=sys.stderr)
-        code = 1
+    code = _run(words)
     sys.stdout.flush()
     sys.stderr.flush()
     # Launchpad's and Courier's threads and pending calls would keep the interpreter from ending.

@@ -2,12 +2,14 @@
 
 import contextlib
 import importlib.util
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
-from launch import Say, stop_on_signals
+from launch import Say, command, stop_on_signals
+from optimus.errors import require, require_within
 from optimus.installation import extra_command
 
 
@@ -32,6 +34,7 @@ class Watch:
         """Exit code 0 or 3; `NotARun` when the path is no run directory."""
         from launch.monitoring.watch import watch
 
+        require_within(self.max_age, 0.0, math.inf, "--max-age")
         return watch(self.run_dir, self.once, self.json, self.max_age)
 
 
@@ -64,6 +67,8 @@ class Monitor:
         from launch.monitoring.status import read_status
 
         read_status(self.run_dir)  # `NotARun`: a wrong path is answered at once
+        require_within(self.max_age, 0.0, math.inf, "--max-age")
+        require(-1 <= self.port <= 65535, f"--port {self.port}: want -1 ... 65535")
         stop = stop_on_signals()
         with contextlib.ExitStack() as stack:
             if self.port >= 0:
@@ -76,6 +81,6 @@ class Monitor:
                 say(f"no TensorBoard events: {extra_command('monitor')}")
                 stop.wait()
             else:
-                say(f"tensorboard --logdir {self.run_dir / tensorboard.FOLDER}")
-                tensorboard.follow(self.run_dir, stop)
+                say(command("tensorboard", "--logdir", self.run_dir / tensorboard.FOLDER))
+                tensorboard.follow(self.run_dir, stop, say=say)
         return 0

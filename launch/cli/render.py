@@ -7,7 +7,7 @@ from typing import Literal
 import tyro
 
 from launch import Say
-from optimus.errors import ConfigError
+from optimus.errors import ConfigError, require, require_positive, require_within
 from optimus.installation import extra_command
 
 
@@ -40,6 +40,9 @@ class Render:
 
     def run(self, say: Say) -> int:
         """Exit code; a mistake in the arguments is a `ConfigError`."""
+        require_positive(self.seconds, "--seconds", 3600.0)
+        require_within(self.start, 0.0, 1e6, "--start")
+        require(self.evaluations >= 1, f"--evaluations {self.evaluations}: want at least 1")
         try:
             from workers.physics.loss import PhysicsOptions
             from workers.physics.rendering.showing import main

@@ -11,6 +11,7 @@ import tyro
 
 from launch import Say
 from optimus.errors import ConfigError
+from optimus.files import refused
 
 if TYPE_CHECKING:
     from launch.monitoring.report.page import Extras
@@ -46,18 +47,20 @@ class Report:
     def run(self, say: Say) -> int:
         """Exit code; clear errors are raised as for the other commands."""
         from launch.monitoring.report.data import collect
-        from launch.monitoring.report.page import Extras, page
-        from optimus.rundir.checkpoint import CheckpointError, write_atomically
 
-        found = collect(self.run_dir)
+        found = collect(self.run_dir)  # a wrong path is answered before anything else is loaded
+        from launch.monitoring.report.page import Extras, page
+        from optimus.rundir.checkpoint import write_atomically
+
         skipped = "--quick: neither baselines nor motion were computed"
         extras = Extras(notes=(skipped,)) if self.quick else self._compute(say)
         out = self.out or self.run_dir / "report.html"
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(out, page(found, extras, time.time()))
+            text = page(found, extras, time.time())
+            write_atomically(out, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
-            raise CheckpointError(f"cannot write {out}: {error.strerror or error}") from None
+            raise refused(out, error) from None
         say(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
         return 0
 
@@ -67,11 +70,12 @@ class Report:
         from launch.monitoring.report.motion import NoMotion, reconstruct
         from launch.monitoring.report.page import Extras
         from optimus import rundir, weights
-        from optimus.bench.plan import dimensions, names
+        from optimus.bench.plan import dimensions, names, require_counts
         from optimus.config import PhysicsTask
         from optimus.problems.functions import FUNCTIONS
 
         functions = names(self.functions, FUNCTIONS, "function")
+        require_counts(self.starts, self.steps, 0)
         plan = Plan(functions, dimensions(self.dims), starts=self.starts, steps=self.steps)
         notes: list[str] = []
         baselines = motion = None

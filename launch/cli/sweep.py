@@ -9,6 +9,7 @@ import tyro
 
 from launch import Say
 from optimus.errors import ConfigError, require
+from optimus.files import folder_of
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Sweep:
             sweep = dataclasses.replace(sweep, seeds=self.seeds)
         if self.inner_steps is not None:
             sweep = dataclasses.replace(sweep, inner_steps=self.inner_steps, updates=0)
-        out = (self.out or Path("runs") / f"sweep-{sweep.name}").resolve()
+        out = folder_of(self.out or f"runs/sweep-{sweep.name}", "--out").resolve()
         patterns = self.arms or ("*",)
         for pattern in patterns:
             if not fnmatch.filter([arm.name for arm in sweep.arms], pattern):

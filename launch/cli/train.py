@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from launch import Say
+from launch.fleet import compare_workers, usable_workers
 from launch.program import environment
 from optimus.errors import require_known
+from optimus.files import folder_of
 
 if TYPE_CHECKING:
     from optimus.config import TrainConfig
@@ -63,7 +65,7 @@ class Train:
     """First port of the servers; default: free ones."""
     advertise: str | None = None
     """Name or address under which other hosts reach this one, so that they can join by `optimus
-    worker`. Opens the ports to all who can reach them: see docs/elastic-pool.md."""
+    worker`. Opens the ports to all who can reach them: see docs/explanation/fault-tolerance.md."""
     prometheus: str | None = None
     """PORT or HOST:PORT of a Prometheus endpoint that lives as long as the run, with /metrics and
     /healthz; the host is 127.0.0.1 unless given. `optimus monitor` does the same from outside."""
@@ -79,7 +81,8 @@ class Train:
         if launch == "fused":
             layouts = [phase.layout for phase in config.phases]
             environment.make_devices(max(layout.actors * layout.groups for layout in layouts))
-        run_dir = (self.run_dir or Path("runs") / config.name).resolve()
+        compare_workers(config.processes.workers, usable_workers(config), say)
+        run_dir = folder_of(self.run_dir or f"runs/{config.name}", "--run-dir").resolve()
         with contextlib.ExitStack() as stack:
             if self.prometheus is None:
                 self._isolate(launch, say)

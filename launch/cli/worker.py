@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launch import Say, stop_on_signals
+from launch.fleet import HOST, compare_workers, require_match, usable_workers
 from optimus.errors import ConfigError, require
+from optimus.files import parse_json
 
 if TYPE_CHECKING:
     from optimus.config import TrainConfig
     from optimus.wire import Head
+
+
+_PLACE = (f"{HOST[0]}:[0-9]{{1,5}}", "host:port")
 
 
 @dataclass(frozen=True)
@@ -41,16 +45,20 @@ class Worker:
         """Serves until the run is over or Ctrl-C."""
         from launch.program.addresses import free_ports, own_address
 
-        require(self.count >= 1, f"--count {self.count}: want at least 1")
+        require(1 <= self.count <= 1024, f"--count {self.count}: want 1 ... 1024")
+        if self.advertise is not None:
+            require_match(HOST, self.advertise, "--advertise")
         ports = free_ports(self.count, self.port)
-        config, _ = _joined(self.coordinator)
+        config, head = _joined(self.coordinator)
+        compare_workers(self.count, usable_workers(config), say)
         from launch.program import members
 
         stop = stop_on_signals()
         host = self.advertise or own_address(self.coordinator)
         addresses = [f"{host}:{port}" for port in ports]
         say(f"{self.count} loss workers of {config.name!r} at {addresses[0]} ...; Ctrl-C leaves")
-        members.serve_workers(config, addresses, self.coordinator, None, 0, stop.wait)
+        run_id = head.run_id
+        members.serve_workers(config, addresses, self.coordinator, run_id, None, 0, stop.wait)
         say("left" if stop.is_set() else "the run is over")
         return 0
 
@@ -85,7 +93,8 @@ class Actor:
 
         stop = stop_on_signals()
         say(f"an actor of {config.name!r}; Ctrl-C leaves")
-        members.run_actor(config, -1, self.coordinator, head.learner, head.stream, None, stop)
+        where = (self.coordinator, head.learner, head.stream)
+        members.run_actor(config, -1, *where, head.run_id, None, stop)
         say("left" if stop.is_set() else "the run is over")
         return 0
 
@@ -95,6 +104,9 @@ def _joined(address: str) -> tuple[TrainConfig, Head]:
     from launch.runners import distributed_missing
     from optimus.config import from_dict
 
+    require_match(_PLACE, address, "--coordinator")
+    port = int(address.rpartition(":")[2])
+    require(0 < port < 65536, f"--coordinator {address}: want a port within 1 ... 65535")
     missing = distributed_missing()
     require(not missing, str(missing))
     from launch.adapters import courier
@@ -114,4 +126,7 @@ def _joined(address: str) -> tuple[TrainConfig, Head]:
             time.sleep(1.0)
     other = f"protocol {head.protocol}, ours is {PROTOCOL}; install the same version"
     require(head.protocol == PROTOCOL, f"--coordinator {address}: {other}")
-    return from_dict(json.loads(head.config)), head
+    try:
+        return from_dict(parse_json(head.config)), head
+    except ValueError as error:
+        raise ConfigError(f"--coordinator {address}: its configuration: {error}") from None

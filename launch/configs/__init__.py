@@ -12,6 +12,7 @@ from types import ModuleType
 
 from launch.sweeps import Sweep
 from optimus.config import ConfigError, TrainConfig
+from optimus.files import path_of
 from optimus.rundir import load_config
 
 _SWEEP = "sweep-"
@@ -67,7 +68,7 @@ def find(name: str) -> TrainConfig:
       ConfigError: no such name or file; the line says what there is.
     """
     if name.endswith(".json") or "/" in name:
-        return load_config(Path(name))
+        return load_config(path_of(name, "config"))
     runs = _runs()
     if name not in runs:
         raise _unknown("config", name, list(runs), "config.json")
@@ -84,7 +85,7 @@ def find_sweep(name: str) -> Sweep:
       ConfigError: no such name or file; the line says what there is.
     """
     if name.endswith(".py") or "/" in name:
-        return _sweep_in(Path(name))
+        return _sweep_in(path_of(name, "sweep"))
     if name not in sweep_names():
         raise _unknown("sweep", name, sweep_names(), "a Python file with get_sweep()")
     sweep = _module(_SWEEP + name).get_sweep()
@@ -97,8 +98,13 @@ def _sweep_in(path: Path) -> Sweep:
     if not path.is_file() or spec is None or spec.loader is None:
         raise ConfigError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sweep = module.get_sweep() if hasattr(module, "get_sweep") else None
+    try:
+        spec.loader.exec_module(module)
+        sweep = module.get_sweep() if hasattr(module, "get_sweep") else None
+    except ConfigError:
+        raise
+    except Exception as error:  # it is the user's, and may do anything
+        raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
     if not isinstance(sweep, Sweep):
         raise ConfigError(f"{path}: want a function get_sweep() that returns a launch.sweeps.Sweep")
     return sweep

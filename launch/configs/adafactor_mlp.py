@@ -6,7 +6,7 @@
     optimus train adafactor-mlp-physics --launch local_mp         # 830 updates
 
 Same tasks, phases, rates, lanes, estimator and meta-loss; hidden width 64 and step multiplier 1,
-the best of 4, 32, 64 x 0.01, 0.1, 1 on validation, one seed, 700 updates each (`docs/training.md`).
+the best of 4, 32, 64 x 0.01, 0.1, 1 on validation, one seed, 700 updates each.
 
 -classical: its steps are far cheaper than Optimus's, so it gets four times the updates.
 

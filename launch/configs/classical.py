@@ -8,7 +8,7 @@
 
 Truncated back-propagation (first order) in windows of 10, supervised by the distance to the
 minimiser: in a training task it is known, and following it is what leads out of local minima, where
-NRES needs many times as long (`docs/training.md`). D 32, 2 encoders, the `plus` form.
+NRES needs many times as long (`docs/results/training.md`). D 32, 2 encoders, the `plus` form.
 
 classical: evaluation split B, trained on the functions that it is judged by, at other starts,
 shifts and dimensions. `place` and the quasi-Newton direction of the last 10 steps; n up to 250;

@@ -11,7 +11,7 @@ run to its end: 20,000 updates of a model with 617,103 weights are ten hours of 
 -0.17 to -3.45, and still improving.
 
 physics-paper: on motion windows of 0.25 s. Not run to its end: 732 updates took 24 minutes of one
-core, 2 s each, and brought the validation meta-loss from 2.30 to -2.39 (docs/physics-flagship.md).
+core, 2 s each, and brought the validation meta-loss from 2.30 to -2.39.
 """
 
 import dataclasses

@@ -91,7 +91,7 @@ def _isolated(check: Check) -> tuple[Status, str]:
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         try:
-            status, text = json.loads(result.read_text())
+            status, text = json.loads(result.read_text(encoding="utf-8"))
             return status, text
         except (OSError, ValueError):
             return "FAIL", f"{_ending(ending)}; last words: {_last_line(output)}"
@@ -100,7 +100,7 @@ def _isolated(check: Check) -> tuple[Status, str]:
 def child(module: str, name: str, result: str) -> None:
     """Runs one check here and writes its outcome; never returns."""
     outcome = _outcome(getattr(importlib.import_module(module), name))
-    Path(result).write_text(json.dumps(outcome))
+    Path(result).write_text(json.dumps(outcome), encoding="utf-8")
     os._exit(0)  # threads of native libraries could keep or crash an orderly exit
 
 

@@ -222,7 +222,7 @@ def _namespace() -> str:
         "a local_mp run is sealed in a network namespace of its own; without it (local_mt, "
         "--no-isolate, --advertise, fleets) Courier and Reverb listen on every interface without "
         "authentication, cannot be told otherwise, and run code that whoever reaches them sends: "
-        "private network, firewall, tunnel or NetworkPolicy (docs/elastic-pool.md)"
+        "private network, firewall, tunnel or NetworkPolicy (docs/explanation/fault-tolerance.md)"
     )
 
 

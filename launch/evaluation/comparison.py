@@ -2,17 +2,25 @@
 
 import dataclasses
 import threading
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
-from launch import builders
+from launch import Say, builders
+from launch.evaluation import records
+from optimus import rundir
 from optimus.config import PhysicsTask, TrainConfig
 from optimus.meta import loss as meta_loss
+from optimus.meta.update import theta_from_arrays
+from optimus.rundir import checkpoint
+from optimus.rundir.metrics import read
 from optimus.wire import LossPool, LossUnavailable
 from workers.scheduling import drive
+from workers.unroll import parameter_layout
 
 
 @dataclass(frozen=True)
@@ -119,3 +127,43 @@ def compare(config: TrainConfig, start: np.ndarray, end: np.ndarray) -> Comparis
         tasks=evaluation.tasks,
         steps=evaluation.steps,
     )
+
+
+def result_of(
+    config: TrainConfig, run_dir: Path, newest: checkpoint.Checkpoint, say: Say
+) -> Comparison:
+    """The first and the newest checkpoint compared: read from `eval.jsonl`, or computed and added.
+
+    Args:
+      config: the run's.
+      run_dir: where it lives.
+      newest: its newest checkpoint.
+      say: takes lines for the user.
+    """
+    path = run_dir / records.FILE
+    names = [field.name for field in dataclasses.fields(Comparison)]
+    whole = (
+        record
+        for record in (read(path) if path.exists() else ())
+        if "kind" not in record
+        and all(isinstance(record.get(name), (int, float)) for name in ("step", *names))
+    )
+    known = records.judged(run_dir, whole).get(newest.step)
+    if known is not None:
+        return Comparison(**{name: known[name] for name in names})
+    say(f"evaluating start and end on {config.evaluation.tasks} held-out tasks ...")
+    layout = parameter_layout(config)
+    try:
+        first = checkpoint.load(newest.path.with_name("0"))
+        rundir.check_checkpoint(first.path, first.manifest, config)
+        start = theta_from_arrays(first.arrays, layout)
+    except (checkpoint.CheckpointError, rundir.RunDirError) as error:
+        say(f"{error}; the start is made anew from the configuration")
+        start = builders.initial_theta(config)
+    result = compare(config, start, theta_from_arrays(newest.arrays, layout))
+    of = {"step": newest.step, "sha256": newest.manifest["sha256"], "time": round(time.time(), 3)}
+    try:
+        records.add(run_dir, {**of, **dataclasses.asdict(result)})
+    except OSError as error:
+        say(f"cannot write {path}: {error.strerror}")
+    return result

@@ -62,7 +62,7 @@ def wait_until_judged(
     limit: float = LAST,
     silence: float = SILENCE,
 ) -> bool:
-    """Waits until a checkpoint of `step` or later is judged; False when there is no hope of it.
+    """Waits until the checkpoint of `step` is judged; False when there is no hope of it.
 
     Args:
       config: the run's configuration.
@@ -75,15 +75,20 @@ def wait_until_judged(
     protocol = Plan().protocol(config)
     began = heard = time.monotonic()
     path, size = run_dir / "metrics" / "evaluator-0.jsonl", -1
+    last = run_dir / "checkpoints" / str(step)
     while True:
-        found = records.evaluations(run_dir)
-        if any(r["step"] >= step and r.get("protocol") == protocol for r in found):
+        found = records.evaluations(run_dir, protocol)
+        if any(r["step"] == step and records.is_of(r, last) for r in found):
             return True
         now, before = time.monotonic(), size
         size = path.stat().st_size if path.exists() else -1
         heard = now if size != before else heard
         if now - began > limit or now - heard > silence or stop.wait(0.5):
             return False
+
+
+class _Full(OSError):
+    """The disk refuses; no checkpoint is bad because of it."""
 
 
 class Evaluator:
@@ -108,14 +113,16 @@ class Evaluator:
         self._busy = 0.0
         self._done = 0
         self._began: float | None = None  # of the evaluation under way
-        self._under_way: int | None = None  # its step
+        self._under_way: dict[str, Any] = {}  # its step and sha256
         self._lock = threading.Lock()  # of these two
 
     def step(self) -> bool:
         """Judges the newest checkpoint that has not been; False when there is none or on stop."""
-        known = {r["step"] for r in self._known()}
+        mine = records.evaluations(self._run_dir, self._protocol)
+        known = max(records.judged(self._run_dir, mine), default=-1)
         self._move_best()  # a life before this one may have ended before it could
-        waiting = [step for step in checkpoint.steps(self._folder) if step > max(known, default=-1)]
+        newest = checkpoint.latest_step(self._folder) or 0  # what is past it is of a course left
+        waiting = [step for step in checkpoint.steps(self._folder) if known < step <= newest]
         if not waiting:
             return False
         *skipped, step = waiting
@@ -138,52 +145,59 @@ class Evaluator:
         self.report()
         return True
 
-    def _known(self) -> list[dict[str, Any]]:
-        found = records.evaluations(self._run_dir)
-        return [record for record in found if record.get("protocol") == self._protocol]
-
     def _judge(self, step: int) -> dict[str, Any] | None:
         """A record; None when the checkpoint went while it was being opened."""
         path = self._folder / str(step)
-        if self._attempts(step) >= ATTEMPTS:
-            return self._failed(f"the evaluator died {ATTEMPTS} times on it")
-        self._metrics.write("begin", step=step)
+        sha256 = checkpoint.sha256_of(path)
+        of = {"step": step, "sha256": sha256}
+        if self._attempts(of) >= ATTEMPTS:
+            return self._failed(f"the evaluator died {ATTEMPTS} times on it", sha256)
+        self._metrics.write("begin", **of)
         with self._lock:
-            self._under_way = step
+            self._under_way = of
         try:
-            checkpoint.hold(self._folder, step)
+            self._hold(step)
             model = weights.load(path)
-            return evaluate(model, self._config, self._plan, self._stop, self._show)
-        except Stopped:
+            found = evaluate(model, self._config, self._plan, self._stop, self._show)
+            return {"sha256": model.card["sha256"], **found}
+        except (Stopped, _Full):
             self.leave()
             raise
         except Exception as error:  # one bad checkpoint must not end the role
             if not path.is_dir():  # pruned before it was held: there is a newer one
                 self.leave()
                 return None
-            return self._failed(f"{type(error).__name__}: {error}".splitlines()[0])
+            return self._failed(f"{type(error).__name__}: {error}".splitlines()[0], sha256)
 
-    def _failed(self, error: str) -> dict[str, Any]:
-        now = round(time.time(), 3)
-        return {"time": now, "error": error, "score": math.inf, "protocol": self._protocol}
+    def _hold(self, step: int) -> None:
+        try:
+            checkpoint.hold(self._folder, step)
+        except checkpoint.CheckpointError as error:
+            if isinstance(error.__cause__, OSError):
+                raise _Full(str(error)) from None
+            raise
+
+    def _failed(self, error: str, sha256: str | None) -> dict[str, Any]:
+        about = {"time": round(time.time(), 3), "sha256": sha256, "protocol": self._protocol}
+        return {**about, "error": error, "score": math.inf}
 
     def leave(self) -> None:
         """Writes down that the evaluation under way, if any, was abandoned on purpose."""
         with self._lock:
-            step, self._under_way = self._under_way, None
-            if step is not None:
-                self._metrics.write("left", step=step)
+            under_way, self._under_way = self._under_way, {}
+            if under_way:
+                self._metrics.write("left", **under_way)
 
     def _end(self) -> None:
         with self._lock:
             if self._began is not None:
                 self._busy += time.monotonic() - self._began
-            self._began = self._under_way = None
+            self._began, self._under_way = None, {}
             self._doing = ""
 
-    def _attempts(self, step: int) -> int:
+    def _attempts(self, of: dict[str, Any]) -> int:
         path = self._run_dir / "metrics" / "evaluator-0.jsonl"
-        mine = [r.get("event") for r in tail(path) if r.get("step") == step]
+        mine = [r.get("event") for r in tail(path) if of.items() <= r.items()]
         return mine.count("begin") - mine.count("left")
 
     def _show(self, doing: str) -> None:

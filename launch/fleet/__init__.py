@@ -1,5 +1,9 @@
 """One run on many hosts, placed by tools that operators already trust: Ansible over SSH with
-supervisord on each host, Slurm, Kubernetes. docs/fleets.md takes a reader through them."""
+supervisord on each host, Slurm, Kubernetes. docs/how-to/ssh.md takes a reader through them.
+
+What a user, an inventory or a host names ends up in paths, scripts and configuration files of other
+tools. The patterns here say what such names may be; none lets a line end or an option begin.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,14 @@ from typing import TYPE_CHECKING
 from optimus.errors import ConfigError, require
 
 if TYPE_CHECKING:
+    from launch import Say
     from optimus.config import TrainConfig
+
+# (regular expression for the whole text, the same in words)
+Pattern = tuple[str, str]
+RUN: Pattern = (r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "letters, digits, points and dashes")
+HOST: Pattern = (r"[A-Za-z0-9_:\[][A-Za-z0-9_.:%\[\]-]{0,252}", "a name or address of a host")
+PATH: Pattern = (r"[\w./+@:,=-]+", "letters, digits and ./+@:,=- in it only")
 
 
 def configuration(name: str, changes: Sequence[str]) -> TrainConfig:
@@ -29,16 +40,29 @@ def configuration(name: str, changes: Sequence[str]) -> TrainConfig:
     return config
 
 
-def require_match(pattern: str, text: str, flag: str, wanted: str) -> None:
-    """Raises `ConfigError` unless the text of a flag has the pattern.
+def require_match(pattern: Pattern, text: str, flag: str) -> None:
+    """Raises `ConfigError` unless the text of a flag is printable and has the pattern."""
+    shown = text if text.isprintable() else ascii(text)
+    fits = shown is text and re.fullmatch(pattern[0], text) is not None
+    require(fits, f"{flag} {shown}: want {pattern[1]}")
 
-    Args:
-      pattern: a regular expression for the whole text.
-      text: what was given.
-      flag: such as --time.
-      wanted: what would be right.
+
+def usable_workers(config: TrainConfig) -> int:
+    """How many loss workers can be busy at once: a lane waits for one loss of each trajectory."""
+    most = max(phase.layout.total_lanes * phase.estimator.signs for phase in config.phases)
+    return most if config.served else 0
+
+
+def compare_workers(workers: int, usable: int, say: Say) -> None:
+    """Says so where more loss workers are asked for than can be busy, 0: where no loss is served.
+
+    No error: spare ones replace those that are preempted, and actors that join use more.
     """
-    require(re.fullmatch(pattern, text) is not None, f"{flag} {text}: want {wanted}")
+    if workers > usable > 0:
+        say(
+            f"warning: {workers} loss workers, but the lanes of this configuration never wait for "
+            f"more than {usable} losses at once: {usable} would be used, {workers - usable} idle"
+        )
 
 
 def fill(template: str, values: Mapping[str, object]) -> str:

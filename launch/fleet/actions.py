@@ -4,20 +4,25 @@ Each function returns whether everything went well; what did not is said, one li
 Hosts that are down are named and the others go on. Without its head nothing is changed.
 """
 
-import shutil
-import tarfile
+import json
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from launch import Say
-from launch.fleet import ansible
-from launch.fleet.ansible import Answer, FleetError
+from launch import Say, command
+from launch.fleet import RUN, ansible, require_match
+from launch.fleet.ansible import FleetError
+from launch.fleet.answers import Answer, checked
+from launch.fleet.archives import unpack
 from launch.fleet.inventory import Host
 from launch.fleet.wheelhouse import Wheelhouse
+from launch.program.exit_record import read
+from optimus.errors import ConfigError, printable
 
 Found = dict[str, dict[str, Any]]  # what hosts say, by name
+
+_CARD = "collected.json"  # in a collected run directory: what it is a copy of
 
 
 def ask(
@@ -25,7 +30,8 @@ def ask(
 ) -> dict[str, Answer]:
     """One call of `on_host.program` on each host; `each` may add to what a host is asked."""
     requests = {h.name: {"root": h.root, **request, **each.get(h.name, {})} for h in hosts}
-    return ansible.call({host.name: host.variables for host in hosts}, requests, **options)
+    said = ansible.call({host.name: host.variables for host in hosts}, requests, **options)
+    return {name: checked(request["action"], answer) for name, answer in said.items()}
 
 
 def hear(hosts: list[Host], say: Say, *request: Any, **options: Any) -> tuple[Found, bool]:
@@ -115,7 +121,9 @@ def stop(hosts: list[Host], say: Say) -> tuple[str | None, bool]:
 
 
 def collect(hosts: list[Host], name: str | None, into: Path | None, say: Say) -> bool:
-    """The run directory, and each host's logs in logs/HOST of it.
+    """The run directory, and each host's logs in logs/HOST of it; never over another run.
+
+    Only the head's archive fills the run directory; any other host's, its own folder of logs.
 
     Args:
       hosts: the fleet.
@@ -123,41 +131,88 @@ def collect(hosts: list[Host], name: str | None, into: Path | None, say: Say) ->
       into: the folder; None: runs/NAME.
       say: takes lines for people.
     """
+    from optimus.rundir import owned
+    from optimus.rundir.checkpoint import write_atomically
+
+    if name is not None:
+        require_match(RUN, name, "--run")
+    head = head_of(hosts).name
     with tempfile.TemporaryDirectory(prefix="optimus-fleet-") as scratch:
-        folder = Path(scratch)
-        request = {"action": "pack", "name": name}
-        found, well = hear(hosts, say, request, fetch=folder, timeout=1800.0)
-        names = sorted({answer["run"] for answer in found.values() if answer.get("file")})
-        if len(names) != 1:
-            held = f"hold several runs ({', '.join(names)}); give --run" if names else "hold no run"
-            raise FleetError(f"the hosts {held}; nothing was collected")
-        target = into or Path("runs") / names[0]
-        for path in sorted(folder.glob("*.tar.gz")):
-            logs = target / "logs" / path.name.removesuffix(".tar.gz")
-            unpack(path, {"run": target, "logs": logs})
-    say(f"collected into {target}; next: optimus watch {target} --once")
-    return well
+        request, each = {"action": "pack", "name": name}, {head: {"run": True}}
+        found, well = hear(hosts, say, request, each, fetch=Path(scratch), timeout=1800.0)
+        packed = {host: answer for host, answer in found.items() if answer.get("file")}
+        run = name or _the_run(packed, head)
+        for host, answer in packed.items():
+            if answer["run"] != run:
+                say(f"{host}: holds {answer['run']!r}, not {run!r}; left out")
+        mine = [host for host, answer in packed.items() if answer["run"] == run]
+        if not mine:
+            raise FleetError(f"the hosts hold no run {run!r}; nothing was collected")
+        target = into or Path("runs") / run
+        card = _claim(target, run, packed[head].get("id") if head in mine else None)
+        with owned(target):
+            write_atomically(target / _CARD, json.dumps(card) + "\n")
+            for host in sorted(mine, key=lambda host: host != head):
+                places = {"logs": target / "logs" / host}
+                places |= {"run": target} if host == head else {}
+                problem = _take(Path(scratch) / f"{host}.tar.gz", places)
+                if problem:
+                    say(f"{host}: {problem}")
+                    well = False
+    say(f"collected into {target}; next: {command('optimus', 'watch', target, '--once')}")
+    return well and len(mine) == len(packed)
 
 
-def unpack(archive: Path, places: dict[str, Path]) -> None:
-    """Unpacks each top folder of an archive into its place.
+def _the_run(packed: Found, head: str) -> str:
+    """The run that the head works for; without it, that all others work for."""
+    names = sorted({str(answer["run"]) for answer in packed.values()})
+    if head in packed:
+        names = [str(packed[head]["run"])]
+    if len(names) != 1:
+        held = f"hold several runs ({', '.join(names)}); give --run" if names else "hold no run"
+        raise FleetError(f"the hosts {held}; nothing was collected")
+    require_match(RUN, names[0], "the name of the run on the hosts,")
+    return names[0]
 
-    Plain files only, none outside its place: what comes from a host is not trusted further. Each
-    file appears whole or not at all, so a copy that is being watched stays readable.
+
+def _claim(target: Path, run: str, run_id: str | None) -> dict[str, Any]:
+    """Makes the folder; raises where it holds anything but an earlier copy of this run.
+
+    Args:
+      target: the folder.
+      run: name of the run.
+      run_id: of its learner; None where it is not known, or no learner has started yet.
+
+    Returns:
+      What `_CARD` shall say.
     """
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            first, *rest = PurePosixPath(member.name).parts or ("",)
-            if not member.isfile() or first not in places or ".." in rest or not rest:
-                continue
-            source = tar.extractfile(member)
-            assert source is not None  # it is a file
-            target = places[first].joinpath(*rest)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(f".{target.name}.part")
-            with open(part, "wb") as file:
-                shutil.copyfileobj(source, file)
-            part.replace(target)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        if any(target.iterdir()):
+            card, identity = read(target / _CARD), read(target / "identity.json")
+            known = card.get("run_id") or identity.get("run_id")
+            of_it = known == run_id if run_id and known else card.get("run") == run
+            if not of_it:
+                raise ConfigError(
+                    f"{target} is not empty, and no copy of this run {run!r}; nothing was "
+                    "collected: choose another --run-dir"
+                )
+            run_id = run_id or known
+        return {"run": run, "run_id": run_id}
+    except OSError as error:
+        raise ConfigError(f"cannot write into {target}: {error.strerror}") from None
+
+
+def _take(archive: Path, places: dict[str, Path]) -> str:
+    """`unpack`; what was wrong with the archive, one line, or nothing."""
+    try:
+        left = unpack(archive, places)
+    except Exception as error:  # a damaged archive fails in many ways
+        return f"its archive: {printable(str(error), keep='')}; not all of it is here"
+    names = ", ".join(map(ascii, left[:3]))
+    return (
+        f"left out {len(left)} of its files, not plain ones in their place: {names}" if left else ""
+    )
 
 
 def logs(hosts: list[Host], name: str | None, lines: int, say: Say) -> bool:
@@ -169,6 +224,8 @@ def logs(hosts: list[Host], name: str | None, lines: int, say: Say) -> bool:
       lines: of each log.
       say: takes them.
     """
+    if name is not None:
+        require_match(RUN, name, "--run")
     found, well = hear(hosts, say, {"action": "logs", "name": name, "lines": lines})
     for host, answer in found.items():
         for label, text in answer["logs"].items():
@@ -200,7 +257,7 @@ def status(hosts: list[Host], say: Say) -> bool:
             line += f", {ended} ended" if ended else ""
             well = well and up + ended == len(states)
         say(f"{host.name}: {line}; version {there['deployed'] or 'none'}")
-        if "watch" in there:
+        if there.get("watch"):
             say(f"  {_progress(there['watch'])}")
     return well
 

@@ -10,12 +10,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from launch.fleet import on_host
-from optimus.errors import ConfigError, UserError
+from launch.fleet.answers import Answer, parsed
+from optimus.errors import ConfigError, UserError, printable
 from optimus.installation import extra_command
 
 _HERE = Path(__file__).resolve().parent
@@ -30,13 +30,8 @@ FORKS = 50  # hosts spoken to at once
 class FleetError(UserError, RuntimeError):
     """A fleet command cannot do what it was asked; the message is one line for each cause."""
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What one host said: `problem` is empty and `data` its JSON, or the other way round."""
-
-    problem: str = ""
-    data: dict[str, Any] = field(default_factory=dict)
+    def __str__(self) -> str:
+        return printable(Exception.__str__(self))
 
 
 def call(
@@ -66,7 +61,7 @@ def call(
         return {}
     with tempfile.TemporaryDirectory(prefix="optimus-fleet-") as name:
         folder = Path(name)
-        (folder / "program.py").write_text(on_host.program())
+        (folder / "program.py").write_text(on_host.program(), encoding="utf-8")
         variables: dict[str, Any] = {"fleet_program": str(folder / "program.py")}
         if copy:
             variables |= {"fleet_copy_from": str(copy[0]), "fleet_copy_name": copy[1]}
@@ -76,11 +71,12 @@ def call(
             host: {**hosts[host], "fleet_request": _sealed(request), "fleet_root": request["root"]}
             for host, request in requests.items()
         }
-        (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": asked}}))
-        (folder / "vars.json").write_text(json.dumps(variables))
+        (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": asked}}), encoding="utf-8")
+        (folder / "vars.json").write_text(json.dumps(variables), encoding="utf-8")
         environment = {
             "ANSIBLE_CALLBACK_PLUGINS": str(_HERE / "plugins"),
             "ANSIBLE_STDOUT_CALLBACK": "optimus_results",
+            "ANSIBLE_INJECT_FACT_VARS": "false",  # a host must not name our variables as its facts
             "ANSIBLE_SSH_ARGS": os.environ.get("ANSIBLE_SSH_ARGS", _SSH),
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "cp"),
             "OPTIMUS_FLEET_RESULTS": str(folder / "results"),
@@ -108,7 +104,7 @@ def inventory_of(path: Path) -> dict[str, Any]:
         code, text = _run("inventory", words, Path(name), environment, 60.0)
         if code:
             raise ConfigError(f"--inventory {path}: {_last_line(text)}")
-        return dict(json.loads((Path(name) / "out.json").read_text()))
+        return dict(json.loads((Path(name) / "out.json").read_text(encoding="utf-8")))
 
 
 def _run(
@@ -134,7 +130,6 @@ def _run(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
         errors="replace",
         start_new_session=True,
     )
@@ -150,12 +145,11 @@ def _run(
 
 
 def _answers(path: Path) -> Iterator[tuple[str, Answer]]:
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         record = json.loads(line)
         host, text = record["host"], record["text"]
         if record["state"] == "ok":
-            data = json.loads(text)
-            yield host, Answer(str(data.get("error", "")), data)
+            yield host, parsed(text)
         elif record["state"] == "unreachable":
             yield host, Answer(f"not reached: {_last_line(text)}")
         else:
@@ -164,5 +158,5 @@ def _answers(path: Path) -> Iterator[tuple[str, Answer]]:
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    line = lines[-1] if lines else "no reason given"
+    line = printable(lines[-1], keep="") if lines else "no reason given"
     return line.removeprefix("Failed to connect to the host via ssh: ").removeprefix("ssh: ")

@@ -15,7 +15,7 @@ import sys
 import time
 import timeit
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import jax.numpy as jnp
 
 from launch.runners import distributed_missing
 from optimus.config import Estimator, Layout, MetaOptimizer, Phase, ServedTask, TrainConfig, to_dict
-from optimus.errors import UserError, require
+from optimus.errors import UserError, require, require_positive
 from optimus.model import optimizer as opt
 from optimus.model.config import OptimizerConfig
 from optimus.rundir.metrics import read
@@ -33,44 +33,6 @@ _PER_PROCESS = 100
 _REPEATS = 15  # of the step that is timed
 _START = 300.0  # s until workers must be busy
 _HEAD = ("coordinator", "learner", "stream")
-
-
-@dataclass(frozen=True)
-class Fleet:
-    """What was measured in steady state.
-
-    Attributes:
-      workers, sleep (s), stagger, actors, lanes: the set-up. seconds: length of the measurement.
-      worker_utilisation: share of worker time spent in evaluations, 0 ... 1.
-      evaluations_per_second, updates_per_second: rates.
-      bytes_per_sample: encoded, before Reverb's framing.
-      staleness: updates -> samples.
-      cores: role -> CPU seconds per second. head_cores: coordinator + learner + stream.
-      pool: what the actors' pools counted (since their start).
-      step_seconds: one trajectory's Optimus step, model N = 32, D = 32 (as run here) and N = 840,
-        D = 128 (the paper's), on one core.
-      step_share: step_seconds at N = 840 over `sleep`. actor_cores: cores that the paper's model
-        would need to keep these workers busy.
-    """
-
-    workers: int
-    sleep: float
-    stagger: bool
-    actors: int
-    lanes: int
-    seconds: float
-    worker_utilisation: float
-    evaluations_per_second: float
-    updates_per_second: float
-    bytes_per_sample: float
-    staleness: dict[str, int]
-    cores: dict[str, float]
-    head_cores: float
-    pool: dict[str, int]
-    refused: dict[str, int]
-    step_seconds: dict[str, float]
-    step_share: float
-    actor_cores: float
 
 
 def configuration(workers: int, sleep: float, actors: int, stagger: bool) -> TrainConfig:
@@ -105,7 +67,7 @@ def configuration(workers: int, sleep: float, actors: int, stagger: bool) -> Tra
 def main(
     workers: int, sleep: float, actors: int, stagger: bool, seconds: float, as_json: bool, out: Path
 ) -> int:
-    """Runs and reports; see `Fleet`. Writes `fleet.json` into `out`.
+    """Runs and reports; see `measure`. Writes `fleet.json` into `out`.
 
     Args:
       workers, sleep, actors, stagger: see `configuration`.
@@ -115,33 +77,47 @@ def main(
     """
     missing = distributed_missing()
     require(missing is None, f"bench throughput --fleet: {missing}")
-    if workers < 1 or sleep <= 0 or actors < 1 or seconds <= 0:
-        raise ValueError("bench throughput --fleet: want workers, sleep, actors and measure > 0")
+    sizes = {"--workers": workers, "--sleep": sleep, "--actors": actors, "--measure": seconds}
+    for flag, value in sizes.items():
+        require_positive(value, f"bench throughput --fleet: {flag}")
     config = configuration(workers, sleep, actors, stagger)
     out.mkdir(parents=True, exist_ok=True)
     run_dir = out.resolve() / time.strftime(f"fleet-{workers}-%H%M%S")
     measured = measure(config, run_dir, seconds)
-    text = json.dumps(asdict(measured))
-    (out / "fleet.json").write_text(text + "\n")
-    rows = (f"{name:<24}{value}" for name, value in asdict(measured).items())
+    text = json.dumps(measured)
+    (out / "fleet.json").write_text(text + "\n", encoding="utf-8")
+    rows = (f"{name:<24}{value}" for name, value in measured.items())
     print(text if as_json else "\n".join(rows))
     return 0
 
 
-def measure(config: TrainConfig, run_dir: Path, seconds: float) -> Fleet:
+def measure(config: TrainConfig, run_dir: Path, seconds: float) -> dict[str, Any]:
     """Starts the program, waits for steady state, looks twice, stops it.
 
     Args:
       config: what to run.
       run_dir: where; must not exist yet.
       seconds: between the looks.
+
+    Returns:
+      workers, sleep (s), stagger, actors, lanes: the set-up. seconds: length of the measurement.
+      worker_utilisation: share of worker time spent in evaluations, 0 ... 1.
+      evaluations_per_second, updates_per_second: rates.
+      bytes_per_sample: encoded, before Reverb's framing.
+      staleness: updates -> samples.
+      cores: role -> CPU seconds per second. head_cores: coordinator + learner + stream.
+      pool: what the actors' pools counted (since their start).
+      step_seconds: one trajectory's Optimus step, model N = 32, D = 32 (as run here) and N = 840,
+        D = 128 (the paper's), on one core.
+      step_share: step_seconds at N = 840 over `sleep`. actor_cores: cores that the paper's model
+        would need to keep these workers busy.
     """
     run_dir.mkdir(parents=True)
     path = run_dir / "request.json"
-    path.write_text(json.dumps(to_dict(config)))
+    path.write_text(json.dumps(to_dict(config)), encoding="utf-8")
     command = [sys.executable, "-m", "launch.cli.main", "train", str(path)]
     command += ["--run-dir", str(run_dir), "--launch", "local_mp"]
-    with open(run_dir / "train.log", "w") as log:
+    with open(run_dir / "train.log", "w", encoding="utf-8") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         _wait_until_busy(config, run_dir, process)
@@ -168,7 +144,7 @@ def _wait_until_busy(config: TrainConfig, run_dir: Path, process: subprocess.Pop
         if now["evaluations"] >= 2 * config.processes.workers and now["step"] >= 2:
             return
         time.sleep(1.0)
-    raise RuntimeError(f"no steady state within {_START:.0f} s; see {run_dir / 'logs'}")
+    raise UserError(f"no steady state within {_START:.0f} s; see {run_dir / 'logs'}")
 
 
 def _look(run_dir: Path) -> dict[str, Any]:
@@ -199,7 +175,7 @@ def _cpu(run_dir: Path) -> dict[str, float]:
             words = Path(f"/proc/{entry}/cmdline").read_bytes().decode().split("\0")
             if words[1:3] != ["-m", "launch.program.node"] or str(run_dir) not in words:
                 continue
-            fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+            fields = Path(f"/proc/{entry}/stat").read_bytes().rpartition(b")")[2].split()
             role = words[words.index("--role") + 1]
             spent[role] = spent.get(role, 0.0) + (int(fields[11]) + int(fields[12])) / tick
         except (OSError, ValueError):
@@ -207,7 +183,7 @@ def _cpu(run_dir: Path) -> dict[str, float]:
     return spent
 
 
-def _fleet(config: TrainConfig, first: dict[str, Any], second: dict[str, Any]) -> Fleet:
+def _fleet(config: TrainConfig, first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     layout, task = config.processes, config.task
     seconds = second["time"] - first["time"]
     assert isinstance(task, ServedTask)
@@ -226,26 +202,26 @@ def _fleet(config: TrainConfig, first: dict[str, Any], second: dict[str, Any]) -
     }
     steps = {f"N {n}, D {d}": step_seconds(n, d) for n, d in ((32, 32), (840, 128))}
     paper = steps["N 840, D 128"]
-    return Fleet(
-        workers=layout.workers,
-        sleep=task.sleep,
-        stagger=task.stagger,
-        actors=layout.actors,
-        lanes=layout.total_lanes,
-        seconds=round(seconds, 2),
-        worker_utilisation=round(busy / layout.workers, 4),
-        evaluations_per_second=round(rate, 2),
-        updates_per_second=round(len(new) / seconds, 3),
-        bytes_per_sample=new[-1]["sample_bytes"] if new else float("nan"),
-        staleness=dict(sorted(staleness.items(), key=lambda item: int(item[0]))),
-        cores=cores,
-        head_cores=round(sum(cores.get(role, 0.0) for role in _HEAD), 4),
-        pool=dict(second["pool"]),
-        refused=new[-1]["refused"] if new else {},
-        step_seconds={name: round(value, 6) for name, value in steps.items()},
-        step_share=round(paper / task.sleep, 5),
-        actor_cores=round(layout.workers * paper / task.sleep, 2),
-    )
+    return {
+        "workers": layout.workers,
+        "sleep": task.sleep,
+        "stagger": task.stagger,
+        "actors": layout.actors,
+        "lanes": layout.total_lanes,
+        "seconds": round(seconds, 2),
+        "worker_utilisation": round(busy / layout.workers, 4),
+        "evaluations_per_second": round(rate, 2),
+        "updates_per_second": round(len(new) / seconds, 3),
+        "bytes_per_sample": new[-1]["sample_bytes"] if new else float("nan"),
+        "staleness": dict(sorted(staleness.items(), key=lambda item: int(item[0]))),
+        "cores": cores,
+        "head_cores": round(sum(cores.get(role, 0.0) for role in _HEAD), 4),
+        "pool": dict(second["pool"]),
+        "refused": new[-1]["refused"] if new else {},
+        "step_seconds": {name: round(value, 6) for name, value in steps.items()},
+        "step_share": round(paper / task.sleep, 5),
+        "actor_cores": round(layout.workers * paper / task.sleep, 2),
+    }
 
 
 def step_seconds(n: int, dim: int) -> float:

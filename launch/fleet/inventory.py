@@ -1,13 +1,15 @@
 """Who the hosts are: any inventory Ansible reads, or the cloud's own list of instances as JSON."""
 
-import json
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from launch.fleet import HOST, PATH, require_match
 from launch.fleet.ansible import inventory_of
 from optimus.errors import ConfigError, require
+from optimus.files import parse_json
 
 ROOT = "~/optimus-fleet"
 
@@ -63,13 +65,19 @@ def load(path: Path, external: bool = False) -> list[Host]:
 
 
 def _checked(path: Path, hosts: list[Host]) -> list[Host]:
-    heads = [host.name for host in hosts if host.head]
-    where, found = f"--inventory {path}", ", ".join(heads) or "none"
-    require(len(heads) == 1, f"{where}: want one host in the group head, got {found}")
+    where = f"--inventory {path}"
     for host in hosts:
+        require_match(HOST, host.name, f"{where}: host")
+        require_match(HOST, host.address, f"{where}: address of {host.name}")
+        require_match(PATH, host.root.removeprefix("~"), f"{where}: optimus_root of {host.name}")
         value = host.variables.get("optimus_workers", 0)
-        good = value is None or re.fullmatch(r"\d{1,4}", str(value)) is not None
+        good = value is None or re.fullmatch("[0-9]{1,4}", str(value)) is not None
         require(good, f"{where}: optimus_workers of {host.name}: got {value!r}, want a number")
+    heads = [host.name for host in hosts if host.head]
+    found = ", ".join(heads) or "none"
+    require(len(heads) == 1, f"{where}: want one host in the group head, got {found}")
+    twice = [name for name, count in Counter(host.name for host in hosts).items() if count > 1]
+    require(not twice, f"{where}: {', '.join(twice)}: more than one host of that name")
     return sorted(hosts, key=lambda host: (not host.head, host.name))
 
 
@@ -89,7 +97,9 @@ def _instances(path: Path) -> list[dict[str, Any]] | None:
     if path.suffix != ".json":
         return None
     try:
-        values = json.loads(path.read_text())
+        values = parse_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"--inventory {path}: {error.strerror}") from None
     except ValueError as error:
         raise ConfigError(f"--inventory {path}: not JSON: {error}") from None
     return values if isinstance(values, list) else None
@@ -100,23 +110,25 @@ def _of_instances(path: Path, instances: list[dict[str, Any]], external: bool) -
     hosts = []
     for instance in instances:
         try:
-            name = str(instance["name"])
             if instance["status"] != "RUNNING":
                 continue
+            name, labels = str(instance["name"]), instance.get("labels") or {}
+            default = "head" if name.endswith("-head") else "worker"
+            role, workers = labels.get("optimus-role", default), labels.get("optimus-workers")
             card = instance["networkInterfaces"][0]
-            inside = str(card["networkIP"])
-            public = [c["natIP"] for c in card.get("accessConfigs", []) if c.get("natIP")]
-        except (KeyError, IndexError, TypeError) as error:
+            inside, reached = str(card["networkIP"]), card.get("accessConfigs") or []
+            public = [str(each["natIP"]) for each in reached if each.get("natIP")]
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise ConfigError(
                 f"--inventory {path}: not a list of instances as `gcloud compute instances list "
-                f"--format=json` prints it: {error} is missing"
+                f"--format=json` prints it: {type(error).__name__} {error}"
             ) from None
+        require_match(HOST, name, f"--inventory {path}: host")
         require(bool(public or not external), f"--inventory {path}: {name} has no public address")
-        labels = instance.get("labels", {})
-        role = labels.get("optimus-role", "head" if name.endswith("-head") else "worker")
         address = public[0] if external else inside
         variables: dict[str, Any] = {"ansible_host": address, "optimus_address": inside}
-        if "optimus-workers" in labels:
-            variables["optimus_workers"] = labels["optimus-workers"]
+        if workers is not None:
+            variables["optimus_workers"] = workers
+        require_match(HOST, address, f"--inventory {path}: address of {name}")
         hosts.append(Host(name, role == "head", variables))
     return hosts

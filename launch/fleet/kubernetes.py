@@ -1,9 +1,9 @@
-"""`optimus fleet kubernetes`: manifests and an image's context. docs/fleets-kubernetes.md."""
+"""`optimus fleet kubernetes`: manifests and an image's context. docs/how-to/kubernetes.md."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from launch import Say
-from launch.fleet import configuration, fill, require_match
+from launch import Say, command
+from launch.fleet import compare_workers, configuration, fill, require_match, usable_workers
 from optimus.errors import ConfigError, require
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CONFIG_DIR, DATA_DIR, CACHE_DIR = "/etc/optimus", "/data", "/var/cache/optimus"
 _TEMPLATE = Path(__file__).with_name("manifests.yaml")
+_NAME = ("[a-z]([a-z0-9-]{0,38}[a-z0-9])?", "at most 40 small letters, digits and dashes")
+_IMAGE = ("[A-Za-z0-9][A-Za-z0-9_./:@-]*", "the name of an image")
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,15 @@ def manifests(config: TrainConfig, cluster: Cluster) -> str:
     def ports(first: int, count: int) -> str:
         return json.dumps([{"containerPort": first + k} for k in range(count)])
 
+    text = json.dumps(to_dict(config), indent=2) + "\n"
     names = ("coordinator", "learner", "stream")
     own = config.processes.workers if config.served else 0
     services = [{"name": name, "port": cluster.port + k} for k, name in enumerate(names)]
     values = {
         **vars(cluster),
         "head": cluster.head,
-        "config": json.dumps(json.dumps(to_dict(config), indent=2) + "\n"),  # JSON is YAML
+        "config": json.dumps(text),  # JSON is YAML
+        "digest": hashlib.sha256(text.encode()).hexdigest(),
         "config_dir": CONFIG_DIR,
         "data": DATA_DIR,
         "cache": CACHE_DIR,
@@ -70,7 +74,7 @@ def manifests(config: TrainConfig, cluster: Cluster) -> str:
         "worker_ports": ports(cluster.worker_port, cluster.per_pod),
         "worker_memory": max(2, cluster.per_pod // 2),
     }
-    documents = _TEMPLATE.read_text().split("\n---\n")
+    documents = _TEMPLATE.read_text(encoding="utf-8").split("\n---\n")
     if not config.served:
         documents = [text for text in documents if "kind: Deployment" not in text]
     return fill("\n---\n".join(documents), values)
@@ -82,7 +86,7 @@ class Kubernetes:
 
     Checked against the strict schemas of Kubernetes 1.25 to 1.37, not run on a cluster. Example:
 
-      optimus fleet kubernetes physics-flagship --image REGISTRY/optimus:1 --pods 100 --out k8s
+      optimus fleet kubernetes physics-flagship --image REGISTRY/optimus:1 --pods 4 --out k8s
       docker build -t REGISTRY/optimus:1 k8s/image && docker push REGISTRY/optimus:1
       kubectl apply -n NAMESPACE -f k8s/run.yaml
     """
@@ -116,27 +120,27 @@ class Kubernetes:
 
         config = configuration(self.config, self.set)
         name = self.run_name or config.name
-        in_names = "at most 40 small letters, digits and dashes"
-        require_match(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", name, "--run", in_names)
+        require_match(_NAME, name, "--run")
+        require_match(_IMAGE, self.image, "--image")
         for flag in ("pods", "per_pod", "cores", "memory", "disk"):
             value, words = getattr(self, flag), f"--{flag.replace('_', '-')}"
-            least = 0 if flag == "pods" else 1
-            require(least <= value <= 100_000, f"{words} {value}: want a number of them")
-        is_image = re.fullmatch(r"[\w./:@-]+", self.image) is not None
-        require(is_image, f"--image {self.image}: not the name of an image")
+            least, most = int(flag != "pods"), 1024 if flag in ("per_pod", "cores") else 100_000
+            require(least <= value <= most, f"{words} {value}: want {least} ... {most}")
         size = (self.pods, self.per_pod, self.cores, self.memory, self.disk)
         cluster = Cluster(name, self.image, *size)
         image = self.out / "image"
         try:
             image.mkdir(parents=True, exist_ok=True)
-            (self.out / "run.yaml").write_text(manifests(config, cluster))
+            (self.out / "run.yaml").write_text(manifests(config, cluster), encoding="utf-8")
             shutil.copy(Path(__file__).with_name("Dockerfile"), image / "Dockerfile")
             if self.wheelhouse:
                 built = wheelhouse.build(wheelhouse.REPOSITORY / "build/fleet", say)
                 shutil.copy(built.path, image / "wheelhouse.tar")
         except OSError as error:
             raise ConfigError(f"cannot write into {self.out}: {error.strerror}") from None
+        own, others = config.processes.workers, self.pods * self.per_pod
+        compare_workers(own + others, usable_workers(config), say)
         say(f"wrote {self.out / 'run.yaml'} and {image}")
-        say(f"next: docker build -t {self.image} {image}, push it, and")
-        say(f"      kubectl apply -f {self.out / 'run.yaml'}")
+        say(f"next: {command('docker', 'build', '-t', self.image, image)}, push it, and")
+        say(f"      {command('kubectl', 'apply', '-f', self.out / 'run.yaml')}")
         return 0

@@ -1,4 +1,4 @@
-"""`optimus fleet slurm`: one sbatch script out of a configuration. docs/fleets-slurm.md."""
+"""`optimus fleet slurm`: one sbatch script out of a configuration. docs/how-to/slurm.md."""
 
 import json
 import re
@@ -10,11 +10,22 @@ from typing import Annotated
 
 import tyro
 
-from launch import Say
-from launch.fleet import configuration, fill, require_match
+from launch import Say, command
+from launch.fleet import (
+    HOST,
+    PATH,
+    compare_workers,
+    configuration,
+    fill,
+    require_match,
+    usable_workers,
+)
 from optimus.errors import ConfigError, require
+from optimus.files import folder_of
 
 _TEMPLATE = Path(__file__).with_name("run.sbatch")
+_TIME = (r"([0-9]+-)?[0-9]+(:[0-9]+){0,2}", "Slurm's format, such as 24:00:00 or 2-00")
+_OPTION = ("--[a-z].*", "an option such as --partition=spot, in one line")
 
 
 @dataclass(frozen=True)
@@ -22,9 +33,9 @@ class Slurm:
     """Write an sbatch script that runs a configuration on a Slurm cluster.
 
     This environment and the run directory must lie on a disk that all nodes share, as they usually
-    do there. docs/fleets-slurm.md says more. Example:
+    do there. docs/how-to/slurm.md says more. Example:
 
-      optimus fleet slurm physics-flagship --nodes 9 --cpus 16 --run-dir /shared/runs/flagship
+      optimus fleet slurm physics-flagship --nodes 2 --cpus 16 --run-dir /shared/runs/flagship
       sbatch /shared/runs/flagship/run.sbatch
     """
 
@@ -55,7 +66,7 @@ class Slurm:
         from optimus.rundir.checkpoint import write_atomically
 
         config = configuration(self.config, self.set)
-        run_dir = (self.run_dir or Path("runs") / config.name).resolve()
+        run_dir = folder_of(self.run_dir or f"runs/{config.name}", "--run-dir").resolve()
         unserved = f"no worker serves the loss of {config.name!r}: --nodes 1"
         require(config.served or self.nodes <= 1, unserved)
         try:
@@ -66,8 +77,10 @@ class Slurm:
             write_atomically(script, text)
         except OSError as error:
             raise ConfigError(f"cannot write into {run_dir}: {error.strerror}") from None
-        say(f"wrote {script}; next: sbatch {script}")
-        say(f"then: optimus watch {run_dir}, and scancel to stop")
+        own, others = config.processes.workers, (self.nodes - 1) * (self.workers or self.cpus)
+        compare_workers(own + others, usable_workers(config), say)
+        say(f"wrote {script}; next: {command('sbatch', script)}")
+        say(f"then: {command('optimus', 'watch', run_dir)}, and scancel to stop")
         return 0
 
     def script(self, name: str, run_dir: Path, ports: int) -> str:
@@ -76,15 +89,14 @@ class Slurm:
         require(1 <= self.cpus <= 1024, f"--cpus {self.cpus}: want 1 ... 1024")
         workers = self.cpus if self.workers is None else self.workers
         require(1 <= workers <= 1024, f"--workers {workers}: want 1 ... 1024")
-        wanted = "Slurm's format, such as 24:00:00 or 2-00"
-        require_match(r"(\d+-)?\d+(:\d+){0,2}", self.time, "--time", wanted)
+        require_match(_TIME, self.time, "--time")
         last = 65535 - ports
         require(1024 <= self.port <= last, f"--port {self.port}: want 1024 ... {last}")
-        wanted = "letters, digits and ./+@:,=- in it only"
-        require_match(r"[\w./+@:,=-]+", str(run_dir), "--run-dir", wanted)
+        require_match(PATH, str(run_dir), "--run-dir")
+        if self.address is not None:
+            require_match(HOST, self.address, "--address")
         for line in self.sbatch:
-            wanted = "an option such as --partition=spot"
-            require_match("--[^\n]*", line, "--sbatch", wanted)
+            require_match(_OPTION, line, "--sbatch")
         values = {
             **vars(self),
             "name": re.sub(r"[^\w.-]", "-", name),
@@ -95,4 +107,4 @@ class Slurm:
             "optimus": shlex.quote(str(Path(sys.prefix) / "bin/optimus")),
             "address": shlex.quote(self.address) if self.address else '"$head"',
         }
-        return fill(_TEMPLATE.read_text(), values)
+        return fill(_TEMPLATE.read_text(encoding="utf-8"), values)

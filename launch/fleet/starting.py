@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from launch import Say
+from launch.fleet import compare_workers, usable_workers
 from launch.fleet.actions import Found, ask, head_of, hear, look, need_head
 from launch.fleet.ansible import FleetError
 from launch.fleet.inventory import Host
@@ -39,6 +40,7 @@ def start(
       Whether every host did its part.
     """
     own = config.processes.workers if config.served else 0
+    usable = usable_workers(config)
     if not config.served and any(host.workers for host in hosts):
         raise FleetError(f"no worker serves the loss of {config.name!r}: optimus_workers must be 0")
     for flag, first, count in (("--port", port, 3 + own), ("--worker-port", worker_port, 1)):
@@ -61,9 +63,14 @@ def start(
             "port": port,
             "worker_port": worker_port,
             "coordinator": f"{head.address}:{port}",
+            "own": own,
+            "usable": usable,
         }
         runs[host.name] = _kept(host, run, found[host.name]["run"])
+        last = 65536 - runs[host.name]["workers"]
+        require(worker_port <= last, f"--worker-port {worker_port}: {host.name} wants <= {last}")
     _refuse_ports(present, runs, 3 + own)
+    compare_workers(own + sum(run["workers"] for run in runs.values()), usable, say)
     say(f"starting the head of {name!r} on {head.name} ({head.address}:{port}) ...")
     request = {"action": "start", "run": runs[head.name], "config": to_dict(config)}
     answer = ask([head], request)[head.name]
@@ -85,9 +92,9 @@ def _kept(host: Host, run: dict[str, Any], before: Mapping[str, Any] | None) -> 
     if before is None:
         return run
     for key in ("port", "worker_port", "per_process", "coordinator", "address"):
-        if before[key] != run[key]:
+        if before.get(key) != run[key]:
             raise FleetError(
-                f"{host.name}: {run['run']!r} was started with {key} {before[key]}, now it is "
+                f"{host.name}: {run['run']!r} was started with {key} {before.get(key)}, now it is "
                 f"{run[key]}: stop it first, or give the same\nnothing was changed"
             )
     return {**run, "workers": before["workers"]}
@@ -142,6 +149,8 @@ def scale(hosts: list[Host], total: int, say: Say) -> bool:
         say(f"{name}: does not work for {run['run']!r}; `optimus fleet start` adds it")
     if not there:
         raise FleetError("no worker host works for this run; nothing was changed")
+    working = (run.get("own") or 0) + run["workers"] + total
+    compare_workers(working, run.get("usable") or 0, say)  # 0: an earlier version started it
     placed = spread(total, {host.name: found[host.name]["cores"] for host in there})
     runs = {h.name: {"run": {**found[h.name]["run"], "workers": placed[h.name]}} for h in there}
     for name, answer in ask(there, {"action": "start"}, runs).items():

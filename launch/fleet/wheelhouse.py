@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launch import Say
+from launch.fleet import require_match
 from launch.fleet.ansible import FleetError
 from optimus.errors import ConfigError
 
@@ -74,7 +75,7 @@ def build(folder: Path, say: Say) -> Wheelhouse:
         if not target.exists():
             say(f"packing {len(files)} files into {target}")
             card = scratch / "wheelhouse.json"
-            card.write_text(json.dumps({"id": identity, "unpacked": unpacked}))
+            card.write_text(json.dumps({"id": identity, "unpacked": unpacked}), encoding="utf-8")
             whole = scratch / "whole.tar"
             with tarfile.open(whole, "w") as tar:
                 tar.add(card, "wheelhouse.json")
@@ -95,10 +96,12 @@ def read(path: Path) -> Wheelhouse:
             file = tar.extractfile(first) if first and first.name == "wheelhouse.json" else None
             if file is None:
                 raise ConfigError(f"--wheelhouse {path}: not a wheelhouse of ours")
-            card = json.loads(file.read())
-    except (OSError, tarfile.TarError, ValueError) as error:
+            card = json.loads(file.read(4096))
+            house = Wheelhouse(path, str(card["id"]), int(card["unpacked"]))
+    except (OSError, tarfile.TarError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(f"--wheelhouse {path}: {error}") from None
-    return Wheelhouse(path, card["id"], card["unpacked"])
+    require_match(("[0-9a-f]{12}", "12 hex digits"), house.id, f"--wheelhouse {path}: id")
+    return house
 
 
 def _third_parties(folder: Path, requirements: Path, say: Say) -> list[Path]:
@@ -163,7 +166,7 @@ def _pip(action: str, *words: str) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", action]
     command += ["--quiet", "--no-deps", *words]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, errors="replace", env=environment)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no reason given"]
         reason = next((line for line in lines if line.startswith("ERROR")), lines[-1])

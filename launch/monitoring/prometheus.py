@@ -8,6 +8,7 @@
 import contextlib
 import itertools
 import math
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -18,8 +19,8 @@ from typing import Any
 
 from launch.monitoring.readings import number, numbers
 from launch.monitoring.status import ACTIVE, MAX_AGE, MonitoringError, NotARun, Status, read_status
-from launch.monitoring.watch import rows
-from optimus.errors import require
+from launch.monitoring.watch import clean, rows
+from optimus.errors import ConfigError, require
 from optimus.installation import extra_command
 from optimus.rundir import metrics
 from optimus.rundir.histogram import BOUNDS, total
@@ -63,6 +64,7 @@ def open_server(
 
     Raises:
       MonitoringError: the port cannot be opened, or prometheus-client is not installed.
+      ConfigError: there is no such host.
     """
     try:
         import prometheus_client  # noqa: F401
@@ -72,9 +74,11 @@ def open_server(
     handler = type("Handler", (_Handler,), {"reader": _Reader(run_dir, max_age)})
     try:
         return _Server((host, port), handler)
-    except (OSError, OverflowError) as error:
-        cause = error.strerror if isinstance(error, OSError) else "no such port"
-        raise MonitoringError(f"cannot listen on {host}:{port}: {cause or error}") from None
+    except (OSError, UnicodeError) as error:
+        where = f"cannot listen on {host}:{port}"
+        if isinstance(error, (socket.gaierror, UnicodeError)):
+            raise ConfigError(f"{where}: no such host") from None
+        raise MonitoringError(f"{where}: {error.strerror or error}") from None
 
 
 class _Server(ThreadingHTTPServer):
@@ -120,10 +124,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, exposition(status, self.reader.run_dir), CONTENT_TYPE_LATEST)
         elif path == "/healthz":
             problem = cause or (_problem(status) if status else "")
-            self._answer(503 if problem else 200, f"{problem or 'ok'}\n".encode())
+            self._answer(503 if problem else 200, f"{clean(problem) or 'ok'}\n".encode())
         elif path == "/":
             lines = [f"{name:<16}{text}" for name, text in rows(status)] if status else [cause]
-            self._answer(200, "\n".join([*lines, ""]).encode())
+            self._answer(200, "\n".join([*map(clean, lines), ""]).encode())
         else:
             self._answer(404, b"want /metrics, /healthz or /\n")
 
@@ -170,14 +174,14 @@ def families(status: Status | None, run_dir: Path) -> Iterator[Any]:
     if status is None:
         return
     about = {"name": status.name, "task": status.task, "state": status.state}
-    info = {**about, "launch": status.launch or ""}
+    info = {key: clean(text) for key, text in (*about.items(), ("launch", status.launch or ""))}
     yield core.InfoMetricFamily("optimus_run", "What the run is", value=info)
     for kind, samples in ((gauge, _gauges(status)), (counter, _counters(status, run_dir))):
         for name, words, value in samples:
             if isinstance(value, tuple):
                 family = kind(f"optimus_{name}", words, labels=[value[0]])
                 for key, each in sorted(value[1].items()):
-                    family.add_metric([key], each)
+                    family.add_metric([clean(key)], each)
                 yield family
             elif value is not None:
                 yield kind(f"optimus_{name}", words, value=value)
@@ -214,6 +218,8 @@ def _gauges(s: Status) -> Samples:
     yield "role_wanted", "Processes there should be", ("role", wanted)
     yield "role_busy_ratio", "Mean share of their time they work", ("role", shares)
     yield "time_ratio", "Where time goes", ("part", s.time_shares)
+    damaged = "Lines at the end of a file that are no record and were passed over"
+    yield "lines_damaged", damaged, ("file", s.lines_damaged)
 
 
 def _counters(s: Status, run_dir: Path) -> Samples:

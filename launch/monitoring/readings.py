@@ -4,20 +4,25 @@ Records may come from another version, a damaged file, or a host whose clock jum
 over the uptime of one life of one process, which never jumps; without one there is no rate.
 """
 
-import json
+import contextlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from launch.evaluation.records import FILE, FORMAT, KIND
 from optimus.config.compatibility import layout_in
+from optimus.errors import ConfigError
+from optimus.files import read_json
 from optimus.rundir import metrics
+from optimus.rundir.metrics import Damaged
 
 RECENT = 60.0  # s that rates and shares are taken over
 ALIVE = 10.0  # s since its newest record: a worker or actor counts as alive
 _TAIL, _SHORT_TAIL = 256 * 1024, 8192  # bytes read of the learner's file, of any other
 _LONGEST_CONFIG = 4 << 20  # bytes; more is no config.json
+COMPARED = ("start", "end", "difference", "low", "high", "tasks")  # of a run's start and end
 BUSY = 0.5  # share of its time from which a worker counts as busy
 
 Record = Mapping[str, Any]
@@ -61,11 +66,40 @@ def numbers(record: Record, key: str) -> dict[str, float]:
 def read_config(run_dir: Path) -> dict[str, Any]:
     """`config.json` as it is, of whatever version; {} where it cannot be read."""
     try:
-        with open(run_dir / "config.json", encoding="utf-8") as file:
-            config = json.loads(file.read(_LONGEST_CONFIG))
-    except (OSError, ValueError, RecursionError):
+        config = read_json(run_dir / "config.json", _LONGEST_CONFIG)
+    except ConfigError:
         return {}
     return config if isinstance(config, dict) else {}
+
+
+def sound_evaluation(record: Record) -> bool:
+    """Whether a line of `eval.jsonl` has the fields of its kind; other kinds are others' affair."""
+    kind, whole_step = record.get("kind"), type(record.get("step")) is int
+    if kind == KIND:
+        version = record.get("format")
+        judged = "error" in record or _written(record.get("score"))
+        judged = judged and isinstance(record.get("protocol", ""), str) and whole_step
+        return type(version) is int and (version > FORMAT or judged)
+    if "kind" in record:
+        return isinstance(kind, str)
+    if record.get("event") == "validation":
+        return whole_step and _written(record.get("gap"))
+    return whole_step and all(_written(record.get(key)) for key in COMPARED)
+
+
+def _written(value: Any) -> bool:
+    """Whether it is a number, or what is written in place of one that is not finite."""
+    finite = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return finite or value in ("nan", "inf", "-inf")
+
+
+def damaged_evaluations(run_dir: Path) -> str:
+    """How many lines of `eval.jsonl` are passed over, for people; "" where none is."""
+    found = Damaged()
+    with contextlib.suppress(OSError):
+        for _ in metrics.read(run_dir / FILE, found, sound_evaluation):
+            pass
+    return f"{FILE}: {found[FILE]} damaged lines passed over" if found else ""
 
 
 def task_of(config: Record) -> str:
@@ -76,18 +110,26 @@ def task_of(config: Record) -> str:
     return " ".join(str(task[k]) for k in ("kind", "family", "split") if k in task)
 
 
-def read_files(run_dir: Path) -> Files:
-    """The newest records of every process."""
-    return {path.stem: _records(path) for path in sorted(run_dir.glob("metrics/*.jsonl"))}
+def read_files(run_dir: Path, damaged: Damaged | None = None) -> Files:
+    """The newest records of every process that have an event and a time; others are counted."""
+    damaged = Damaged() if damaged is None else damaged
+    paths = sorted(run_dir.glob("metrics/*.jsonl"))
+    return {path.stem: _records(path, damaged) for path in paths}
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
-    """The newest records that have an event and a time."""
+def _records(path: Path, damaged: Damaged) -> list[dict[str, Any]]:
+    limit = _TAIL if path.stem == "learner-0" else _SHORT_TAIL
     try:
-        found = metrics.tail(path, _TAIL if path.stem == "learner-0" else _SHORT_TAIL)
+        return metrics.tail(path, limit, damaged, sound)
     except OSError:
         return []
-    return [r for r in found if isinstance(r.get("event"), str) and number(r, "time") is not None]
+
+
+def sound(record: Record) -> bool:
+    """Whether a record has an event and a time, and one of an update its step."""
+    event = record.get("event")
+    dated = isinstance(event, str) and number(record, "time") is not None
+    return dated and (event != "update" or number(record, "step") is not None)
 
 
 def newest(files: Files, role: str) -> list[dict[str, Any]]:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from launch.evaluation.records import FILE, KIND, score_of
+from launch.evaluation.records import FILE, KIND, judged, score_of, understood
 from launch.monitoring import readings
 from launch.monitoring.readings import Files, Record, number
 from optimus.errors import UserError
 from optimus.rundir import checkpoint, metrics
+from optimus.rundir.metrics import Damaged
 
 MAX_AGE = 120.0  # s, age from which the newest checkpoint of a running run is too old
 _LOST = 30.0  # s without a record of anybody: the run is probably dead
@@ -66,6 +67,7 @@ class Status:
     staleness_max: int | None  # updates
     waiting_share: float | None  # of the learner's time, 0 ... 1
     refused: dict[str, int]  # samples, by reason, since the learner started
+    refused_calls: dict[str, int]  # of the head by others, by reason, since it started
     failed: int  # samples of lanes whose loss failed, since the learner started
     replies: dict[str, int]  # of physics workers, by status ("ok", "busy", "nonfinite", ...)
     work: dict[str, dict[str, float]]  # role -> {"busy": how many, "share": of their time}
@@ -80,6 +82,7 @@ class Status:
     evaluations_skipped: int  # checkpoints passed over because the evaluator was behind
     comparison: dict[str, float] | None  # start against end: start, end, difference, low, high
     records_lost: int  # metrics records that a full disk refused
+    lines_damaged: dict[str, int]  # by file: lines that were passed over, of those that are read
 
 
 def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AGE) -> Status:
@@ -93,7 +96,8 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
     now = time.time() if now is None else now
     _require_run(run_dir)
     config = readings.read_config(run_dir)
-    files = readings.read_files(run_dir)
+    damaged = Damaged()
+    files = readings.read_files(run_dir, damaged)
     task = readings.task_of(config)
     life = _life(files, now)
     progress = _progress(files, config, life, now)
@@ -101,7 +105,8 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
     saved, saved_at = _newest_checkpoint(run_dir / "checkpoints", learner)
     pools = readings.newest(files, "actor")
     step = int(progress.step or saved or 0)
-    validated = readings.last(learner, "validation")
+    course = [r for r in learner if saved is None or readings.whole(r, "step") <= saved]
+    validated = readings.last(course, "validation")
     time_shares = functools.partial(readings.time_shares, progress.recent, progress.seconds)
     alive_at = now if life.active else math.inf
     return Status(
@@ -130,14 +135,17 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
         staleness_max=max((readings.whole(r, "staleness") for r in progress.recent), default=None),
         waiting_share=_waiting_share(progress.recent),
         refused=readings.counts(progress.newest, "refused"),
+        refused_calls=_refused_calls(readings.newest(files, "coordinator"), progress.newest),
         failed=readings.whole(progress.newest, "failed"),
         replies=_summed(readings.newest(files, "physics_worker"), "statuses"),
         work=_work(files) if life.active else {},
         time_shares=time_shares(files) if life.active else {},
         calls=_summed(pools, "pool"),
         quarantined=_quarantined(pools) if life.active else None,
-        records_lost=sum(readings.whole(r, "lost") for found in files.values() for r in found),
-        **_evaluations(run_dir),
+        records_lost=sum(readings.whole(r, "lost") for found in files.values() for r in found)
+        + readings.whole(progress.newest, "ledger_lost"),
+        **_evaluations(run_dir, damaged),
+        lines_damaged=dict(damaged),
     )
 
 
@@ -252,6 +260,11 @@ def _summed(records: Sequence[Record], key: str) -> dict[str, int]:
     return dict(total)
 
 
+def _refused_calls(coordinators: Sequence[Record], update: Record) -> dict[str, int]:
+    learners = readings.counts(update, "refused_calls")
+    return dict(Counter(_summed(coordinators, "reasons")) + Counter(learners))
+
+
 def _quarantined(pools: Sequence[Record]) -> int | None:
     found = [readings.mapping(record, "pool") for record in pools]
     known = [readings.whole(pool, "quarantined") for pool in found if "quarantined" in pool]
@@ -280,19 +293,19 @@ def _newest_checkpoint(folder: Path, learner: Sequence[Record]) -> tuple[int | N
     return step, None
 
 
-def _evaluations(run_dir: Path) -> dict[str, Any]:
+def _evaluations(run_dir: Path, damaged: Damaged) -> dict[str, Any]:
     """What `eval.jsonl` and `BEST` say, as fields of `Status`; foreign lines are passed over.
 
     Only evaluations of the newest protocol count, and of the scores the finite ones.
     """
     try:
-        records = metrics.tail(run_dir / FILE, _TAIL)
+        records = metrics.tail(run_dir / FILE, _TAIL, damaged, readings.sound_evaluation)
     except OSError:
         records = []
-    judged = [r for r in records if r.get("kind") == KIND and isinstance(r.get("step"), int)]
-    protocol = judged[-1].get("protocol") if judged else None
-    mine = [record for record in judged if record.get("protocol") == protocol]
-    of_step = {r["step"]: score_of(r) for r in mine}
+    found = [r for r in records if r.get("kind") == KIND and understood(r)]
+    protocol = found[-1].get("protocol") if found else None
+    mine = [record for record in found if record.get("protocol") == protocol]
+    of_step = {step: score_of(r) for step, r in judged(run_dir, mine).items()}
     finite = [{"step": step, "score": score} for step, score in of_step.items() if score < math.inf]
     best = checkpoint.best_step(run_dir / "checkpoints")
     best_score = of_step.get(best, math.inf) if best is not None else math.inf
@@ -304,14 +317,14 @@ def _evaluations(run_dir: Path) -> dict[str, Any]:
         "best_score": best_score if best_score < math.inf else None,
         "evaluations_failed": sum("error" in r for r in mine),
         "evaluations_skipped": sum(map(len, skipped)),
-        "comparison": _comparison(records),
+        "comparison": _comparison(run_dir, records),
     }
 
 
-def _comparison(records: list[dict[str, Any]]) -> dict[str, float] | None:
-    wanted = ("start", "end", "difference", "low", "high", "tasks")
-    for record in reversed(records):
-        found = {key: number(record, key) for key in wanted}
-        if "kind" not in record and None not in found.values():
+def _comparison(run_dir: Path, records: list[dict[str, Any]]) -> dict[str, float] | None:
+    of_step = [r for r in records if "kind" not in r and isinstance(r.get("step"), int)]
+    for record in reversed(judged(run_dir, of_step).values()):
+        found = {key: number(record, key) for key in readings.COMPARED}
+        if None not in found.values():
             return {key: value for key, value in found.items() if value is not None}
     return None

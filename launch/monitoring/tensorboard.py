@@ -7,6 +7,7 @@ events, so that a restart adds nothing twice.
 
 import contextlib
 import json
+import math
 import threading
 import time
 import uuid
@@ -14,9 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from launch.monitoring.readings import Record, number
+from launch import Say
+from launch.monitoring.readings import Record, number, sound, sound_evaluation
+from launch.monitoring.watch import clean, damage
+from optimus.errors import ConfigError
+from optimus.files import read_json
 from optimus.rundir.checkpoint import write_atomically
-from optimus.rundir.metrics import Follower
+from optimus.rundir.metrics import Damaged, Follower
 
 FOLDER, OFFSETS = "tensorboard", "read.json"
 _EVERY = 30.0  # s between points of roles that report all the time
@@ -24,17 +29,33 @@ _CLOCKS = ("time", "uptime", "step", "epoch", "pid", "updates", "format", "episo
 _LAST = 5.0  # s that what is left may take after `stop`
 
 
-def follow(run_dir: Path, stop: threading.Event, poll: float = 5.0) -> None:
-    """Mirrors until `stop`, and then what is left; `ModuleNotFoundError` without tensorboardX."""
+def follow(
+    run_dir: Path, stop: threading.Event, poll: float = 5.0, say: Say = lambda _: None
+) -> None:
+    """Mirrors until `stop`, and then what is left.
+
+    Args:
+      run_dir: the run's directory.
+      stop: ends it.
+      poll: s between looks.
+      say: takes a line, once, where a file has lines that are no records.
+
+    Raises:
+      ModuleNotFoundError: without tensorboardX.
+    """
+    said, deadline = False, math.inf
     with contextlib.closing(Mirror(run_dir)) as mirror:
-        while not stop.is_set():
+        while time.monotonic() <= deadline:
             mirror.update()
-            if not mirror.behind:
+            if mirror.damaged and not said:
+                said = True
+                say(f"damaged lines: {damage(mirror.damaged)}")
+            if stop.is_set():
+                if not mirror.behind:
+                    break
+                deadline = min(deadline, time.monotonic() + _LAST)
+            elif not mirror.behind:
                 stop.wait(poll)
-        deadline = time.monotonic() + _LAST
-        mirror.update()
-        while mirror.behind and time.monotonic() <= deadline:
-            mirror.update()
 
 
 class Mirror:
@@ -55,11 +76,12 @@ class Mirror:
         self._shown: dict[str, float] = {}
         self.points = 0
         self.behind = False
+        self.damaged = Damaged()
 
     def _load(self) -> dict[str, int]:
         try:
-            found = json.loads((self._folder / OFFSETS).read_text())
-        except (OSError, ValueError):
+            found = read_json(self._folder / OFFSETS)
+        except ConfigError:
             return {}
         good = isinstance(found, dict) and all(isinstance(v, int) for v in found.values())
         return found if good else {}
@@ -72,10 +94,14 @@ class Mirror:
         for path in (*paths, self._run_dir / "eval.jsonl"):
             name = path.stem
             if name not in self._followers:
-                self._followers[name] = Follower(path, self._offsets.get(name, 0))
-            for record in self._followers[name].new():
-                self.behind = True
+                good = sound_evaluation if name == "eval" else sound
+                offset = self._offsets.get(name, 0)
+                self._followers[name] = Follower(path, offset, self.damaged, good)
+            follower = self._followers[name]
+            before = follower.offset
+            for record in follower.new():
                 self._add(name, record)
+            self.behind |= follower.offset != before
         self._writer.flush()
         self._offsets = {name: follower.offset for name, follower in self._followers.items()}
         write_atomically(self._folder / OFFSETS, json.dumps(self._offsets))
@@ -92,7 +118,7 @@ class Mirror:
             self._shown[name] = moment
         for tag, value in scalars(record):
             at = self._step if step is None else step
-            self._writer.add_scalar(f"{name}/{tag}", value, at, walltime=moment)
+            self._writer.add_scalar(clean(f"{name}/{tag}"), value, at, walltime=moment)
             self.points += 1
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
-"""`optimus watch`: where a run is, on a terminal (80 columns), as lines of a log, or as JSON."""
+"""`optimus watch`: where a run is, on a terminal, as lines of a log, or as JSON."""
 
 import itertools
 import json
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -16,8 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from launch.monitoring.status import ACTIVE, MAX_AGE, MonitoringError, Status, read_status
+from optimus.errors import printable
 
-_BARS = "▁▂▃▄▅▆▇█"
+_BARS, _PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-:=+*#"  # the second where the terminal has ASCII only
+_WIDEST = 120  # columns; lines that are longer are hard to read
 _STATES = {"running": "green", "lost": "red", "failed": "red", "finished": "bold green"}
 _RESULT = (
     "{start:+.3f} -> {end:+.3f} on {tasks:.0f} held-out tasks "
@@ -31,7 +34,8 @@ def watch(
 ) -> int:
     """Shows a run until it has ended, Ctrl-C, or `once`.
 
-    On a terminal the view is drawn again each second, elsewhere a line is printed every 10 s.
+    On a terminal the view is drawn again each second; elsewhere, and on one that cannot move its
+    cursor, a line is printed every 10 s.
 
     Args:
       run_dir: the run's directory.
@@ -47,7 +51,7 @@ def watch(
       MonitoringError: it cannot be read.
     """
     limit = MAX_AGE if max_age is None else max_age
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=_columns())
     try:
         one_look = once or as_json
         status = (
@@ -56,7 +60,7 @@ def watch(
         if as_json:
             print(json.dumps(asdict(status)))
         elif once:
-            console.print(panel(status))
+            console.print(_view(status, console))
     except OSError as error:
         raise MonitoringError(f"cannot read {run_dir}: {error.strerror or error}") from None
     except KeyboardInterrupt:
@@ -67,19 +71,25 @@ def watch(
 def _follow(run_dir: Path, max_age: float, console: Console) -> Status:
     """Returns the last status: of a run that has ended, never started, or is lost and stale."""
     status = read_status(run_dir, max_age=max_age)
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         while True:
             print(line(status, time.strftime("%H:%M:%S")), flush=True)
             if not _goes_on(status):
                 return status
             time.sleep(10.0)
             status = read_status(run_dir, max_age=max_age)
-    with Live(panel(status), console=console, auto_refresh=False) as live:
+    with Live(_view(status, console), console=console, auto_refresh=False) as live:
         while _goes_on(status):
             time.sleep(1.0)
             status = read_status(run_dir, max_age=max_age)
-            live.update(panel(status), refresh=True)
+            console.width = _columns()
+            live.update(_view(status, console), refresh=True)
     return status
+
+
+def _columns() -> int:
+    """Of the terminal, or as COLUMNS says; rich takes 80 for every terminal that is dumb."""
+    return min(_WIDEST, shutil.get_terminal_size().columns)
 
 
 def _goes_on(status: Status) -> bool:
@@ -94,8 +104,13 @@ def line(status: Status, clock: str) -> str:
     return "  ".join([clock, *(f"{name} {text}" for name, text in rows(status))])
 
 
-def panel(status: Status) -> Panel:
-    """The view on a terminal."""
+def _view(status: Status, console: Console) -> Panel:
+    bars = _PLAIN_BARS if console.options.ascii_only else _BARS
+    return panel(status, max(8, min(40, console.width - 40)), bars)
+
+
+def panel(status: Status, width: int = 40, bars: str = _BARS) -> Panel:
+    """The view on a terminal; `width`: of the longest curve, drawn in these `bars`."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -104,9 +119,10 @@ def panel(status: Status) -> Panel:
         if (name == "checkpoint" and status.stale) or name == "lost records":
             style = "red"
         if name == "meta-loss" and status.meta_loss_tail:
-            text += f"  {sparkline(status.meta_loss_tail)}"
+            text += f"  {sparkline(status.meta_loss_tail, width, bars)}"
         if name in _TITLES.values() and len(status.scores) > 1:
-            text += f"  {sparkline([each['score'] for each in status.scores], 20)}"
+            scores = [each["score"] for each in status.scores]
+            text += f"  {sparkline(scores, min(20, width), bars)}"
         table.add_row(Text(name, style="dim"), Text(text, style=style))
         if name == "update" and status.updates:
             done = ProgressBar(status.updates, min(status.step, status.updates), width=52)
@@ -152,9 +168,13 @@ def rows(status: Status) -> list[tuple[str, str]]:
     calls = {name: n for name, n in status.calls.items() if n and name not in ("ok", "tries")}
     if calls:
         made.append(("calls", f"{listed(calls)}, of {status.calls.get('tries', '?')}"))
+    if status.refused_calls:
+        made.append(("strangers", f"calls refused: {listed(status.refused_calls)}"))
     if status.records_lost:
         made.append(("lost records", f"{status.records_lost}: the disk refused them"))
-    return [(name, clean(text)) for name, text in made]
+    if status.lines_damaged:
+        made.append(("damaged lines", damage(status.lines_damaged)))
+    return [(clean(name), clean(text)) for name, text in made]
 
 
 def _judged(status: Status) -> Iterator[tuple[str, str]]:
@@ -221,8 +241,14 @@ def listed(counts: Mapping[str, int]) -> str:
 
 
 def clean(text: str) -> str:
-    """Without control characters: what a foreign file says must not steer the terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    """One line of it: what a foreign file says must not steer the terminal."""
+    return printable(text, keep="")
+
+
+def damage(lines: Mapping[str, int]) -> str:
+    """ "2 in eval.jsonl: passed over": lines that are no record, by file."""
+    where = ", ".join(f"{count} in {name}" for name, count in sorted(lines.items()))
+    return f"{where}: passed over"
 
 
 def _speed(updates_per_second: float) -> str:
@@ -241,12 +267,12 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
 
 
-def sparkline(values: Sequence[float], width: int = 40) -> str:
-    """At most `width` bars, each the mean of its share of the values."""
+def sparkline(values: Sequence[float], width: int = 40, bars: str = _BARS) -> str:
+    """At most `width` of the eight bars, each the mean of its share of the values."""
     if not values:
         return ""
     width = min(width, len(values))
     edges = [len(values) * k // width for k in range(width + 1)]
     means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
     low, span = min(means), (max(means) - min(means)) or 1.0
-    return "".join(_BARS[max(0, min(7, int(8 * (mean - low) / span)))] for mean in means)
+    return "".join(bars[max(0, min(7, int(8 * (mean - low) / span)))] for mean in means)

@@ -4,4 +4,3 @@ from launch.pool.dispatch import Rules as Rules
 from launch.pool.member import share as share
 from launch.pool.registry import Registry as Registry
 from launch.pool.workers import WorkerPool as WorkerPool
-from launch.pool.workers import measured as measured

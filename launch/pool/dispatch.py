@@ -68,7 +68,7 @@ class Worker:
 
 
 class Dispatcher:
-    """See the module docstring. All times are s of one monotonic clock, given by the caller."""
+    """Chooses workers for loss requests. All times are s of one clock, given by the caller."""
 
     def __init__(self, rules: Rules, now: float, seed: int | None = None) -> None:
         self._rules = rules

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from launch.pool.registry import TIME_TO_LIVE
 from optimus.errors import UserError
-from optimus.wire import Heartbeat, Member, Stopped, View
-from optimus.wire.membership import PROTOCOL
+from optimus.wire import PROTOCOL, Heartbeat, Member, Stopped, View, from_fields
+from optimus.wire import Refused as Refused
 
 INTERVAL = TIME_TO_LIVE / 5  # s between heartbeats
 PATIENCE = 600.0  # s without a coordinator after which a member gives up
@@ -22,12 +22,6 @@ class Coordinator(Protocol):
 
     def heartbeat(self, message: Heartbeat) -> View:
         """See `Registry.heartbeat`; may raise whatever its carrier raises."""
-
-
-class Refused(UserError, RuntimeError):
-    """The coordinator does not take this member; the message is its one line."""
-
-    final = True
 
 
 class HeadLost(UserError, RuntimeError):
@@ -43,6 +37,7 @@ class Membership:
       members: what to register; give each a new `incarnation`.
       changed: called with the sorted worker addresses of this process's first actor whenever they
         change; None for workers.
+      run_id: of the run that they belong to.
     """
 
     def __init__(
@@ -51,11 +46,13 @@ class Membership:
         config_hash: str,
         members: list[Member],
         changed: Callable[[list[str]], None] | None = None,
+        run_id: str = "",
     ) -> None:
         self._coordinator = coordinator
         self._hash = config_hash
         self._members = members
         self._changed = changed
+        self._run_id = run_id
         self._have = ""
         self._mine = list[str]()
         self.indices: dict[str, int] = {}
@@ -63,7 +60,7 @@ class Membership:
     def heartbeat(self, leaving: bool = False) -> View:
         """One heartbeat; raises `Refused`, or what the carrier raises."""
         fields = [asdict(member) for member in self._members]
-        message = Heartbeat(PROTOCOL, self._hash, fields, self._have, leaving)
+        message = Heartbeat(PROTOCOL, self._hash, fields, self._have, leaving, self._run_id)
         view = self._coordinator.heartbeat(message)
         if view.refused:
             raise Refused(f"the coordinator refuses this process: {view.refused}")
@@ -75,7 +72,7 @@ class Membership:
         return view
 
     def _take(self, view: View) -> None:
-        members = [Member(**fields) for fields in view.members]
+        members = [from_fields(Member, fields) for fields in view.members]
         workers = [member.address for member in members if member.role == "worker"]
         actors = [member.incarnation for member in members if member.role == "actor"]
         mine = share(workers, actors, self._members[0].incarnation)

@@ -4,16 +4,28 @@ import itertools
 import threading
 import time
 import uuid
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from optimus.wire import ROLES, CodecError, Heartbeat, Member, View, decode, encode
-from optimus.wire.membership import PROTOCOL
+from optimus.wire import (
+    PROTOCOL,
+    CodecError,
+    Heartbeat,
+    Member,
+    Refused,
+    View,
+    decode,
+    encode,
+    from_fields,
+    received,
+    require_own,
+)
 
 TIME_TO_LIVE = 10.0  # s after the last heartbeat
 _MOST_MEMBERS = 20_000
+_LONGEST = 300  # characters of an address or an incarnation
 
 
 class Registry:
@@ -28,6 +40,10 @@ class Registry:
       elastic: whether further actors may join (an asynchronous run).
       ttl: s a member stays without a heartbeat.
       clock: s, monotonic.
+      run_id: members of another run are refused.
+
+    Attributes:
+      stopping: the run is over. reasons: heartbeats refused so far, by reason.
     """
 
     def __init__(
@@ -37,12 +53,14 @@ class Registry:
         elastic: bool,
         ttl: float = TIME_TO_LIVE,
         clock: Callable[[], float] = time.monotonic,
+        run_id: str = "",
     ) -> None:
         self._hash = config_hash
         self._actors = actors
         self._elastic = elastic
         self._ttl = ttl
         self._clock = clock
+        self._run_id = run_id
         self._life = uuid.uuid4().hex[:8]
         self._changes = 0
         self._seen: OrderedDict[str, tuple[Member, float]] = OrderedDict()  # longest silent first
@@ -51,43 +69,45 @@ class Registry:
         self._lock = threading.Lock()
         self._began = clock()
         self.stopping = False
-        self.refused = 0
+        self.reasons: Counter[str] = Counter()
 
-    def receive(self, data: bytes) -> bytes:
+    @property
+    def refused(self) -> int:
+        """How many heartbeats were refused so far."""
+        return self.reasons.total()
+
+    def receive(self, *arguments: Any, **named: Any) -> bytes:
         """`heartbeat` over bytes; what cannot be read is refused and counted like the rest."""
         try:
-            return encode(self.heartbeat(decode(Heartbeat, data)))
+            return encode(self.heartbeat(decode(Heartbeat, received(arguments, named))))
         except CodecError as error:
             with self._lock:
-                return encode(self._refuse(f"malformed: {error}"))
+                return encode(self._refuse(Refused(f"malformed: {error}")))
 
     def heartbeat(self, message: Heartbeat) -> View:
         """Takes a heartbeat in; see `View`. Never raises for what a sender may have done wrong."""
         with self._lock:
             try:
-                members = [Member(**fields) for fields in message.members]
-            except TypeError as error:
-                return self._refuse(f"not a list of members: {error}")
-            problem = self._problem(message, members)
-            if problem:
-                return self._refuse(problem)
-            now = self._clock()
-            self._forget(now)
-            if message.leaving:
-                for member in members:
-                    self._drop(member.incarnation)
-                members = []
-            indices = {}
+                return self._heartbeat(message)
+            except Refused as refusal:
+                return self._refuse(refusal)
+
+    def _heartbeat(self, message: Heartbeat) -> View:
+        members = self._checked(message)
+        now = self._clock()
+        self._forget(now)
+        if message.leaving:
             for member in members:
-                if member.role == "actor":
-                    index = self._index(member)
-                    if index is None:
-                        there = f"all {self._actors} actors of this synchronous run are there"
-                        return self._refuse(f"{there}; only workers can join it")
-                    indices[member.incarnation] = index
-                    member = Member(member.role, member.address, member.incarnation, index)
-                self._put(member, now)
-            return self._view(message.have, now, indices, members_wanted=bool(indices))
+                self._drop(member.incarnation)
+            members = []
+        indices = {}
+        for member in members:
+            if member.role == "actor":
+                index = self._index(member)
+                indices[member.incarnation] = index
+                member = Member(member.role, member.address, member.incarnation, index)
+            self._put(member, now)
+        return self._view(message.have, now, indices, members_wanted=bool(indices))
 
     def view(self, have: str = "") -> View:
         """The list as it is now."""
@@ -96,25 +116,32 @@ class Registry:
             self._forget(now)
             return self._view(have, now, {}, members_wanted=True)
 
-    def _problem(self, message: Heartbeat, members: list[Member]) -> str | None:
-        if message.protocol != PROTOCOL:
-            ours = f"this run's is {PROTOCOL}; install the same version"
-            return f"protocol {message.protocol}, {ours}"
-        if message.config_hash != self._hash:
+    def _checked(self, message: Heartbeat) -> list[Member]:
+        """The members of a heartbeat; raises `Refused`."""
+        try:
+            message = from_fields(Heartbeat, vars(message))
+        except (CodecError, TypeError) as error:
+            raise Refused(f"malformed: {error}") from None
+        if message.config_hash != self._hash and message.protocol == PROTOCOL:
             ours = f"this run's is {self._hash}; start with the config.json of this run"
-            return f"configuration {message.config_hash}, {ours}"
+            raise Refused(f"configuration {message.config_hash:.40}, {ours}", "configuration")
+        require_own(message.protocol, message.run_id, self._run_id)
+        try:
+            members = [from_fields(Member, fields) for fields in message.members]
+        except CodecError as error:
+            raise Refused(f"not a list of members: {error}") from None
         for member in members:
-            if member.role not in ROLES or not isinstance(member.incarnation, str):
-                return f"not a member: {asdict(member)}"
-            if member.role == "worker" and ":" not in str(member.address):
-                return f"a worker at {member.address!r}; want host:port"
-        if len(self._seen) + len(members) > _MOST_MEMBERS:
-            return f"more than {_MOST_MEMBERS} members"
-        return None
+            problem = _problem(member)
+            if problem:
+                raise Refused(f"not a member: {problem}")
+        new = {member.incarnation for member in members} - self._seen.keys()
+        if len(self._seen) + len(new) > _MOST_MEMBERS:
+            raise Refused(f"more than {_MOST_MEMBERS} members", "too_many")
+        return members
 
-    def _refuse(self, why: str) -> View:
-        self.refused += 1
-        return View(why, self.stopping, False, "", True, [], {})
+    def _refuse(self, refusal: Refused) -> View:
+        self.reasons[refusal.reason] += 1
+        return View(str(refusal), self.stopping, False, "", True, [], {})
 
     def _forget(self, now: float) -> None:
         while self._seen:
@@ -142,15 +169,16 @@ class Registry:
             del self._held[_place(known[0])]
             self._changes += 1
 
-    def _index(self, member: Member) -> int | None:
-        """The index an actor has, asked for, or gets; None when there is none left."""
+    def _index(self, member: Member) -> int:
+        """The index an actor has, asked for, or gets; `Refused` when there is none left."""
         known = self._seen.get(member.incarnation)
-        if known is not None:
+        if known is not None and known[0].role == "actor":
             return known[0].index
+        if not self._elastic and not 0 <= member.index < self._actors:
+            there = f"all {self._actors} actors of this synchronous run are there"
+            raise Refused(f"{there}; only workers can join it", "too_many")
         if member.index >= 0:
             return member.index
-        if not self._elastic:
-            return None
         return next(k for k in itertools.count(self._actors) if ("actor", k) not in self._held)
 
     def _view(self, have: str, now: float, indices: dict[str, int], members_wanted: bool) -> View:
@@ -162,6 +190,21 @@ class Registry:
             self._listed = self._changes, members
         members = [] if current else self._listed[1]
         return View("", self.stopping, settled, version, current, members, indices)
+
+
+def _problem(member: Member) -> str | None:
+    """Why these fields, whose types are right, are no member's, or None."""
+    name, address = member.incarnation, member.address
+    host, _, port = address.rpartition(":")
+    readable = address.isascii() and address.isprintable() and " " not in address
+    numbered = host and port.isdecimal() and len(port) <= 5 and int(port) < 2**16
+    if member.role == "worker" and not (readable and numbered and len(address) <= _LONGEST):
+        return f"a worker at {address!r:.80}; want host:port"
+    if member.role == "actor" and address:
+        return f"an actor at {address!r:.80}; want no address"
+    if not 0 < len(name) <= _LONGEST or not -1 <= member.index < _MOST_MEMBERS:
+        return f"incarnation {name!r:.80}, index {member.index}"
+    return None
 
 
 def _place(member: Member) -> tuple[str, str | int]:

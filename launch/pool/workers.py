@@ -2,12 +2,15 @@
 
 import contextlib
 import functools
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Protocol
+
+import numpy as np
 
 from launch.pool.dispatch import Dispatcher, Outcome, Rules, Task, Worker
 from optimus.rundir.histogram import Histogram
@@ -31,6 +34,7 @@ class WorkerPool:
         and never while a call is in flight.
       rules: limits of the dispatcher.
       workers: addresses known from the start.
+      latency: takes the duration (s) of every call, however it ended, or None.
     """
 
     def __init__(
@@ -38,8 +42,9 @@ class WorkerPool:
         connect: Callable[[str], Link],
         rules: Rules | None = None,
         workers: Iterable[str] = (),
+        latency: Histogram | None = None,
     ) -> None:
-        self._connect = connect
+        self._connect, self._latency = connect, latency
         self._dispatcher = Dispatcher(rules or Rules(), time.monotonic())
         self._dispatcher.set_workers(workers, time.monotonic())
         self._links: dict[str, Link] = {}
@@ -109,7 +114,11 @@ class WorkerPool:
             task.future.set_exception(LossUnavailable("the pool was closed"))
 
     def _start(self, worker: Worker, task: Task) -> None:
+        began = time.monotonic()
+
         def done(outcome: Outcome, value: Any) -> None:
+            if self._latency is not None:
+                self._latency.observe(time.monotonic() - began)
             self._events.put(functools.partial(self._ended, worker, outcome, value))
 
         try:
@@ -139,39 +148,22 @@ _KEPT: list[Link] = []  # see `WorkerPool.close`
 def read_reply(request: LossRequest, data: bytes) -> tuple[Outcome, LossReply | None, str]:
     """(outcome, reply or None, cause) of a worker's answer; what is malformed is an error."""
     try:
-        reply = decode(LossReply, bytes(data))
-    except (CodecError, TypeError) as error:
+        reply = decode(LossReply, data)
+    except CodecError as error:
         return "error", None, f"malformed reply: {error}"
     if reply.status == "busy" or reply.status == "expired":
         return reply.status, None, reply.message
     if reply.request_id != request.request_id:
         return "error", None, f"reply to request {reply.request_id}, asked {request.request_id}"
-    if reply.status == "ok" and reply.gradient.shape != request.x.shape:
-        shapes = f"{reply.gradient.shape}, want {request.x.shape}"
-        return "error", None, f"malformed reply: gradient of shape {shapes}"
+    if not 0 <= reply.seconds < math.inf:
+        return "error", None, f"malformed reply: took {reply.seconds} s"
+    if reply.status == "ok":
+        gradient, shape = reply.gradient, request.x.shape
+        if gradient.dtype != np.float64 or gradient.shape != shape:
+            got = f"{gradient.dtype} gradient of shape {gradient.shape}"
+            return "error", None, f"malformed reply: {got}, want float64, {shape}"
+        if not (math.isfinite(reply.loss) and np.isfinite(gradient).all()):
+            return "error", None, "malformed reply: not finite, but said to be"
     if reply.status in ("ok", "nonfinite"):
         return "ok", reply, ""
     return "error", None, f"{reply.status}: {reply.message}"
-
-
-def measured(connect: Callable[[str], Link], histogram: Histogram) -> Callable[[str], Link]:
-    """`connect`, whose links count the duration (s) of every call, however it ended."""
-
-    return lambda address: _Measured(connect(address), histogram)
-
-
-class _Measured:
-    def __init__(self, link: Link, histogram: Histogram) -> None:
-        self._link = link
-        self._histogram = histogram
-
-    def start(self, request: bytes, done: Done) -> None:
-        """See `Link.start`."""
-        histogram, began = self._histogram, time.monotonic()
-
-        # This must not keep the link, so the client, alive.
-        def ended(outcome: Outcome, value: Any) -> None:
-            histogram.observe(time.monotonic() - began)
-            done(outcome, value)
-
-        self._link.start(request, ended)

@@ -8,8 +8,11 @@ import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from launch.fleet import HOST, require_match
+from launch.fleet.on_host.state import is_free
 from optimus.config import TrainConfig
 from optimus.errors import UserError, require
+from optimus.files import read_json
 from optimus.rundir.checkpoint import write_atomically
 
 FILE = "roster.json"
@@ -38,22 +41,9 @@ class Roster:
 def read(run_dir: Path) -> Roster:
     """Reads `roster.json`; raises `ValueError` when it is not one."""
     try:
-        return Roster(**json.loads((run_dir / FILE).read_text()))
-    except (OSError, TypeError, ValueError) as error:
+        return Roster(**read_json(run_dir / FILE))
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{run_dir / FILE}: {error}") from None
-
-
-def _free(port: int) -> bool:
-    """Whether both IPv4 and IPv6 wildcard binds work: servers here listen on [::]:port."""
-    for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-        try:
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((host, port))
-        except OSError as error:
-            if error.errno not in (97, 99):  # family or address not there at all
-                return False
-    return True
 
 
 def choose(config: TrainConfig, base_port: int | None = None, host: str = LOCALHOST) -> Roster:
@@ -68,6 +58,7 @@ def choose(config: TrainConfig, base_port: int | None = None, host: str = LOCALH
       ConfigError: a port outside of 1024 ... 65535.
       PortInUse: a port of the asked range is taken, or none is free.
     """
+    require_match(HOST, host, "--advertise")
     workers = config.processes.workers if config.served else 0
     addresses = [f"{host}:{port}" for port in free_ports(3 + workers, base_port)]
     return Roster(addresses[:1], addresses[1:2], addresses[2:3], addresses[3:])
@@ -77,14 +68,14 @@ def free_ports(count: int, base_port: int | None = None) -> list[int]:
     """`count` free ports, consecutive from `base_port` if it is given; raises as `choose`."""
     if base_port is None:
         shuffled = random.Random(os.getpid()).sample(range(*_RANGE), 400 + 2 * count)
-        chosen = list(itertools.islice(filter(_free, shuffled), count))
+        chosen = list(itertools.islice(filter(is_free, shuffled), count))
         if len(chosen) < count:
             raise PortInUse(f"no {count} free ports between {_RANGE[0]} and {_RANGE[1]}")
         return chosen
     last = 65535 - count
     require(1024 <= base_port <= last, f"--port {base_port}: want 1024 ... {last}")
     chosen = list(range(base_port, base_port + count))
-    taken = next(itertools.filterfalse(_free, chosen), None)
+    taken = next(itertools.filterfalse(is_free, chosen), None)
     if taken is not None:
         raise PortInUse(
             f"port {taken} is in use (this needs {chosen[0]} ... {chosen[-1]}); stop what uses it "

@@ -4,52 +4,60 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from launch.pool import Registry
 from launch.program.addresses import Roster
+from learner.identity import Identity
 from optimus.config import TrainConfig, config_hash, to_dict
 from optimus.rundir.metrics import MetricsWriter
-from optimus.wire import Head, encode
-from optimus.wire.membership import PROTOCOL
+from optimus.wire import PROTOCOL, Entrance, Head, Refused, encode, served
 
 _REPORT = 5.0  # s between metrics records
 _GOODBYES = 4.0  # s that members have to hear of the end: two heartbeats
 
 
-class Coordinator:
-    """What is served at the one address that everybody must know: all its public methods.
+class Coordinator(Entrance):
+    """What is served at the one address that everybody must know.
 
     Args:
-      config: the run's configuration. run_dir: for metrics.
+      config: the run's configuration. run_dir: for metrics, and whose run it is.
       roster: addresses of the head, as newcomers reach them.
       wait: `wait(seconds)` says whether to stop.
     """
+
+    exposed = ("heartbeat", "beat", "head", "finish")
 
     def __init__(
         self, config: TrainConfig, run_dir: Path, roster: Roster, wait: Callable[[float], bool]
     ) -> None:
         self._wait = wait
-        self._registry = Registry(
-            config_hash(config), config.processes.actors, elastic=not config.synchronous
-        )
+        self._run_dir = run_dir
+        super().__init__(Identity(run_dir).run_id)
+        actors, elastic = config.processes.actors, not config.synchronous
+        self._registry = Registry(config_hash(config), actors, elastic, run_id=self.run_id)
         text = json.dumps(to_dict(config))
-        self._head = encode(Head(PROTOCOL, text, roster.learner[0], roster.stream[0]))
+        self._head = encode(Head(PROTOCOL, text, roster.learner[0], roster.stream[0], self.run_id))
         self._metrics = MetricsWriter(run_dir, "coordinator")
 
-    def heartbeat(self, data: bytes) -> bytes:
+    def heartbeat(self, *arguments: Any, **named: Any) -> bytes:
         """See `Registry.receive`."""
-        return self._registry.receive(bytes(data))
+        return self._registry.receive(*arguments, **named)
 
     beat = heartbeat  # its name in protocol 1, whose members are refused in one line
 
-    def head(self) -> bytes:
+    def head(self, *_: Any, **__: Any) -> bytes:
         """An encoded `Head`."""
         return self._head
 
-    def finish(self) -> bytes:
-        """The learner says that the run is over; everybody hears it at the next heartbeat."""
+    @served
+    def finish(self, epoch: int) -> None:
+        """The learner of this epoch says that the run is over; everybody hears it at the next
+        heartbeat."""
+        ours = Identity(self._run_dir).epoch
+        if epoch != ours:  # of a learner that has been replaced
+            raise Refused(f"of epoch {epoch!s:.40}, this is {ours}", "foreign_epoch")
         self._registry.stopping = True
-        return b""
 
     def run(self) -> None:
         """Reports until it is to stop, then lets members say goodbye for a moment."""
@@ -63,6 +71,8 @@ class Coordinator:
 
     def _report(self) -> None:
         members = self._registry.view().members
-        roles, refused = [str(member["role"]) for member in members], self._registry.refused
+        roles = [str(member["role"]) for member in members]
         counts = {"workers": roles.count("worker"), "actors": roles.count("actor")}
-        self._metrics.write("alive", **counts, refused=refused)
+        reasons = self._registry.reasons.copy()
+        reasons.update(self.refused.copy())
+        self._metrics.write("alive", **counts, refused=reasons.total(), reasons=reasons)

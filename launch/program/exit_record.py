@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import time
 from collections.abc import Mapping
 
@@ -36,7 +37,11 @@ def path_of(run_dir: str, role: str, index: int) -> str:
 
 def ending(code: int) -> str:
     """An exit code, or minus a signal, in words."""
-    return f"killed by signal {-code}" if code < 0 else f"exited with code {code}"
+    if code >= 0:
+        return f"exited with code {code}"
+    name = {each.value: each.name for each in signal.Signals}.get(-code, "no name")
+    guess = ", perhaps out of memory" if -code == signal.SIGKILL else ""
+    return f"killed by signal {-code} ({name}){guess}"
 
 
 def begin(path: str | None, restarts: int) -> None:
@@ -76,20 +81,26 @@ def _write(path: str | None, state: Mapping[str, object], restarts: int) -> None
         "log": os.path.join(folder, f"{index}.log"),
         "time": time.time(),
     }
-    scratch = f"{path}.{os.getpid()}"
-    with contextlib.suppress(OSError):  # a full disk must not end a node
+    scratch, text = f"{path}.{os.getpid()}", json.dumps(record)
+    try:
         os.makedirs(folder, exist_ok=True)
-        with open(scratch, "w") as file:
-            json.dump(record, file)
+        with open(scratch, "w", encoding="utf-8") as file:
+            file.write(text)
         os.replace(scratch, path)
+    except OSError:  # a full disk must not end a node; the room of the old record is still there
+        with contextlib.suppress(OSError), open(path, "r+", encoding="utf-8") as file:
+            file.write(text)
+            file.truncate()
+        with contextlib.suppress(OSError):
+            os.unlink(scratch)
 
 
-def read(path: str) -> dict[str, Any]:
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """A record; {} where there is none that can be read."""
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8") as file:
             found = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -110,12 +121,13 @@ def cause_of_failure(run_dir: str, since: float) -> str | None:
         records += [found for found in map(read, paths) if found.get("time", 0.0) >= since]
     failed = [record for record in records if record.get("failed")]
     if failed:
-        return _sentence(min(failed, key=lambda record: record["time"]))
+        return sentence(min(failed, key=lambda record: record["time"]))
     killed = [record for record in records if record.get("state") == "running"]
-    return "; ".join(map(_sentence, killed)) or None
+    return "; ".join(map(sentence, killed)) or None
 
 
-def _sentence(record: Mapping[str, Any]) -> str:
+def sentence(record: Mapping[str, Any]) -> str:
+    """What a record says, in one line."""
     name, restarts, log = f"{record['role']} {record['index']}", record["restarts"], record["log"]
     if record["state"] == "running":
         return f"{name}: its supervisor was killed (log: {log})"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from launch import builders
-from launch.pool import Rules, WorkerPool, measured
+from launch.pool import Rules, WorkerPool
 from launch.pool.member import HeadLost, Membership, Refused, in_background, new_incarnation
 from optimus.config import ServedTask, TrainConfig, config_hash
 from optimus.errors import UserError
@@ -39,6 +39,7 @@ def serve_workers(
     config: TrainConfig,
     addresses: list[str],
     coordinator: str,
+    run_id: str,
     run_dir: Path | None,
     first: int,
     wait: Callable[[float], bool],
@@ -49,6 +50,7 @@ def serve_workers(
       config: the run's configuration.
       addresses: host:port each, as callers reach them.
       coordinator: host:port.
+      run_id: of the run they serve; the coordinator of another one refuses them.
       run_dir: for metrics, or None.
       first: index of the first worker.
       wait: `wait(seconds)` says whether to stop.
@@ -75,6 +77,7 @@ def serve_workers(
         courier.RemoteCoordinator(coordinator),
         config_hash(config),
         [Member("worker", address, new_incarnation()) for address in addresses],
+        run_id=run_id,
     )
     _report(servers, together)
     reported = time.monotonic()
@@ -115,6 +118,7 @@ def run_actor(
     coordinator: str,
     learner: str,
     stream: str,
+    run_id: str,
     run_dir: Path | None,
     stop: threading.Event,
 ) -> None:
@@ -124,6 +128,7 @@ def run_actor(
       config: the run's configuration.
       index: which actor, or -1 to be given one.
       coordinator, learner, stream: host:port.
+      run_id: of the run; the head of another one refuses the actor.
       run_dir: for metrics, or None.
       stop: ends it.
 
@@ -138,19 +143,20 @@ def run_actor(
     if config.served:
         calls = Histogram()
         patience = max(120.0, 3 * config.call_timeout)
-        connect = measured(courier.connector(config.call_timeout), calls)
-        pool = WorkerPool(connect, Rules(patience=patience))
+        connect = courier.connector(config.call_timeout)
+        pool = WorkerPool(connect, Rules(patience=patience), latency=calls)
     membership = Membership(
         courier.RemoteCoordinator(coordinator, over),
         config_hash(config),
         [Member("actor", "", new_incarnation(), index)],
         pool.set_workers if pool else lambda _: None,
+        run_id,
     )
     failed: list[str] = []
     try:
         given = _first_heartbeat(membership, over, index)
         in_background(membership, over, failed)
-        source = courier.RemoteLearner(learner, over)
+        source = courier.RemoteLearner(learner, run_id, over)
         writer = reverb.StreamWriter(stream, builders.sample_limit(config))
         counts = pool.counts if pool else dict
         actor = builders.make_actor(config, given, run_dir, source, writer, pool, counts, calls)

@@ -83,8 +83,20 @@ class _Ours:
         return [command(index) for index in range(len(nodes))]
 
 
-class Service(_Ours, lp.CourierNode):  # type: ignore[misc]
-    """A class served by Courier at a fixed address."""
+class Served(_Ours, lp.CourierNode):  # type: ignore[misc]
+    """An object served by Courier at a fixed address while it runs: its `exposed` methods, where
+    Launchpad's own node would serve all public ones, `run` included."""
+
+    def run(self) -> None:
+        from launch.adapters import courier
+
+        instance = self._construct_instance()
+        methods = {name: getattr(instance, name) for name in instance.exposed}
+        stop = courier.serve(methods, address.get_port_from_address(str(self.fixed)))
+        try:
+            instance.run()
+        finally:
+            stop()
 
 
 class Stream(_Ours, lp.PyNode):  # type: ignore[misc]

@@ -7,9 +7,8 @@
 Coordinator, stream and learner have fixed addresses (the head). Loss workers and actors register
 with the coordinator, so that others may join and leave at any time (`optimus worker`).
 
-Every process of a run rebuilds this same program from `config.json` and `roster.json` and runs its
-own node of it, so nothing is pickled and a node can be started
-on any host. Building it is cheap and touches no JAX device.
+Every process of a run rebuilds this same program from `logs/config.json` and `roster.json` and runs
+its own node of it, so nothing is pickled. Building it is cheap and touches no JAX device.
 """
 
 import contextlib
@@ -27,12 +26,14 @@ from launchpad.launch import worker_manager
 from launch import builders, handlers_restored
 from launch.adapters import courier as courier_adapter
 from launch.evaluation import evaluator
-from launch.program import members
+from launch.program import exit_record, members
 from launch.program.addresses import Roster
 from launch.program.coordinator import Coordinator
-from launch.program.node_types import Runner, Service, Stream
+from launch.program.node_types import Runner, Served, Stream
+from learner.identity import Identity
+from learner.service import Service
 from optimus.config import TrainConfig
-from optimus.wire import Version
+from optimus.wire import Refused
 
 # -- the program ---------------------------------------------------------------------------------
 
@@ -40,6 +41,7 @@ from optimus.wire import Version
 def build(config: TrainConfig, run_dir: Path, roster: Roster) -> lp.Program:
     """The whole program; labels are the roles' names."""
     program, layout = lp.Program(config.name), config.processes
+    run_id = Identity(run_dir).run_id
     head = {role: getattr(roster, role)[0] for role in ("coordinator", "stream", "learner")}
 
     def add(role: str, node: Any) -> Any:
@@ -47,15 +49,15 @@ def build(config: TrainConfig, run_dir: Path, roster: Roster) -> lp.Program:
         return program.add_node(node, role)
 
     knows = (config, run_dir, roster, lp.wait_for_stop)
-    coordinator = add("coordinator", Service(Coordinator, *knows))
+    coordinator = add("coordinator", Served(Coordinator, *knows))
     stream = add("stream", Stream(2 * config.largest_batch))  # actors wait once that is queued
-    learner = add("learner", Service(LearnerRole, config, run_dir, stream, coordinator))
+    learner = add("learner", Served(LearnerRole, config, run_dir, stream, coordinator))
     for first in range(0, layout.workers if config.served else 0, layout.per_process):
         there = roster.physics_worker[first : first + layout.per_process]
-        work = (members.serve_workers, config, there, coordinator, run_dir, first)
+        work = (members.serve_workers, config, there, coordinator, run_id, run_dir, first)
         add("physics_worker", Runner(*work, lp.wait_for_stop))
     for index in range(layout.actors):
-        act = (members.run_actor, config, index, coordinator, learner, stream, run_dir)
+        act = (members.run_actor, config, index, coordinator, learner, stream, run_id, run_dir)
         add("actor", Runner(run_until_stopped, *act))
     if config.evaluator:
         add("evaluator", Runner(run_evaluator, config, run_dir))
@@ -65,8 +67,8 @@ def build(config: TrainConfig, run_dir: Path, roster: Roster) -> lp.Program:
 # -- what each node runs -------------------------------------------------------------------------
 
 
-class LearnerRole:
-    """The learner behind Courier; only these methods are exposed."""
+class LearnerRole(Service):
+    """The learner behind Courier, in the node that runs it."""
 
     def __init__(self, config: TrainConfig, run_dir: Path, stream: str, coordinator: str) -> None:
         self._config = config
@@ -74,30 +76,21 @@ class LearnerRole:
         self._coordinator = coordinator
         from launch.adapters import reverb
 
-        reader = reverb.StreamReader(stream, capacity=config.largest_batch)
-        self._learner = builders.make_learner(config, run_dir, reader, print)
-
-    def session(self, actor: int, incarnation: str) -> bytes:
-        """See `ParameterSource.session`."""
-        return self._learner.session(actor, incarnation)
-
-    def parameters(self, have: list[int] | None) -> tuple[int, int, bytes] | None:
-        """See `ParameterSource.parameters`: (epoch, step, packed weights) or None."""
-        answer = self._learner.parameters(Version(*have) if have else None)
-        return None if answer is None else (answer[0].epoch, answer[0].step, answer[1])
-
-    def reserve_episodes(self, count: int) -> int:
-        """See `ParameterSource.reserve_episodes`."""
-        return self._learner.reserve_episodes(count)
+        reader = reverb.StreamReader(stream, config.largest_batch, builders.sample_limit(config))
+        learner = builders.make_learner(config, run_dir, reader, print)
+        super().__init__(learner, None if not config.synchronous else config.processes.actors)
 
     def run(self) -> None:
         """Updates until done or stopped. At the end the whole program is asked to stop while this
         server still answers, so that no actor meets a closed server; the evaluator first gets its
         time for the last checkpoint, while the others go."""
-        done = self._learner.run(lp.stop_event())
-        if done:
-            with contextlib.suppress(courier_adapter.CallError):  # `lp.stop` reaches our own nodes
-                courier_adapter.RemoteCoordinator(self._coordinator).finish()
+        learner = self.learner
+        if learner.run(lp.stop_event()):
+            coordinator = courier_adapter.RemoteCoordinator(
+                self._coordinator, run_id=learner.run_id
+            )
+            with contextlib.suppress(courier_adapter.CallError, Refused):
+                coordinator.finish(learner.version.epoch)  # `lp.stop` reaches our own nodes
             if self._config.evaluator:
                 last = self._config.updates
                 evaluator.wait_until_judged(self._config, self._run_dir, last, lp.stop_event())
@@ -135,11 +128,22 @@ def launch_and_wait(program: lp.Program, launch_type: str) -> str | None:
     failure = None
     with handlers_restored():  # Launchpad's would swallow what comes later
         manager = lp.launch(program, launch_type=launch_type, terminal="output_to_files")
+        workers = {name: list(each) for name, each in manager._active_workers.items()}
         try:
             manager.wait(labels_to_wait_for=[label])
         except Exception as error:  # whatever a node raised, or "exited with code"
             failure = f"{type(error).__name__}: {error}"
+            for log, group in workers.items():  # of local_mp: a supervisor that says how it ended
+                code = getattr(group[0], "returncode", None)
+                if code:
+                    failure = (
+                        f"{log.removesuffix('.log')}: its supervisor {exit_record.ending(code)}"
+                    )
         manager.stop_and_wait()
+        for thread in workers[label] if launch_type == "local_mt" else ():
+            cause = thread.future.exception() if thread.future.done() else None
+            if cause and not failure:  # while it was stopping: its last checkpoint, say
+                failure = f"stopped, but {type(cause).__name__}: {cause}"
     return failure
 
 

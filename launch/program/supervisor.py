@@ -48,7 +48,8 @@ _HEALTHY = 60.0  # s of running after which pauses are short again
 
 
 def _say(text: str) -> None:
-    print(f"supervisor: {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # its log's disk is full: the role must not end for that
+        os.write(2, f"supervisor: {text}\n".encode())
 
 
 def _prctl(option: int, value: int) -> None:
@@ -170,7 +171,8 @@ def _ended_for_good(options: argparse.Namespace, code: int, asked: bool, restart
         code = 0
     abandoned = code != 0 and not (asked and code > 0)
     optional = options.optional
-    exit_record.end(options.record, code, restarts, failed=abandoned and not optional)
+    cause = abandoned and not asked and not optional  # of the run's end; else a consequence of it
+    exit_record.end(options.record, code, restarts, failed=cause)
     if abandoned and options.name:
         tries = f" after {restarts} restarts" if restarts else ""
         goes_on = "; the run goes on without it" if optional else ""

@@ -4,16 +4,17 @@ Validates at every checkpoint, keeps the best (`checkpoints/BEST`). A stop finis
 way and saves; resuming equals never having stopped, bit for bit, on the same devices.
 """
 
-import json
+import math
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launch import Say, builders
-from launch.evaluation.records import validations
-from optimus.config import TrainConfig, config_hash
+from launch import Say, builders, command
+from launch.evaluation import records
+from launch.monitoring import readings
+from optimus.config import TrainConfig, config_hash, to_dict
 from optimus.meta.fused.trainer import Trainer
 from optimus.rundir import checkpoint
 from optimus.rundir.metrics import MetricsWriter, finite, read
@@ -56,6 +57,7 @@ class _Session:
     metrics: MetricsWriter
     say: Say
     saved: int = -1
+    failing: bool = False  # the newest save
     of_update: dict[str, float] = field(default_factory=dict)  # the newest one's, for the manifest
 
     def train(self, stop: threading.Event) -> None:
@@ -72,7 +74,7 @@ class _Session:
                 last = time.monotonic()
                 self._record(found)
             if due:
-                self.save()
+                self._save_if_possible()
         if self.saved != trainer.step:
             if found:
                 self._record(found)
@@ -91,12 +93,28 @@ class _Session:
             **self.trainer.counts,
         )
 
+    def _save_if_possible(self) -> None:
+        """A full disk may be emptied: until the end of the run, the previous checkpoint will do."""
+        if not self.run_dir.is_dir():  # never made anew: who deleted it wants it gone
+            raise checkpoint.CheckpointError(
+                f"{self.run_dir} was deleted while the run was going on"
+            )
+        try:
+            self.save()
+            self.failing = False
+        except checkpoint.CheckpointError as error:
+            if not self.failing:
+                self.say(f"{error}; the next one will be tried all the same")
+            self.failing = True
+            self.metrics.write("checkpoint_failed", step=self.trainer.step, cause=str(error))
+
     def save(self) -> None:
         """Validates, writes a checkpoint, and moves `BEST` if it is one."""
         trainer, folder = self.trainer, self.run_dir / "checkpoints"
         result = trainer.validate()
         manifest = {
             "config_hash": config_hash(self.config),
+            "config": to_dict(self.config),
             "launch": "fused",
             "evaluations": trainer.inner_steps,
             "metrics": finite(self.of_update),
@@ -108,38 +126,49 @@ class _Session:
         self.metrics.write("validation", step=trainer.step, **result)
         self.metrics.write("checkpoint", step=trainer.step)
         best = best_validation(self.run_dir)
-        if best is None or result["gap"] < best[1]:
-            checkpoint.mark_best(folder, trainer.step)
+        if best is not None and best[0] != checkpoint.best_step(folder):
+            checkpoint.mark_best(folder, best[0])
         sizes = ", ".join(f"n <= {size} {value:+.2f}" for size, value in result["sizes"].items())
         gap = f"mean log10 gap {result['gap']:+.3f} ({sizes})"
         self.say(f"validation after {trainer.step} updates: {gap}")
 
 
 def best_validation(run_dir: Path) -> tuple[int, float] | None:
-    """(step, mean log10 gap) of the checkpoint that `BEST` names."""
-    step = checkpoint.best_step(run_dir / "checkpoints")
-    if step is None:
-        return None
+    """(step, mean log10 gap) of the checkpoint that validates best, of those up to `LATEST`."""
+    folder = run_dir / "checkpoints"
+    newest = checkpoint.latest_step(folder)
+    there = (step for step in checkpoint.steps(folder) if newest is not None and step <= newest)
+    gaps = [(_gap(folder, step), step) for step in there]
+    return min(gaps)[::-1] if gaps else None
+
+
+def _gap(folder: Path, step: int) -> float:
+    """Mean log10 gap of the checkpoint's own validation; infinite where it has none."""
     try:
-        manifest = checkpoint.read_manifest(run_dir / "checkpoints" / str(step))
-        return step, float(manifest["validation"]["gap"])
+        gap = float(checkpoint.read_manifest(folder / str(step))["validation"]["gap"])
     except (checkpoint.CheckpointError, ValueError, KeyError, TypeError):
-        return None
+        return math.inf
+    return math.inf if math.isnan(gap) else gap
 
 
 def summarise(run_dir: Path, say: Say) -> None:
-    """Says what a run came to, from its files; writes its validations to `eval.jsonl`."""
-    curve = validations(run_dir)
-    path = run_dir / "eval.jsonl"  # what `optimus eval` added stays
-    judged = [record for record in read(path) if "kind" in record] if path.exists() else []
-    lines = [json.dumps(record) + "\n" for record in [*curve, *judged]]
-    checkpoint.write_atomically(path, "".join(lines))
-    newest = checkpoint.steps(run_dir / "checkpoints")[-1]
+    """Says what a run came to, from its files; adds its validations to `eval.jsonl`."""
+    curve = records.validations(run_dir)
+    path = run_dir / records.FILE
+    known = list(read(path)) if path.exists() else []
+    try:
+        for record in (record for record in curve if record not in known):
+            records.add(run_dir, record)
+    except OSError as error:
+        say(f"cannot write {path}: {error.strerror}")
+    newest = checkpoint.latest_step(run_dir / "checkpoints")
     say(f"run: {run_dir}  (update {newest})")
+    if damaged := readings.damaged_evaluations(run_dir):
+        say(damaged)
     best = best_validation(run_dir)
     if curve and best:
         say(
             f"validation, mean log10 gap: {curve[0]['gap']:+.3f} -> {curve[-1]['gap']:+.3f}; best "
             f"{best[1]:+.3f} after {best[0]} updates (checkpoints/{best[0]})"
         )
-    say(f"next: optimus watch {run_dir} --once")
+    say(f"next: {command('optimus', 'watch', run_dir, '--once')}")

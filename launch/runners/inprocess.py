@@ -17,6 +17,7 @@ from learner.learner import Learner
 from optimus.config import TrainConfig
 from optimus.rundir.metrics import heartbeat
 from workers.actor import Actor
+from workers.lanes import subtree
 
 
 def _lane_arrays(actors: list[Actor], learner: Learner) -> dict[str, np.ndarray]:
@@ -24,10 +25,6 @@ def _lane_arrays(actors: list[Actor], learner: Learner) -> dict[str, np.ndarray]
     for k, actor in enumerate(actors):
         arrays |= {f"actors/{k}/{name}": value for name, value in actor.save_state().items()}
     return arrays
-
-
-def _below(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
 
 
 def run(config: TrainConfig, run_dir: Path, stop: threading.Event, say: Say) -> bool:
@@ -43,7 +40,7 @@ def run(config: TrainConfig, run_dir: Path, stop: threading.Event, say: Say) -> 
     resume = builders.newest_checkpoint(run_dir)
     # At a phase's start there are no lanes to go on with, and nothing is lost.
     begins = resume is not None and resume.step in config.starts
-    lanes = resume is not None and not begins and bool(_below(resume.arrays, "actors/0/"))
+    lanes = resume is not None and not begins and bool(subtree(resume.arrays, "actors/0/"))
     first = int(resume.manifest["first_episode"]) if resume and (begins or lanes) else None
     actors: list[Actor] = []
     stream = LocalStream()
@@ -64,9 +61,9 @@ def run(config: TrainConfig, run_dir: Path, stop: threading.Event, say: Say) -> 
             for k in range(config.processes.actors)
         ]
         if resume and lanes:
-            learner.intake.load_state(_below(resume.arrays, "intake/"))
+            learner.intake.load_state(subtree(resume.arrays, "intake/"))
             for k, actor in enumerate(made):
-                actor.load_state(_below(resume.arrays, f"actors/{k}/"), learner.version.epoch)
+                actor.load_state(subtree(resume.arrays, f"actors/{k}/"), learner.version.epoch)
         elif resume and not begins:
             say(f"{len(resume.manifest['open_episodes'])} open episodes of the last run abandoned")
         actors.extend(made)

@@ -3,17 +3,18 @@
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from launch import Say, alongside, handlers_restored, stop_on_signals
+from launch import Say, alongside, command, handlers_restored, stop_on_signals
+from launch.monitoring import readings
 from launch.runners import CANNOT
 from optimus import rundir
 from optimus.config import PhysicsTask, TrainConfig
-from optimus.errors import ConfigError, require
+from optimus.errors import ConfigError, UserError, require
 from optimus.rundir import checkpoint
-from optimus.rundir.metrics import MetricsWriter, read, tail
+from optimus.rundir.metrics import Follower, MetricsWriter, Record
 
 
 def train(
@@ -35,29 +36,43 @@ def train(
       advertise: name of this host for others that join, or None for this host alone.
 
     Raises:
-      ConfigError, rundir.RunDirError, checkpoint.CheckpointError, distributed.RunFailed,
-      addresses.PortInUse: one clear line each.
+      UserError: one clear line: a ConfigError, RunDirError, CheckpointError, IdentityError,
+        RunFailed or PortInUse.
     """
     from launch import builders
     from launch.runners import fused
+    from learner import identity
 
     why = problem(config, launch, run_dir)
     require(why is None, str(why))
     if launch != "fused":
         builders.check_task(config)
-    rundir.prepare(run_dir, config)
     with rundir.owned(run_dir):
+        rundir.check(run_dir, config)
         found = builders.newest_checkpoint(run_dir, say)
+        if found:
+            rundir.check_checkpoint(found.path, found.manifest, config)
+        if launch != "fused":
+            identity.check(run_dir, found.manifest if found else {})
+        if found is None or found.step <= config.updates:  # else mistyped, and not written down
+            rundir.prepare(run_dir, config)
         if found and found.step >= config.updates:
             say(f"this run is finished at update {found.step}")
         else:
             say(f"training {config.name!r} in {run_dir} ({launch}, {config.updates} updates)")
             if found:
                 say(f"resuming from update {found.step}")
-            if not _run(config, run_dir, launch, say, base_port, advertise):
-                again = f"optimus train {run_dir / rundir.CONFIG} --run-dir {run_dir}"
-                again += " --launch fused" if launch == "fused" else ""
-                say(f"stopped; this resumes: {again}")
+            how = ("--launch", launch) if launch == "fused" else ()
+            words = ("train", run_dir / rundir.CONFIG, "--run-dir", run_dir, *how)
+            resumes = f"this resumes: {command('optimus', *words)}"
+            try:
+                done = _run(config, run_dir, launch, say, base_port, advertise)
+            except UserError:
+                if checkpoint.latest_step(run_dir / "checkpoints") is not None:
+                    say(f"failed; once its cause is mended, {resumes}")
+                raise
+            if not done:
+                say(f"stopped; {resumes}")
                 return
         if launch == "fused":
             fused.summarise(run_dir, say)
@@ -130,76 +145,68 @@ def say_progress(
       unit: of the evaluations.
       wait: `wait(seconds)` says whether to end.
     """
-    path, began = run_dir / "metrics" / "learner-0.jsonl", time.time()
-    interval, phases = 2.0 if sys.stderr.isatty() else 10.0, len(config.phases)
-    shown = -1
+    path, began = run_dir / "metrics" / "learner-0.jsonl", time.monotonic()
+    follower = Follower(path, path.stat().st_size if path.exists() else 0)
+    interval, shown = 2.0 if sys.stderr.isatty() else 10.0, -1
+    updates: deque[Record] = deque(maxlen=1000)  # of the learner's newest life
     while not wait(interval):
-        record = _last_update(path, began)
-        if record is None:
-            say(f"starting ... {time.time() - began:.0f} s")
-        elif record["step"] != shown:
-            shown, rate = record["step"], record["step_rate"]
-            left = (config.updates - shown) / rate if rate else float("nan")
-            phase = f"  phase {record['phase'] + 1}/{phases}" if phases > 1 else ""
-            say(
-                f"update {shown}/{config.updates}{phase}  meta-loss {record['meta_loss']:+.3f}  "
-                f"{record['evaluations_rate']:.0f} {unit}/s  {left:.0f} s left"
-            )
+        while records := follower.new():
+            for record in records:
+                if record.get("event") == "learner_started":
+                    updates.clear()
+                elif record.get("event") == "update" and readings.sound(record):
+                    updates.append(record)
+        if not updates:
+            say(f"starting ... {time.monotonic() - began:.0f} s")
+        elif updates[-1]["step"] != shown:
+            shown = updates[-1]["step"]
+            say(progress_line(config, updates, unit))
 
 
-def _last_update(path: Path, since: float) -> dict[str, Any] | None:
-    """Newest update record of this life, with rates over its last records."""
-    if not path.exists():
-        return None
-    updates = [r for r in tail(path) if r["event"] == "update" and r["time"] >= since]
-    if not updates:
-        return None
-    first, last = updates[0], updates[-1]
-    seconds = last["time"] - first["time"]
-    share = 1.0 / seconds if seconds > 0 else 0.0
-    last["meta_loss"] = float(last["meta_loss"])
-    last["step_rate"] = (last["step"] - first["step"]) * share
-    last["evaluations_rate"] = (last["evaluations"] - first["evaluations"]) * share
-    return last
+def progress_line(config: TrainConfig, updates: Sequence[Record], unit: str) -> str:
+    """Where a run is; rate and time left as soon as they are known.
+
+    Args:
+      config: what runs. updates: newest records of one life of the learner, one at least.
+      unit: of the evaluations.
+    """
+    newest, loss = updates[-1], readings.number(updates[-1], "meta_loss")
+    chosen, seconds = readings.recent(list(updates), None)
+    speed = readings.rate(chosen, "step", seconds)
+    rate = readings.rate(chosen, "evaluations", seconds)
+    parts = [f"update {newest['step']}/{config.updates}"]
+    if len(config.phases) > 1:
+        parts.append(f"phase {readings.whole(newest, 'phase') + 1}/{len(config.phases)}")
+    parts.append("meta-loss not finite" if loss is None else f"meta-loss {loss:+.3f}")
+    if rate:
+        parts.append(f"{rate:.0f} {unit}/s" if rate >= 10 else f"{rate:.2g} {unit}/s")
+    if speed:
+        parts.append(f"{max(0, config.updates - newest['step']) / speed:.0f} s left")
+    return "  ".join(parts)
 
 
 def summarise(config: TrainConfig, run_dir: Path, say: Say) -> None:
     """Evaluates the first and the newest checkpoint once, writes `eval.jsonl`, says the result."""
-    import json
-    from dataclasses import asdict
-
-    from launch.evaluation import records
-    from launch.evaluation.comparison import Comparison, compare
-    from optimus.meta.update import theta_from_arrays
-    from workers.unroll import parameter_layout
+    from launch.evaluation import comparison, records
 
     folder = run_dir / "checkpoints"
     newest, _ = checkpoint.load_latest(folder)
     assert newest is not None
-    path = run_dir / "eval.jsonl"
-    known = [r for r in read(path) if "kind" not in r] if path.exists() else []
-    record = next((r for r in known if r.get("step") == newest.step), None)
-    if record is None:
-        say(f"evaluating start and end on {config.evaluation.tasks} held-out tasks ...")
-        layout = parameter_layout(config)
-        ends = (checkpoint.load(folder / "0"), newest)
-        result = compare(config, *(theta_from_arrays(each.arrays, layout) for each in ends))
-        record = {"step": newest.step, "time": round(time.time(), 1), **asdict(result)}
-        with open(path, "a") as file:
-            file.write(json.dumps(record) + "\n")
-    result = Comparison(**{k: v for k, v in record.items() if k not in ("step", "time")})
+    result = comparison.result_of(config, run_dir, newest, say)
     say(f"run: {run_dir}  (update {newest.step}, checkpoint {newest.path})")
+    if damaged := readings.damaged_evaluations(run_dir):
+        say(damaged)
     say(result.sentence())
     if isinstance(config.task, PhysicsTask):
         say(
             f"best loss within {result.steps} steps, as a share of the start: median "
             f"{result.best_start:.3f} -> {result.best_end:.3f}"
         )
-    judged = {r["step"]: r for r in records.evaluations(run_dir)}
+    judged = records.judged(run_dir, records.evaluations(run_dir))
     best = checkpoint.best_step(folder)
     if best in judged:
         score = records.score_of(judged[best])
         say(f"best of {len(judged)} evaluated checkpoints: update {best}, score {score:+.3f}")
     if config.evaluator and newest.step not in judged:
-        say(f"not evaluated: optimus eval {folder / str(newest.step)}")
-    say(f"next: optimus watch {run_dir} --once")
+        say(f"not evaluated: {command('optimus', 'eval', folder / str(newest.step))}")
+    say(f"next: {command('optimus', 'watch', run_dir, '--once')}")

@@ -25,19 +25,19 @@ def finished(cell: Cell) -> bool:
     path = cell.run_dir / rundir.CONFIG
     if not path.exists():
         return False
-    done = checkpoint.steps(cell.run_dir / "checkpoints")[-1:]
-    if done and done[0] > cell.config.updates:
+    done = checkpoint.latest_step(cell.run_dir / "checkpoints") or 0
+    if done > cell.config.updates:
         raise rundir.RunDirError(
-            f"{cell.run_dir} has {done[0]} updates, the sweep's budget is {cell.config.updates}; "
+            f"{cell.run_dir} has {done} updates, the sweep's budget is {cell.config.updates}; "
             "use another --out"
         )
     same = config_hash(rundir.load_config(path)) == config_hash(cell.config)
-    return same and done == [cell.config.updates]
+    return same and done == cell.config.updates
 
 
 @contextmanager
 def timed(run_dir: Path) -> Iterator[None]:
-    """Records this process's processor time while the block runs."""
+    """Records this process's processor time while the block runs; not where another runs it."""
     run_dir.mkdir(parents=True, exist_ok=True)
     began, life = time.process_time(), time.time_ns()
 
@@ -50,11 +50,16 @@ def timed(run_dir: Path) -> Iterator[None]:
         while not wait(_EVERY):
             record()
 
+    mine = True
     try:
         with alongside(keep_recording):
             yield
+    except rundir.RunDirError:
+        mine = False
+        raise
     finally:
-        record()
+        if mine:
+            record()
 
 
 def core_seconds(run_dir: Path) -> float:

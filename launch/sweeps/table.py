@@ -18,6 +18,7 @@ from launch.sweeps.state import core_seconds, finished
 from optimus.bench.storage import write_csv
 from optimus.problems.groups import FUNCTION_NAMES, tag_of
 from optimus.rundir import checkpoint
+from workers.unroll import parameter_layout
 
 Row = dict[str, Any]
 _COLUMNS = (
@@ -51,7 +52,7 @@ def rows(cells: Iterable[Cell]) -> list[Row]:
         best, last = min(validated, key=lambda each: each["gap"]), validated[-1]
         row = _named(cell, last["step"])
         row["state"] = "finished" if finished(cell) else "unfinished"
-        row["weights"] = _weights(cell.run_dir)
+        row["weights"] = parameter_layout(cell.config).size
         row["core_seconds"] = round(core_seconds(cell.run_dir), 3)
         row |= dict(start=validated[0]["gap"], last=last["gap"])
         row |= dict(best=best["gap"], best_update=best["step"])
@@ -80,13 +81,6 @@ def _by_group(members: dict[str, Any]) -> dict[str, float]:
         group = tag_of(name) if name in FUNCTION_NAMES else name
         values.setdefault(group, []).append(_number(value))
     return {group: round(float(np.mean(each)), 3) for group, each in values.items()}
-
-
-def _weights(run_dir: Path) -> int:
-    """How many weights the run trains."""
-    folder = run_dir / "checkpoints"
-    found = checkpoint.load(folder / str(checkpoint.steps(folder)[0]))
-    return sum(a.size for name, a in found.arrays.items() if name.startswith("theta/"))
 
 
 def write(cells: Sequence[Cell], out: Path, pictures: bool = True) -> list[Path]:

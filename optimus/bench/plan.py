@@ -2,8 +2,10 @@
 
 import functools
 import os
+import re
 from collections.abc import Iterable, Sequence
 
+from optimus import weights
 from optimus.bench.cells import Cell, Method, Planned
 from optimus.bench.methods import BASELINES, LEARNED, models
 from optimus.errors import require
@@ -34,6 +36,9 @@ def methods_of(
     found: dict[str, Method] = {}
     known = (*BASELINES, *LEARNED)
     given = text.split(",") if isinstance(text, str) else text
+    for chosen_model, usual in ((model, DEFAULT_MODEL), (adafactor_model, DEFAULT_ADAFACTOR_MODEL)):
+        if str(chosen_model) not in (usual, models.UNTRAINED):
+            weights.load(chosen_model)  # also where no method takes it: the name is wrong
     for entry in known if text == "all" else given:
         entry = entry.strip()
         if ":" in entry:
@@ -66,10 +71,11 @@ def dimensions(text: str | Iterable[int]) -> tuple[int, ...]:
     """ "2,10" or integers -> dimensions; raises `ConfigError`."""
     parts = text.split(",") if isinstance(text, str) else list(text)
     words = [str(part).strip() for part in parts]
-    whole = all(word.removeprefix("-").isdecimal() for word in words)
+    whole = all(re.fullmatch("-?[0-9]{1,12}", word) for word in words)
     require(whole, f"dims must be whole numbers such as 2,10,100: {text!r}")
     dims = tuple(dict.fromkeys(int(word) for word in words))
     require(bool(dims) and min(dims) >= 1, f"dims must be at least 1: {text!r}")
+    require(max(dims) <= 100_000, f"dims must be at most 100000: {text!r}")
     return dims
 
 

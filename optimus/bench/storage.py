@@ -89,7 +89,7 @@ def load(out: Path, name: str) -> Stored | None:
     if not trace_path(out, name).is_file():
         return None
     try:
-        document = json.loads((out / "cells" / f"{name}.json").read_text())
+        document = json.loads((out / "cells" / f"{name}.json").read_text(encoding="utf-8"))
         rows = [{k: _number(k, value) for k, value in row.items()} for row in document["rows"]]
         return Stored(rows, int(document["non_finite"]), dict(document["decides"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

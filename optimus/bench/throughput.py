@@ -84,7 +84,7 @@ def in_process_of_its_own(cell: Cell) -> dict[str, Any]:
     """`measure` in a child; raises `RuntimeError` with its last line when it fails."""
     command = [sys.executable, "-m", "optimus.bench.throughput", json.dumps(vars(cell))]
     timeout = 600.0 + 4 * cell.seconds
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    done = subprocess.run(command, capture_output=True, errors="replace", timeout=timeout)
     if done.returncode:
         raise RuntimeError(f"throughput of {cell}: {done.stderr.strip().splitlines()[-1]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -112,7 +112,7 @@ def main(n: int, lanes: int, seconds: float, out: Path) -> int:
     out.mkdir(parents=True, exist_ok=True)
     path = write_csv(out / "meta_throughput.csv", rows)
     text = "\n".join(markdown_table(rows)) + "\n"
-    (out / "meta_throughput.md").write_text(text)
+    (out / "meta_throughput.md").write_text(text, encoding="utf-8")
     sys.stdout.write(f"{text}wrote {path}\n")
     return 0
 

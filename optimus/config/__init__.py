@@ -27,7 +27,8 @@ from optimus.config.training import Estimator as Estimator
 from optimus.config.training import Evaluation, Layout, MetaLoss, Phase
 from optimus.config.training import MetaOptimizer as MetaOptimizer
 from optimus.errors import ConfigError as ConfigError
-from optimus.errors import require, require_at_least, require_each, require_positive
+from optimus.errors import require, require_positive, require_whole
+from optimus.files import parse_json, path_of
 from optimus.model.config import AdafactorMlpConfig, OptimizerConfig
 
 Task = AnalyticTask | PhysicsTask | ServedTask | ClassicalTask
@@ -71,14 +72,16 @@ class TrainConfig:
     weight_average: float = 0.0  # fused: decay of the moving average that is kept; 0: none
 
     def __post_init__(self) -> None:
-        require_each(self, "", updates=1, checkpoint_every=1, keep_checkpoints=1)
-        require_each(self, "", keep_checkpoints_every=0)
-        require(0 <= self.seed < 2**63, f"seed: got {self.seed}, want 0 <= seed < 2^63")
-        require_positive(self.call_timeout, "call_timeout")
+        path_of(self.name, "name")  # of the default run directory
+        plain = "/" not in self.name and self.name.strip(".") != "" and self.name.isprintable()
+        require(plain, f"name: got {self.name!r}, want letters, digits and such, and no /")
+        require_whole(self, "", updates=1, checkpoint_every=1, keep_checkpoints=1)
+        require_whole(self, "", keep_checkpoints_every=0, seed=(0, 2**63 - 1))
+        require_positive(self.call_timeout, "call_timeout", 1e6)
         average = self.weight_average
         require(0.0 <= average < 1.0, f"weight_average: got {average}, want 0 <= decay < 1")
         if self.max_staleness is not None:
-            require_at_least(self.max_staleness, 0, "max_staleness")
+            require_whole(self, "", max_staleness=0)
         require(bool(self.phases), "phases: got none, want at least one")
         for index, phase in enumerate(self.phases):
             self._check_phase(phase, f"phases.{index}", index == len(self.phases) - 1)
@@ -196,8 +199,10 @@ def override(config: TrainConfig, assignments: typing.Sequence[str]) -> TrainCon
         if not separator:
             raise ConfigError(f"--set {assignment}: want key=JSON, for example updates=50")
         try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
+            value = parse_json(text)
+        except ValueError as error:
+            if text[:1] in ("{", "[", '"'):
+                raise ConfigError(f"--set {assignment}: not JSON: {error}") from None
             value = text  # a bare word is a string: --set task.split=train
         places = _places(tree, key, assignment)
         if any(node[last] != places[0][0][last] for node, last in places):

@@ -61,14 +61,11 @@ def layout_in(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_removed(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
     tree = {key: dict(v) if isinstance(v, Mapping) else v for key, v in values.items()}
-    for path, default in REMOVED.items():
+    for path in (*REMOVED, *REMOVED_VALUES):
         group, _, key = path.partition(".")
         inner = tree.get(group)
-        if isinstance(inner, dict) and key in inner and inner.pop(key) != default:
-            raise model_config.refusal(where + path, values[group][key])
-    for path, gone in REMOVED_VALUES.items():
-        group, _, key = path.partition(".")
-        inner = tree.get(group)
-        if isinstance(inner, dict) and inner.get(key) in gone:
-            raise model_config.refusal(where + path, inner[key])
+        if isinstance(inner, dict) and key in inner:
+            value = inner.pop(key) if path in REMOVED else inner[key]
+            if value != REMOVED.get(path, value) or value in REMOVED_VALUES.get(path, ()):
+                raise model_config.refusal(where + path, value)
     return tree

@@ -1,12 +1,15 @@
 """What a `TrainConfig` trains on."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from optimus.errors import require, require_at_least, require_each, require_known, require_positive
+from optimus.errors import require, require_known, require_positive, require_whole, require_within
 from optimus.problems.groups import FUNCTION_NAMES, NETWORK, TAGS, allowed, allowed_generated
 
 ANALYTIC_FAMILIES = ("quadratic", "rosenbrock")  # the keys of `optimus.tasks.analytic.FAMILIES`
+
+_LARGEST = 10**5  # N: more is a typo, found before memory is taken for it
 
 ControlKind = Literal["pd", "torque"]
 
@@ -22,7 +25,7 @@ class AnalyticTask:
     def __post_init__(self) -> None:
         require(self.kind == "analytic", f"task.kind: got {self.kind!r}, want 'analytic'")
         require_known(self.family, ANALYTIC_FAMILIES, "task.family")
-        require_at_least(self.dim, 1, "task.dim")
+        require_whole(self, "task", dim=(1, _LARGEST))
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,16 @@ class ClassicalTask:
         for name in self.hold_out:
             require_known(name, TAGS, "task.hold_out")
         for name in ("generated", "networks", "shift", "rotate"):
-            share = getattr(self, name)
-            require(0.0 <= share <= 1.0, f"task.{name}: got {share}, want a share in [0, 1]")
+            require_within(getattr(self, name), 0.0, 1.0, f"task.{name}")
         both = self.generated + self.networks
         require(both <= 1.0, f"task.networks: got {both} with generated, want at most 1 together")
-        require_each(self, "task", x_scale=1, f_scale=1, least_dim=2)
+        for name in ("x_scale", "f_scale"):
+            require_within(getattr(self, name), 1.0, math.inf, f"task.{name}")
+        require_whole(self, "task", least_dim=(2, _LARGEST))
         least = max(4, self.least_dim)
-        fit = bool(self.sizes) and min(self.sizes) >= least
-        require(fit, f"task.sizes: got {self.sizes}, want at least one, each >= {least}")
+        whole = all(type(size) is int and least <= size <= _LARGEST for size in self.sizes)
+        wanted = f"want at least one, each an integer in {least} ... {_LARGEST}"
+        require(bool(self.sizes) and whole, f"task.sizes: got {self.sizes}, {wanted}")
         left = allowed(self.functions, self.hold_out)
         generated = bool(self.generated > 0.0 and allowed_generated(self.hold_out))
         generated |= self.networks > 0.0 and NETWORK not in self.hold_out
@@ -90,9 +95,8 @@ class ServedTask:
 
     def __post_init__(self) -> None:
         require(self.kind == "served", f"task.kind: got {self.kind!r}, want 'served'")
-        require_at_least(self.dim, 1, "task.dim")
-        require(0 <= self.sleep <= 3600, f"task.sleep: got {self.sleep} s, want 0 ... 3600")
-        require_each(self, "task", poison=0, nonfinite=0, slow=0)
+        require_whole(self, "task", dim=(1, 10**6), poison=0, nonfinite=0, slow=0)
+        require_within(self.sleep, 0, 3600, "task.sleep")
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ class PhysicsTask:
     def __post_init__(self) -> None:
         require(self.kind == "physics", f"task.kind: got {self.kind!r}, want 'physics'")
         require_known(self.control, get_args(ControlKind), "task.control")
-        for name in ("seconds", "control_rate", "dt"):
-            require_positive(getattr(self, name), f"task.{name}")
-        require(self.dt <= 1 / 60, f"task.dt: got {self.dt} s, want at most 1/60 s")
+        for name, most in (("seconds", 3600.0), ("control_rate", 1e5)):
+            require_positive(getattr(self, name), f"task.{name}", most)
+        dt = self.dt
+        require(1e-6 <= dt <= 1 / 60, f"task.dt: got {dt} s, want at least 1e-6, at most 1/60 s")

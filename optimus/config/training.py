@@ -1,10 +1,11 @@
 """The parts of a `TrainConfig` beside its task: estimator, meta-loss, Adam, layout, evaluation."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from optimus.config.tasks import ClassicalTask
-from optimus.errors import require, require_at_least, require_each, require_known, require_positive
+from optimus.errors import require, require_known, require_positive, require_whole, require_within
 
 EstimatorKind = Literal[
     "pes", "nres", "full_es", "truncated_es", "bptt", "pes_pathwise", "nres_pathwise"
@@ -14,6 +15,8 @@ MetaLossKind = Literal["log_gap", "log_ratio"]
 ClipKind = Literal["global_norm", "value"]
 ESTIMATORS: tuple[EstimatorKind, ...] = get_args(EstimatorKind)
 PATHWISE: tuple[EstimatorKind, ...] = ESTIMATORS[4:]  # with derivatives through the window
+# More than anybody needs: what is more is a typo, found before memory is taken for it.
+_LONGEST, _MOST_LANES, _MOST_PROCESSES = 10**7, 10**6, 10**5  # inner steps; tasks at once
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Estimator:
         require_known(self.kind, ESTIMATORS, "estimator.kind")
         require_positive(self.sigma, "estimator.sigma")
         require_known(self.noise, get_args(NoiseKind), "estimator.noise")
-        require_at_least(self.truncation, 1, "estimator.truncation")
+        require_whole(self, "estimator", truncation=(1, _LONGEST), horizon=(0, _LONGEST))
+        require_whole(self, "estimator", shortest=(0, _LONGEST), order=(1, 2))
         for name in ("horizon", "shortest"):
             value = getattr(self, name)
             require(
@@ -55,12 +59,12 @@ class Estimator:
             f"estimator.truncation: got {self.truncation}, want horizon ({self.horizon}): full_es "
             "scores whole episodes",
         )
-        require(self.order in (1, 2), f"estimator.order: got {self.order}, want 1 or 2")
         require(
             self.guide == 0.0 or self.kind == "bptt",
             f"estimator.guide: got {self.guide} with {self.kind!r}, want 0 but with 'bptt'",
         )
-        require_each(self, "estimator", task_clip=0, guide=0)
+        for name in ("task_clip", "guide"):
+            require_within(getattr(self, name), 0, math.inf, f"estimator.{name}")
         require_positive(self.guide_radius, "estimator.guide_radius")
 
     @property
@@ -103,7 +107,7 @@ class MetaOptimizer:
         require_positive(self.learning_rate, "meta.learning_rate")
         require_positive(self.clip_norm, "meta.clip_norm")
         require_known(self.clip, get_args(ClipKind), "meta.clip")
-        require_each(self, "meta", batch=1, warmup=0, cosine=0)
+        require_whole(self, "meta", batch=(1, _MOST_LANES), warmup=0, cosine=0)
 
 
 @dataclass(frozen=True)
@@ -124,8 +128,11 @@ class Layout:
     restarts: int = 5  # of one process within 10 minutes, before the run ends with its cause
 
     def __post_init__(self) -> None:
-        require_each(self, "layout", actors=1, groups=1, lanes=1, per_process=1)
-        require_each(self, "layout", workers=0, restarts=0)
+        most = (1, _MOST_PROCESSES)
+        require_whole(self, "layout", actors=most, groups=(1, _MOST_LANES), lanes=(1, _MOST_LANES))
+        require_whole(self, "layout", workers=(0, _MOST_PROCESSES), per_process=most, restarts=0)
+        lanes = f"layout.lanes: got {self.total_lanes} over all groups and actors"
+        require(self.total_lanes <= _MOST_LANES, f"{lanes}, want at most {_MOST_LANES}")
 
     @property
     def total_lanes(self) -> int:
@@ -148,7 +155,7 @@ class Phase:
 
     def __post_init__(self) -> None:
         if self.updates is not None:
-            require_at_least(self.updates, 1, "phases.updates")
+            require_whole(self, "phases", updates=1)
 
     @property
     def inner_steps(self) -> int:
@@ -166,4 +173,6 @@ class Evaluation:
     seed: int = 20221201
 
     def __post_init__(self) -> None:
-        require_each(self, "evaluation", tasks=2, steps=1)  # two tasks: for an interval
+        # Two tasks: for an interval.
+        require_whole(self, "evaluation", tasks=(2, _MOST_LANES), steps=(1, _LONGEST))
+        require_whole(self, "evaluation", seed=(0, 2**63 - 1))

@@ -13,12 +13,12 @@ CAP = 5.0  # a step may lose at most this many e-folds against the start; NaN an
 
 
 def log_gap(value: Any, initial: Any, minimum: float = 0.0, xp: Any = np) -> Any:
-    """log((f - f*) / (f0 - f*)), both gaps floored at 1e-8, at most `CAP`.
+    """`log((f - f*) / (f0 - f*))`, both gaps floored at 1e-8, at most `CAP`.
 
     Args:
       value: f after a step, any shape; NaN or infinite allowed.
       initial: f at the episode's start, finite, broadcastable to `value`.
-      minimum: f* or a lower bound of f.
+      minimum: `f*` or a lower bound of f.
       xp: `numpy` or `jax.numpy`.
 
     Returns:
@@ -28,7 +28,7 @@ def log_gap(value: Any, initial: Any, minimum: float = 0.0, xp: Any = np) -> Any
 
 
 def log_gap_slope(value: float, initial: float) -> float:
-    """Derivative of `log_gap` by f at `value`, f* = 0: 1 / f, 0 where it is floored or capped."""
+    """Derivative of `log_gap` by f at `value`, `f* = 0`: 1 / f, 0 where floored or capped."""
     return 1.0 / value if FLOOR < value < max(initial, FLOOR) * np.exp(CAP) else 0.0
 
 
@@ -40,7 +40,7 @@ def score(
     Args:
       kind: "log_gap", as `log_gap` but with this floor and cap; "log_ratio": log(r + floor) with
         r = gap / initial gap, where a constant factor on f changes nothing.
-      value: gap f - f* after a step, any shape.
+      value: gap `f - f*` after a step, any shape.
       initial: gap at the start, finite, broadcastable to `value`.
       floor: smallest gap ("log_gap") or ratio of gaps ("log_ratio") that counts.
       cap: a step scores at most this.

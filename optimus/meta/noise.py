@@ -46,7 +46,9 @@ def draw(
       seed: the run's seed, 0 <= seed < 2^63.
       episode: episode id, uint64.
       window: index of the window in its episode, or None.
-      size: P. sigma: standard deviation of each entry. kind: "gaussian" or "rademacher".
+      size: P.
+      sigma: standard deviation of each entry.
+      kind: "gaussian" or "rademacher".
 
     Returns:
       float32 `[P]`; equal arguments give equal bits on one host and JAX version.

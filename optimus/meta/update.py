@@ -84,7 +84,9 @@ def averaged(average: jax.Array, theta: jax.Array, updates: Any, decay: Any) -> 
     not. It begins with short memory, as random first weights are worth nothing.
 
     Args:
-      average: so far, float32 `[P]`. theta: the weights now. updates: done so far, this one
+      average: so far, float32 `[P]`.
+      theta: the weights now.
+      updates: done so far, this one
         counted. decay: in [0, 1).
     """
     kept = jnp.minimum(decay, updates / (updates + 9.0))

@@ -33,8 +33,8 @@ def minimize(
 ) -> OptimizeResult:
     """Minimises a function of several variables with a learned optimizer.
 
-        result = optimus.minimize(lambda x: jnp.sum((x - 1.0) ** 2), x0)         # a JAX function
-        result = optimus.minimize(fun, x0, jac=gradient)                         # any function
+        result = optimus.minimize(lambda x: jnp.sum((x - 1.0) ** 2), x0)  # a JAX function
+        result = optimus.minimize(fun, x0, jac=gradient)                  # any function
 
     Args:
       fun: fun(x, *args) -> value. With `jac` it gets a float64 NumPy array it may write into.
@@ -72,11 +72,11 @@ def minimize(
       were learned ones, whole or halved (NaN if nit is 0); `history` [nit + 1], the best value
       after each step; and `status`, `success`, `message`:
 
-        0   the gradient is within gtol                          success
-        1   maxiter or maxfev reached
-        2   stopping rule, or no decrease in any direction tried success if f(x0) was improved on
-        3   f or its gradient is not finite at x0; or, without safeguard, at a later point
-        99  the callback raised StopIteration
+          0   the gradient is within gtol                 success
+          1   maxiter or maxfev reached
+          2   stopping rule, or no direction goes down    success if f(x0) was improved on
+          3   f or its gradient is not finite at x0; or, without safeguard, later
+          99  the callback raised StopIteration
 
       After all restarts, of the descent that found x.
 
@@ -86,8 +86,8 @@ def minimize(
       ValueError: unusable arguments, or `fun` or the gradient changes its shape.
       TypeError: `fun` cannot be traced and no `jac` is given, or values are no real numbers.
       WeightsError: no such model.
-      Whatever `fun`, `jac` or `callback` raise, unchanged; since CPython 3.11 those of `fun` and
-      `jac` carry a note with the evaluation and x.
+      Exception: whatever `fun`, `jac` or `callback` raise, unchanged; since CPython 3.11 those of
+        `fun` and `jac` carry a note with the evaluation and x.
     """
     start = arguments.start(x0)
     arguments.check(jac, safeguard, bounds, gtol)

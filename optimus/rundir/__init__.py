@@ -3,19 +3,25 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from optimus.config import ConfigError, TrainConfig, from_dict, to_dict
 from optimus.errors import UserError
+from optimus.files import read_json
 
 CONFIG = "config.json"
 # Values that may differ when a run is resumed: they change how long it runs, not what it computes.
 RESUMABLE = (
     *("updates", "checkpoint_every", "keep_checkpoints", "keep_checkpoints_every"),
     *("evaluator", "call_timeout"),
+)
+_FOLDERS = ("checkpoints", "metrics", "logs")
+_FILES = (
+    *("identity.json", "roster.json", "eval.jsonl"),
+    *("checkpoints/LATEST", "checkpoints/BEST", "checkpoints/HELD"),
 )
 
 
@@ -27,12 +33,7 @@ class RunDirError(UserError, RuntimeError):
 
 def load_config(path: Path) -> TrainConfig:
     """A resolved `config.json`; raises `ConfigError` with one line."""
-    try:
-        values = json.loads(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from None
+    values = read_json(path)
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: want a JSON object")
     try:
@@ -41,24 +42,58 @@ def load_config(path: Path) -> TrainConfig:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def prepare(run_dir: Path, config: TrainConfig) -> None:
-    """Makes the directory and writes `config.json`, or checks that it is a run of this config.
+def check(run_dir: Path, config: TrainConfig) -> None:
+    """Looks whether the directory is new or holds a run of this configuration; changes nothing.
 
     Raises:
-      RunDirError: the directory holds a run of another configuration; the line names a difference.
+      RunDirError: it holds another run, checkpoints without a configuration, or something that is
+        no run; the line names a difference.
+    """
+    path = run_dir / CONFIG
+    for name in (".", *_FOLDERS, *_FILES):
+        wanted = "file" if name in _FILES else "directory"
+        if (run_dir / name).exists() and (run_dir / name).is_dir() != (wanted == "directory"):
+            raise RunDirError(f"{run_dir / name} is not a {wanted}")
+    if path.exists():
+        _require_same(f"{run_dir} holds a run", load_config(path), config)
+    elif any((run_dir / "checkpoints").glob("[0-9]*")):
+        raise RunDirError(
+            f"{path} is missing, and without it nobody knows what the checkpoints beside it are "
+            "of; restore it, or use another --run-dir"
+        )
+
+
+def check_checkpoint(path: Path, manifest: Mapping[str, Any], config: TrainConfig) -> None:
+    """Looks whether a checkpoint is of this configuration. A manifest of an earlier version holds
+    only a hash, over another schema: it says nothing.
+
+    Args:
+      path: of the checkpoint.
+      manifest: of it.
+      config: to go on with.
+
+    Raises:
+      RunDirError: it is of another configuration; the line names a difference.
+    """
+    try:
+        stored = from_dict(manifest["config"]) if "config" in manifest else config
+    except ConfigError as error:
+        raise RunDirError(f"checkpoint {path}: its configuration: {error}") from None
+    _require_same(f"checkpoint {path} is", stored, config)
+
+
+def prepare(run_dir: Path, config: TrainConfig) -> None:
+    """Makes the directory and writes `config.json`, if it is new or of this configuration.
+
+    Whoever runs it holds it (`owned`) by then.
+
+    Raises:
+      RunDirError: see `check`; or the disk refuses.
     """
     from optimus.rundir.checkpoint import write_atomically  # needs NumPy, which readers do without
 
+    check(run_dir, config)
     path = run_dir / CONFIG
-    if path.exists():
-        difference = _difference(to_dict(load_config(path)), to_dict(config))
-        if difference:
-            raise RunDirError(
-                f"{run_dir} holds a run of another configuration ({difference}); "
-                "use another --run-dir, or that configuration to resume it"
-            )
-    elif run_dir.exists() and not run_dir.is_dir():
-        raise RunDirError(f"{run_dir} is not a directory")
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(to_dict(config), indent=2) + "\n")
@@ -66,11 +101,20 @@ def prepare(run_dir: Path, config: TrainConfig) -> None:
         raise RunDirError(f"cannot write {path}: {error.strerror}") from None
 
 
+def _require_same(what: str, stored: TrainConfig, config: TrainConfig) -> None:
+    difference = _difference(to_dict(stored), to_dict(config))
+    if difference:
+        raise RunDirError(
+            f"{what} of another configuration ({difference}); use another --run-dir, or that "
+            "configuration to resume it"
+        )
+
+
 def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
     for key in sorted(old.keys() | new.keys()):
         a, b = _numbered(old.get(key)), _numbered(new.get(key))
-        if isinstance(a, dict) and isinstance(b, dict):
-            inner = _difference(a, b, f"{prefix}{key}.")
+        if isinstance(a, dict) or isinstance(b, dict):  # a part may be there on one side alone
+            inner = _difference(a or {}, b or {}, f"{prefix}{key}.")
             if inner:
                 return inner
         elif a != b and f"{prefix}{key}" not in RESUMABLE:
@@ -86,16 +130,30 @@ def _numbered(value: Any) -> Any:
 
 @contextmanager
 def owned(run_dir: Path) -> Iterator[None]:
-    """Holds the run directory for one process; raises `RunDirError` when another one runs it."""
-    descriptor = os.open(run_dir / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    """Makes the directory if need be, and holds it for one process. Before it is held, nobody may
+    write anything into it.
+
+    Raises:
+      RunDirError: another process holds it, or it cannot be made or locked.
+    """
+    path = run_dir / ".lock"
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except FileExistsError:
+        raise RunDirError(f"{run_dir} is not a directory") from None
+    except OSError as error:
+        raise RunDirError(f"cannot write {path}: {error.strerror}") from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise RunDirError(
                 f"{run_dir} is being run by another process; stop it first, or use another "
                 "--run-dir"
             ) from None
+        except OSError as error:
+            raise RunDirError(f"cannot lock {path}: {error.strerror}") from None
         yield
     finally:
         os.close(descriptor)

@@ -11,15 +11,20 @@ that, so a crash or a full disk at any moment leaves the previous one in force. 
 the sha256; a damaged checkpoint is passed over for the one before it, and the caller is told.
 
 The first, the newest k, every n-th, the best and the one being evaluated stay. The learner saves
-and prunes; another process, the evaluator, moves `BEST` and `HELD`. They share nothing but these
-files: a prune reads both pointers right before it deletes, and whoever points looks afterwards
-whether the folder is still there.
+and prunes; other processes, the evaluator and `optimus eval`, move `BEST` and `HELD`. They share
+nothing but these files: a prune reads both pointers right before it deletes, and whoever points
+looks afterwards whether the folder is still there.
+
+A run may go back: `LATEST` is set to an older step, and what follows is made again. What lies past
+`LATEST` is of the course that was left, and goes when the run passes it. A step is no name for
+weights: the sha256 is.
 """
 
 import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 import uuid
@@ -32,7 +37,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from optimus.errors import UserError
+from optimus.errors import ConfigError, UserError
+from optimus.files import read_json
 from optimus.rundir import manifest as checkpoint_manifest
 
 STATE = "state.safetensors"
@@ -40,12 +46,17 @@ MANIFEST = "manifest.json"
 LATEST = "LATEST"
 BEST = "BEST"
 HELD = "HELD"
+_STEP = re.compile("0|[1-9][0-9]{0,17}")
 
 
 class CheckpointError(UserError, RuntimeError):
     """A checkpoint that cannot be written or used; the message is one line."""
 
     final = True
+
+
+class NewerFormat(CheckpointError):
+    """A whole checkpoint of a version to come: nothing to be passed over and written anew."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ def save(
     Raises:
       CheckpointError: the disk refused; what was there before is untouched.
     """
-    final = folder / str(step)
+    final, before = folder / str(step), named_step(folder, LATEST)
     temporary = folder / f".{step}.{uuid.uuid4().hex[:8]}"
     aside = folder / f".{step}.replaced.{uuid.uuid4().hex[:8]}"
     try:
@@ -90,11 +101,15 @@ def save(
         (temporary / STATE).write_bytes(data)
         content = checkpoint_manifest.describe(manifest, time.time(), len(data))
         content |= {"step": step, "sha256": hashlib.sha256(data).hexdigest()}
-        (temporary / MANIFEST).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+        (temporary / MANIFEST).write_text(
+            json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+        )
         for name in (STATE, MANIFEST):
             sync(temporary / name)
         sync(temporary)
         if final.exists():  # the same step again, after a fallback to an older checkpoint
+            if best_step(folder) == step and sha256_of(final) != content["sha256"]:
+                (folder / BEST).unlink(missing_ok=True)  # what was judged are other weights
             os.replace(final, aside)
         os.replace(temporary, final)
         sync(folder)
@@ -108,6 +123,9 @@ def save(
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    for left in steps(folder):  # of a course that was left: the run has passed them
+        if before is not None and before < left < step:
+            shutil.rmtree(folder / str(left), ignore_errors=True)
     prune(folder, step, keep, keep_every)
     return final
 
@@ -115,13 +133,22 @@ def save(
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of one checkpoint folder, its state unread; raises `CheckpointError`."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
+        manifest = read_json(path / MANIFEST)
+    except ConfigError as error:
         raise CheckpointError(f"checkpoint {path} is incomplete: {error}") from None
     problem = checkpoint_manifest.problem(manifest)
     if problem:
-        raise CheckpointError(f"checkpoint {path}: {MANIFEST} {problem}")
+        kind = NewerFormat if checkpoint_manifest.is_newer(manifest) else CheckpointError
+        raise kind(f"checkpoint {path}: {MANIFEST} {problem}")
     return dict(manifest)
+
+
+def sha256_of(path: Path) -> str | None:
+    """What the manifest of one checkpoint folder says; None where it says nothing."""
+    try:
+        return read_manifest(path).get("sha256")
+    except CheckpointError:
+        return None
 
 
 def load(path: Path) -> Checkpoint:
@@ -150,16 +177,24 @@ def load_latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
     Raises:
       CheckpointError: there are checkpoints and none can be used.
+      NewerFormat: the one to go on from is of a later version.
     """
     problems: list[str] = []
     named, there = named_step(folder, LATEST), steps(folder)
     if named is not None and named not in there and there:
         problems.append(f"{folder / LATEST} names {named}, which is not there")
     if named in there:
-        there = [step for step in there if step != named] + [named]  # last: the first to be tried
+        # The last is tried first: the named one, those before it, those of a course that was left.
+        before = [step for step in there if step < named]
+        there = [*there[len(before) + 1 :], *before, named]
     for step in reversed(there):
         try:
-            return load(folder / str(step)), problems
+            found = load(folder / str(step))
+            if found.step == step:
+                return found, problems
+            problems.append(f"checkpoint {found.path} is that of step {found.step}")
+        except NewerFormat:
+            raise
         except CheckpointError as error:
             problems.append(str(error))
     if problems:
@@ -194,7 +229,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 def named_step(folder: Path, name: str) -> int | None:
     """The step that a pointer (`LATEST`, `BEST`, `HELD`) names; None where there is none."""
     try:
-        return int((folder / name).read_text())
+        return int((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
@@ -202,7 +237,10 @@ def named_step(folder: Path, name: str) -> int | None:
 def point(folder: Path, name: str, step: int) -> None:
     """Writes a pointer; raises `CheckpointError`."""
     try:
-        write_atomically(folder / name, f"{step}\n")
+        try:
+            write_atomically(folder / name, f"{step}\n")
+        except FileNotFoundError:  # another process that points swept the half-written file away
+            write_atomically(folder / name, f"{step}\n")
     except OSError as error:
         raise CheckpointError(f"cannot write {folder / name}: {error.strerror or error}") from error
 
@@ -211,20 +249,24 @@ def steps(folder: Path) -> list[int]:
     """Steps that have a folder, ascending, damaged ones included."""
     if not folder.is_dir():
         return []
-    return sorted(int(p.name) for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
+    return sorted(int(p.name) for p in folder.iterdir() if _STEP.fullmatch(p.name) and p.is_dir())
 
 
 def latest_step(folder: Path) -> int | None:
     """The step that `LATEST` names if its folder is there, else the largest; None without any."""
-    named = named_step(folder, LATEST)
-    if named is not None and (folder / str(named)).is_dir():
-        return named
-    return max(steps(folder), default=None)
+    named = pointed(folder, LATEST)
+    return max(steps(folder), default=None) if named is None else named
 
 
 def best_step(folder: Path) -> int | None:
-    """The step that `BEST` names; None where there is none."""
-    return named_step(folder, BEST)
+    """The step that `BEST` names if its folder is there, else None."""
+    return pointed(folder, BEST)
+
+
+def pointed(folder: Path, name: str) -> int | None:
+    """The step that a pointer names if its folder is there, else None."""
+    step = named_step(folder, name)
+    return step if step is not None and (folder / str(step)).is_dir() else None
 
 
 def mark_best(folder: Path, step: int) -> None:
@@ -238,7 +280,7 @@ def hold(folder: Path, step: int) -> None:
 
 
 def _point(folder: Path, name: str, step: int, before: int | None) -> None:
-    for leftover in folder.glob(f".{name}.*"):  # of a killed writer; there is one at a time
+    for leftover in folder.glob(f".{name}.*"):  # of a killed writer, or of one at work: `point`
         leftover.unlink(missing_ok=True)
     point(folder, name, step)
     if not (folder / str(step)).is_dir():  # pruned meanwhile

@@ -16,6 +16,12 @@ _LIBRARIES = (
     *("jax", "jaxlib", "dm-haiku", "optax", "numpy", "scipy", "safetensors"),
     *("dm-launchpad", "dm-reverb", "tensorflow-cpu"),
 )
+_OF_LEARNER = ("epoch", "first_episode", "open_episodes")  # what goes with "run_id"
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("step", "bytes", "evaluations", "epoch", "first_episode"), int),
+    **dict.fromkeys(("sha256", "config_hash", "run_id", "launch"), str),
+    **dict.fromkeys(("config", "metrics", "open_episodes", "validation"), dict),
+}
 
 
 def _version(distribution: str) -> str | None:
@@ -60,16 +66,16 @@ def _commit(root: Path) -> str | None:
     git = root / ".git"
     try:
         if git.is_file():  # a linked work tree
-            git = root / git.read_text().partition("gitdir:")[2].strip()
-        head = (git / "HEAD").read_text().strip()
+            git = root / git.read_text(encoding="utf-8").partition("gitdir:")[2].strip()
+        head = (git / "HEAD").read_text(encoding="utf-8").strip()
         if not head.startswith("ref: "):
             return head
         name = head.removeprefix("ref: ")
         shared = git / "commondir"
-        common = (git / shared.read_text().strip()) if shared.is_file() else git
+        common = (git / shared.read_text(encoding="utf-8").strip()) if shared.is_file() else git
         if (common / name).is_file():
-            return (common / name).read_text().strip()
-        for line in (common / "packed-refs").read_text().splitlines():
+            return (common / name).read_text(encoding="utf-8").strip()
+        for line in (common / "packed-refs").read_text(encoding="utf-8").splitlines():
             if line.endswith(f" {name}"):
                 return line.split()[0]
     except OSError:
@@ -90,9 +96,22 @@ def describe(given: Mapping[str, Any], time: float, size: int) -> dict[str, Any]
 
 def problem(manifest: Any) -> str | None:
     """Why a manifest cannot be used, or None."""
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("step"), int):
+    if not isinstance(manifest, dict):
         return "names no step"
     written = manifest.get("format", FORMAT)
-    if not isinstance(written, int) or written > FORMAT:
-        return f"has format {written!r}, this version of optimus reads up to {FORMAT}"
-    return None
+    if type(written) is not int or written > FORMAT:
+        return f"has format {written!r:.40}, this version of optimus reads up to {FORMAT}"
+    if type(manifest.get("step")) is not int:
+        return "names no step"
+    for name, kind in _KINDS.items():
+        value = manifest.get(name, kind())
+        if type(value) is not kind or (type(value) is int and value < 0):
+            return f"has {name} {value!r:.40}, want {kind.__name__}"
+    lacking = [name for name in _OF_LEARNER if "run_id" in manifest and name not in manifest]
+    return f"lacks {lacking[0]}" if lacking else None
+
+
+def is_newer(manifest: Any) -> bool:
+    """Whether it is of a version to come."""
+    written = manifest.get("format") if isinstance(manifest, dict) else None
+    return type(written) is int and bool(written > FORMAT)

@@ -1,25 +1,34 @@
 """Metrics as JSON lines: one file per role and index, the source of truth for `watch`.
 
-Writing never fails a run: what a full disk refuses is counted and said in the next record that
+Writing never fails a run: what a full disk refuses is counted, and said in the next record that
 gets through. Reading takes whatever a crash left behind, files that are still being written, and
 huge ones: a line longer than `LONGEST` is passed over like any other that is no record, `tail` and
-`Follower` take a bounded piece, `thinned` a bounded number.
+`Follower` take a bounded piece, `thinned` a bounded number. Who hands in `damaged` is told how many
+whole lines of a file were no record; the last line, while it is being written, is not one of them.
 """
 
+import contextlib
+import errno
 import json
+import logging
 import math
 import os
 import re
 import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from optimus.files import parse_json
+
+_LOG = logging.getLogger(__name__)
 LONGEST = 1 << 20  # bytes; a record of ours has a few hundred
 Record = dict[str, Any]
+Damaged = Counter[str]  # lines that are no record, by file name
+Check = Callable[[Record], bool]  # whether a record has the fields that it needs
 
 
 def finite(value: Any) -> Any:
@@ -33,45 +42,75 @@ def finite(value: Any) -> Any:
     return value
 
 
-class MetricsWriter:
-    """Appends records to `metrics/<role>-<index>.jsonl`; a crash loses at most the last line."""
+class LinesWriter:
+    """Appends JSON lines to a file; a crash loses at most the last one, and a disk that refuses one
+    costs that line and nothing else.
 
-    def __init__(self, run_dir: Path, role: str, index: int = 0) -> None:
-        folder = run_dir / "metrics"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{role}-{index}.jsonl"
-        self._started = time.monotonic()
+    Attributes:
+      lost: lines that were refused so far.
+
+    Args:
+      path: the file, made if it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._torn = path, False
+        self._file: BinaryIO | None = None
         self._lock = threading.Lock()
-        self._file = open(path, "ab", buffering=0)  # noqa: SIM115
-        weakref.finalize(self, self._file.close)  # roles come and go in process; each has a writer
+        self.lost = self._in_a_row = 0
+        with contextlib.suppress(OSError):  # tried again with the first line
+            self._open()
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(self._path, "ab", buffering=0)  # noqa: SIM115
+        self._file = file
+        weakref.finalize(self, file.close)  # roles come and go in process; each has a writer
         # A killed process may have left half a line: a fresh one is started.
-        self._torn = bool(path.stat().st_size) and not _ends_with_newline(path)
-        self._lost = 0
+        self._torn = bool(self._path.stat().st_size) and not _ends_with_newline(self._path)
 
-    def write(self, event: str, **values: Any) -> None:
-        """Adds a record: `event`, wall time (s since 1970), uptime of this process (s), values.
-
-        Where the disk refuses, the record is dropped, and the next one has the number as `lost`.
-        """
-        uptime = round(time.monotonic() - self._started, 3)
-        record = {"event": event, "time": round(time.time(), 3), "uptime": uptime, **values}
+    def append(self, record: Record) -> None:
+        """Adds a line; after lines that were refused, it has their number as `lost`."""
         with self._lock:
-            if self._lost:
-                record["lost"] = self._lost
-            line = (json.dumps(finite(record)) + "\n").encode()
-            line = b"\n" + line if self._torn else line
+            if self._in_a_row:
+                record = {**record, "lost": self._in_a_row}
+            line, written = (json.dumps(finite(record)) + "\n").encode(), 0
             try:
+                if self._file is None:
+                    self._open()
+                assert self._file is not None
+                line = b"\n" + line if self._torn else line
                 written = self._file.write(line) or 0
-            except (OSError, ValueError):  # refused; or closed, and a heartbeat has a last word
-                written = 0
-            if written == len(line):
-                self._torn, self._lost = False, 0
+                if written < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except ValueError:
+                pass  # closed, and a heartbeat has a last word
+            except OSError as error:
+                if not self.lost:
+                    where, why = self._path, error.strerror or error
+                    _LOG.warning("%s: %s; lines are lost, and counted, while it is so", where, why)
+                self._torn, self.lost = self._torn or written > 0, self.lost + 1
+                self._in_a_row += 1
             else:
-                self._torn, self._lost = self._torn or written > 0, self._lost + 1
+                self._torn, self._in_a_row = False, 0
 
     def close(self) -> None:
         """Closes the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+
+
+class MetricsWriter(LinesWriter):
+    """Records about one process in `metrics/<role>-<index>.jsonl`."""
+
+    def __init__(self, run_dir: Path, role: str, index: int = 0) -> None:
+        self._started = time.monotonic()
+        super().__init__(run_dir / "metrics" / f"{role}-{index}.jsonl")
+
+    def write(self, event: str, **values: Any) -> None:
+        """Adds a record: `event`, wall time (s since 1970), uptime of this process (s), values."""
+        uptime = round(time.monotonic() - self._started, 3)
+        self.append({"event": event, "time": round(time.time(), 3), "uptime": uptime, **values})
 
 
 class Reporter(Protocol):
@@ -92,7 +131,8 @@ class TimeIn:
     """Seconds by activity of one thread; any thread may read them, what is going on included.
 
     Args:
-      activity: what the thread does from now on. clock: s, monotonic.
+      activity: what the thread does from now on.
+      clock: s, monotonic.
     """
 
     def __init__(self, activity: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -131,42 +171,60 @@ def _ends_with_newline(path: Path) -> bool:
 def record_of(line: bytes) -> Record | None:
     """The record of a line, or None."""
     try:
-        value = json.loads(line.decode("utf-8", errors="replace"))
-    except (ValueError, RecursionError):
+        value = parse_json(line)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 
 
+def _any(_: Record) -> bool:
+    return True
+
+
+def _records(
+    lines: Iterable[bytes], name: str, damaged: Damaged | None, good: Check
+) -> Iterator[Record]:
+    """The good records among lines with their ends; others are counted under the file's name."""
+    for line in lines:
+        record = record_of(line)
+        if record is not None and good(record):
+            yield record
+        elif damaged is not None and line.endswith(b"\n") and line.strip():
+            damaged[name] += 1
+
+
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Whole lines of at most `LONGEST` bytes; the last may lack its end."""
+    """Whole lines, of one longer than `LONGEST` bytes its end; the last may lack its end."""
     skipping = False
     while line := file.readline(LONGEST):
         whole = line.endswith(b"\n")
         if whole or len(line) < LONGEST:
-            if not skipping:
-                yield line
+            yield b"too long\n" if skipping else line
             skipping = False
         else:
             skipping = True
 
 
-def read(path: Path) -> Iterator[Record]:
-    """Records of one file in order; a half-written or damaged line is passed over."""
+def read(path: Path, damaged: Damaged | None = None, good: Check = _any) -> Iterator[Record]:
+    """The good records of one file in order; a half-written or damaged line is passed over."""
     with open(path, "rb") as file:
-        for line in _lines(file):
-            record = record_of(line)
-            if record is not None:
-                yield record
+        yield from _records(_lines(file), path.name, damaged, good)
 
 
-def tail(path: Path, limit: int = 65536) -> list[Record]:
-    """Records within the last `limit` bytes of a file: bounded work however long the run."""
+def tail(
+    path: Path, limit: int = 65536, damaged: Damaged | None = None, good: Check = _any
+) -> list[Record]:
+    """Good records within the last `limit` bytes of a file: bounded work however long the run.
+
+    Args:
+      path: the file. limit: bytes.
+      damaged: counts the other lines. good: whether a record is one.
+    """
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - limit))
-        lines = file.read(limit).splitlines()
-    found = (record_of(line) for line in (lines[1:] if size > limit else lines))
-    return [record for record in found if record is not None]
+        lines = file.read(limit).splitlines(keepends=True)
+    return list(_records(lines[1:] if size > limit else lines, path.name, damaged, good))
 
 
 def thinned(path: Path, event: str, most: int = 1000) -> list[Record]:
@@ -202,11 +260,17 @@ class Follower:
     A file that has become shorter, or another one, is read from its beginning.
 
     Args:
-      path: the file; it need not exist yet. offset: bytes to pass over, of an earlier follower.
+      path: the file; it need not exist yet.
+      offset: bytes to pass over, of an earlier follower.
+      damaged: counts whole lines that are no good record.
+      good: whether a record is one.
     """
 
-    def __init__(self, path: Path, offset: int = 0) -> None:
+    def __init__(
+        self, path: Path, offset: int = 0, damaged: Damaged | None = None, good: Check = _any
+    ) -> None:
         self._path, self.offset = path, max(0, offset)
+        self._damaged, self._good = damaged, good
         self._inode: int | None = None
 
     def new(self, limit: int = LONGEST) -> list[Record]:
@@ -228,5 +292,5 @@ class Follower:
         if not end and len(data) == limit:
             end = limit  # a line longer than that is nobody's record
         self.offset += end
-        found = (record_of(line) for line in data[:end].splitlines())
-        return [record for record in found if record is not None]
+        lines = data[:end].splitlines(keepends=True)
+        return list(_records(lines, self._path.name, self._damaged, self._good))

@@ -10,6 +10,7 @@ What differs between kinds of learned optimizers is in `optimus.model.registry`.
 """
 
 import dataclasses
+import difflib
 import functools
 import hashlib
 import importlib.metadata
@@ -29,7 +30,9 @@ import safetensors
 import safetensors.numpy
 
 from optimus import rundir
-from optimus.errors import ConfigError, UserError
+from optimus.config.serialization import build
+from optimus.errors import ConfigError, UserError, require
+from optimus.files import path_of, read_json
 from optimus.model import registry
 from optimus.model.config import OptimizerConfig, without_removed
 from optimus.model.parameters import PREFIX, layout_of
@@ -158,9 +161,16 @@ def load(name_or_path: AnyPath) -> LearnedOptimizer:
       WeightsError: nothing of that name, a missing or damaged file, a hash that does not match,
         weights of another architecture than the card or config says, or not finite.
     """
+    try:
+        return _load(name_or_path)
+    except (ConfigError, checkpoint.CheckpointError) as error:
+        raise WeightsError(str(error)) from None
+
+
+def _load(name_or_path: AnyPath) -> LearnedOptimizer:
     if isinstance(name_or_path, str) and name_or_path in available():
         return _load_named(name_or_path)
-    path = Path(name_or_path)
+    path = path_of(name_or_path, "weights")
     if path.is_file() and path.suffix == _SUFFIX:
         return _load_pair(path)
     if (path / _FOLDER_NAME).is_file():
@@ -169,19 +179,23 @@ def load(name_or_path: AnyPath) -> LearnedOptimizer:
         return _load_checkpoint(path)
     if (path / "checkpoints").is_dir():
         return _load_run(path)
+    names = ", ".join(available())
     if path.exists():
         raise WeightsError(
             f"{path} holds no weights: want a {_SUFFIX} file, a folder with {_FOLDER_NAME}, a "
-            f"checkpoint folder with {checkpoint.STATE}, or a run directory with checkpoints/"
+            f"checkpoint folder with {checkpoint.STATE}, a run directory with checkpoints/, or one "
+            f"of the names {names}"
         )
-    sha256 = json.loads(_INDEX.read_text()).get(str(name_or_path))
+    sha256 = read_json(_INDEX).get(str(name_or_path))
     if sha256:
         raise WeightsError(
             f"{name_or_path} is not in the package: fetch {BESIDE}/{name_or_path}{_SUFFIX} (sha256 "
             f"{sha256}) and {name_or_path}.json from the repository, and load it by its path"
         )
-    names = ", ".join(available())
-    raise WeightsError(f"no weights named {str(name_or_path)!r}, nor such a path; names: {names}")
+    close = difflib.get_close_matches(str(name_or_path), available(), n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    wrong = f"no weights named {str(name_or_path)!r}, nor such a path"
+    raise WeightsError(f"{wrong}; {hint}names: {names}")
 
 
 def card_path(path: AnyPath) -> Path:
@@ -211,13 +225,11 @@ def _load_named(name: str) -> LearnedOptimizer:
 
 def _load_pair(path: Path) -> LearnedOptimizer:
     card_path = path.with_suffix(".json")
+    card = read_json(card_path)
     try:
-        card = json.loads(card_path.read_text())
         data = path.read_bytes()
     except OSError as error:
-        raise WeightsError(f"cannot read {error.filename}: {error.strerror}") from None
-    except ValueError as error:
-        raise WeightsError(f"{card_path} is no JSON: {error}") from None
+        raise WeightsError(f"cannot read {path}: {error.strerror}") from None
     if not isinstance(card, dict) or not isinstance(card.get("architecture"), dict):
         raise WeightsError(f"{card_path} is no card of weights: it names no architecture")
     if card.get("format") != FORMAT:
@@ -226,7 +238,7 @@ def _load_pair(path: Path) -> LearnedOptimizer:
         raise WeightsError(f"{path} is damaged or not of its card: sha256 does not match")
     try:
         arrays = safetensors.numpy.load(data)
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} is no safetensors file: {error}") from None
     config = _architecture(card.get("kind", "optimus"), card["architecture"], card_path)
     return LearnedOptimizer(config, _params_from(arrays, config, str(path)), card)
@@ -241,23 +253,19 @@ def _architecture(kind: Any, values: dict[str, Any], where: Path) -> Config:
         if config_type is OptimizerConfig:
             values = without_removed(values)
         unknown = sorted(set(values) - {field.name for field in dataclasses.fields(config_type)})
-        if unknown:
-            names = ", ".join(unknown)
-            raise ConfigError(
-                f"architecture has {names}, unknown to this version of optimus for {kind}"
-            )
-        config: Config = config_type(**values)
+        new = (
+            f"architecture has {', '.join(unknown)}, unknown to this version of optimus for {kind}"
+        )
+        require(not unknown, new)
+        config: Config = build(config_type, values, "optimizer")
         return config
-    except (TypeError, ValueError) as error:
+    except ConfigError as error:
         raise WeightsError(f"{where}: {error}") from None
 
 
 def _load_checkpoint(path: Path) -> LearnedOptimizer:
-    try:
-        found = checkpoint.load(path)
-        config = rundir.load_config(path.resolve().parents[1] / rundir.CONFIG).optimizer
-    except (checkpoint.CheckpointError, ConfigError) as error:
-        raise WeightsError(str(error)) from None
+    found = checkpoint.load(path)
+    config = rundir.load_config(path.resolve().parents[1] / rundir.CONFIG).optimizer
     params = _params_from(found.arrays, config, f"checkpoint {path}")
     return LearnedOptimizer(config, params, found.manifest)
 
@@ -266,14 +274,11 @@ def _load_run(run_dir: Path) -> LearnedOptimizer:
     best = checkpoint.best_step(run_dir / "checkpoints")
     if best is not None:
         return _load_checkpoint(run_dir / "checkpoints" / str(best))
-    try:
-        found, problems = checkpoint.load_latest(run_dir / "checkpoints")
-    except checkpoint.CheckpointError as error:
-        raise WeightsError(str(error)) from None
+    found, problems = checkpoint.load_latest(run_dir / "checkpoints")
     if found is None:
         raise WeightsError(f"{run_dir} has no checkpoint yet")
     for problem in problems:
-        warnings.warn(f"{problem}; an older one is used", stacklevel=3)
+        warnings.warn(f"{problem}; an older one is used", stacklevel=4)
     return _load_checkpoint(found.path)
 
 

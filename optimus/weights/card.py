@@ -21,6 +21,7 @@ import dataclasses
 import json
 import os
 import platform
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -161,4 +162,5 @@ def _machine() -> str:
 
 def _command(config: TrainConfig, manifest: Mapping[str, Any]) -> str:
     launch = manifest.get("launch", "inprocess")
-    return f"optimus train {config.name}.json --launch {launch}, that file being `config` below"
+    words = shlex.join(["optimus", "train", f"{config.name}.json", "--launch", str(launch)])
+    return f"{words}, that file being `config` below"

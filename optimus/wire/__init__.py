@@ -1,9 +1,15 @@
 """Messages between services, their encoding, and the interfaces of what carries them."""
 
+from optimus.wire.calls import Answer as Answer
+from optimus.wire.calls import Call as Call
+from optimus.wire.calls import Entrance as Entrance
+from optimus.wire.calls import received as received
+from optimus.wire.calls import require_own as require_own
+from optimus.wire.calls import served as served
 from optimus.wire.codec import CodecError as CodecError
 from optimus.wire.codec import pack as pack
 from optimus.wire.codec import unpack as unpack
-from optimus.wire.membership import ROLES as ROLES
+from optimus.wire.membership import PROTOCOL as PROTOCOL
 from optimus.wire.membership import Head as Head
 from optimus.wire.membership import Heartbeat as Heartbeat
 from optimus.wire.membership import Member as Member
@@ -18,10 +24,12 @@ from optimus.wire.messages import Version as Version
 from optimus.wire.messages import check_sample as check_sample
 from optimus.wire.messages import decode as decode
 from optimus.wire.messages import encode as encode
+from optimus.wire.messages import from_fields as from_fields
 from optimus.wire.protocols import LossPool as LossPool
 from optimus.wire.protocols import LossUnavailable as LossUnavailable
 from optimus.wire.protocols import NoWorkers as NoWorkers
 from optimus.wire.protocols import ParameterSource as ParameterSource
+from optimus.wire.protocols import Refused as Refused
 from optimus.wire.protocols import SampleReader as SampleReader
 from optimus.wire.protocols import SampleWriter as SampleWriter
 from optimus.wire.protocols import Stopped as Stopped

@@ -1,11 +1,10 @@
 """Messages between members (loss workers, actors) and the coordinator."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-PROTOCOL = 2  # raised when a message or what it means changes; peers of another one are refused
+PROTOCOL = 3  # raised when a message or what it means changes; peers of another one are refused
 Role = Literal["worker", "actor"]
-ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True)
@@ -13,8 +12,7 @@ class Member:
     """One loss worker or one actor.
 
     Attributes:
-      role: one of `ROLES`.
-      address: host:port of a worker; "" for an actor, which nobody calls.
+      role: what it does. address: host:port of a worker; "" for an actor, which nobody calls.
       incarnation: names this life of the process; sorts members, so it is the key.
       index: an actor's number, which decides its lanes; -1 asks for a free one.
     """
@@ -35,6 +33,7 @@ class Heartbeat:
       members: each as the fields of a `Member`; one process sends for all of its own.
       have: version of the last `View` seen, "" for none.
       leaving: whether they go now.
+      run_id: of the run they belong to.
     """
 
     protocol: int
@@ -42,6 +41,7 @@ class Heartbeat:
     members: list[dict[str, Any]]
     have: str = ""
     leaving: bool = False
+    run_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,11 @@ class Head:
 
     Attributes:
       protocol: `PROTOCOL` of the head. config: the resolved configuration as JSON.
-      learner, stream: host:port.
+      learner, stream: host:port. run_id: of the run.
     """
 
     protocol: int
     config: str
     learner: str
     stream: str
+    run_id: str = ""

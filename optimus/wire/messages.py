@@ -1,6 +1,7 @@
 """Messages: loss requests and replies, samples, and the session an actor starts from."""
 
 import dataclasses
+import functools
 import typing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -58,7 +59,8 @@ class LossReply:
       request_id: as in the request.
       status: "ok", "nonfinite" (the simulation diverged: an expected answer), "busy" (try again
         later), "expired" (the budget ran out before the start) or "error" (`message` says why).
-      loss: float64, NaN unless ok. gradient: float64 `[N]`, empty unless ok.
+      loss: float64, NaN unless ok.
+      gradient: float64 `[N]`, empty unless ok.
       seconds: time spent evaluating.
     """
 
@@ -87,7 +89,8 @@ class Sample:
       mask: bool `[W]`, False where a failed step has no later steps to score.
       last: whether the episode ends with this window.
       failed: whether a trajectory went non-finite in this window.
-      evaluations: loss evaluations spent, shared start included. seconds: time they took.
+      evaluations: loss evaluations spent, shared start included.
+      seconds: time they took.
       noise_checksum: CRC-32 of this window's perturbation.
       gradient: float32 `[P]`, mean over the trajectories; empty in "es/1".
     """
@@ -133,27 +136,48 @@ def encode(message: Any) -> bytes:
 
 
 def decode(cls: type[T], data: bytes) -> T:
-    """Bytes as a message of `cls`; raises `CodecError` when fields are missing, extra or wrong."""
-    tree = codec.unpack(data)
-    known = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls))}
-    if not isinstance(tree, dict) or set(tree) != set(known):
+    """Bytes as a message of `cls`; raises `CodecError` as `from_fields` does."""
+    return from_fields(cls, codec.unpack(data))
+
+
+def from_fields(cls: type[T], tree: Any) -> T:
+    """A message of `cls` out of its fields by name.
+
+    Raises:
+      CodecError: fields are extra, wrongly typed, or missing without having a default.
+    """
+    hints, needed = _fields_of(typing.cast(Any, cls))
+    if not isinstance(tree, dict) or not needed <= tree.keys() <= hints.keys():
         got = sorted(map(str, tree)) if isinstance(tree, dict) else type(tree).__name__
-        raise codec.CodecError(f"not a {cls.__name__}: fields {got}, want {sorted(known)}")
-    hints = typing.get_type_hints(cls)
+        raise codec.CodecError(f"not a {cls.__name__}: fields {got!s:.400}, want {sorted(hints)}")
     for name, value in tree.items():
-        origin = typing.get_origin(hints[name]) or hints[name]
-        if origin is typing.Literal:
-            choices = typing.get_args(hints[name])
-            if not (isinstance(value, str) and value in choices):
-                want = ", ".join(map(repr, choices))
-                raise codec.CodecError(f"{cls.__name__}.{name}: got {value!r}, want one of {want}")
-            continue
-        good = isinstance(value, origin) or (origin is float and isinstance(value, int))
-        if not good or (origin in (int, float) and isinstance(value, bool)):
-            raise codec.CodecError(
-                f"{cls.__name__}.{name}: got {type(value).__name__}, want {origin.__name__}"
-            )
+        check_type(f"{cls.__name__}.{name}", hints[name], value)
     return cls(**tree)
+
+
+@functools.cache
+def _fields_of(cls: Any) -> tuple[dict[str, Any], set[str]]:
+    """Types by field, and the fields without a default."""
+    fields, missing = dataclasses.fields(cls), dataclasses.MISSING
+    needed = {f.name for f in fields if f.default is missing and f.default_factory is missing}
+    return typing.get_type_hints(cls), needed
+
+
+def check_type(where: str, hint: Any, value: Any) -> None:
+    """Raises `CodecError`, which names `where`, unless the value is of this type; of a list or a
+    dict, what is inside is not looked at."""
+    origin = typing.get_origin(hint) or hint
+    if origin is Any:
+        return
+    if origin is typing.Literal:
+        choices = typing.get_args(hint)
+        if not (isinstance(value, str) and value in choices):
+            want = ", ".join(map(repr, choices))
+            raise codec.CodecError(f"{where}: got {value!r:.80}, want one of {want}")
+        return
+    good = isinstance(value, origin) or (origin is float and isinstance(value, int))
+    if not good or (origin in (int, float) and isinstance(value, bool)):
+        raise codec.CodecError(f"{where}: got {type(value).__name__}, want {origin.__name__}")
 
 
 def check_sample(
@@ -162,7 +186,9 @@ def check_sample(
     """Why a decoded sample is malformed for this run, or None.
 
     Args:
-      sample: as received. truncation: steps of a window. windows: of an episode, at most.
+      sample: as received.
+      truncation: steps of a window.
+      windows: of an episode, at most.
       signs: trajectories of a lane.
       derivatives: entries of a pathwise sample's gradient, 0 where the estimator needs none.
     """
@@ -181,5 +207,9 @@ def check_sample(
         return f"{len(sample.versions)} versions for window {sample.window}"
     for pair in sample.versions:
         if not isinstance(pair, list) or [type(number) for number in pair] != [int, int]:
-            return f"version {pair!r}, want [epoch, step]"
+            return f"version {pair!r:.80}, want [epoch, step]"
+    counts = [sample.actor, sample.evaluations, sample.noise_checksum]
+    counts += [number for pair in sample.versions for number in pair]
+    if not all(0 <= count < 2**64 for count in counts) or not 0 <= sample.seconds < np.inf:
+        return "actor, evaluations, seconds, checksum or version out of range"
     return None

@@ -27,6 +27,16 @@ class NoWorkers(UserError, RuntimeError):
     """No worker has answered anything for long; the message says how long and the last cause."""
 
 
+class Refused(UserError, RuntimeError):
+    """The head does not take this process, or a message; one line says why, one word counts it."""
+
+    final = True
+
+    def __init__(self, message: str, reason: str = "malformed") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class Stopped(Exception):
     """The program is stopping: raised out of a wait, caught by the role's `run`."""
 

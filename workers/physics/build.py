@@ -105,7 +105,7 @@ def build_generated(text: str, control: str, force: bool = False) -> Path:
         command = [str(build_generator()), "1" if control == "pd" else "0"]
         with tempfile.TemporaryDirectory() as folder:
             code = Path(folder) / "vjp.c"
-            code.write_text(_run(command, output.name, text))
+            code.write_text(_run(command, output.name, text), encoding="utf-8")
             flags = ["-x", "c", "-O1", "-fPIC", "-shared", "-fvisibility=hidden"]
             _compile(flags, [code], output, ["-lm"])
 
@@ -233,7 +233,9 @@ def _run(command: list[str], name: str, text: str = "") -> str:
     """The output of a command that makes `name`, given `text`."""
     try:
         with _compilers:
-            done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=WAIT)
+            done = subprocess.run(
+                command, input=text, capture_output=True, errors="replace", timeout=WAIT
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BuildError(f"compiling {name} failed: {error}") from None
     if done.returncode != 0:

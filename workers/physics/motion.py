@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from optimus.files import parse_json
 from workers.physics.model import PhysicsModel
 from workers.physics.model.rotations import conjugate, log_map, multiply, slerp
 
@@ -71,11 +72,13 @@ def load_clip(name: str | Clip, folder: Path, model: PhysicsModel) -> Clip:
 @functools.lru_cache(maxsize=64)
 def read_clip(path: Path, name: str, model: PhysicsModel) -> Clip:
     """Reads one clip file; ValueError with file and line when it is malformed."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     try:
-        frames = json.loads(text)["Frames"]
+        frames = parse_json(text)["Frames"]
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     except (KeyError, TypeError) as error:
         raise ValueError(f'{path}, line 1: no "Frames" list') from error
 

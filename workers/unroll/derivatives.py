@@ -10,7 +10,7 @@ needs it along one direction per step only,
     v = (dx_{t+1}/dg_t)^T lambda_{t+1}
 
 and H v is the difference of two gradients, one of which is known: one evaluation more per step and
-trajectory, of a loss whose workers mostly wait for the optimizer (`docs/physics-flagship.md`).
+trajectory, of a loss whose workers mostly wait for the optimizer.
 """
 
 from __future__ import annotations

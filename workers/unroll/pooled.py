@@ -76,7 +76,7 @@ class _Progress:
 
 
 class PooledUnroll:
-    """See the module docstring.
+    """Windows of lanes whose losses a pool of workers evaluates.
 
     Args:
       config: the run's configuration.

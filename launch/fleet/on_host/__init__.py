@@ -17,7 +17,8 @@ _NOT_SENT = re.compile(
 def program() -> str:
     """The parts one after the other, without their imports of each other."""
     folder = Path(__file__).parent
-    text = _NOT_SENT.sub("", "\n\n".join((folder / f"{name}.py").read_text() for name in _PARTS))
-    template = repr((folder / "supervisord.conf").read_text())
-    text = text.replace('(Path(__file__).parent / "supervisord.conf").read_text()', template)
+    parts = ((folder / f"{name}.py").read_bytes().decode() for name in _PARTS)
+    text = _NOT_SENT.sub("", "\n\n".join(parts))
+    template = repr((folder / "supervisord.conf").read_bytes())
+    text = text.replace('(Path(__file__).parent / "supervisord.conf").read_bytes()', template)
     return f"from __future__ import annotations\n\n{text}"

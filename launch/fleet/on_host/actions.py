@@ -63,10 +63,10 @@ def look(root: Path, request: dict[str, Any]) -> dict[str, Any]:
 
 def _watch(root: Path, run: dict[str, Any]) -> dict[str, Any]:
     command = [root / "current/bin/optimus", "watch", root / "runs" / run["run"], "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, errors="replace", timeout=60, check=False)
     try:
         return dict(json.loads(done.stdout))
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         return {"problem": (done.stderr.strip().splitlines() or ["no answer"])[-1]}
 
 
@@ -111,7 +111,7 @@ def install(root: Path, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shell(command: list[str], what: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(command, capture_output=True, errors="replace", timeout=900, check=False)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
         raise Problem(f"{what} failed: {lines[-1] if lines else done.returncode}")
@@ -130,10 +130,16 @@ def start(root: Path, request: dict[str, Any]) -> dict[str, Any]:
         (root / "logs" / run["run"]).mkdir(parents=True, exist_ok=True)
         if run["role"] == "head":
             folder.mkdir(parents=True, exist_ok=True)
-            replace(folder / "request.json", json.dumps(request["config"]))
+            asked, wanted = folder / "request.json", json.dumps(request["config"])
+            runs = alive and programs(root).get("head", "").startswith(("RUNNING", "STARTING"))
+            if (
+                runs and asked.exists() and asked.read_text(encoding="utf-8") != wanted
+            ):  # a restart would read it
+                raise Problem(f"{run['run']!r} runs here with other values; stop it first")
+            replace(asked, wanted)
         conf = configuration(root, run)
-        if len(str(root / "supervisord.sock")) > 100:
-            raise Problem(f"{root}: too long for a socket in it; set a shorter optimus_root")
+        if len(str(root / "supervisord.sock")) > 100 or len(str(root).split()) != 1:
+            raise Problem(f"{root}: too long for a socket in it, or a space; set optimus_root")
         replace(root / "fleet.json", json.dumps(run))
         replace(root / "supervisord.conf", conf)
     except OSError as error:
@@ -145,7 +151,7 @@ def start(root: Path, request: dict[str, Any]) -> dict[str, Any]:
         (root / "supervisord.sock").unlink(missing_ok=True)
         command = [run_python(root), "-m", "supervisor.supervisord"]
         command += ["-c", str(root / "supervisord.conf")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, errors="replace", timeout=60)
         deadline = time.monotonic() + 20
         while supervisor_pid(root) is None:
             if done.returncode or time.monotonic() > deadline:
@@ -238,20 +244,23 @@ def logs(root: Path, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def pack(root: Path, request: dict[str, Any]) -> dict[str, Any]:
-    """Puts the run directory and this host's logs into one archive; `file` is where."""
+    """Puts this host's logs and, if asked for the `run`, its directory into one archive: `file`;
+    `id` is the learner's name for the run."""
     run = request.get("name") or (run_of(root) or {}).get("run")
     if not run or not (root / "logs" / run).is_dir():
         return {"run": run}
-    path = root / f"collect-{run}.tar.gz"
+    path, folder, identity = root / f"collect-{run}.tar.gz", root / "runs" / run, None
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        identity = json.loads((folder / "identity.json").read_bytes())["run_id"]
     try:
         with tarfile.open(path, "w:gz", compresslevel=3) as tar:
-            if (root / "runs" / run).is_dir():
-                tar.add(root / "runs" / run, "run", filter=_no_lock)
+            if request.get("run") and folder.is_dir():
+                tar.add(folder, "run", filter=_no_lock)
             tar.add(root / "logs" / run, "logs")
     except OSError as error:
         path.unlink(missing_ok=True)
         raise Problem(f"packing {run}: {error.strerror}") from None
-    return {"run": run, "file": str(path)}
+    return {"run": run, "file": str(path), "id": identity}
 
 
 def _no_lock(info: tarfile.TarInfo) -> tarfile.TarInfo | None:

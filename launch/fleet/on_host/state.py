@@ -54,13 +54,13 @@ def deployed(root: Path) -> str | None:
 
 def run_of(root: Path) -> dict[str, Any] | None:
     """The run that this host works for."""
-    with contextlib.suppress(OSError, ValueError):
-        return dict(json.loads((root / "fleet.json").read_text()))
+    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
+        return dict(json.loads((root / "fleet.json").read_bytes()))
     return None
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens there."""
+    """Whether nobody listens there: IPv4 and IPv6 wildcard binds work, as servers here bind."""
     for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
         try:
             with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -75,7 +75,7 @@ def is_free(port: int) -> bool:
 def replace(path: Path, text: str) -> None:
     """Writes a file that is whole or the old one."""
     scratch = path.with_name(f".{path.name}")
-    with open(scratch, "w") as file:
+    with open(scratch, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -10,7 +10,7 @@ from typing import Any
 from launch.fleet.on_host.state import run_of
 
 # `on_host.program` puts the text itself here, since only the program is sent.
-_TEMPLATE = (Path(__file__).parent / "supervisord.conf").read_text()
+_TEMPLATE = (Path(__file__).parent / "supervisord.conf").read_bytes().decode()
 _SUPERVISORD, _PROGRAM = map(string.Template, _TEMPLATE.split("\n; -- for each program --\n"))
 
 
@@ -42,7 +42,7 @@ def control(root: Path, *words: str, timeout: float = 60.0) -> str:
     conf = root / "supervisord.conf"
     python = run_python(root)
     command = [python, "-m", "supervisor.supervisorctl", "-c", str(conf), *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    done = subprocess.run(command, capture_output=True, errors="replace", timeout=timeout)
     return done.stdout + done.stderr
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from ansible.plugins.callback import CallbackBase
 
+_LONGEST = 2**25  # characters of an answer; of a longer one the rest is dropped, so it is no JSON
+
 DOCUMENTATION = """
 name: optimus_results
 type: stdout
@@ -22,9 +24,9 @@ class CallbackModule(CallbackBase):
     CALLBACK_NAME = "optimus_results"
 
     def _write(self, result: Any, state: str, text: str) -> None:
-        record = {"host": result._host.get_name(), "state": state, "text": text}
+        record = {"host": result._host.get_name(), "state": state, "text": text[:_LONGEST]}
         record["task"] = result._task.get_name()
-        with open(os.environ["OPTIMUS_FLEET_RESULTS"], "a") as file:
+        with open(os.environ["OPTIMUS_FLEET_RESULTS"], "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def v2_runner_on_ok(self, result: Any) -> None:

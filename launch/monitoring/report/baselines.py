@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from launch.monitoring.report import MINE
 from optimus.bench import plan
 from optimus.bench.cells import Method
 from optimus.bench.classical import paper_figures, report
@@ -22,7 +23,6 @@ from optimus.bench.storage import Row
 from optimus.installation import extra_command
 from optimus.weights import LearnedOptimizer
 
-MINE = "this_checkpoint"
 PRESET = "fair-shift"
 BASELINES = ("adam", "momentum", "l_bfgs_b")
 

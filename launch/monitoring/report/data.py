@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.evaluation.records import evaluations
+from launch.evaluation import records
 from launch.monitoring.readings import number, read_config
 from launch.monitoring.status import Status, read_status
+from launch.monitoring.watch import damage
 from optimus.rundir import checkpoint, metrics
 
 MOST = 1000  # points of a curve
@@ -41,16 +42,17 @@ class Collected:
 
 def collect(run_dir: Path) -> Collected:
     """Reads a run; raises `NotARun`."""
-    problems: list[str] = []
     status = read_status(run_dir)
+    lost = status.lines_damaged
+    problems = [f"damaged lines: {damage(lost)}"] if lost else []
     updates: list[dict[str, Any]] = []
     try:
         updates = metrics.thinned(run_dir / "metrics" / "learner-0.jsonl", "update", MOST)
     except OSError as error:
         problems.append(f"no updates: {error.strerror}: {error.filename}")
-    records = evaluations(run_dir)
-    protocol = records[-1].get("protocol") if records else None
-    of_step = {r["step"]: r for r in records if r.get("protocol") == protocol}
+    found = records.evaluations(run_dir)
+    protocol = found[-1].get("protocol") if found else None
+    judged = records.judged(run_dir, (r for r in found if r.get("protocol") == protocol))
     manifest: dict[str, Any] = {}
     rows: list[tuple[int, int | None, float | None]] = []
     folder = run_dir / "checkpoints"
@@ -67,7 +69,7 @@ def collect(run_dir: Path) -> Collected:
         status=status,
         config=read_config(run_dir),
         updates=_last_life_of_each_step(updates),
-        judged=[of_step[step] for step in sorted(of_step)],
+        judged=[dict(record) for record in judged.values()],
         manifest=manifest,
         checkpoints=rows[-_SHOWN:],
         problems=problems,

@@ -1,20 +1,25 @@
 """The page itself: its sections, each out of what was collected and computed."""
 
+from __future__ import annotations
+
 import base64
 import json
-import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from launch import command
 from launch.monitoring.readings import Record, mapping
-from launch.monitoring.report import charts
-from launch.monitoring.report.baselines import MINE, Found
+from launch.monitoring.report import MINE, charts
 from launch.monitoring.report.data import Collected
 from launch.monitoring.report.motion import Motion
 from launch.monitoring.report.templates import Html, fill, join, table
-from launch.monitoring.watch import duration, listed
+from launch.monitoring.watch import clean, duration, listed
+
+if TYPE_CHECKING:
+    from launch.monitoring.report.baselines import Found
 
 _STYLE = Path(__file__).with_name("style.html")
 _SHOWN = 30  # evaluations in the table
@@ -46,7 +51,7 @@ def page(found: Collected, extras: Extras, written: float) -> str:
         _configuration(found),
         _notes([*found.problems, *extras.notes]),
     ]
-    style = Html(_STYLE.read_text())
+    style = Html(_STYLE.read_text(encoding="utf-8"))
     return fill("page", name=found.status.name, style=style, body=join(body, "\n")) + "\n"
 
 
@@ -238,14 +243,13 @@ def _checkpoints(found: Collected) -> Html:
 
 
 def _use(found: Collected) -> Html:
-    run_dir = shlex.quote(found.status.run_dir)
-    launch = found.status.launch
-    again = f"optimus train {run_dir}/config.json --run-dir {run_dir}"
-    again += f" --launch {launch}" if launch else ""
+    run_dir, launch = found.status.run_dir, found.status.launch
+    how = ("--launch", clean(launch)) if launch else ()
+    again = command("optimus", "train", f"{run_dir}/config.json", "--run-dir", run_dir, *how)
     step = found.status.best_step
     step = found.status.checkpoint_step if step is None else step
-    folder = f"{found.status.run_dir}/checkpoints/{step}"
-    more = fill("commands", quoted=shlex.quote(folder), model=repr(folder))
+    folder = f"{run_dir}/checkpoints/{step}"
+    more = fill("commands", quoted=command(folder), model=repr(folder))
     return fill("use", again=again, more="" if step is None else more)
 
 

@@ -65,7 +65,7 @@ def _reference(
 def _rate(name: first_order.Name, steps: int, out: Path) -> float:
     """The rate for all problems, kept in `out`, since choosing it takes minutes."""
     path, key = out / "rates.json", f"{name} {steps} {json.dumps(dict(cells.versions()))}"
-    known = json.loads(path.read_text()) if path.is_file() else {}
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if key not in known:
         known[key] = first_order.shared_rate("fair-shift", name, steps)
         out.mkdir(parents=True, exist_ok=True)

@@ -8,17 +8,17 @@ from windows of W inner steps of a trajectory at theta + eps and one at theta - 
 meta-loss of the window's unmasked steps. The strategies differ in how often eps is drawn and in
 which perturbations xi credits:
 
-  pes           Persistent Evolution Strategies (Vicol, Metz, Sohl-Dickstein 2021, arXiv
-                2112.13835): fresh noise in each window, credited to the *sum* of all perturbations
-                that the trajectory has seen since its episode began. That removes the bias of
-                truncation; the variance grows with the number of windows. What the paper used.
-  nres          Noise-Reuse Evolution Strategies (Li et al. 2023, arXiv 2304.12180), also ES-Single
-                (arXiv 2304.11153): one perturbation for a whole episode, windows scored as they
-                come. Unbiased for the smoothed objective like PES, with a variance that does not
-                grow with the number of windows, and with no sum to keep.
-  full_es       the window is the episode: unbiased, but an update waits for a whole horizon.
-  truncated_es  fresh noise in each window, credited to that window alone: biased towards quick wins
-                (short-horizon bias). The baseline that PES and NRES improve on.
+* `pes`, Persistent Evolution Strategies (Vicol, Metz, Sohl-Dickstein 2021, arXiv 2112.13835): fresh
+  noise in each window, credited to the *sum* of all perturbations that the trajectory has seen
+  since its episode began. That removes the bias of truncation; the variance grows with the number
+  of windows. What the paper used.
+* `nres`, Noise-Reuse Evolution Strategies (Li et al. 2023, arXiv 2304.12180), also ES-Single (arXiv
+  2304.11153): one perturbation for a whole episode, windows scored as they come. Unbiased for the
+  smoothed objective like PES, with a variance that does not grow with the number of windows, and
+  with no sum to keep.
+* `full_es`: the window is the episode: unbiased, but an update waits for a whole horizon.
+* `truncated_es`: fresh noise in each window, credited to that window alone: biased towards quick
+  wins (short-horizon bias). The baseline that PES and NRES improve on.
 
 Episodes end only at window boundaries, so a window never mixes two episodes: its losses are all
 credited to one sum, and the next window starts with an empty one.

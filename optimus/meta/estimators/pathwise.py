@@ -5,11 +5,11 @@ the weights' effect within the window exact, blind to what they did before. With
 differentiated too (order 2) the sums below are unbiased; held constant (order 1) they are biased,
 and need nothing but the gradient that the loss returns anyway, so that they work on simulators.
 
-  bptt           g: truncated back-propagation, blind to earlier windows.
-  pes_pathwise   xi_{t-1} (L+ - L-) / (2 sigma^2) + g: the noise of this window is independent of
-                 xi_{t-1}, which leaves the earlier windows to PES.
-  nres_pathwise  eps [(L+ - L-) / (2 sigma^2) - eps.g / sigma^2] + g: one noise serves the whole
-                 episode, so what g has already is taken out of the difference: a control variate.
+* `bptt`, g: truncated back-propagation, blind to earlier windows.
+* `pes_pathwise`, `xi_{t-1} (L+ - L-) / (2 sigma^2) + g`: the noise of this window is independent of
+  `xi_{t-1}`, which leaves the earlier windows to PES.
+* `nres_pathwise`, `eps [(L+ - L-) / (2 sigma^2) - eps.g / sigma^2] + g`: one noise serves the whole
+  episode, so what g has already is taken out of the difference: a control variate.
 
 g is the mean of the derivatives at theta + eps and theta - eps.
 """

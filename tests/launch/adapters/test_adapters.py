@@ -77,10 +77,10 @@ def test_an_actor_whose_learner_has_ended_stops_at_once() -> None:
     run(
         SERVER
         + """
-    server.Bind("parameters", lambda have: None)
+    server.Bind("parameters", lambda data: ours.encode(ours.Answer("ok", [])))
     server.Start()
     stop = threading.Event()
-    learner = ours.RemoteLearner(address, stop)
+    learner = ours.RemoteLearner(address, "run", stop)
     assert learner.parameters(None) is None
     server.Stop()
     threading.Timer(0.5, stop.set).start()
@@ -105,7 +105,7 @@ def test_who_is_told_to_stop_does_not_wait_for_a_hung_server() -> None:
     server.Bind("parameters", lambda have: time.sleep(8.0))
     server.Start()
     stop = threading.Event()
-    learner = ours.RemoteLearner(address, stop)
+    learner = ours.RemoteLearner(address, "run", stop)
     threading.Timer(0.5, stop.set).start()
     began = time.monotonic()
     try:
@@ -225,6 +225,93 @@ def test_the_stream_blocks_when_full_and_keeps_order() -> None:
         raise SystemExit("accepted")
     except ValueError as error:
         assert "2048" in str(error)
+    os._exit(0)
+    """
+    )
+
+
+def test_an_actor_leaves_the_learner_of_another_run() -> None:
+    """Left over from a run that had the same port: it must neither send nor wait."""
+    run(
+        SERVER
+        + """
+    from optimus.wire import Entrance, Version, served
+    class Learner(Entrance):
+        @served
+        def parameters(self, have: list[int]) -> list:
+            return [1, 2, b"weights"]
+    entrance = Learner("ours")
+    server.Bind("parameters", entrance.parameters)
+    server.Bind("session", lambda actor, incarnation: b"of protocol 2")
+    server.Bind("reserve_episodes", lambda data: 7)
+    server.Start()
+    began = time.monotonic()
+    assert ours.RemoteLearner(address, "ours").parameters(None) == (Version(1, 2), b"weights")
+    for method, arguments, words in (
+        ("parameters", (Version(1, 2),), "refuses this process: parameters: of run 'theirs', this"),
+        ("reserve_episodes", (5,), "is no head of this version"),
+    ):
+        try:
+            getattr(ours.RemoteLearner(address, "theirs"), method)(*arguments)
+            raise SystemExit("answered")
+        except ours.Refused as error:
+            assert words in str(error) and address in str(error), error
+            assert error.final and len(str(error).splitlines()) == 1
+    assert entrance.refused == {"foreign_run": 1}
+    try:
+        ours.Caller(address, 5.0)("session", b"x")
+        raise SystemExit("answered")
+    except ours.CallError as error:
+        assert len(str(error).splitlines()) == 1, error
+    assert time.monotonic() - began < 10.0
+    os._exit(0)
+    """
+    )
+
+
+def test_stray_items_of_every_kind_are_handed_over_as_no_sample() -> None:
+    """Between them every sample comes, in order: a reader that began anew would lose those that it
+    had in its hands, and a synchronous run waits for each."""
+    run(
+        SERVER
+        + """
+    from launch.adapters import reverb as stream
+    import reverb
+    stop = threading.Event()
+    threading.Thread(target=stream.serve, args=(port, 50, stop), daemon=True).start()
+    writer = stream.StreamWriter(address)
+    reader = stream.StreamReader(address, capacity=2)
+    client = reverb.Client(address)
+    frame = stream._frame(b"stray", 2048)
+    long = np.frombuffer((2**31).to_bytes(4, "little"), np.uint8)
+    strays = [
+        np.float32(1.0), np.zeros(0, np.uint8), frame.astype(np.float32), frame[:-1],
+        np.stack([frame, frame]), np.zeros((3, 4, 5)), [frame, frame], {"a": frame, "b": frame},
+        np.array(["text"]), np.zeros(2**24, np.uint8), [np.zeros(3), np.zeros((2, 2))],
+        np.concatenate([long, frame[4:]]),
+    ]
+    expected = []
+    def sent(k):
+        assert writer.put(b"%d" % k, timeout=10.0)
+        expected.append(b"%d" % k)
+    sent(0)
+    for k, stray in enumerate(strays):
+        client.insert(stray, {stream.TABLE: 1.0})
+        expected.append(b"")
+        sent(k + 1)
+    with client.trajectory_writer(num_keep_alive_refs=3) as odd:  # items of several steps
+        for _ in range(3):
+            odd.append({"sample": frame})
+        odd.create_item(stream.TABLE, 1.0, {"sample": odd.history["sample"][-3:]})
+        odd.append({"sample": frame, "more": np.zeros(2)})
+        odd.create_item(stream.TABLE, 1.0, {
+            "sample": odd.history["sample"][-3:], "more": odd.history["more"][-1:]})
+        odd.flush()
+    expected += [b"", b""]
+    sent(99)
+    got = [reader.get(10.0) for _ in expected]
+    assert got == expected, [g if g is None else g[:20] for g in got]
+    assert reader.reconnected == 0 and reader.get(0.1) is None
     os._exit(0)
     """
     )

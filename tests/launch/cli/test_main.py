@@ -80,7 +80,7 @@ print(*{name.partition(".")[0] for name in sys.modules}, file=sys.stderr)
         ("bench classical --methods nosuch", "nosuch"),
         ("fleet status --inventory nosuch.yaml", "nosuch.yaml"),
         ("fleet start nosuch --inventory nosuch.yaml", "nosuch"),
-        ("worker --coordinator head:1 --count 0", "want at least 1"),
+        ("worker --coordinator head:1 --count 0", "want 1 ... 1024"),
     ],
 )
 def test_a_wrong_name_or_value_is_one_line_and_code_2(

@@ -161,7 +161,8 @@ def test_a_role_that_keeps_failing_ends_the_run_with_its_cause(tmp_path: Path) -
         output, _ = run.process.communicate(timeout=40)
         assert run.process.returncode == 1
         last = output.strip().splitlines()[-1]
-        assert "physics_worker 0: killed by signal 9 after 1 restarts (log: " in last, output
+        killed = "killed by signal 9 (SIGKILL), perhaps out of memory after 1 restarts (log: "
+        assert f"physics_worker 0: {killed}" in last, output
         assert not tools.processes_of(run.run_dir)
     finally:
         tools.finish(run.process, run.run_dir)

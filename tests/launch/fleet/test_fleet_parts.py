@@ -19,10 +19,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launch.configs import find
 from launch.fleet import inventory, on_host, wheelhouse
-from launch.fleet.actions import unpack
+from launch.fleet.archives import unpack
 from launch.fleet.on_host import supervisord
 from launch.fleet.starting import spread
+from launch.program import addresses
 from optimus.errors import ConfigError
 
 
@@ -82,6 +84,13 @@ def test_instances_of_a_cloud(tmp_path: Path) -> None:
         ("[]", "want one host in the group head, got none"),
         (json.dumps([_instance("a-head"), _instance("b-head")]), "got a-head, b-head"),
         (json.dumps([_instance("a-head", labels={"optimus-workers": "x"})]), "want a number"),
+        (json.dumps([_instance("a-head", labels=["x"])]), "not a list of instances"),
+        (json.dumps([_instance("a-head", networkInterfaces=[None])]), "not a list of instances"),
+        (
+            json.dumps([_instance("a-head"), _instance("w"), _instance("w")]),
+            "w: more than one host",
+        ),
+        ("[" * 100_000, "not JSON"),
     ],
 )
 def test_wrong_instance_lists_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -105,6 +114,53 @@ def test_any_ansible_inventory(tmp_path: Path) -> None:
     path.write_text("[head\n")
     with pytest.raises(ConfigError, match="--inventory"):
         inventory.load(path)
+
+
+LINES = ("a\nb", "a\rb", "a\0b", "a\x0bb", "a\x0cb", "a\x85b", "a\u2028b", "a\u2029b", "a\x1bb")
+WORDS = (
+    "-oProxyCommand=x",
+    "a b",
+    "a;b",
+    "a'b",
+    'a"b',
+    "$(a)",
+    "`a`",
+    "a,b",
+    "{{ a }}",
+    "../a",
+    "",
+)
+
+
+@pytest.mark.parametrize("text", [*LINES, *WORDS])
+def test_a_name_that_others_are_told_is_one(text: str) -> None:
+    with pytest.raises(ConfigError, match="--advertise") as caught:
+        addresses.choose(find("smoke"), None, text)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("text", [*LINES, *WORDS])
+def test_names_in_inventories_are_names(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "instances.json"
+    for changes in (
+        {"name": text},
+        {"networkInterfaces": [{"networkIP": text}]},
+        {"labels": {"optimus-workers": f"1{text}-"}},
+    ):
+        path.write_text(json.dumps([_instance("a-head"), {**_instance("b"), **changes}]))
+        with pytest.raises(ConfigError, match="--inventory") as caught:
+            inventory.load(path)
+        assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["10.0.0.1", "fd00::1", "[fd00::1]", "fe80::1%eth0", "a.example.org", "node_1", "UPPER-1"],
+)
+def test_addresses_are_taken(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps([_instance("a-head", networkInterfaces=[{"networkIP": text}])]))
+    assert inventory.load(path)[0].address == text
 
 
 def test_supervisord_is_told_of_every_worker(tmp_path: Path) -> None:
@@ -157,6 +213,13 @@ def test_what_is_no_wheelhouse_is_refused(tmp_path: Path) -> None:
         tar.add(__file__, "else.py")
     with pytest.raises(ConfigError, match="not a wheelhouse of ours"):
         wheelhouse.read(path)
+    for card in ("[]", "{}", "[" * 4000, json.dumps({"id": "../../evil", "unpacked": 1})):
+        with tarfile.open(path, "w") as tar:
+            info = tarfile.TarInfo("wheelhouse.json")
+            info.size = len(card)
+            tar.addfile(info, io.BytesIO(card.encode()))
+        with pytest.raises(ConfigError, match="--wheelhouse"):
+            wheelhouse.read(path)
 
 
 @pytest.mark.skipif(

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,12 @@ def test_files_are_written(tmp_path: Path) -> None:
         ({"pods": -1}, "--pods -1: want"),
         ({"per_pod": 0}, "--per-pod 0: want"),
         ({"image": "two words"}, "--image two words"),
+        ({"image": "-v"}, "--image -v"),
+        ({"image": 'i"\n#'}, "--image 'i\"\\n#'"),
+        ({"image": "i\r"}, "--image 'i\\r'"),
+        ({"run_name": "a\n"}, "--run 'a\\n'"),
+        ({"per_pod": 50_000}, "--per-pod 50000: want 1 ... 1024"),
+        ({"pods": 10**9}, "--pods 1000000000: want"),
         ({"config": "classical"}, "runs fused"),
     ],
 )
@@ -100,6 +107,90 @@ def test_what_cannot_be_is_refused(tmp_path: Path, changes: dict[str, Any], mess
         Kubernetes(**values, wheelhouse=False).run(print)
     assert message in str(caught.value)
     assert not (tmp_path / "k").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "message"),
+    [
+        ("physics-flagship", {"pods": 100}, "401 loss workers,.* 20 would be used, 381 idle"),
+        ("physics-flagship", {"pods": 4}, ""),
+        ("physics-flagship", {"pods": 5}, "21 loss workers"),
+        ("physics-small", {"pods": 9}, ""),
+        ("smoke", {"pods": 1000}, ""),  # no loss is served
+    ],
+)
+def test_workers_are_compared_with_lanes(
+    tmp_path: Path, config: str, changes: dict[str, Any], message: str
+) -> None:
+    said: list[str] = []
+    wanted = Kubernetes(config, "i", out=tmp_path, wheelhouse=False, **changes)
+    assert wanted.run(said.append) == 0
+    warnings = [line for line in said if line.startswith("warning")]
+    assert len(warnings) == bool(message)
+    assert not message or re.search(message, warnings[0])
+
+
+def test_values_of_a_configuration_stay_in_it() -> None:
+    steer = "".join(map(chr, range(160))) + "\u2028\u2029\ufeff\ud83d{{x}} ${x} @name@ @port@ ---\n"
+    config = replace(find("physics-small"), initial=steer)
+    text = kubernetes.manifests(config, CLUSTER)
+    found = {d["kind"]: d for d in yaml.safe_load_all(text)}
+    assert len(found) == 5
+    assert from_dict(json.loads(found["ConfigMap"]["data"]["config.json"])) == config
+
+
+def test_another_configuration_restarts_the_head_alone() -> None:
+    small, longer = find("physics-small"), replace(find("physics-small"), updates=9999)
+    first, again, second = (
+        {d["kind"]: d for d in yaml.safe_load_all(kubernetes.manifests(config, CLUSTER))}
+        for config in (small, small, longer)
+    )
+    assert first == again
+    assert first["Deployment"] == second["Deployment"]
+    pods = [found["StatefulSet"]["spec"]["template"] for found in (first, second)]
+    assert pods[0]["metadata"]["annotations"] != pods[1]["metadata"]["annotations"]
+    assert pods[0]["spec"] == pods[1]["spec"]
+
+
+def test_a_head_that_starts_again_is_not_over(tmp_path: Path) -> None:
+    """The mark of an earlier end is gone before training begins, and comes with the new end."""
+    (found,) = (d for d in _documents() if d["kind"] == "StatefulSet")
+    container = found["spec"]["template"]["spec"]["containers"][0]
+    data, said = tmp_path / "data", tmp_path / "said"
+    data.mkdir()
+    over = data / "over"
+    over.touch()
+    fake = tmp_path / "optimus"
+    fake.write_text(
+        f"#!/bin/sh\necho $* > {said}.new; mv {said}.new {said}\n"
+        f"read end < {tmp_path}/end\nexit $end\n"
+    )
+    fake.chmod(0o755)
+    os.mkfifo(tmp_path / "end")
+
+    def here(words: list[str]) -> list[str]:
+        return [word.replace(kubernetes.DATA_DIR, str(data)) for word in words]
+
+    def alive() -> bool:
+        probe = here(container["livenessProbe"]["exec"]["command"])
+        return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "OPTIMUS_CACHE": str(tmp_path)}
+    for code in ("0", "0", "1"):
+        head = subprocess.Popen(here(container["command"]), env=environment, text=True)
+        try:
+            tools.wait_until(said.exists, 20.0, "the training begins")
+            assert not over.exists() and not alive()
+            said.unlink()
+            (tmp_path / "end").write_text(f"{code}\n")
+            if code == "0":
+                tools.wait_until(over.exists, 20.0, "the end of the run")
+                assert alive() and head.poll() is None
+            else:
+                assert head.wait(20) == 1 and not over.exists()
+        finally:
+            head.terminate()
+            head.wait(20)
 
 
 @pytest.mark.story

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -29,6 +31,11 @@ from tests.launch.fleet import cluster
         ({"port": 65534}, "--port 65534: want 1024"),
         ({"run_dir": Path("/tmp/with space")}, "--run-dir /tmp/with space"),
         ({"sbatch": ("partition=spot",)}, "--sbatch partition=spot: want an option"),
+        ({"sbatch": ("--",)}, "--sbatch --: want an option"),
+        ({"time": "\u0661:00"}, "--time \u0661:00: want Slurm's format"),
+        ({"address": "-x"}, "--address -x: want a name or address"),
+        ({"address": "$(reboot)"}, "--address $(reboot): want a name or address"),
+        ({"set": ("name=../x",), "run_dir": None}, "name: got '../x'"),
         ({"config": "classical"}, "runs fused"),
         ({"config": "smoke"}, "no worker serves the loss of 'smoke'"),
     ],
@@ -40,6 +47,56 @@ def test_what_cannot_be_is_refused(
     with pytest.raises(ConfigError) as caught:
         Slurm(**values).run(print)  # type: ignore[arg-type]
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "end", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x1b", "\x85", "\u2028", "\u2029"]
+)
+def test_no_value_ends_its_line(tmp_path: Path, end: str) -> None:
+    smuggled = f"{end}#SBATCH --uid=0"
+    for changes in (
+        {"sbatch": (f"--comment=a{smuggled}",)},
+        {"sbatch": (f"--comment=a{end}",)},
+        {"time": f"1:00{smuggled}"},
+        {"time": f"1:00{end}"},
+        {"address": f"a{smuggled}"},
+        {"address": f"a{end}"},
+        {"run_dir": tmp_path / f"a{smuggled.replace('/', '')}"},
+    ):
+        values = {"config": "physics-small", "run_dir": tmp_path, **changes}
+        with pytest.raises(
+            ConfigError, match=f"--{next(iter(changes)).replace('_', '-')} "
+        ) as caught:
+            Slurm(**values).run(print)  # type: ignore[arg-type]
+        assert str(caught.value).isprintable()
+    with pytest.raises(ConfigError, match="name: got"):
+        Slurm("physics-small", tmp_path, (f"name={json.dumps(f'a{smuggled}')}",)).run(print)
+    assert not (tmp_path / "run.sbatch").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "message"),
+    [
+        ("physics-flagship", {"nodes": 9, "cpus": 16}, "129 loss workers,.*more than 20 losses"),
+        ("physics-flagship", {"nodes": 2, "cpus": 16, "workers": 19}, ""),
+        (
+            "physics-flagship",
+            {"nodes": 2, "cpus": 16, "workers": 20},
+            "21 loss .* 20 would be used",
+        ),
+        ("physics-small", {"nodes": 2, "cpus": 38}, ""),  # 20 lanes of two trajectories
+        ("physics-small", {"nodes": 2, "cpus": 39}, "41 loss workers,.* 40 would be used, 1 idle"),
+        ("smoke", {"nodes": 1}, ""),  # no loss is served
+    ],
+)
+def test_workers_are_compared_with_lanes(
+    tmp_path: Path, config: str, changes: dict[str, Any], message: str
+) -> None:
+    said: list[str] = []
+    assert Slurm(config, tmp_path, **changes).run(said.append) == 0
+    warnings = [line for line in said if line.startswith("warning")]
+    assert len(warnings) == bool(message)
+    assert not message or re.search(message, warnings[0])
 
 
 def test_the_script_is_bash_and_holds_what_was_asked(tmp_path: Path) -> None:

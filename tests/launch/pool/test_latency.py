@@ -1,39 +1,40 @@
-"""The duration of each call is counted once, and what the call came to is passed on."""
+"""The duration of each call is counted once, however it ended."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from launch.pool import measured
+import numpy as np
+import pytest
+
+from launch.pool import Rules, WorkerPool
 from optimus.rundir.histogram import Histogram
+from optimus.wire import LossReply, LossRequest, LossUnavailable, decode, encode
 
 
 class Link:
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.calls: list[Any] = []
+    """Answers the first call, and refuses the others."""
+
+    calls = 0
 
     def start(self, request: bytes, done: Any) -> None:
-        self.calls.append((request, done))
+        Link.calls += 1
+        message = decode(LossRequest, request)
+        if Link.calls == 1:
+            done("ok", encode(LossReply(message.request_id, "ok", 1.0, message.x)))
+        else:
+            done("error", "no")
 
 
 def test_each_call_is_counted_when_it_ends() -> None:
-    made: list[Link] = []
-    histogram, seen = Histogram(), []
-
-    def connect(address: str) -> Link:
-        made.append(Link(address))
-        return made[-1]
-
-    link = measured(connect, histogram)("host:1")
-    for k in range(2):
-        link.start(bytes([k]), lambda outcome, value: seen.append((outcome, value)))
-    assert made[0].address == "host:1" and [request for request, _ in made[0].calls] == [
-        b"\0",
-        b"\1",
-    ]
-    assert sum(histogram.record()["counts"]) == 0
-    made[0].calls[1][1]("ok", b"reply")
-    made[0].calls[0][1]("timeout", "late")
-    assert seen == [("ok", b"reply"), ("timeout", "late")]
-    assert sum(histogram.record()["counts"]) == 2
+    histogram = Histogram()
+    pool = WorkerPool(lambda _: Link(), Rules(), ["host:1"], latency=histogram)
+    try:
+        requests = [LossRequest(k, 5.0, "sum", "-", 0, b"", np.zeros(2)) for k in range(2)]
+        assert pool.submit(requests[0]).result(timeout=10).loss == 1.0
+        assert sum(histogram.record()["counts"]) == 1
+        with pytest.raises(LossUnavailable):
+            pool.submit(requests[1]).result(timeout=10)
+        assert sum(histogram.record()["counts"]) == Link.calls >= 2
+    finally:
+        pool.close()

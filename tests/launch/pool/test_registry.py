@@ -145,7 +145,7 @@ def test_actors_get_indices_that_nobody_has() -> None:
         ({"protocol": PROTOCOL + 1}, "install the same version"),
         ({"config_hash": "other"}, "configuration other, this run's is config"),
         ({"members": [{"role": "worker"}]}, "not a list of members"),
-        ({"members": [asdict(Member("king", "h:1", "a"))]}, "not a member"),
+        ({"members": [asdict(Member("king", "h:1", "a"))]}, "got 'king', want one of 'worker'"),
         ({"members": [asdict(Member("worker", "nowhere", "a"))]}, "want host:port"),
     ],
 )

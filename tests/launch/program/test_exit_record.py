@@ -16,6 +16,13 @@ from launch.program import exit_record
 ROOT = Path(__file__).resolve().parents[3]
 FAILS = "import sys, launch.program.exit_record as r; r.add_cause(sys.argv[1], 'Bad: why'); exit(3)"
 
+IGNORES = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open(sys.argv[1], "w").close()
+time.sleep(60)
+"""
+
 
 def _path(run_dir: Path, role: str = "actor", index: int = 0) -> str:
     return exit_record.path_of(str(run_dir), role, index)
@@ -54,7 +61,9 @@ def test_a_cause_of_an_earlier_start_does_not_count(tmp_path: Path) -> None:
     found = _supervised(tmp_path, "import os; os.kill(os.getpid(), 9)")
     assert (found["code"], found["cause"]) == (-9, "")
     sentence = exit_record.cause_of_failure(str(tmp_path), 0.0)
-    assert sentence and sentence.startswith("actor 0: killed by signal 9 (log: ")
+    assert sentence and sentence.startswith(
+        "actor 0: killed by signal 9 (SIGKILL), perhaps out of memory (log: "
+    )
 
 
 @pytest.mark.parametrize(("code", "options"), [("pass", ()), (FAILS, ("--optional",))])
@@ -87,3 +96,51 @@ def test_a_record_is_whole_or_absent_and_a_full_disk_harms_nobody(tmp_path: Path
     path.write_text('{"state": "run')
     assert exit_record.read(str(path)) == {}
     exit_record.end(os.path.join("/proc/nowhere", "0.exit.json"), 1, 0, failed=True)
+
+
+def test_on_a_full_disk_a_record_is_written_over_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new file finds no room; what the old one had is still there."""
+    path = _path(tmp_path, "learner")
+    exit_record.begin(path, 0)
+    real = open
+
+    def full(name: str, mode: str = "r", *arguments: object, **named: object) -> object:
+        if "w" in mode:
+            raise OSError(28, "No space left on device")
+        return real(name, mode, *arguments, **named)  # type: ignore[call-overload]
+
+    monkeypatch.setattr("builtins.open", full)
+    exit_record.add_cause(path, "CheckpointError: cannot write")
+    exit_record.end(path, 78, 0, failed=True)
+    said = exit_record.cause_of_failure(str(tmp_path), 0.0)
+    assert said and said.startswith("learner 0: CheckpointError: cannot write (log: ")
+    assert [each.name for each in Path(path).parent.iterdir()] == ["0.exit.json"]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (3, "exited with code 3"),
+        (-9, "killed by signal 9 (SIGKILL), perhaps out of memory"),
+        (-11, "killed by signal 11 (SIGSEGV)"),
+        (-15, "killed by signal 15 (SIGTERM)"),
+        (-40, "killed by signal 40 (no name)"),
+    ],
+)
+def test_signals_have_names(code: int, words: str) -> None:
+    assert exit_record.ending(code) == words
+
+
+def test_who_is_killed_because_the_run_ends_is_not_its_cause(tmp_path: Path) -> None:
+    """It did not stop in time, after something else had failed."""
+    record = _path(tmp_path)
+    command = [sys.executable, "-m", "launch.program.supervisor", "--grace", "0"]
+    command += ["--record", record, "--", sys.executable, "-c", IGNORES, str(tmp_path / "ready")]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(timeout=30) == 137
+    assert (exit_record.read(record)["code"], exit_record.read(record)["failed"]) == (-9, False)

@@ -272,7 +272,10 @@ def test_a_failed_role_starts_again_until_it_ends_well(tree: Tree) -> None:
     options = ("--restart", "on-failure", "--limit", "2", "--name", "actor 0")
     code, errors = finish(tree.parent(FAILS_TWICE, *options))
     assert code == 0 and [line.split()[0] for line in tree.log()] == ["start"] * 3 + ["well"]
-    assert "actor 0: killed by signal 9; restart 1 of at most 2 in 0." in errors
+    assert (
+        "actor 0: killed by signal 9 (SIGKILL), perhaps out of memory; restart 1 of at most 2 in 0."
+        in errors
+    )
     assert "actor 0: exited with code 1; restart 2 of at most 2 in " in errors
     assert "abandoned" not in errors
 
@@ -391,3 +394,15 @@ def test_only_the_standard_library_is_imported() -> None:
     assert result.returncode == 0, result.stderr
     roots = {name.partition(".")[0] for name in result.stdout.split()}
     assert roots - set(sys.stdlib_module_names) == {"launch"}
+
+
+def test_a_full_disk_below_its_log_ends_no_role(tmp_path: pathlib.Path) -> None:
+    """Its own lines are lost; the role starts again all the same."""
+    count = tmp_path / "count"
+    role = "import sys; file = open(sys.argv[1], 'a'); file.write('x'); sys.exit(1)"
+    command = [sys.executable, "-m", "launch.program.supervisor", "--name", "actor 0"]
+    command += ["--restart", "on-failure", "--limit", "1"]
+    command += ["--", sys.executable, "-c", role, str(count)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, cwd=ROOT, stderr=full, stdout=full, timeout=60, check=False)
+    assert (done.returncode, count.read_text()) == (1, "xx")

@@ -93,7 +93,7 @@ def test_a_killed_node_without_restarts_ends_the_run(role: str, tmp_path: Path) 
         assert time.monotonic() - began < 10.0
         assert process.returncode == 1, output
         last = output.strip().splitlines()[-1]
-        assert re.search(rf"{role} \d: killed by signal 9 \(log: ", last), last
+        assert re.search(rf"{role} \d: killed by signal 9 \(SIGKILL\), .* \(log: ", last), last
         assert not tools.processes_of(run_dir)
         assert tools.events(run_dir, "launcher-0", "ended")[-1]["state"] == "failed"
     finally:

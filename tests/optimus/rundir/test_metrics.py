@@ -166,6 +166,27 @@ def test_a_full_disk_harms_no_run_and_is_counted(writer, path, room):
         assert [r.get("lost") for r in records] == [None, 3, None]
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_a_file_that_cannot_be_opened_yet_is_tried_again(tmp_path, monkeypatch, caplog, number):
+    """A role that starts while the disk is full; it says so once."""
+
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", refuse)
+        writer = MetricsWriter(tmp_path, "learner")
+        for _ in range(3):
+            writer.write("during")
+    writer.write("after")
+    writer.close()
+    writer.write("closed")  # a heartbeat has a last word
+    (record,) = read(tmp_path / "metrics" / "learner-0.jsonl")
+    assert (record["event"], record["lost"], writer.lost) == ("after", 3, 3)
+    (said,) = caplog.messages
+    assert os.strerror(number) in said and "learner-0.jsonl" in said
+
+
 # ------------------------------------------------- where a thread's time goes
 
 

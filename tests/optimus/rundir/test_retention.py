@@ -54,6 +54,26 @@ def test_going_on_from_an_older_one_replaces_what_came_after(tmp_path):
     assert load_latest(tmp_path)[0].arrays["x"].tolist() == [0.0, 0.0]
 
 
+def test_what_a_left_course_has_behind_goes_when_the_run_passes_it(tmp_path):
+    write(tmp_path, 0, 10, 20, 26, 30)
+    (tmp_path / checkpoint.LATEST).write_text("10\n")
+    write(tmp_path, 20)
+    assert steps(tmp_path) == [0, 10, 20, 26, 30], "not passed yet"
+    write(tmp_path, 28)
+    assert steps(tmp_path) == [0, 10, 20, 28, 30]
+    write(tmp_path, 40)
+    assert steps(tmp_path) == [0, 10, 20, 28, 40]
+
+
+def test_a_damaged_latest_is_not_passed_over_for_a_course_that_was_left(tmp_path):
+    write(tmp_path, 0, 10, 20, 30)
+    (tmp_path / checkpoint.LATEST).write_text("10\n")
+    (tmp_path / "10" / checkpoint.STATE).write_bytes(b"")
+    assert load_latest(tmp_path)[0].step == 0
+    (tmp_path / "0" / checkpoint.STATE).write_bytes(b"")
+    assert load_latest(tmp_path)[0].step == 30, "better than nothing"
+
+
 # -------------------------------------------------------------------------------------- retention
 
 

@@ -93,7 +93,7 @@ def _adam_rate(settings: Settings, out: Path, say: report.Say) -> float:
     key = [options_hash(settings.options), settings.budget, *windows]
     path = out / "adam.json"
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["key"] == key:
             return float(stored["rate"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -101,7 +101,7 @@ def _adam_rate(settings: Settings, out: Path, say: report.Say) -> float:
     tasks = [case.build(settings.options) for case in chosen]
     rate = tune_adam(tasks, settings.budget, say)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"key": key, "rate": rate}))
+    path.write_text(json.dumps({"key": key, "rate": rate}), encoding="utf-8")
     return rate
 
 
@@ -132,5 +132,5 @@ def main(
     say(f"{result.computed} cells computed, {result.found} found in {out / 'cells'}")
     for path in report.write(settings, result.cells, out, figures):
         say(f"wrote {path}")
-    say((out / "table.md").read_text().rstrip())
+    say((out / "table.md").read_text(encoding="utf-8").rstrip())
     return 1 if result.failed else 0

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from optimus.errors import require_positive
+from optimus.files import parse_json
 from workers.physics.formats import FormatError, site_map
 from workers.physics.formats.keypoints import Keypoints
 
@@ -73,13 +74,15 @@ def read(
 def _entries(path: str | Path) -> tuple[list[Any], list[Any] | None, bool]:
     """Annotations, image ids in order if the file lists them, and whether a detector wrote it."""
     try:
-        data = json.loads(Path(path).read_text())
+        data = parse_json(Path(path).read_bytes())
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from None
     except json.JSONDecodeError as error:
         raise FormatError(f"{path}, line {error.lineno}: {error.msg}") from None
     except UnicodeDecodeError:
         raise FormatError(f"{path}: not a text file") from None
+    except ValueError as error:
+        raise FormatError(f"{path}: {error}") from None
     if isinstance(data, list):
         return data, None, True
     if not isinstance(data, dict) or not isinstance(data.get("annotations"), list):

@@ -11,7 +11,6 @@ A list of joints stands for their mean. units: m, cm, mm, px. up: the axis that 
 
 import dataclasses
 import difflib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from optimus.files import parse_json
 from workers.physics.formats import FormatError
 from workers.physics.formats.keypoints import Keypoints, at_times, checked
 from workers.physics.model import PhysicsModel
@@ -74,7 +74,7 @@ def load(name_or_path: str | Path) -> SiteMap:
     """A map that ships, by name, or a JSON file; FormatError naming file and field."""
     path = FOLDER / f"{name_or_path}.json" if str(name_or_path) in names() else Path(name_or_path)
     try:
-        data = json.loads(path.read_text())
+        data = parse_json(path.read_bytes())
     except OSError as error:
         there = f"there are: {', '.join(names())}, or give a file"
         what = f"no site map {str(name_or_path)!r} ({error.strerror})"

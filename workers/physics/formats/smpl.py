@@ -34,7 +34,7 @@ class SmplMotion:
 
 @functools.cache
 def _map() -> dict[str, Any]:
-    return json.loads((Path(__file__).parent / "smpl.json").read_text())
+    return json.loads((Path(__file__).parent / "smpl.json").read_text(encoding="utf-8"))
 
 
 def to_clip(motion: SmplMotion, model: PhysicsModel) -> Clip:

@@ -6,7 +6,7 @@
 
 The lower bound is 0. x holds one number for each actuated axis and control period: 0.25 s at
 30 Hz is 210 variables, 0.5 s 420, 1 s 840; with initial_velocity the nv entries of the velocity
-follow. Simulator and gradient: `docs/physics.md`.
+follow. Simulator and gradient: `docs/results/physics.md`.
 """
 
 from __future__ import annotations

@@ -82,7 +82,9 @@ def foot_skate(centers: np.ndarray, radii: np.ndarray, feet: np.ndarray) -> floa
     speed of 0.6 m/s.
 
     Args:
-      centers: float64 [F, P, 3], m. radii: [P], m. feet: bool [P], spheres that belong to a foot.
+      centers: float64 [F, P, 3], m.
+      radii: [P], m.
+      feet: bool [P], spheres that belong to a foot.
     """
     centers, radii = centers[:, feet], radii[feet]
     touching = centers[..., 2] - radii < CONTACT_HEIGHT

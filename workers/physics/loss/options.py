@@ -18,24 +18,31 @@ VERSION = 1  # part of options_hash: raise it whenever the same options would me
 class PhysicsOptions:
     """Options of a loss besides its window.
 
-    control: "pd": x is added to PD targets, in units of control_scale rad (a rotation vector in
-    the child's axes on spherical joints). "torque": x in units of the joint's largest torque
-    (y = control_scale * x gives torque_max * y / sqrt(1 + y^2)).
-    control_rate: Hz. dt: simulation step, s. frame_rate: compared frames a second (the last frame
-    is always the window's end).
-    target_base: PD targets at x = 0: "initial" holds the window's first pose, so the optimiser has
-    to find the motion; "reference" follows the clip.
-    weight_position: 1/m^2 (100: an rms error of 10 cm is a loss of 1).
-    initial_noise: standard deviation of initial_guess; 0 starts at x = 0 whatever the seed.
-    weight_root, weight_com: 1/m^2, on the root's and the centre of mass's position.
-    weight_velocity: s^2/m^2, on the sites' velocities. weight_reprojection: 1/pixels^2, on the
-    sites seen through `camera` (for clips the keypoints are the reference's sites as it sees them).
-    weight_limit: 1/rad^2, on excesses over joint limits. weight_smoothness: on squared changes from
-    one control to the axis's next.
-    site_weight: one number for each site, None for ones: weights of the mean in the position,
-    velocity and reprojection terms; 0 leaves a site out.
-    initial_velocity: x ends with nv more numbers, which times velocity_scale (m/s and rad/s) are
-    added to the clip's initial velocity.
+    Attributes:
+      control: "pd": x is added to PD targets, in units of control_scale rad (a rotation vector in
+        the child's axes on spherical joints). "torque": x in units of the joint's largest torque
+        (y = control_scale * x gives torque_max * y / sqrt(1 + y^2)).
+      control_rate: Hz.
+      frame_rate: compared frames a second (the last frame is always the window's end).
+      dt: simulation step, s.
+      target_base: PD targets at x = 0: "initial" holds the window's first pose, so the optimiser
+        has to find the motion; "reference" follows the clip.
+      control_scale: see `control`.
+      weight_position: 1/m^2 (100: an rms error of 10 cm is a loss of 1).
+      weight_control: on the mean of x^2.
+      initial_noise: standard deviation of initial_guess; 0 starts at x = 0 whatever the seed.
+      weight_root, weight_com: 1/m^2, on the root's and the centre of mass's position.
+      weight_velocity: s^2/m^2, on the sites' velocities.
+      weight_reprojection: 1/pixels^2, on the sites seen through `camera` (for clips the keypoints
+        are the reference's sites as it sees them).
+      weight_limit: 1/rad^2, on excesses over joint limits.
+      weight_smoothness: on squared changes from one control to the axis's next.
+      site_weight: one number for each site, None for ones: weights of the mean in the position,
+        velocity and reprojection terms; 0 leaves a site out.
+      camera: of the reprojection term.
+      initial_velocity: x ends with nv more numbers, which times velocity_scale are added to the
+        clip's initial velocity.
+      velocity_scale: m/s and rad/s.
     """
 
     control: str = "pd"

@@ -41,7 +41,7 @@ def read_urdf(path: Path, scale: float) -> list[Link]:
     Raises ValueError naming the file and the element that is malformed or not supported.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from optimus.files import path_of
 from workers.physics.benchmark import cells
 from workers.physics.benchmark.methods import METHODS, Models
 from workers.physics.loss import PhysicsOptions, humanoid, reconstruction
@@ -96,7 +97,7 @@ def main(
     if source in CLIPS:
         given = None if controls is None else _controls(controls)
         shown = of_clip(source, start, seconds, options, evaluations, given)
-    elif Path(source).is_file():
+    elif path_of(source, "source").is_file():
         shown = of_cell(Path(source))
     else:
         raise ValueError(f"{source}: neither a clip ({', '.join(CLIPS)}) nor a file")

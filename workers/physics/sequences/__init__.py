@@ -61,7 +61,7 @@ class Sequence:
 
 
 def _read(name: str) -> dict[str, Any]:
-    return json.loads((Path(__file__).parent / f"{name}.json").read_text())
+    return json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def _row(dataset: str, data: dict[str, Any], name: str, subject: str, camera: str) -> Sequence:
