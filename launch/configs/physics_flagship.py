@@ -18,7 +18,7 @@ Starts from `optimus-classical-first`; D 32, 2 encoders.
    give: they wait for the optimizer nine tenths of their time.
 
 Expected result: the validation meta-loss, mean log of the loss over the first, goes from -2.7 to
--3.4 in the first phase and to -3.5 by the end (`docs/results/physics-weights.md`).
+-3.4 in the first phase and to -3.5 by the end (`docs/results/physics-flagship.md`).
 """
 
 import dataclasses
