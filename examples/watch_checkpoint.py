@@ -14,8 +14,9 @@ import numpy as np
 import optimus
 
 run_dir = Path(tempfile.mkdtemp()) / "run"
-command = [sys.executable, "-m", "launch.cli.main", "train", "smoke", "--run-dir", str(run_dir)]
-command += ["--launch", "fused", "--set", "updates=60", "--set", "phases.0.estimator.kind=bptt"]
+changes = ("updates=60", "phases.0.estimator.kind=bptt", "layout.groups=1", "layout.lanes=8")
+command = [sys.executable, "-m", "launch.cli.main", "train", "smoke", "--launch", "fused"]
+command += ["--run-dir", str(run_dir), *(word for c in changes for word in ("--set", c))]
 training = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 newest, seen = run_dir / "checkpoints" / "LATEST", ""
 while True:
