@@ -14,13 +14,13 @@ from launch.runners.train import train
 from optimus.config import override
 
 changes = ("phases.0.estimator.kind=bptt", "meta.learning_rate=1e-2", "layout.groups=1")
-changes += ("layout.lanes=8", "updates=100", "checkpoint_every=50")
+changes += ("layout.lanes=8", "updates=40", "checkpoint_every=40")
 config = override(find("smoke"), changes)  # random rotated quadratics of 10 variables
 run_dir = Path(tempfile.mkdtemp()) / "run"
 train(config, run_dir, launch="fused", say=print)
 
 curvature = np.linspace(1.0, 5.0, 10)
-for step in (0, 100):
+for step in (0, 40):
     result = optimus.minimize(
         lambda x: 0.5 * np.sum(curvature * x**2),
         np.ones(10),

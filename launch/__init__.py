@@ -24,6 +24,17 @@ def _quoted(word: str) -> str:
     return f"$'{''.join(plain)}'"  # as bash and zsh read it
 
 
+def patient(say: Say) -> Say:
+    """`say`, whose lines are lost where nobody takes them (a full disk, a closed pipe): what goes
+    on for long does not end for that."""
+
+    def told(line: str) -> None:
+        with contextlib.suppress(OSError):
+            say(line)
+
+    return told
+
+
 def stop_on_signals() -> threading.Event:
     """An event that the first SIGINT or SIGTERM sets; the next one is a `KeyboardInterrupt`."""
     stop = threading.Event()

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import optax
 
 from optimus.minimization import proposal
-from optimus.model import registry
 from optimus.weights import LearnedOptimizer
 
 # optax's own words (optax._src.base.NO_PARAMS_MSG, which is private).
@@ -50,12 +49,13 @@ def as_optax(
       WeightsError: no such model.
     """
     learned = proposal.resolve(model)
-    rule = registry.rule_of(learned.config)
 
     def init(params: optax.Params) -> Any:
         flat = _flatten(params)
         proposal.check_size(learned.config, flat.size)
-        return rule.init_state(learned.config, flat) if flat.size else optax.EmptyState()
+        if not flat.size:
+            return optax.EmptyState()
+        return proposal.start_of(learned.config, flat.size)(flat)
 
     def update(
         updates: optax.Updates, state: Any, params: optax.Params | None = None, **extra: Any
@@ -68,7 +68,7 @@ def as_optax(
             raise ValueError("updates and params are trees of different structure or shapes")
         if not gradient.size:
             return updates, state
-        step, state = proposal.step(learned.config, learned.params, state, x, gradient)
+        step, state = proposal.step_of(learned.config, x.size)(learned.params, state, x, gradient)
         return _unflatten(step, updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)

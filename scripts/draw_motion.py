@@ -1,11 +1,13 @@
-"""Draws docs/assets/motion-{light,dark}.png, the picture of the README and of the home page.
+"""Draws docs/assets/motion-{light,dark}.png, the picture of the README and of the home page,
+and docs/assets/roll-{light,dark}.png, that of the tutorial on motions.
 
     optimus bench physics --split test --windows 12 --seconds 0.5 --methods optimus,bfgs,l_bfgs_b \
         --out runs/motion
-    python scripts/draw_motion.py runs/motion
+    python scripts/draw_motion.py runs/motion runs/compared/cells/optimus-roll@0.000-*.npz
 
 Left: a window of the test clips after 20 evaluations, at its last moment, by Optimus and by BFGS,
-with the reference behind them. Right: the median loss over all windows of that benchmark.
+with the reference behind them. Right: the median loss over all windows of that benchmark. The roll
+is of the cell that the tutorial makes, at two moments.
 """
 
 from __future__ import annotations
@@ -17,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import matplotlib.colors
 import numpy as np
+from PIL import Image
 
 from workers.physics.benchmark.methods import METHODS, Models
 from workers.physics.loss import PhysicsOptions, humanoid, reconstruction
-from workers.physics.rendering import drawing
+from workers.physics.rendering import drawing, render, showing
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -141,8 +145,24 @@ def draw(theme: Theme, curves: dict[str, list[float]]) -> Path:
     return path
 
 
-def main(bench: Path) -> None:
-    """Draws both forms from a benchmark's folder."""
+def draw_cell(theme: Theme, cell: Path) -> Path:
+    """Writes one form of the tutorial's picture; returns its path."""
+    colour(theme)
+    drawing.WIDTH, drawing.HEIGHT = render.WIDTH, render.HEIGHT
+    red, green, blue = matplotlib.colors.to_rgb(theme.ink)
+    drawing.INK = (round(255 * red), round(255 * green), round(255 * blue))
+    shown = showing.of_cell(cell)
+    every = render.frames(shown.reference, shown.motion, humanoid(), shown.rate, shown.title)
+    chosen = [np.array(every[k]) for k in (len(every) // 2, -1)]
+    sheet = np.concatenate(chosen, axis=1)[:, :, :3]
+    sheet[(sheet == 255).all(axis=-1)] = theme.sky
+    path = OUT / f"roll-{theme.name}.png"
+    Image.fromarray(sheet).quantize(96, dither=0).save(path, optimize=True)
+    return path
+
+
+def main(bench: Path, cell: Path) -> None:
+    """Draws both forms of both, from a benchmark's folder and a cell of another."""
     curves: dict[str, list[float]] = {method: [] for method in NAMES}
     with (bench / "curves.csv").open() as file:
         for row in csv.DictReader(file):
@@ -150,7 +170,8 @@ def main(bench: Path) -> None:
     OUT.mkdir(exist_ok=True)
     for theme in (LIGHT, DARK):
         print(draw(theme, curves))
+        print(draw_cell(theme, cell))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -81,7 +81,7 @@ NEWEST_CHOICE = Part(
     (("XLA_FLAGS", ""),),
 )
 REST = (
-    Part("slow", "long tests of single parts", f"{PYTEST} -m slow tests", 8.0),
+    Part("slow", "long tests of single parts", f"{PYTEST} -m slow tests", 12.0),
     Part("stories", "runs that die, hang and come back", f"{PYTEST} -m story tests/launch", 30.0),
     Part(
         "newest",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from launch import Say
-from optimus.errors import ConfigError, require, require_positive, require_whole
+from optimus.errors import ConfigError, UserError, require, require_positive, require_whole
 from optimus.files import folder_of
 
 
@@ -284,9 +284,17 @@ class Bench:
     ]
 
     def run(self, say: Say) -> int:
-        """Runs the chosen benchmark; a mistake in its arguments is a `ConfigError`."""
+        """Runs the chosen benchmark; a mistake in its arguments is a `ConfigError`, a file that
+        cannot be read or written a `UserError`."""
         folder_of(self.which.out, "--out")
         try:
             return self.which.run()
+        except UserError:
+            raise
         except ValueError as error:
             raise ConfigError(str(error)) from None
+        except OSError as error:
+            no_folder = isinstance(error, FileExistsError | NotADirectoryError)
+            kind = ConfigError if no_folder else UserError
+            where = error.filename or self.which.out
+            raise kind(f"cannot use {where}: {error.strerror or error}") from None

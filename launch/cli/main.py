@@ -5,6 +5,7 @@ Nothing heavy is imported before the command is known, and JAX only after the en
 """
 
 import dataclasses
+import errno
 import functools
 import io
 import operator
@@ -45,6 +46,9 @@ COMMANDS: tuple[type[Command], ...] = (
 )
 
 
+_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of what takes our lines
+
+
 def _say(line: str) -> None:
     # Also while a library's prints are redirected.
     print(printable(line), file=sys.__stdout__, flush=True)
@@ -82,10 +86,12 @@ def _run(words: list[str]) -> int:
     except KeyboardInterrupt:
         print("optimus: interrupted", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # who read our lines has enough of them
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
     except OSError as error:
+        if error.filename is None and error.errno in _OUTPUT:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            if error.errno != errno.EPIPE:  # who read our lines has enough of them
+                print(f"optimus: cannot write this: {error.strerror}", file=sys.stderr)
+            return 1
         if error.filename is None:
             raise
         found = refused(error.filename, error)
@@ -106,7 +112,10 @@ def main(argv: list[str] | None = None) -> None:
         return
     environment.apply()  # JAX reads these when it is imported
     code = _run(words)
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:  # a run that went on without anybody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.stderr.flush()
     # Launchpad's and Courier's threads and pending calls would keep the interpreter from ending.
     served = {"launchpad", "courier"} & sys.modules.keys()

@@ -65,11 +65,12 @@ class Sweep:
 
         from launch.sweeps import run as sweep_run
         from launch.sweeps import table as sweep_table
+        from optimus.bench.figures import drawable
 
         if not self.table:
             # The table holds all cells that are there, also those of earlier calls.
             return 0 if sweep_run.run(cells, out, say, tabulated=every) else 1
-        written = sweep_table.write(every, out)
+        written = sweep_table.write(every, out, drawable(say))
         require(bool(written), f"--table: no cell of this sweep has begun in {out}")
         for path in written:
             say(f"wrote {path}")

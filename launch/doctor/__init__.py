@@ -38,7 +38,7 @@ def doctor(quick: bool = False) -> int:
             print(f"  ...    {check.name} (at most {check.timeout:.0f} s)", end="\r", flush=True)
         status, text = _isolated(check) if check.isolated else _outcome(check.run)
         failed += status.startswith("FAIL")
-        told = f"; to do: {check.remedy}" if status == "FAIL" else ""
+        told = f"; to do: {check.remedy}" if status == "FAIL" and check.remedy else ""
         clear = "\x1b[K" if sys.stdout.isatty() else ""
         line = f"{status.partition(',')[0]:<8} {check.name}: {' '.join(text.split())}{told}{clear}"
         print(line, flush=True)

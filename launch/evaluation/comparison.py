@@ -1,6 +1,7 @@
 """Start against end on the fixed evaluation set: the number a run is judged by."""
 
 import dataclasses
+import functools
 import threading
 import time
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from optimus.rundir.metrics import read
 from optimus.wire import LossPool, LossUnavailable
 from workers.scheduling import drive
 from workers.unroll import parameter_layout
+from workers.unroll.base import Unroll
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,12 @@ class Comparison:
         )
 
 
+@functools.lru_cache(maxsize=2)
+def _alone(config: TrainConfig) -> Unroll:
+    """Of losses that need no pool: compiled for the first checkpoint, used for all."""
+    return builders.make_unroll(config, None, signs=1)
+
+
 def losses(
     config: TrainConfig,
     theta: np.ndarray,
@@ -82,7 +90,7 @@ def losses(
         another set.
     """
     tasks, steps = config.evaluation.tasks, config.evaluation.steps
-    unroll = builders.make_unroll(config, pool, signs=1)
+    unroll = _alone(config) if pool is None else builders.make_unroll(config, pool, signs=1)
     weights = jnp.broadcast_to(jnp.asarray(theta), (tasks, 1, theta.size))
     generator = unroll.window(weights, None, range(tasks), steps)
     (window,) = drive([generator], stop or threading.Event())

@@ -87,10 +87,6 @@ def wait_until_judged(
             return False
 
 
-class _Full(OSError):
-    """The disk refuses; no checkpoint is bad because of it."""
-
-
 class Evaluator:
     """One life of the role.
 
@@ -156,26 +152,20 @@ class Evaluator:
         with self._lock:
             self._under_way = of
         try:
-            self._hold(step)
+            checkpoint.hold(self._folder, step)
             model = weights.load(path)
             found = evaluate(model, self._config, self._plan, self._stop, self._show)
             return {"sha256": model.card["sha256"], **found}
-        except (Stopped, _Full):
+        except Stopped:
             self.leave()
             raise
         except Exception as error:  # one bad checkpoint must not end the role
+            if isinstance(error, checkpoint.CheckpointError) and error.__cause__ is not None:
+                raise OSError(str(error)) from None  # the disk refused to hold it: it is not bad
             if not path.is_dir():  # pruned before it was held: there is a newer one
                 self.leave()
                 return None
             return self._failed(f"{type(error).__name__}: {error}".splitlines()[0], sha256)
-
-    def _hold(self, step: int) -> None:
-        try:
-            checkpoint.hold(self._folder, step)
-        except checkpoint.CheckpointError as error:
-            if isinstance(error.__cause__, OSError):
-                raise _Full(str(error)) from None
-            raise
 
     def _failed(self, error: str, sha256: str | None) -> dict[str, Any]:
         about = {"time": round(time.time(), 3), "sha256": sha256, "protocol": self._protocol}

@@ -22,8 +22,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from launch.runners import distributed_missing
 from optimus.config import Estimator, Layout, MetaOptimizer, Phase, ServedTask, TrainConfig, to_dict
-from optimus.errors import UserError, require_positive
+from optimus.errors import UserError, require, require_positive
 from optimus.model import optimizer as opt
 from optimus.model.config import OptimizerConfig
 from optimus.rundir.metrics import read
@@ -74,6 +75,8 @@ def main(
       as_json: whether the result is printed as JSON.
       out: folder of the run and the result.
     """
+    missing = distributed_missing()
+    require(missing is None, f"bench throughput --fleet: {missing}")
     sizes = {"--workers": workers, "--sleep": sleep, "--actors": actors, "--measure": seconds}
     for flag, value in sizes.items():
         require_positive(value, f"bench throughput --fleet: {flag}")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from optimus.errors import printable
 from optimus.wire import (
     PROTOCOL,
     CodecError,
@@ -134,6 +135,10 @@ class Registry:
             problem = _problem(member)
             if problem:
                 raise Refused(f"not a member: {problem}")
+            own = self._elastic or 0 <= member.index < self._actors
+            if member.role == "actor" and not own:
+                there = f"all {self._actors} actors of this synchronous run are there"
+                raise Refused(f"{there}; only workers can join it", "too_many")
         new = {member.incarnation for member in members} - self._seen.keys()
         if len(self._seen) + len(new) > _MOST_MEMBERS:
             raise Refused(f"more than {_MOST_MEMBERS} members", "too_many")
@@ -141,7 +146,7 @@ class Registry:
 
     def _refuse(self, refusal: Refused) -> View:
         self.reasons[refusal.reason] += 1
-        return View(str(refusal), self.stopping, False, "", True, [], {})
+        return View(printable(str(refusal), ""), self.stopping, False, "", True, [], {})
 
     def _forget(self, now: float) -> None:
         while self._seen:
@@ -170,13 +175,10 @@ class Registry:
             self._changes += 1
 
     def _index(self, member: Member) -> int:
-        """The index an actor has, asked for, or gets; `Refused` when there is none left."""
+        """The index an actor has, asked for, or gets."""
         known = self._seen.get(member.incarnation)
         if known is not None and known[0].role == "actor":
             return known[0].index
-        if not self._elastic and not 0 <= member.index < self._actors:
-            there = f"all {self._actors} actors of this synchronous run are there"
-            raise Refused(f"{there}; only workers can join it", "too_many")
         if member.index >= 0:
             return member.index
         return next(k for k in itertools.count(self._actors) if ("actor", k) not in self._held)

@@ -14,10 +14,9 @@ def distributed_missing() -> str | None:
     absent = [name for name in ("launchpad", "reverb") if importlib.util.find_spec(name) is None]
     if not absent:
         return None
-    return (
-        f"{' and '.join(absent)} not installed: local_mp and local_mt need CPython 3.10 on x86-64 "
-        f"Linux and the extra [distributed] ({distributed_command() or 'not for this one'})"
-    )
+    needs = "local_mp and local_mt need CPython 3.10 on x86-64 Linux and the extra [distributed]"
+    how = f" ({command})" if (command := distributed_command()) else ""
+    return f"{' and '.join(absent)} not installed: {needs}{how}"
 
 
 def actors_cannot(config: TrainConfig) -> str | None:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from launch import Say, alongside, command, handlers_restored, stop_on_signals
+from launch import Say, alongside, command, handlers_restored, patient, stop_on_signals
 from launch.monitoring import readings
 from launch.runners import CANNOT
 from optimus import rundir
@@ -43,6 +43,7 @@ def train(
     from launch.runners import fused
     from learner import identity
 
+    say = patient(say)
     why = problem(config, launch, run_dir)
     require(why is None, str(why))
     if launch != "fused":

@@ -13,6 +13,7 @@ from launch.runners import train
 from launch.sweeps import Cell
 from launch.sweeps import table as sweep_table
 from launch.sweeps.state import finished, timed
+from optimus.bench.figures import drawable
 
 
 def run(
@@ -36,6 +37,8 @@ def run(
     failed: list[str] = []
     began = time.monotonic()
     for index, cell in enumerate(waiting):
+        if index and cell.arm != waiting[index - 1].arm:
+            jax.clear_caches()  # another arm shares no program with this one
         say(f"cell {index + 1}/{len(waiting)}: {cell.label}{_left(began, index, len(waiting))}")
         try:
             with timed(cell.run_dir):
@@ -48,7 +51,7 @@ def run(
         if not finished(cell):
             say("stopped; the same command resumes")
             return False
-    for path in sweep_table.write(tabulated, out):
+    for path in sweep_table.write(tabulated, out, drawable(say)):
         say(f"wrote {path}")
     if failed:
         say(f"failed: {'; '.join(failed)}; the same command tries them again")

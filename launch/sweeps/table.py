@@ -5,7 +5,6 @@ leave, less is better, of the checkpoint that validates best: the one that would
 cells have the same validation tasks and the same number of validations to choose from.
 """
 
-import importlib.util
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,7 +99,7 @@ def write(cells: Sequence[Cell], out: Path, pictures: bool = True) -> list[Path]
         out / "table.md",
     ]
     checkpoint.write_atomically(out / "table.md", markdown(found, extra))
-    if pictures and importlib.util.find_spec("matplotlib"):
+    if pictures:
         written.append(_draw(points, out / "curves.png"))
     return written
 

@@ -7,6 +7,7 @@ benchmark resumes and a changed one computes anew.
 import functools
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from optimus.bench import storage
@@ -24,6 +26,7 @@ from optimus.problems.presets import Problem
 
 logger = logging.getLogger(__name__)
 SCHEMA = 2  # raise when functions, presets, counting or a method change what they compute
+CELLS_BETWEEN = 24  # computed ones, after which all compiled programs and traces are dropped
 LIBRARIES = ("jax", "optax", "scipy", "numpy")
 TOLERANCES = ("1e-1", "1e-3", "1e-6")
 COLUMNS = (
@@ -196,6 +199,9 @@ class Outcome:
     failed: list[str] = field(default_factory=list)
 
 
+_computed = itertools.count(1)  # cells, in this process
+
+
 def run_cells(out: Path, planned: Iterable[Planned], say: Callable[[str], None]) -> Outcome:
     """Computes the cells that `out` does not have; `say` takes a line about each of them.
 
@@ -213,6 +219,8 @@ def run_cells(out: Path, planned: Iterable[Planned], say: Callable[[str], None])
                 decides = cell.decides() | each.method.decides()
                 stored = storage.store(out, name, rows, arrays, decides)
                 outcome.computed += 1
+                if next(_computed) % CELLS_BETWEEN == 0:
+                    jax.clear_caches()  # JAX 0.6 keeps the traces of what is let go
             else:
                 outcome.cached += 1
         except Exception as error:  # one cell must not take the others with it

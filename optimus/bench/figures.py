@@ -1,18 +1,28 @@
 """Pictures of the benchmark; the only module that needs matplotlib (extra [bench])."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from optimus.bench.storage import Traces
+from optimus.installation import extra_command
 
 LABELS = {
     "performance": "evaluations / least evaluations",
     "data": "evaluations / (N + 1)",
     "value": "gap / least gap at the budget",
 }
+
+
+def drawable(say: Callable[[str], None]) -> bool:
+    """Whether matplotlib is installed; if it is not, `say` takes a line with what to install."""
+    found = importlib.util.find_spec("matplotlib") is not None
+    if not found:
+        say(f"no pictures, matplotlib is missing: {extra_command('bench')}")
+    return found
 
 
 def figure_of(

@@ -1,14 +1,16 @@
 """What a benchmark consists of: methods, names and dimensions as typed, the list of cells."""
 
 import functools
+import importlib.util
 import os
 import re
 from collections.abc import Iterable, Sequence
 
 from optimus import weights
 from optimus.bench.cells import Cell, Method, Planned
-from optimus.bench.methods import BASELINES, LEARNED, models
+from optimus.bench.methods import BASELINES, LEARNED, NEEDS, models
 from optimus.errors import require
+from optimus.installation import extra_command
 from optimus.problems import presets
 from optimus.problems.presets import Problem
 
@@ -54,6 +56,20 @@ def methods_of(
             agree = same.weights_hash == method.weights_hash
             require(agree, f"two different weights would both be called {method.name}")
     return list(found.values())
+
+
+def installed(methods: Sequence[Method]) -> tuple[list[Method], list[str]]:
+    """The methods that can run here, and a line for each whose package is not installed."""
+    absent = {
+        method.name: NEEDS[method.name]
+        for method in methods
+        if method.name in NEEDS and importlib.util.find_spec(NEEDS[method.name]) is None
+    }
+    extra = extra_command("bench")
+    lines = [
+        f"{name}, its package {package} is missing: {extra}" for name, package in absent.items()
+    ]
+    return [method for method in methods if method.name not in absent], lines
 
 
 def names(text: str | Iterable[str], known: Iterable[str], what: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,13 +87,14 @@ def load(out: Path, name: str) -> Stored | None:
 
     A cell without its arrays counts as damaged, as after a copy of `cells` alone.
     """
-    if not trace_path(out, name).is_file():
-        return None
     try:
+        with zipfile.ZipFile(trace_path(out, name)) as arrays:
+            if arrays.testzip() is not None:
+                return None
         document = json.loads((out / "cells" / f"{name}.json").read_text(encoding="utf-8"))
         rows = [{k: _number(k, value) for k, value in row.items()} for row in document["rows"]]
         return Stored(rows, int(document["non_finite"]), dict(document["decides"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except Exception:  # zip, zlib and JSON each have their own
         return None
 
 

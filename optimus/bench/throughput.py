@@ -6,6 +6,7 @@ whole updates of the fused trainer on Rosenbrock's function, compilation apart.
 
 import dataclasses
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -13,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+from optimus.errors import UserError, require
 
 Rule = Literal["optimus", "adafactor_mlp"]
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -81,12 +84,13 @@ def measure(cell: Cell) -> dict[str, Any]:
 
 
 def in_process_of_its_own(cell: Cell) -> dict[str, Any]:
-    """`measure` in a child; raises `RuntimeError` with its last line when it fails."""
+    """`measure` in a child; raises `UserError` with its last line when it fails."""
     command = [sys.executable, "-m", "optimus.bench.throughput", json.dumps(vars(cell))]
     timeout = 600.0 + 4 * cell.seconds
     done = subprocess.run(command, capture_output=True, errors="replace", timeout=timeout)
     if done.returncode:
-        raise RuntimeError(f"throughput of {cell}: {done.stderr.strip().splitlines()[-1]}")
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise UserError(f"throughput of {cell}: {last[0]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -102,6 +106,8 @@ def main(n: int, lanes: int, seconds: float, out: Path) -> int:
     """
     from optimus.bench.storage import markdown_table, write_csv
 
+    possible = n >= 4 and lanes >= 1 and 0 < seconds < math.inf
+    require(possible, f"need n >= 4, lanes >= 1, seconds > 0: {n}, {lanes}, {seconds}")
     affinity = getattr(os, "sched_getaffinity", None)
     available = len(affinity(0)) if affinity else (os.cpu_count() or 1)
     rows = [

@@ -8,7 +8,6 @@ import numpy as np
 
 from optimus.minimization import proposal, safeguard
 from optimus.minimization.objective import EvaluationLimit, Objective, Point
-from optimus.model import registry
 from optimus.weights import LearnedOptimizer
 
 
@@ -134,8 +133,8 @@ class Descent:
             # start, float32 loses nothing of what they add up to.
             if not proposal.sees_position(self._learned.config):
                 self._origin = self.point.z
-            rule = registry.rule_of(self._learned.config)
-            self._state = rule.init_state(self._learned.config, self._seen())
+            seen = self._seen()
+            self._state = proposal.start_of(self._learned.config, seen.size)(seen)
         self._record()
 
     def _seen(self) -> np.ndarray:
@@ -146,7 +145,7 @@ class Descent:
         """One step; the end if it could not be made or led to a non-finite point."""
         if self._learned is None:
             return self._guarded_step(None)
-        propose = proposal.compiled(self._learned)
+        propose = proposal.compiled(self._learned, self.point.z.size)
         step, state = propose(self._state, self._seen(), _float32(self.point.gradient))
         change = np.asarray(step, np.float64)
         usable = bool(np.isfinite(change).all())

@@ -1,6 +1,8 @@
 """A user's function as `minimize` sees it: counted, checked, scaled, best value remembered."""
 
 import functools
+import types
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -184,13 +186,27 @@ def _differentiated(fun: Callable[..., Any], args: tuple[Any, ...], x0: np.ndarr
         )
     # Compiling again for each call of minimize is the price of a plain function, which may read
     # values that have changed since. A function that is jitted has already promised otherwise.
-    known = not args and hasattr(fun, "lower")
-    compiled = (_compiled_once if known else _compiled)(fun, args)
+    if not args and hasattr(fun, "lower"):
+        compiled = _compiled_once(fun)
+    else:
+        compiled = _compiled(lambda x: fun(x, *args))
     return lambda x: tuple(np.asarray(part) for part in compiled(x))
 
 
-def _compiled(fun: Callable[..., Any], args: tuple[Any, ...]) -> Callable[..., Any]:
-    return jax.jit(jax.value_and_grad(lambda x: jnp.reshape(fun(x, *args), ())))
+def _compiled(fun: Callable[..., Any]) -> Callable[..., Any]:
+    return jax.jit(jax.value_and_grad(lambda x: jnp.reshape(fun(x), ())))
 
 
-_compiled_once = functools.lru_cache(maxsize=64)(_compiled)
+def _compiled_once(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for all calls with one function, which is not kept alive by that. A jitted method,
+    a new object each time it is named, is, and its instance: JAX itself keeps what is static."""
+    if isinstance(fun, types.MethodType):
+        return _compiled_method(fun)
+    if fun not in _known:
+        alive: Callable[[], Any] = weakref.ref(fun)
+        _known[fun] = _compiled(lambda x: alive()(x))
+    return _known[fun]
+
+
+_known: weakref.WeakKeyDictionary[Any, Callable[..., Any]] = weakref.WeakKeyDictionary()
+_compiled_method = functools.lru_cache(maxsize=8)(_compiled)

@@ -15,6 +15,7 @@ from optimus.weights import LearnedOptimizer
 DEFAULT_MODEL = "optimus-classical"
 # Of quadratic cost: B and one matrix of attention weights per head, N^2 floats each: 8 GB.
 MAX_COORDINATES = 20_000
+KEPT = 32  # compiled programs
 
 
 def resolve(model: LearnedOptimizer | str | os.PathLike[str]) -> LearnedOptimizer:
@@ -40,31 +41,33 @@ def sees_position(config: Config) -> bool:
     return not isinstance(config, OptimizerConfig) or config.position == "x" or config.place
 
 
-@functools.lru_cache(maxsize=16)
-def compiled(model: LearnedOptimizer) -> Any:
+# One N an entry: what has been compiled for one is let go with it, however many there are.
+@functools.lru_cache(maxsize=KEPT)
+def compiled(model: LearnedOptimizer, size: int) -> Any:
     """(state, x, gradient) -> (step, state) of one model, jitted with its weights compiled in.
 
     A call then passes a dozen arrays, not fifty: at N = 2 that nearly halves its time.
-    """
-    weights_inside = jax.tree_util.tree_map(np.asarray, model.params)
-    return jax.jit(functools.partial(step, model.config, weights_inside))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def step(
-    config: Config, params: weights.Params, state: Any, x: jax.Array, gradient: jax.Array
-) -> tuple[jax.Array, Any]:
-    """`update` of the configuration's rule, compiled once per configuration and N.
 
     Args:
-      config: static.
-      params: meta-parameters, ordinary arguments.
-      state: of the rule.
-      x: current point, float32 [N].
-      gradient: at x, float32 [N].
-
-    Returns:
-      The step, float32 [N], and the state for the next call.
+      model: the weights.
+      size: N; x and gradient are float32 `[N]`.
     """
-    found: tuple[jax.Array, Any] = rule_of(config).update(config, params, state, x, gradient)
-    return found
+    weights_inside = jax.tree_util.tree_map(np.asarray, model.params)
+    return jax.jit(functools.partial(rule_of(model.config).update, model.config, weights_inside))
+
+
+@functools.lru_cache(maxsize=KEPT)
+def start_of(config: Config, size: int) -> Any:
+    """x -> the state before the first step from there, jitted; x is float32 `[N]`."""
+    return jax.jit(functools.partial(rule_of(config).init_state, config))
+
+
+@functools.lru_cache(maxsize=KEPT)
+def step_of(config: Config, size: int) -> Any:
+    """The same of any weights: (params, state, x, gradient) -> (step, state), jitted.
+
+    Args:
+      config: the architecture.
+      size: N; x and gradient are float32 `[N]`.
+    """
+    return jax.jit(functools.partial(rule_of(config).update, config))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from optimus.errors import printable
 from optimus.wire.codec import CodecError
 from optimus.wire.membership import PROTOCOL
 from optimus.wire.messages import MAX_REQUEST_BYTES, check_type, decode, encode
@@ -93,9 +94,9 @@ def served(method: Callable[..., Any]) -> Callable[..., bytes]:
             return encode(Answer("ok", method(self, *call.arguments)))
         except (Refused, ValueError) as error:
             self.refused[error.reason if isinstance(error, Refused) else "malformed"] += 1
-            return encode(Answer("refused", message=f"{name}: {error}"[:_LONGEST]))
+            return encode(Answer("refused", message=printable(f"{name}: {error}"[:_LONGEST], "")))
         except Exception as error:  # the caller hears of it, and this process lives on
-            what = f"{name}: {type(error).__name__}: {error}"[:_LONGEST]
+            what = printable(f"{name}: {type(error).__name__}: {error}"[:_LONGEST], "")
             _LOG.warning(what)
             return encode(Answer("failed", message=what))
 

@@ -151,7 +151,7 @@ def how_to_build(*options: str) -> str:
 
 def _missing(headers: bool = False, code: bool = False) -> list[str]:
     """What compiling needs and is not here, each with what brings it."""
-    compiler, include = compiler_command()[0], _header_dir()
+    compiler, include = _compiler()[0], _header_dir()
     on_310 = sys.version_info[:2] == (3, 10)
     generator = (include / "cppad" / "cg.hpp").is_file()
     missing = []
@@ -169,7 +169,7 @@ def _require(**needed: bool) -> None:
         raise BuildError(f"compiling needs {' and '.join(missing)}")
 
 
-def compiler_command() -> list[str]:
+def _compiler() -> list[str]:
     """The words that start the C++ compiler."""
     return shlex.split(os.environ.get("CXX") or "g++")
 
@@ -211,7 +211,7 @@ def _made(output: Path, force: bool, make: Callable[[Path], None]) -> Path:
 
 def _compile(flags: list[str], sources: list[Path], output: Path, libraries: list[str]) -> None:
     """Compiles each source by itself, links, and renames, so that nobody loads half a library."""
-    compiler = compiler_command()
+    compiler = _compiler()
     for_objects = [flag for flag in flags if flag != "-shared" and not flag.startswith("-Wl,")]
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".build-") as name:
         folder = Path(name)

@@ -4,7 +4,6 @@ The benchmark's own code and cells are used, in RUN/report/: what is there is no
 """
 
 import functools
-import importlib.util
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +17,9 @@ from optimus.bench import plan
 from optimus.bench.cells import Method
 from optimus.bench.classical import paper_figures, report
 from optimus.bench.classical import run as classical
+from optimus.bench.figures import draw_profiles, drawable
 from optimus.bench.methods import learned
 from optimus.bench.storage import Row
-from optimus.installation import extra_command
 from optimus.weights import LearnedOptimizer
 
 PRESET = "fair-shift"
@@ -67,9 +66,7 @@ def compare(model: LearnedOptimizer, out: Path, wanted: Plan, say: Callable[[str
     rows = [row for row in result.rows if row["method"] in methods]
     problems = [*result.failed, *result.left_out]
     pictures: dict[str, Path] = {}
-    if importlib.util.find_spec("matplotlib") is None:
-        problems.append(f"no pictures: {extra_command('bench')}")
-    elif rows:
+    if drawable(problems.append) and rows:
         pictures = _pictures(rows, result, out)
     return Found(_table(rows), methods, pictures, tuple(problems))
 
@@ -88,8 +85,6 @@ def _table(rows: Sequence[Row]) -> dict[tuple[str, int], dict[str, float]]:
 
 
 def _pictures(rows: Sequence[Row], result: classical.Result, out: Path) -> dict[str, Path]:
-    from optimus.bench.figures import draw_profiles
-
     found = {}
     profile = [r for r in report.profile_rows(rows) if r["profile"] == "performance"]
     if profile:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from optimus.config import PhysicsTask, TrainConfig
+from optimus.installation import extra_command
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def reconstruct(config: TrainConfig, checkpoint: Path, out: Path, evaluations: i
     try:
         return _reconstruct(config, config.task, checkpoint, out, evaluations)
     except ModuleNotFoundError as error:
-        raise NoMotion(f"{error.name} is not installed") from None
+        extra = extra_command("bench")
+        raise NoMotion(f"{error.name} is missing: {extra}") from None
     except (ValueError, RuntimeError, OSError) as error:
         raise NoMotion(str(error).splitlines()[0]) from None
 

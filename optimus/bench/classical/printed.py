@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-Agreement = Literal["round-off", "agrees", "spread", "differs"]
+Agreement = Literal["round-off", "agrees", "spread", "better", "worse"]
 Outcome = Literal["clearly better", "no worse", "worse", "clearly worse"]
 METHODS = ("bfgs", "optimus", "adafactor_mlp", "adam", "momentum")
 RESAMPLES = 10_000
@@ -34,7 +34,8 @@ class Comparison:
       agreement: "round-off" (both at the floor), "agrees" (within 10 %, or within 2 combined
         standard errors and a factor of 10), "spread" (within 2 combined standard errors, but a
         factor of 10 apart: a mean that one wild start in 64 makes is within 2 standard errors of
-        everything), or "differs". Combined: the print is taken to have our spread over 64 starts.
+        everything): these are equal. Else "better", ours is lower, or "worse", ours is higher.
+        Combined: the print is taken to have our spread over 64 starts.
       share: of resamples of 64 of our starts, those whose floored mean is <= the floored print.
       share_below: the same for <, so that two ties at the floor are no clear win.
     """
@@ -52,8 +53,9 @@ class Comparison:
 
 
 def standard_error(values: np.ndarray) -> float:
-    """Of the mean of `[S]`; 0 for one value."""
-    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+    """Of the mean of `[S]`; 0 for one value, NaN where one is not finite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 def _rounding(minimum: float) -> float:
@@ -78,8 +80,8 @@ def compare(values: Sequence[float], reference: float, minimum: float, floor: fl
     floored, target = np.maximum(raw, level), max(reference, level)
     mean, error = float(np.mean(floored)), standard_error(floored)
     spread = np.hypot(error, error * np.sqrt(len(raw) / STARTS))
-    agreement: Agreement = "differs"
-    if mean <= level and target <= level:
+    agreement: Agreement = "better" if mean < target else "worse"
+    if np.max(floored) <= level and target <= level:
         agreement = "round-off"
     elif abs(mean - target) <= 0.1 * target:
         agreement = "agrees"

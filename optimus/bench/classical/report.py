@@ -8,7 +8,6 @@ OUT/paths.csv, paths-N.png    Fig. 6, trajectories on Rosenbrock
 OUT/curves/FUNCTION.png       mean best-so-far against evaluations (from OUT/traces)
 """
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from optimus.bench import profiles
 from optimus.bench.classical import paper_figures, printed, table
+from optimus.bench.figures import draw_curves, draw_profiles
 from optimus.bench.methods import models
 from optimus.bench.storage import Row, Traces, write_csv
 from optimus.problems import presets
@@ -47,11 +47,9 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
         reference = printed.table4().get((function, dim, models.column_of(method)))
         line: Row = dict.fromkeys(TABLE_COLUMNS)
         line |= dict(preset=preset, function=function, dim=dim, method=method, starts=len(values))
-        with np.errstate(invalid="ignore"):
-            error = printed.standard_error(np.array(values))
-            line |= dict(mean=float(np.mean(values)), error=error)
-            for name, share in (("median", 0.5), ("q10", 0.1), ("q90", 0.9)):
-                line[name] = float(np.quantile(values, share, method="nearest"))
+        line |= dict(mean=float(np.mean(values)), error=printed.standard_error(np.array(values)))
+        for name, share in (("median", 0.5), ("q10", 0.1), ("q90", 0.9)):
+            line[name] = float(np.quantile(values, share, method="nearest"))
         if presets.preset(preset).slips and reference is not None:
             problem = presets.problem(preset, function, dim, 0, 0)
             found = printed.compare(values, reference, problem.minimum, problem.floor)
@@ -80,8 +78,7 @@ def write(
       rows: of `results.csv`.
       out: folder.
       traces: (function, dim, method) -> npz of that cell, for the curves.
-      figures: whether pictures are drawn. They need matplotlib; without it the tables and CSVs are
-        written all the same.
+      figures: whether pictures are drawn, which needs matplotlib.
     """
     if not rows:
         return []
@@ -93,9 +90,7 @@ def write(
     written = [out / "table4.md"]
     tables = {"table4": summary, "profiles": lines, "fig4": loss, "paths": paths}
     written += [write_csv(out / f"{name}.csv", found) for name, found in tables.items() if found]
-    if figures and importlib.util.find_spec("matplotlib"):
-        from optimus.bench.figures import draw_curves, draw_profiles
-
+    if figures:
         written.append(paper_figures.draw_per_function(summary, out / "per_function.png"))
         if lines:
             written.append(draw_profiles(lines, out / "profiles.png"))

@@ -19,10 +19,11 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from optimus.bench import cells, plan, storage
+from optimus.bench import cells, plan, printer, storage
 from optimus.bench.cells import COLUMNS, Method
 from optimus.bench.classical import report
 from optimus.bench.classical.gather import Gathered, gather
+from optimus.bench.figures import drawable
 from optimus.bench.methods import models
 from optimus.errors import require
 from optimus.problems import presets
@@ -88,7 +89,9 @@ def run(
     most = presets.TUNING_START
     require(starts <= most, f"starts from {most} on are for tuning: {starts}")
     counts = (starts, steps, seed)
+    methods, absent = plan.installed(methods)
     planned, left_out = plan.plan_cells(preset, functions, dims, methods, counts)
+    left_out = [*absent, *left_out]
     require(bool(planned), "nothing to run: " + "; ".join(left_out))
     for method in methods if split == "held-out" else ():
         seen = (each.cell.function for each in planned if each.method is method)
@@ -130,7 +133,7 @@ def main(
       preset, starts, steps, seed, split, out, console: as `run` takes them.
       functions, dims: as typed.
       methods, model, adafactor_model: as `plan.methods_of` takes them.
-      figures: whether pictures are drawn, which needs matplotlib.
+      figures: whether pictures are drawn, where matplotlib is installed.
 
     Raises:
       ConfigError, WeightsError: a mistake in the arguments, in one line.
@@ -155,7 +158,9 @@ def main(
         )
     hashes = {row["method"]: row["weights_hash"] for row in result.rows if row["weights_hash"]}
     lines += [f"{method}: weights {weights_hash}" for method, weights_hash in hashes.items()]
-    written = report.write(result.rows, out, result.traces, figures)
-    for line in (*lines, *(f"wrote {path}" for path in written)):
-        console.print(line, highlight=False, markup=False)
+    say = printer(console)
+    for line in lines:
+        say(line)
+    for path in report.write(result.rows, out, result.traces, figures and drawable(say)):
+        say(f"wrote {path}")
     return 1 if result.failed else 0

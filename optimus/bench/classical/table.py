@@ -5,6 +5,7 @@ Perm, which is Sum of Squares once more in the print, is not counted.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import inf, isfinite
 
 from optimus.bench.classical import printed
 from optimus.bench.methods import BLIND
@@ -12,13 +13,14 @@ from optimus.bench.storage import Key, Row, markdown_table
 from optimus.problems import presets
 from optimus.problems.functions import FUNCTIONS
 
-MARKS = {"round-off": "≈", "agrees": "=", "spread": "~", "differs": "≠"}
+MARKS = {"better": "<", "round-off": "≈", "agrees": "=", "spread": "~", "worse": ">"}
 LEGEND = """\
 Each entry: our mean ± standard error, a mark, the printed value, P; the printed value in brackets
-where we have none. Marks: ≈ both at round-off; = within 10 %, or within 2 combined standard errors
-and a factor of 10; ~ within 2 combined standard errors only; ≠ neither. P: share of resamples of
-64 starts that are no worse than the print. No worse: P >= 0.5; clearly better: below the print in
-95 % of the resamples; clearly worse: P <= 0.05."""
+where we have none. Lower is better. Marks: < better than the print; > worse; the others are equal:
+≈ both at round-off, = within 10 % or within 2 combined standard errors and a factor of 10, ~ within
+2 combined standard errors only. P: share of resamples of 64 starts that are no worse than the
+print. No worse: P >= 0.5; clearly better: below the print in 95 % of the resamples; clearly worse:
+P <= 0.05."""
 BEST = """\
 How often each of the paper's five, where all of them ran, has the least mean, ties after the floor
 counting for all; and how often a method that never looks is as good as the best of them."""
@@ -38,7 +40,7 @@ def _groups(lines: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def comparison_counts(summary: Sequence[Row]) -> list[Row]:
-    """Per method that the paper has, how many cells agree with the print, and are no worse."""
+    """Per method that the paper has, how many cells have which mark, and are no worse."""
     found: list[Row] = []
     for method in dict.fromkeys(line["method"] for line in summary if line["comparison"]):
         own = [line for line in summary if line["method"] == method and line["comparison"]]
@@ -72,7 +74,7 @@ def best_counts(summary: Sequence[Row]) -> list[Row]:
             level = problem.minimum + problem.floor
             floored = {method: max(mean, level) for method, mean in line["means"].items()}
             least = min(floored[method] for method in printed.METHODS)
-            tally.update(method for method, mean in floored.items() if mean <= least)
+            tally.update(method for method, mean in floored.items() if mean <= least < inf)
         counts = {method: tally[method] for method in (*printed.METHODS, *BLIND)}
         rows += [{"functions": functions, "cells": len(lines), **counts}] if lines else []
     return rows
@@ -81,7 +83,7 @@ def best_counts(summary: Sequence[Row]) -> list[Row]:
 def _beside_print(line: Row | None, reference: float | None) -> str:
     if line is None:
         return "" if reference is None else f"({reference:.3g})"
-    ours = f"{line['mean']:.3g} ± {line['error']:.1g}"
+    ours = f"{line['mean']:.3g}" + (f" ± {line['error']:.1g}" if isfinite(line["error"]) else "")
     if line["printed"] is None:
         return ours if reference is None else f"{ours} ({reference:.3g})"
     return f"{ours} {MARKS[line['agreement']]} {line['printed']:.3g} (P {line['share']:.2f})"

@@ -1,17 +1,24 @@
 """CMA-ES (package `cma`, extra [bench]): values alone, σ0 = 3."""
 
+import functools
 import time
 import warnings
+from typing import Any
 
 import jax
 import numpy as np
 
 from optimus.bench.methods import counting
 from optimus.bench.methods.counting import Status, Trace, compiled_value, one_by_one
-from optimus.installation import extra_command
-from optimus.problems.presets import Problem, arithmetic
+from optimus.problems.presets import Objective, Problem, arithmetic
 
 SIGMA = 3.0
+
+
+@functools.lru_cache(maxsize=counting.KEPT)
+def _compiled_batch(objective: Objective) -> Any:
+    """(data, points `[P, N]`) -> values `[P]`, jitted."""
+    return jax.jit(jax.vmap(objective, in_axes=(None, 0)))
 
 
 def run(
@@ -32,14 +39,9 @@ def run(
       max_evaluations: values.
       sigma: first step size.
       factor: on the number of values.
-
-    Raises:
-      ModuleNotFoundError: cma is not installed.
     """
-    try:
-        import cma
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"CMA-ES needs cma: {extra_command('bench')}") from error
+    import cma
+
     budget = factor * (max_evaluations or steps)
     dtype = problem.dtype
     random = counting.random_of(problem, "cma")
@@ -51,7 +53,7 @@ def run(
     }
     with arithmetic(dtype), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        batch = jax.jit(jax.vmap(compiled_value(problem.objective), in_axes=(None, 0)))
+        batch = _compiled_batch(problem.objective)
         strategy = cma.CMAEvolutionStrategy(problem.x0.astype(np.float64), sigma, options)
         batch(problem.data, np.zeros((strategy.popsize, problem.x0.size), dtype))
         started = time.perf_counter()

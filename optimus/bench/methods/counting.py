@@ -27,6 +27,9 @@ Status = Literal[
     "non_finite",  # nothing finite after the start
 ]
 STATUSES: tuple[Status, ...] = get_args(Status)
+# Compiled programs that each method keeps. Cells of one objective follow each other, and of what is
+# kept for ever a long benchmark would fill the process's memory maps.
+KEPT = 4
 PATHS = ("rosenbrock",)  # functions whose iterates are kept: the paper's Fig. 6
 
 
@@ -179,19 +182,19 @@ class BudgetSpent(Exception):
     """A point beyond the cap was asked for: how a cap leaves foreign code."""
 
 
-@functools.cache
+@functools.lru_cache(maxsize=KEPT)
 def compiled_value(objective: Objective) -> Any:
     """(data, x) -> value, jitted once for all problems that share the objective."""
-    return jax.jit(objective)
+    return jax.jit(lambda data, x: objective(data, x))  # JAX keeps programs as long as functions
 
 
-@functools.cache
+@functools.lru_cache(maxsize=KEPT)
 def compiled_value_and_grad(objective: Objective) -> Any:
     """(data, x) -> (value, gradient `[N]`), jitted."""
     return jax.jit(jax.value_and_grad(objective, argnums=1))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=KEPT)
 def compiled_hvp(objective: Objective) -> Any:
     """(data, x, v) -> Hessian times v, `[N]`, jitted: forward over reverse."""
 

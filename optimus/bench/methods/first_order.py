@@ -31,7 +31,7 @@ TUNING_STARTS = 16
 SHARED_RATE_DIMS = (10, 100)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=counting.KEPT)
 def _compiled(objective: Objective, method: Name, steps: int, schedule: Schedule) -> Any:
     """(data, x0, lr), all of leading dimension S -> values `[S, steps]` and the first two
     coordinates `[S, steps, 2]` of the points they belong to, jitted."""
@@ -170,7 +170,7 @@ def shared_rate(preset: str, method: Name, steps: int) -> float:
 # ------------------------------------------------------------- methods that look at no value
 
 
-@functools.cache
+@functools.lru_cache(maxsize=counting.KEPT)
 def _compiled_along(objective: Objective) -> Any:
     """(data, x0, factors `[K]`) -> values `[S, K]` at factor · x0, jitted."""
 

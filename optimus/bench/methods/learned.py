@@ -60,7 +60,7 @@ def lanes_together(config: Config, size: int, lanes: int) -> int:
     return max(each for each in range(1, min(lanes, most) + 1) if lanes % each == 0)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=counting.KEPT)
 def compiled(objective: Objective, config: Config, steps: int, together: int) -> Any:
     """The jitted program of a cell.
 

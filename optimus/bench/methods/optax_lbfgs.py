@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from optimus.bench.methods.counting import Status, Trace, path_of, stacked, timed
+from optimus.bench.methods.counting import KEPT, Status, Trace, path_of, stacked, timed
 from optimus.problems.presets import Objective, Problem
 
 GTOL = 1e-5
 
 
-@functools.cache
+@functools.lru_cache(maxsize=KEPT)
 def _compiled(objective: Objective, steps: int) -> Any:
     """(data, x0) of leading dimension S -> per start: values `[S, steps + 1]`, evaluations
     `[S, steps + 1]` and first coordinates `[S, steps + 1, 2]` by iteration, iterations done `[S]`,

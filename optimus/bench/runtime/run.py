@@ -16,7 +16,6 @@ them; compilation is apart. The floor is the step's floating-point operations at
 machine is faster. A row stops being sampled when its time is up; how often it was is in the table.
 """
 
-import importlib.util
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
+from optimus.bench import printer
+from optimus.bench.figures import drawable
 from optimus.bench.plan import DIMS, dimensions
 from optimus.bench.runtime.report import draw, markdown
 from optimus.bench.runtime.steps import BUILDERS, REFERENCE, Build, gemm
@@ -173,8 +174,9 @@ def main(
         rows, skipped, rates = measure(chosen, repeats, budget, console, builders)
     written = [write_csv(out / "runtime.csv", rows, COLUMNS), out / "runtime.md"]
     write_atomically(written[1], markdown(rows, skipped, rates, (before, os.getloadavg()[0])))
-    if importlib.util.find_spec("matplotlib"):
+    say = printer(console)
+    if drawable(say):
         written.append(draw(rows, out / "runtime.png"))
     for line in (*(f"skipped: {each}" for each in skipped), *(f"wrote {path}" for path in written)):
-        console.print(line, highlight=False, markup=False)
+        say(line)
     return 0

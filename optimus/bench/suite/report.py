@@ -8,13 +8,13 @@ f <= f_L + τ (f0 − f_L); what is left of the first gap, (f − f_L) / (f0 −
 
 import math
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from optimus.bench import profiles
 from optimus.bench.cells import TOLERANCES
+from optimus.bench.figures import draw_profiles
 from optimus.bench.profiles import problem_of
 from optimus.bench.storage import Row, Traces, markdown_table, write_csv
 from optimus.rundir.checkpoint import write_atomically
@@ -128,8 +128,6 @@ def write(rows: Sequence[Row], traces: Traces, out: Path, figures: bool = True) 
         written += [out / "table.md", write_csv(out / "table.csv", lines)]
     if shares:
         written.append(write_csv(out / "profiles.csv", shares))
-        if figures and find_spec("matplotlib"):
-            from optimus.bench.figures import draw_profiles
-
+        if figures:
             written.append(draw_profiles(shares, out / "profiles.png"))
     return written

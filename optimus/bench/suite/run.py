@@ -10,6 +10,7 @@ and `momentum` have one rate for all problems, chosen on the fifteen classical f
 run so that "solved" does not depend on who competes.
 """
 
+import contextlib
 import functools
 import json
 from collections.abc import Sequence
@@ -19,8 +20,9 @@ from typing import cast, get_args
 import numpy as np
 from rich.console import Console
 
-from optimus.bench import cells, plan, storage
+from optimus.bench import cells, plan, printer, storage
 from optimus.bench.cells import Cell, Method, Planned
+from optimus.bench.figures import drawable
 from optimus.bench.methods import BASELINES, first_order
 from optimus.bench.methods.counting import Trace
 from optimus.bench.methods.models import kind_in, learned
@@ -65,12 +67,16 @@ def _reference(
 def _rate(name: first_order.Name, steps: int, out: Path) -> float:
     """The rate for all problems, kept in `out`, since choosing it takes minutes."""
     path, key = out / "rates.json", f"{name} {steps} {json.dumps(dict(cells.versions()))}"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known: dict[str, float] = {}
+    with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
+        known = {
+            each: float(rate) for each, rate in json.loads(path.read_text(encoding="utf-8")).items()
+        }
     if key not in known:
         known[key] = first_order.shared_rate("fair-shift", name, steps)
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(known, indent=2) + "\n")
-    return float(known[key])
+    return known[key]
 
 
 def _problems(case: Case, starts: int, seed: int) -> list[Problem]:
@@ -106,14 +112,14 @@ def main(
       steps: evaluations of each start.
       seed: of the other starts.
       out: folder.
-      figures: whether pictures are drawn, which needs matplotlib.
+      figures: whether pictures are drawn, where matplotlib is installed.
       console: shows progress; default: on standard error.
 
     Raises:
       ConfigError, WeightsError, SuiteMissing: a mistake in the arguments, or a library that is not
         installed; one line.
     """
-    console, out = console or Console(stderr=True, highlight=False, markup=False), Path(out)
+    say, out = printer(console or Console(stderr=True)), Path(out)
     plan.require_counts(starts, steps, seed)
     names = () if problems == "all" else tuple(each.strip() for each in problems.split(","))
     chosen = suites.cases(suite, names, least_dim, most_dim)
@@ -125,7 +131,7 @@ def main(
             cell = Cell(suite, case.name, case.dim, method.name, starts, steps, seed)
             made = functools.partial(_problems, case, starts, seed)
             planned[cell], cases[cell] = Planned(cell, method, made), case
-    outcome = cells.run_cells(out, planned.values(), console.print)
+    outcome = cells.run_cells(out, planned.values(), say)
     rows: list[storage.Row] = []
     traces: dict[storage.Key, Path] = {}
     for cell, own in outcome.rows.items():
@@ -134,7 +140,7 @@ def main(
         rows += [row | more for row in own]
         traces[cell.function, cell.dim, cell.method] = storage.trace_path(out, name)
     for line in outcome.failed:
-        console.print(f"failed: {line}")
-    for path in report.write(rows, traces, out, figures):
-        console.print(f"wrote {path}")
+        say(f"failed: {line}")
+    for path in report.write(rows, traces, out, figures and drawable(say)):
+        say(f"wrote {path}")
     return 1 if outcome.failed else 0

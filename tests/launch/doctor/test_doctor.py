@@ -134,9 +134,7 @@ def test_without_the_distributed_libraries_their_checks_are_skipped(
 
     monkeypatch.setattr(importlib.util, "find_spec", blocked)
     checks: list[Callable[[], str]] = [
-        c.run
-        for c in doctors.CHECKS
-        if c.run.__name__ in {"_op", "_courier", "_reverb", "_libpython"}
+        c.run for c in doctors.CHECKS if c.run.__name__ in {"_op", "_courier", "_reverb"}
     ]
     for check in [*checks, doctors.REAL_RUN.run]:
         with pytest.raises(Skipped, match="not installed"):

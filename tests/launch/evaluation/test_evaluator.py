@@ -303,3 +303,21 @@ def test_in_process_it_takes_its_turn(tmp_path: pathlib.Path, judge: dict[str, A
     written = checkpoint.read_manifest(folder / "40")["metrics"]
     assert written["accepted"] == 40 * 8 and written["staleness"] == 0
     assert isinstance(written["meta_loss"], float) and written["gradient_norm"] > 0
+
+
+def test_a_full_disk_makes_no_checkpoint_a_bad_one(
+    run_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`HELD` finds no room where one more line of `eval.jsonl` still does."""
+    judge = Evaluator(config(), run_dir, threading.Event(), PLAN)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write_atomically", full)
+        assert judge.step() is False
+    assert records.evaluations(run_dir) == []
+    assert judge.step() is True
+    assert [record["step"] for record in records.evaluations(run_dir)] == [10]
+    judge.close()

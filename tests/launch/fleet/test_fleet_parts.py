@@ -8,9 +8,11 @@ import configparser
 import importlib.util
 import io
 import json
+import re
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -218,6 +220,16 @@ def test_what_is_no_wheelhouse_is_refused(tmp_path: Path) -> None:
             tar.addfile(info, io.BytesIO(card.encode()))
         with pytest.raises(ConfigError, match="--wheelhouse"):
             wheelhouse.read(path)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is None, reason="a wheelhouse is built beside TensorFlow"
+)
+def test_our_wheel_for_hosts_brings_all_that_is_compiled_and_nothing_else(tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheelhouse._project(tmp_path)) as archive:
+        names = [name for name in archive.namelist() if "/native/lib/" in name]
+    found = sorted(re.sub(r"_[0-9a-f]{16}\.so$", "", name.rpartition("/")[2]) for name in names)
+    assert found == ["generated_pd", "generated_torque", "libphysics", "physics_op"]
 
 
 def test_what_is_sent_to_a_host_is_one_program_of_the_standard_library(tmp_path: Path) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from launch.cli import main as command_line
+from launch.cli import worker
 from launch.cli.fleet import Scale
 from launch.cli.train import Train
 from launch.cli.worker import Worker
 from launch.configs import find
 from launch.fleet import starting, usable_workers
 from launch.fleet.inventory import Host
+from launch.program import members
 from launch.runners import train
 from optimus.config import ConfigError, Layout, TrainConfig
+from optimus.wire import Head
+from optimus.wire.membership import PROTOCOL
 from tests.launch import fault_tools
 from tests.launch.fleet.told import HEAD, LOOK, RUN, WORKER, Told
 
@@ -113,6 +118,19 @@ def test_a_scale_above_the_lanes_says_so(
     assert len(warnings) == bool(message) and all(message in line for line in warnings)
     asked = [r["run"]["workers"] for r in fleet.requests if r["action"] == "start"]
     assert asked == [total]
+
+
+@pytest.mark.parametrize(("count", "warned"), [(40, 0), (41, 1)])
+def test_a_worker_that_joins_compares_its_own(
+    count: int, warned: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    head = Head(PROTOCOL, "", "head:20101", "head:20102", "run")
+    monkeypatch.setattr(worker, "_joined", lambda _: (find("physics-small"), head))
+    monkeypatch.setattr(worker, "stop_on_signals", threading.Event)
+    monkeypatch.setattr(members, "serve_workers", lambda *_: None)
+    assert Worker("head:20100", count, advertise="here").run(said.append) == 0
+    assert sum("40 would be used, 1 idle" in line for line in said) == warned
 
 
 @pytest.mark.parametrize(("workers", "warned"), [(40, 0), (41, 1)])

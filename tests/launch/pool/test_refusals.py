@@ -99,6 +99,14 @@ def test_reasons_are_told_apart() -> None:
     assert there.refused == 6 and there.view().members == []
 
 
+def test_what_is_refused_has_no_effect_at_all_and_steers_no_terminal() -> None:
+    there = registry()
+    assert sent(there, members=[WORKER, {**ACTOR, "index": 5}]).refused
+    assert there.view().members == []
+    said = sent(there, config_hash="\x1b[2J\nb").refused
+    assert said.isprintable() and "b, this run's is config" in said
+
+
 def test_a_protocol_before_is_told_to_install_the_same_version() -> None:
     """Its heartbeats have no run id yet."""
     old = {key: value for key, value in BEAT.items() if key != "run_id"} | {"protocol": 2}

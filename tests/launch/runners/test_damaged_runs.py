@@ -89,8 +89,8 @@ def test_a_configuration_edited_by_hand_is_not_that_of_the_checkpoints(run_dir: 
     )
 
 
-def edit(run_dir: Path, step: int, **changes: object) -> None:
-    path = run_dir / "checkpoints" / str(step) / checkpoint.MANIFEST
+def edit(run_dir: Path, at: int, /, **changes: object) -> None:
+    path = run_dir / "checkpoints" / str(at) / checkpoint.MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 

@@ -51,6 +51,25 @@ def test_what_ends_a_run_is_followed_by_how_to_go_on(
     assert said[-1] == f"failed; once its cause is mended, this resumes: {where}"
 
 
+def test_lines_that_nobody_takes_end_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(line: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(trains, "_run", lambda *_: False)
+    trains.train(fakes.analytic(updates=3), tmp_path, "inprocess", full)
+
+
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            tools.command("configs"), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    said = "optimus: cannot write this: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
 class Session(fused._Session):
     """Whose saves fail or not, as told."""
 

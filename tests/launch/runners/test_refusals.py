@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from launch import configs, runners
+from launch.fleet import benchmark
 from optimus.config import ConfigError, Estimator
 from tests.one_phase import with_phase
 
@@ -44,3 +45,19 @@ def test_the_first_runner_that_can_is_the_default(monkeypatch, missing):
     nowhere = dataclasses.replace(BPTT, synchronous=False)
     with pytest.raises(ConfigError, match=r"^local_mp: .*; inprocess: .*; fused: synchronous is"):
         runners.default(nowhere)
+
+
+@pytest.mark.parametrize("command", [None, "python -m pip install 'optimus[distributed]'"])
+def test_what_is_not_installed_is_told_with_a_command_where_there_is_one(monkeypatch, command):
+    monkeypatch.setattr(runners.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(runners, "distributed_command", lambda: command)
+    message = runners.distributed_missing()
+    assert message.startswith("launchpad and reverb not installed: ")
+    assert message.endswith(f" ({command})" if command else " the extra [distributed]")
+
+
+def test_the_benchmark_of_the_program_says_what_it_needs_before_it_starts(monkeypatch, tmp_path):
+    monkeypatch.setattr(runners.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="--fleet: launchpad and reverb not installed"):
+        benchmark.main(1, 0.1, 1, False, 1.0, False, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from optimus.bench.classical import paper_figures, printed, report, table
 from optimus.bench.classical import run as classical
 from optimus.bench.methods import BASELINES, LEARNED
 from optimus.bench.methods.counting import one_point_a_step
+from optimus.errors import ConfigError
+from optimus.installation import extra_command
 from optimus.problems.functions import FUNCTIONS
 
 COLUMNS = [
@@ -258,7 +261,8 @@ def summary_of(means, preset="paper", agreement="agrees", printed=1.0):
 def test_the_table_has_the_papers_methods_side_by_side_and_names_what_differs():
     lines = summary_of({("levy", 2, "bfgs"): 7.0, ("perm", 2, "bfgs"): 1.0})
     lines += summary_of({("trid", 10, "bfgs"): 70.0}, agreement="spread", printed=65.0)
-    lines += summary_of({("trid", 20, "bfgs"): 99.0}, agreement="differs", printed=230.0)
+    lines += summary_of({("trid", 20, "bfgs"): 99.0}, agreement="better", printed=230.0)
+    lines += summary_of({("trid", 50, "bfgs"): 1e9}, agreement="worse", printed=1560.0)
     lines += summary_of({("sphere", 2, "bfgs"): 0.0}, agreement="round-off")
     lines += summary_of({("levy", 2, "cma"): 3.0}, printed=None)
     lines[-1]["comparison"] = None
@@ -266,8 +270,14 @@ def test_the_table_has_the_papers_methods_side_by_side_and_names_what_differs():
     assert "| function | dim | bfgs | optimus | adafactor_mlp | adam | momentum |" in text
     assert "| levy | 2 | 7 ± 0.1 = 1 (P 0.50) | (5.65) |" in text
     assert "| trid | 10 | 70 ± 0.1 ~ 65 (P 0.50) |" in text
-    assert "| method | functions | cells | ≈ round-off | = agrees | ~ spread | ≠ differs |" in text
-    assert "| bfgs | all but perm | 4 | 1 | 1 | 1 | 1 | 4 | 0 | 0 |" in text
+    assert "| trid | 20 | 99 ± 0.1 < 230 (P 0.50) |" in text
+    assert "| trid | 50 | 1e+09 ± 0.1 > 1.56e+03 (P 0.50) |" in text
+    heads = "< better | ≈ round-off | = agrees | ~ spread | > worse | no worse"
+    assert f"| method | functions | cells | {heads} |" in text
+    assert "| bfgs | all but perm | 5 | 1 | 1 | 1 | 1 | 1 | 5 | 0 | 0 |" in text
+    for mark in table.MARKS.values():
+        assert f"{mark} " in table.LEGEND
+    assert "better than the print" in table.LEGEND and "≠" not in text and "differ" not in text
     assert "| function | dim | cma |" in text and "| levy | 2 | 3 ± 0.1 |" in text
 
 
@@ -353,10 +363,61 @@ def test_a_cell_without_its_arrays_is_computed_anew(tmp_path):
 def test_a_damaged_file_is_no_cell(tmp_path):
     (tmp_path / "cells").mkdir()
     (tmp_path / "traces").mkdir()
-    (tmp_path / "traces" / "x.npz").touch()
-    for text in ("", "[]", '{"rows": 1, "non_finite": 0}', '{"rows": []}'):
+    np.savez(tmp_path / "traces" / "x.npz", best=np.zeros(3))
+    whole = '{"rows": [], "non_finite": 0, "decides": {}}'
+    for text in (
+        "",
+        "[]",
+        '{"rows": 1, "non_finite": 0}',
+        '{"rows": []}',
+        "[" * 100_000,
+        whole[:-9],
+    ):
         (tmp_path / "cells" / "x.json").write_text(text)
         assert storage.load(tmp_path, "x") is None
+    (tmp_path / "cells" / "x.json").write_text(whole)
+    assert storage.load(tmp_path, "x") is not None
+
+
+@pytest.mark.parametrize("keep", [0, 100, -30])
+def test_a_cell_with_truncated_arrays_is_computed_anew(tmp_path, keep):
+    options = {"methods": ("bfgs",), "functions": ("rosenbrock",), "dims": (2,)}
+    run(tmp_path, **options)
+    (path,) = (tmp_path / "traces").iterdir()
+    path.write_bytes(path.read_bytes()[:keep])
+    again = run(tmp_path, **options)
+    assert again.computed == 1
+    report.write(again.rows, tmp_path, again.traces, False)
+
+
+def test_a_cell_with_a_changed_byte_in_its_arrays_is_computed_anew(tmp_path):
+    options = {"methods": ("return_zero",), "functions": ("rosenbrock",), "dims": (2,)}
+    run(tmp_path, **options)
+    (path,) = (tmp_path / "traces").iterdir()
+    content = bytearray(path.read_bytes())
+    content[60] ^= 0xFF
+    path.write_bytes(content)
+    assert run(tmp_path, **options).computed == 1
+
+
+def test_without_matplotlib_a_line_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    console = quiet()
+    arguments = dict(functions="sphere", dims="2", methods="return_zero", starts=1, steps=2)
+    assert classical.main(**arguments, out=tmp_path, console=console) == 0
+    said = console.file.getvalue()
+    assert said.count(f"no pictures, matplotlib is missing: {extra_command('bench')}") == 1
+    assert (tmp_path / "table4.md").exists() and not list(tmp_path.glob("*.png"))
+
+
+def test_a_method_whose_package_is_missing_is_left_out_once(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cma", None)
+    found = run(tmp_path, methods=("cma", "return_zero", "cma_5x"))
+    extra = f"its package cma is missing: {extra_command('bench')}"
+    assert found.left_out == (f"cma, {extra}", f"cma_5x, {extra}") and not found.failed
+    assert {row["method"] for row in found.rows} == {"return_zero"}
+    with pytest.raises(ConfigError, match="nothing to run: cma, its package cma is missing"):
+        run(tmp_path / "other", methods=("cma",))
 
 
 # -------------------------------------------------------------------------------------------- print
@@ -373,15 +434,36 @@ def test_comparisons_follow_the_rules():
     random = np.random.default_rng(0)
     values = random.uniform(0.9, 1.1, 64)
     better, same, worse = (printed.compare(values, at, 0, 1e-9) for at in (2.0, values.mean(), 0.5))
-    assert (better.outcome, better.agreement) == ("clearly better", "differs")
+    assert (better.outcome, better.agreement) == ("clearly better", "better")
     assert same.agreement == "agrees" and 0.3 < same.share < 0.7
-    assert (worse.outcome, worse.agreement) == ("clearly worse", "differs")
+    assert (worse.outcome, worse.agreement) == ("clearly worse", "worse")
     floor = printed.compare(values * 1e-12, 3e-14, 0, 1e-9)
     assert (floor.outcome, floor.agreement, floor.share) == ("no worse", "round-off", 1.0)
     # One wild start in 64 is within two standard errors of anything; that is said.
     assert printed.compare(np.append(np.ones(63), 1e9), 1.0, 0, 1e-9).agreement == "spread"
+    # The mean of equal numbers may round to above them.
+    assert printed.compare(np.full(256, 9.84e-40), 8.17e-11, 0, 1e-9).agreement == "round-off"
     # The print of Trid 20d is 2.30e2.
     assert printed.compare(np.full(64, 230.003), 230.0, 230.0, 2e-4).outcome == "no worse"
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_what_is_not_finite_is_worse_than_any_print(bad):
+    found = printed.compare([bad, *np.ones(63)], 1e300, 0, 1e-9)
+    assert (found.agreement, found.outcome) == ("worse", "worse")
+    found = printed.compare(np.full(64, bad), 1e300, 0, 1e-9)
+    assert (found.agreement, found.outcome) == ("worse", "clearly worse")
+    values = [bad, 1.0, 2.0]
+    lines = report.summarise(
+        [
+            dict(preset="paper", function="levy", dim=2, method="bfgs", f_best=value)
+            for value in values
+        ]
+    )
+    assert (lines[0]["mean"], lines[0]["median"]) == (np.inf, 2.0)
+    assert "| levy | 2 | inf > 8.36 (P " in table.markdown(lines)
+    means = {("levy", 2, method): np.inf for method in printed.METHODS}
+    assert table.best_counts(summary_of(means))[0]["bfgs"] == 0
 
 
 # ----------------------------------------------------------------------------------------- profiles

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 
 import pytest
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.console import Console
 from optimus.bench.methods import first_order
 from optimus.bench.suite import report
 from optimus.bench.suite import run as suite
+from optimus.installation import extra_command
 from tests.optimus.library_fakes import in_place_of_libraries
 
 
@@ -20,7 +22,7 @@ def libraries(monkeypatch):
 def run(out, **changes):
     arguments = dict(methods="l_bfgs_b,adafactor_mlp:untrained", problems="ROSENBR,QUARTIC")
     arguments |= dict(steps=30, out=out, figures=False) | changes
-    console = Console(file=io.StringIO(), width=200)
+    console = Console(file=io.StringIO(), width=40)
     return suite.main(console=console, **arguments), console.file.getvalue()
 
 
@@ -68,6 +70,20 @@ def test_adam_has_one_rate_from_other_functions(tmp_path, libraries, monkeypatch
         code, _ = run(tmp_path, methods="adam")
     assert code == 0 and asked == [("fair-shift", "adam", 30)]
     assert {row["lr"] for row in read(tmp_path / "results.csv")} == {"0.01"}
+
+
+@pytest.mark.parametrize("text", ["", '{"adam', "[1]", '{"a": null}'])
+def test_damaged_rates_are_chosen_anew(tmp_path, libraries, monkeypatch, text):
+    (tmp_path / "rates.json").write_text(text)
+    monkeypatch.setattr(first_order, "shared_rate", lambda *given: 0.01)
+    assert run(tmp_path, methods="adam", problems="QUARTIC")[0] == 0
+
+
+def test_without_matplotlib_a_line_names_the_extra(tmp_path, libraries, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, said = run(tmp_path, problems="QUARTIC", methods="l_bfgs_b", figures=True)
+    assert code == 0 and said.count(extra_command("bench")) == 1
+    assert (tmp_path / "table.md").exists()
 
 
 def test_a_problem_that_fails_does_not_take_the_others_with_it(tmp_path, libraries):

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from optimus.errors import ConfigError, require
 from workers.physics.loss import PhysicsOptions, humanoid
 from workers.physics.loss.reconstruction import Reconstruction
 from workers.physics.motion import rotation_spans
@@ -27,25 +28,29 @@ Act = Callable[[np.ndarray, np.ndarray, float], Any]
 
 
 def read(path: str | Path) -> np.ndarray | Act:
-    """Controls [N] or [W, N], or `act`; ValueError naming the file and what it lacks."""
+    """Controls [N] or [W, N], or `act`; `ConfigError` naming the file and what it lacks."""
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"--policy {path}: no such file")
+    require(path.is_file(), f"--policy {path}: no such file")
     if path.suffix == ".npz":
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 controls = np.asarray(arrays["controls"], np.float64)
         except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-            raise ValueError(f"--policy {path}: no array 'controls' of numbers ({error})") from None
-        if controls.ndim not in (1, 2) or not np.isfinite(controls).all():
-            raise ValueError(f"--policy {path}: controls must be [N] or [W, N] and finite")
+            reason = f"no array 'controls' of numbers ({error})"
+            raise ConfigError(f"--policy {path}: {reason}") from None
+        fits = controls.ndim in (1, 2) and bool(np.isfinite(controls).all())
+        require(fits, f"--policy {path}: controls must be [N] or [W, N] and finite")
         return controls
-    if path.suffix == ".py":
+    either = "want a .npz with controls or a .py with act(q, qd, time)"
+    require(path.suffix == ".py", f"--policy {path}: {either}")
+    try:
         act = runpy.run_path(str(path)).get("act")
-        if not callable(act):
-            raise ValueError(f"--policy {path}: defines no function act(q, qd, time)")
-        return act
-    raise ValueError(f"--policy {path}: want a .npz with controls or a .py with act(q, qd, time)")
+    except Exception as error:  # the user's own code
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ConfigError(f"--policy {path}: {reason}") from None
+    if not callable(act):
+        raise ConfigError(f"--policy {path}: defines no function act(q, qd, time)")
+    return act
 
 
 def controls_for(controls: np.ndarray, index: int, windows: int, dim: int) -> np.ndarray:

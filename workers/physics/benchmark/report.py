@@ -7,7 +7,6 @@ paper, plus the time measured outside evaluations.
 """
 
 import csv
-import importlib.util
 import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -45,7 +44,7 @@ def write(settings: Settings, cells: Sequence[Cell], out: Path, figures: bool = 
 
     Args:
       settings: of the benchmark. cells: all of them. out: folder.
-      figures: whether to draw as well, where matplotlib is installed.
+      figures: whether to draw as well, which needs matplotlib.
     """
     curves = {method: curve(some, settings.budget) for method, some in _by_method(cells).items()}
     rows = [
@@ -60,7 +59,7 @@ def write(settings: Settings, cells: Sequence[Cell], out: Path, figures: bool = 
     for name, text in texts.items():
         write_atomically(out / name, text)
     written = [out / name for name in texts]
-    if figures and importlib.util.find_spec("matplotlib") is not None:
+    if figures:
         written += draw_curves(curves, out)
     return written
 

@@ -7,7 +7,6 @@ OUT/table.md        a row per method; OUT/curves_*.png against evaluations and t
 """
 
 import dataclasses
-import functools
 import json
 import logging
 from dataclasses import dataclass
@@ -16,7 +15,13 @@ from pathlib import Path
 from rich import progress as bars
 from rich.console import Console
 
-from workers.physics.benchmark import cells, report
+from optimus import weights
+from optimus.bench import printer
+from optimus.bench.figures import drawable
+from optimus.bench.methods.models import model_kind
+from optimus.errors import require
+from optimus.rundir.checkpoint import write_atomically
+from workers.physics.benchmark import cells, policy, report
 from workers.physics.benchmark.cells import Cell
 from workers.physics.benchmark.methods import Models, Unavailable, tune_adam
 from workers.physics.benchmark.plan import Settings, cases, tuning_cases
@@ -43,21 +48,24 @@ def progress_bar(console: Console, clock: bars.ProgressColumn) -> bars.Progress:
     return bars.Progress(*columns, clock, console=console)
 
 
-def printer(console: Console) -> report.Say:
-    """Prints lines as they are."""
-    return functools.partial(console.print, highlight=False, markup=False, soft_wrap=True)
-
-
 def run(settings: Settings, out: Path, console: Console) -> Result:
-    """Computes what is not there yet. A cell that fails is reported; the others go on."""
+    """Computes what is not there yet. A cell that fails is reported; the others go on.
+
+    Raises:
+      ConfigError, WeightsError: weights or a policy that cannot be used.
+    """
     windows = cases(settings)
+    models = Models(settings.model, settings.adafactor_model, settings.start_model)
+    for method in settings.rows:
+        _check_weights(method, models.used_by(method))
+    if settings.policy is not None:
+        policy.read(settings.policy)
     done: list[Cell] = []
     left_out: dict[str, None] = {}
     failed: list[str] = []
     computed = found = 0
     with progress_bar(console, bars.TimeRemainingColumn()) as bar:
         progress = bar.add_task("windows", total=len(windows) * len(settings.rows))
-        models = Models(settings.model, settings.adafactor_model, settings.start_model)
         if "adam" in settings.rows:
             rate = _adam_rate(settings, out, lambda text: bar.update(progress, description=text))
             models = dataclasses.replace(models, adam_rate=rate)
@@ -86,6 +94,15 @@ def run(settings: Settings, out: Path, console: Console) -> Result:
     return Result(done, tuple(left_out), tuple(failed), computed, found)
 
 
+def _check_weights(method: str, chosen: str | None) -> None:
+    """Raises `ConfigError` or `WeightsError` where a row's weights cannot be used."""
+    if chosen is not None:
+        model, want = weights.load(chosen), model_kind(method)
+        require(
+            model.kind == want, f"{method}: {chosen} holds weights of {model.kind}, need {want}"
+        )
+
+
 def _adam_rate(settings: Settings, out: Path, say: report.Say) -> float:
     """Adam's learning rate, chosen once on windows of the train split and kept in a file."""
     chosen = tuning_cases(settings)
@@ -101,7 +118,7 @@ def _adam_rate(settings: Settings, out: Path, say: report.Say) -> float:
     tasks = [case.build(settings.options) for case in chosen]
     rate = tune_adam(tasks, settings.budget, say)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"key": key, "rate": rate}), encoding="utf-8")
+    write_atomically(path, json.dumps({"key": key, "rate": rate}))
     return rate
 
 
@@ -130,7 +147,7 @@ def main(
     if rates:
         say(f"Adam's learning rate {min(rates):g}, chosen on 4 windows of the train split")
     say(f"{result.computed} cells computed, {result.found} found in {out / 'cells'}")
-    for path in report.write(settings, result.cells, out, figures):
+    for path in report.write(settings, result.cells, out, figures and drawable(say)):
         say(f"wrote {path}")
     say((out / "table.md").read_text(encoding="utf-8").rstrip())
     return 1 if result.failed else 0

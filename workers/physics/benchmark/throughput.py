@@ -24,10 +24,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import TimeElapsedColumn
 
+from optimus.bench import printer
 from optimus.bench.storage import markdown_table
 from optimus.rundir.checkpoint import write_atomically
 from workers.physics.benchmark.report import csv_text
-from workers.physics.benchmark.run import printer, progress_bar
+from workers.physics.benchmark.run import progress_bar
 from workers.physics.build import how_to_build
 from workers.physics.loss import PhysicsLoss, PhysicsOptions, humanoid, window_spec
 from workers.physics.model import model_text

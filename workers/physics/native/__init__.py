@@ -57,10 +57,10 @@ def library_path() -> Path:
 def op_path() -> Path:
     """Of physics_op.so, the op for the TensorFlow of this environment."""
     spec = importlib.util.find_spec("tensorflow")
-    where = Path(spec.origin).parents[1] if spec is not None and spec.origin else SOURCE_DIR
-    versions = sorted(path.name for path in where.glob("tensorflow*.dist-info"))
-    inputs = [OP_SOURCE, SOURCE_DIR / "physics.h"]
-    return place("physics_op.so", inputs, library_path().name, *versions)
+    where = Path(spec.origin).parent if spec is not None and spec.origin else SOURCE_DIR
+    versions = sorted(where.glob("include/tensorflow/core/public/*version.h"))
+    inputs = [OP_SOURCE, SOURCE_DIR / "physics.h", *versions]
+    return place("physics_op.so", inputs, library_path().name)
 
 
 def generator_path() -> Path:

@@ -6,11 +6,14 @@ import csv
 import hashlib
 import io
 import json
+import re
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from optimus.errors import ConfigError
+from optimus.weights import WeightsError
 from workers.physics.benchmark import cells, plan, run
 from workers.physics.benchmark.methods import METHODS, Models, Unavailable
 from workers.physics.benchmark.plan import Settings, cases
@@ -156,19 +159,10 @@ def test_benchmark_from_end_to_end(tmp_path, monkeypatch):
         split="validation",
         windows=2,
         evaluations=8,
-        adafactor_model="nobody",
-        methods=(
-            "kinematic",
-            "pd_tracking",
-            "optimus_safeguarded",
-            "adafactor_mlp",
-            "l_bfgs_b",
-            "adam",
-        ),
+        methods=("kinematic", "pd_tracking", "optimus_safeguarded", "l_bfgs_b", "adam"),
     )
     code, text = bench(tmp_path, figures=True, **chosen)
     assert code == 0, text
-    assert "left out: adafactor_mlp: no weights named 'nobody'" in text
     assert "held-out" not in text and "learning rate" in text and "10 cells computed" in text
     rows = rows_of(tmp_path / "results.csv")
     assert len(rows) == 10 and {row["window"] for row in rows} == {"roll@0.000", "spin@0.000"}
@@ -192,6 +186,17 @@ def test_benchmark_from_end_to_end(tmp_path, monkeypatch):
     code, text = bench(tmp_path, **chosen)
     assert code == 0 and "1 cells computed, 9 found" in text
     assert (tmp_path / "table.md").read_text().startswith(before)
+
+
+@pytest.mark.parametrize("row", ["adafactor_mlp", "optimus", "optimus_safeguarded"])
+def test_weights_that_do_not_exist_are_a_mistake_of_the_user(row, tmp_path):
+    wrong = dict(windows=1, methods=("kinematic", row))
+    with pytest.raises(WeightsError, match="no weights named 'nobody'") as caught:
+        bench(tmp_path, model="nobody", adafactor_model="nobody", **wrong)
+    assert caught.value.exit_code == 2 and not (tmp_path / "cells").exists()
+    with pytest.raises(ConfigError, match="holds weights of"):
+        kinds = dict(model="adafactor-mlp-physics", adafactor_model="optimus-physics")
+        bench(tmp_path, **kinds, **wrong)
 
 
 def test_test_clips_are_read_only_when_asked(tmp_path):
@@ -255,12 +260,19 @@ def test_policies(tmp_path):
         ("a.py", "def act(q, qd, time): return 0 * q[7:]", "act returned a quaternion of length 0"),
         ("a.txt", "", "want a .npz with controls or a .py"),
         ("a.npz", "no zip", "no array 'controls' of numbers"),
+        ("a.py", "1 +", "SyntaxError: "),
+        ("a.py", "import nothing", "ModuleNotFoundError: No module named 'nothing'"),
     ],
 )
 def test_wrong_policies(name, text, message, tmp_path):
     (tmp_path / name).write_text(text)
-    code, said = bench(tmp_path / "out", windows=1, methods=("policy",), policy=tmp_path / name)
-    assert code == 1 and message in said
+    asked = dict(windows=1, methods=("policy",), policy=tmp_path / name)
+    if "act must" in message or "act returned" in message:  # which only a run shows
+        code, said = bench(tmp_path / "out", **asked)
+        assert code == 1 and message in said
+    else:
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            bench(tmp_path / "out", **asked)
     np.savez(tmp_path / "few.npz", controls=np.zeros((3, 5)))
     said = bench(tmp_path / "out", windows=1, methods=("policy",), policy=tmp_path / "few.npz")[1]
     assert "policy: controls has 3 rows for 1 windows" in said
