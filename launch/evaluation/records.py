@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from optimus.rundir import checkpoint
-from optimus.rundir.metrics import finite, is_number, read
+from optimus.rundir.metrics import finite, is_number, is_step, read
 
 FILE, KIND, FORMAT = "eval.jsonl", "evaluation", 1
 _ROUNDED = 1.0  # s by which a line may seem older than what it is of
@@ -33,7 +33,7 @@ def evaluations(run_dir: Path, protocol: str | None = None) -> list[dict[str, An
 def understood(record: Record) -> bool:
     """Whether an evaluation has a step and is of a format that this version reads."""
     step, version = record.get("step"), record.get("format")
-    return isinstance(step, int) and isinstance(version, int) and version <= FORMAT
+    return is_step(step) and isinstance(version, int) and version <= FORMAT
 
 
 def is_of(record: Record, path: Path) -> bool:
@@ -71,7 +71,7 @@ def validations(run_dir: Path) -> list[dict[str, Any]]:
     path = run_dir / "metrics" / "learner-0.jsonl"
     course: list[dict[str, Any]] = []
     for record in read(path) if path.exists() else ():
-        whole = isinstance(record.get("step"), int) and is_number(record.get("gap"))
+        whole = is_step(record.get("step")) and is_number(record.get("gap"))
         if record.get("event") == "validation" and whole:
             while course and course[-1]["step"] >= record["step"]:
                 course.pop()

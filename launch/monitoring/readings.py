@@ -74,7 +74,7 @@ def read_config(run_dir: Path) -> dict[str, Any]:
 
 def sound_evaluation(record: Record) -> bool:
     """Whether a line of `eval.jsonl` has the fields of its kind; other kinds are others' affair."""
-    kind, whole_step = record.get("kind"), type(record.get("step")) is int
+    kind, whole_step = record.get("kind"), metrics.is_step(record.get("step"))
     if kind == KIND:
         version = record.get("format")
         judged = "error" in record or metrics.is_number(record.get("score"))

@@ -229,9 +229,10 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 def named_step(folder: Path, name: str) -> int | None:
     """The step that a pointer (`LATEST`, `BEST`, `HELD`) names; None where there is none."""
     try:
-        return int((folder / name).read_text(encoding="utf-8"))
+        text = (folder / name).read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         return None
+    return int(text) if _STEP.fullmatch(text) else None
 
 
 def point(folder: Path, name: str, step: int) -> None:

@@ -37,6 +37,11 @@ def is_number(value: Any) -> bool:
     return number or value in ("nan", "inf", "-inf")
 
 
+def is_step(value: Any) -> bool:
+    """Whether a record's value counts updates."""
+    return type(value) is int and 0 <= value < 10**18
+
+
 def finite(value: Any) -> Any:
     """JSON has no NaN: non-finite numbers become strings, so every line stays valid JSON."""
     if isinstance(value, float) and not math.isfinite(value):

@@ -103,8 +103,9 @@ def held_out(model: LearnedOptimizer, name_or_path: str | os.PathLike[str]) -> t
     """The groups of functions that weights have not seen although they were trained on the others,
     according to their card or the configuration of their run; () where nothing is known."""
     trained_on = model.card.get("trained_on")
-    if trained_on is not None:
-        return tuple(trained_on.get("hold_out") or ())
+    if isinstance(trained_on, Mapping):
+        names = trained_on.get("hold_out")
+        return tuple(map(str, names)) if isinstance(names, (list, tuple)) else ()
     path = Path(name_or_path)
     run_dir = path.resolve().parents[1] if (path / checkpoint.MANIFEST).is_file() else path
     try:

@@ -64,6 +64,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "no object": lambda _: b"3\n",
     "an empty object": lambda _: b"{}\n",
     "a key twice": lambda _: b'{"step": 1, "step": 2}\n',
+    "a long number": lambda _: b"9" * 3000 + b"\n",
     "thousands of digits": lambda _: b'{"step": ' + b"9" * 5000 + b"}\n",
     **{name: valued(value) for name, value in VALUES.items()},
 }
