@@ -1,15 +1,20 @@
 """`optimus eval`: judges one set of weights, shows it, writes it down where it belongs to a run."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from launch import Say
 from optimus.errors import require
 from optimus.files import path_of
+
+if TYPE_CHECKING:
+    from optimus.weights import LearnedOptimizer
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,21 @@ def resolve(name: str) -> Target:
     return Target(name)
 
 
+def load(name: str) -> tuple[Target, LearnedOptimizer]:
+    """What `resolve` finds, and its weights. A run's newest checkpoint may be pruned before it is
+    read, since the run goes on: then the next one is taken."""
+    from optimus import weights
+
+    for tries in (2, 1, 0):
+        target = resolve(name)
+        try:
+            return target, weights.load(target.name)
+        except weights.WeightsError:
+            if not tries or target.name == name or Path(target.name).is_dir():
+                raise
+    raise AssertionError
+
+
 def evaluate_target(arguments: Eval, say: Say) -> dict[str, Any]:
     """The record, added to `eval.jsonl` where `arguments` and the target say so."""
     import threading
@@ -94,7 +114,7 @@ def evaluate_target(arguments: Eval, say: Say) -> dict[str, Any]:
     from launch.evaluation import records
     from launch.evaluation.suites import Plan, evaluate
     from launch.runners import actors_cannot
-    from optimus import rundir, weights
+    from optimus import rundir
     from optimus.bench.plan import dimensions, names
     from optimus.problems.functions import FUNCTIONS
     from optimus.rundir import checkpoint
@@ -103,8 +123,7 @@ def evaluate_target(arguments: Eval, say: Say) -> dict[str, Any]:
     chosen = () if given == "none" else names(given, FUNCTIONS, "function")
     dims = dimensions(arguments.dims)
     plan = Plan(chosen, dims, arguments.starts, arguments.steps, arguments.tasks)
-    target = resolve(arguments.checkpoint)
-    model = weights.load(target.name)
+    target, model = load(arguments.checkpoint)
     config = rundir.load_config(target.run_dir / rundir.CONFIG) if target.run_dir else None
     own_tasks = config is not None and plan.tasks and not actors_cannot(config)
     nothing = "nothing to evaluate: no functions, and no held-out tasks of a run"

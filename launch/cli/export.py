@@ -36,10 +36,10 @@ class Export:
 
     def run(self, say: Say) -> int:
         """Exit code; `WeightsError`, `CheckpointError`, `ConfigError`: one clear line."""
-        from launch.cli.evaluate import resolve
+        from launch.cli.evaluate import load
         from optimus import weights
 
-        target = resolve(self.checkpoint)
+        target, model = load(self.checkpoint)
         if target.run_dir is None or target.step is None:
             raise weights.WeightsError(
                 f"{self.checkpoint} is no checkpoint of a run: want RUN/checkpoints/STEP beside "
@@ -49,7 +49,6 @@ class Export:
         taken = [path for path in (written, written.with_suffix(".safetensors")) if path.exists()]
         if taken and not self.force:
             raise weights.WeightsError(f"{taken[0]} exists; --force replaces it")
-        model = weights.load(target.name)
         card = card_of(target.run_dir, target.step, self.what)
         path = weights.save(self.out, model.config, model.params, card)
         again = weights.load(path)  # what is shipped is what was read back

@@ -65,7 +65,7 @@ class Report:
         return 0
 
     def _compute(self, say: Say) -> Extras:
-        from launch.cli.evaluate import resolve
+        from launch.cli.evaluate import load
         from launch.monitoring.report.baselines import Plan, compare
         from launch.monitoring.report.motion import NoMotion, reconstruct
         from launch.monitoring.report.page import Extras
@@ -82,8 +82,7 @@ class Report:
         work = self.run_dir / "report"
         try:
             config = rundir.load_config(self.run_dir / rundir.CONFIG)
-            target = resolve(str(self.run_dir))
-            model = weights.load(target.name)
+            target, model = load(str(self.run_dir))
         except (weights.WeightsError, ConfigError) as error:
             return Extras(notes=(f"no comparison: {error}",))
         try:

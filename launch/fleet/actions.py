@@ -17,7 +17,7 @@ from launch.fleet.answers import Answer, checked
 from launch.fleet.archives import unpack
 from launch.fleet.inventory import Host
 from launch.fleet.wheelhouse import Wheelhouse
-from launch.program.exit_record import read
+from launch.program.exit_record import object_in
 from optimus.errors import ConfigError, printable
 
 Found = dict[str, dict[str, Any]]  # what hosts say, by name
@@ -189,7 +189,7 @@ def _claim(target: Path, run: str, run_id: str | None) -> dict[str, Any]:
     try:
         target.mkdir(parents=True, exist_ok=True)
         if any(target.iterdir()):
-            card, identity = read(target / _CARD), read(target / "identity.json")
+            card, identity = object_in(target / _CARD), object_in(target / "identity.json")
             known = card.get("run_id") or identity.get("run_id")
             of_it = known == run_id if run_id and known else card.get("run") == run
             if not of_it:

@@ -62,6 +62,7 @@ class Slurm:
 
     def run(self, say: Say) -> int:
         """Writes `request.json` and `run.sbatch` into the run directory."""
+        from optimus import rundir
         from optimus.config import to_dict
         from optimus.rundir.checkpoint import write_atomically
 
@@ -73,8 +74,11 @@ class Slurm:
             run_dir.mkdir(parents=True, exist_ok=True)
             script = run_dir / "run.sbatch"
             text = self.script(config.name, run_dir, 3 + (config.processes.workers or 0))
-            write_atomically(run_dir / "request.json", json.dumps(to_dict(config), indent=2) + "\n")
-            write_atomically(script, text)
+            request = json.dumps(to_dict(config), indent=2) + "\n"
+            with rundir.owned(run_dir):  # a job that is put back into the queue reads these again
+                rundir.check(run_dir, config)
+                write_atomically(run_dir / "request.json", request)
+                write_atomically(script, text)
         except OSError as error:
             raise ConfigError(f"cannot write into {run_dir}: {error.strerror}") from None
         own, others = config.processes.workers, (self.nodes - 1) * (self.workers or self.cpus)

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 SUFFIX = ".exit.json"
+_FIELDS = {
+    **dict.fromkeys(("role", "state", "cause", "log"), (str,)),
+    **dict.fromkeys(("index", "restarts"), (int,)),
+    "failed": (bool,),
+    "time": (int, float),
+}
 
 
 def path_of(run_dir: str, role: str, index: int) -> str:
@@ -96,7 +102,16 @@ def _write(path: str | None, state: Mapping[str, object], restarts: int) -> None
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A record; {} where there is none that can be read."""
+    """A record; {} where there is none that can be read, or one without its fields."""
+    found = object_in(path)
+    code = found.get("code")
+    whole = code is None or type(code) is int
+    whole = whole and all(type(found.get(name)) in kinds for name, kinds in _FIELDS.items())
+    return found if whole else {}
+
+
+def object_in(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The object in a small JSON file; {} where there is none."""
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)

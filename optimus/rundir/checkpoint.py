@@ -108,7 +108,7 @@ def save(
             sync(temporary / name)
         sync(temporary)
         if final.exists():  # the same step again, after a fallback to an older checkpoint
-            if best_step(folder) == step and sha256_of(final) != content["sha256"]:
+            if pointed(folder, BEST) == step and sha256_of(final) != content["sha256"]:
                 (folder / BEST).unlink(missing_ok=True)  # what was judged are other weights
             os.replace(final, aside)
         os.replace(temporary, final)
@@ -260,8 +260,10 @@ def latest_step(folder: Path) -> int | None:
 
 
 def best_step(folder: Path) -> int | None:
-    """The step that `BEST` names if its folder is there, else None."""
-    return pointed(folder, BEST)
+    """The step that `BEST` names if its folder is there, else None. What lies past `LATEST` is of a
+    course that was left, and not the best of this one."""
+    best, newest = pointed(folder, BEST), pointed(folder, LATEST)
+    return None if best is None or (newest is not None and best > newest) else best
 
 
 def pointed(folder: Path, name: str) -> int | None:

@@ -14,6 +14,7 @@ import pytest
 
 import optimus
 from launch import configs
+from launch.cli import evaluate as cli
 from launch.cli.evaluate import Eval, evaluate_target, resolve
 from launch.cli.export import Export
 from launch.evaluation import records
@@ -181,3 +182,14 @@ def test_the_command_on_a_card_runs_the_configuration_that_made_the_weights(name
         )
     for phase in made.phases:
         assert phase in [dataclasses.replace(each, updates=phase.updates) for each in found.phases]
+
+
+def test_a_checkpoint_that_is_pruned_before_it_is_read_gives_way_to_the_next(
+    run_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`export RUN` beside the program that trains it."""
+    newest = checkpoint.latest_step(run_dir / "checkpoints")
+    found = [cli.Target(str(run_dir / "checkpoints/999"), run_dir, 999)]
+    monkeypatch.setattr(cli, "resolve", lambda name: found.pop() if found else resolve(name))
+    target, _ = cli.load(str(run_dir))
+    assert target.step == newest and not found

@@ -239,3 +239,13 @@ def test_the_containers_commands_make_a_run(tmp_path: Path) -> None:
         text = head.communicate(timeout=30)[0]
     assert head.returncode == 0 and "the run is over" in text
     assert not tools.processes_of(data / "run")
+
+
+@pytest.mark.parametrize("name", ["null", "on", "true", "no", "y"])
+def test_a_name_that_yaml_reads_as_something_else_is_a_name(name: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    asked = Kubernetes("physics-small", image="x", run_name=name, wheelhouse=False, out=tmp_path)
+    assert asked.run(said.append) == 0
+    for document in yaml.safe_load_all((tmp_path / "run.yaml").read_text(encoding="utf-8")):
+        labels = document["metadata"].get("labels", {})
+        assert labels.get("app.kubernetes.io/instance", name) == name

@@ -12,9 +12,12 @@ from typing import Any
 import psutil
 import pytest
 
+from launch.configs import find
 from launch.fleet.slurm import Slurm
 from launch.runners import distributed_missing
+from optimus import rundir
 from optimus.config import ConfigError, Layout, to_dict
+from optimus.errors import UserError
 from tests.launch import fault_tools, network_tools
 from tests.launch import run_tools as tools
 from tests.launch.fleet import cluster
@@ -221,3 +224,15 @@ def test_a_job_outlives_a_node_and_resumes_from_the_queue(tmp_path: Path) -> Non
         for line in log().splitlines():
             note(f"    {line}")
         slurm.close()
+
+
+def test_the_files_of_a_job_that_runs_are_left_alone(tmp_path: Path) -> None:
+    """A job that is put back into the queue reads them again."""
+    Slurm("physics-small", run_dir=tmp_path).run(print)
+    before = (tmp_path / "request.json").read_text()
+    with rundir.owned(tmp_path), pytest.raises(UserError, match="another process"):
+        Slurm("physics-small", run_dir=tmp_path, set=("updates=7",)).run(print)
+    rundir.prepare(tmp_path, find("physics-small"))
+    with pytest.raises(UserError, match="seed is 0 there and 5 here"):
+        Slurm("physics-small", run_dir=tmp_path, set=("seed=5",)).run(print)
+    assert (tmp_path / "request.json").read_text() == before

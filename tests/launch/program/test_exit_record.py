@@ -144,3 +144,14 @@ def test_who_is_killed_because_the_run_ends_is_not_its_cause(tmp_path: Path) -> 
         process.terminate()
         assert process.wait(timeout=30) == 137
     assert (exit_record.read(record)["code"], exit_record.read(record)["failed"]) == (-9, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{}", "[]", '{"time": "x"}', '{"time": 9e9, "failed": true}', '{"time": 9e9, "state": 3}'],
+)
+def test_what_is_no_record_hides_no_cause(text: str, tmp_path: Path) -> None:
+    exit_record.end(_path(tmp_path, "actor"), 1, 0, failed=True)
+    Path(_path(tmp_path, "actor", 1)).write_text(text)
+    sentence = exit_record.cause_of_failure(str(tmp_path), 0.0)
+    assert sentence and sentence.startswith("actor 0: exited with code 1")

@@ -180,3 +180,12 @@ def test_the_commit_is_git_s_own(tmp_path):
     assert checkpoint_manifest._commit(tmp_path) == git("rev-parse", "HEAD")
     git("checkout", "-q", "--detach")
     assert checkpoint_manifest._commit(tmp_path) == git("rev-parse", "HEAD")
+
+
+def test_the_best_of_a_course_that_was_left_is_not_the_best(tmp_path):
+    write(tmp_path, 0, 10, 20, 30)
+    checkpoint.mark_best(tmp_path, 30)
+    (tmp_path / checkpoint.LATEST).write_text("10\n")
+    assert checkpoint.best_step(tmp_path) is None
+    checkpoint.mark_best(tmp_path, 10)
+    assert checkpoint.best_step(tmp_path) == 10
