@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -51,7 +51,8 @@ def watch(
       MonitoringError: it cannot be read.
     """
     limit = MAX_AGE if max_age is None else max_age
-    console = Console(highlight=False, width=_columns())
+    console = Console(highlight=False)
+    console.size = _size()
     try:
         one_look = once or as_json
         status = (
@@ -82,14 +83,15 @@ def _follow(run_dir: Path, max_age: float, console: Console) -> Status:
         while _goes_on(status):
             time.sleep(1.0)
             status = read_status(run_dir, max_age=max_age)
-            console.width = _columns()
+            console.size = _size()
             live.update(_view(status, console), refresh=True)
     return status
 
 
-def _columns() -> int:
-    """Of the terminal, or as COLUMNS says; rich takes 80 for every terminal that is dumb."""
-    return min(_WIDEST, shutil.get_terminal_size().columns)
+def _size() -> ConsoleDimensions:
+    """Of the terminal, or as COLUMNS says; rich takes 80 columns for every one that is dumb."""
+    found = shutil.get_terminal_size()
+    return ConsoleDimensions(min(_WIDEST, found.columns), found.lines)
 
 
 def _goes_on(status: Status) -> bool:

@@ -35,7 +35,6 @@ VALUES: dict[str, Any] = {
     "negative": -1,
     "not finite": float("nan"),
     "an object": {"a": {"b": 1}},
-    "true": True,
     "half a letter": "\ud800",
 }
 
@@ -56,14 +55,10 @@ def valued(value: Any) -> Callable[[bytes], bytes]:
 
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "nested lists": lambda _: b"[" * 100_000,
-    "nested objects": lambda _: b'{"a":' * 100_000,
     "nested 300 deep": lambda _: b'{"a":' * 300 + b"1" + b"}" * 300 + b"\n",
     "bytes": lambda _: b"\xff\x00\x1b[31m\n" * 9,
-    "nothing": lambda _: b"",
     "half": lambda data: data[: len(data) // 2],
-    "no object": lambda _: b"3\n",
     "an empty object": lambda _: b"{}\n",
-    "a key twice": lambda _: b'{"step": 1, "step": 2}\n',
     "a long number": lambda _: b"9" * 3000 + b"\n",
     "thousands of digits": lambda _: b'{"step": ' + b"9" * 5000 + b"}\n",
     **{name: valued(value) for name, value in VALUES.items()},

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import pathlib
 import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from typing import Any
@@ -321,6 +326,27 @@ def test_works_without_jax_and_the_distributed_libraries(tmp_path: pathlib.Path)
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert "40/100" in done.stdout
+
+
+@pytest.mark.parametrize("term", ["dumb", "xterm"])
+@pytest.mark.parametrize("columns", [20, 40, 100])
+def test_the_view_fits_the_terminal(tmp_path: pathlib.Path, term: str, columns: int) -> None:
+    run_dir = write_run(tmp_path, ago=NOW - time.time())
+    main, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    command = [sys.executable, "-c", SCRIPT, str(run_dir), "once"]
+    done = subprocess.run(
+        command, cwd=ROOT, stdin=terminal, stdout=terminal, env={**environment, "TERM": term}
+    )
+    os.close(terminal)
+    output = b""
+    with contextlib.suppress(OSError):  # the other side is closed
+        while chunk := os.read(main, 65536):
+            output += chunk
+    os.close(main)
+    text = re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", output.decode())
+    assert done.returncode == 0 and max(map(len, text.splitlines())) == columns
 
 
 def test_a_terminal_gets_a_live_view(tmp_path: pathlib.Path) -> None:
