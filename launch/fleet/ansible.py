@@ -146,7 +146,10 @@ def _run(
 
 def _answers(path: Path) -> Iterator[tuple[str, Answer]]:
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        record = json.loads(line)
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # half written when the time was up
         host, text = record["host"], record["text"]
         if record["state"] == "ok":
             yield host, parsed(text)

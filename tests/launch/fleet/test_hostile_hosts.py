@@ -306,6 +306,13 @@ def test_what_is_no_answer_is_a_problem_of_that_host(tmp_path: Path, text: str) 
     assert host == "h1" and answer.problem == "its answer is not a JSON object"
 
 
+def test_an_answer_that_was_cut_short_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "results"
+    record = json.dumps({"host": "h1", "state": "ok", "task": "answer", "text": "{}"})
+    path.write_text(f"{record}\n{record[:-9]}")
+    assert [host for host, _ in ansible._answers(path)] == ["h1"]
+
+
 # -- the terminal ----------------------------------------------------------------------------------
 
 
