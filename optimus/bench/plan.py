@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 
 from optimus.bench.cells import Cell, Method, Planned
-from optimus.bench.methods import BASELINES, LEARNED, NEEDS, models
+from optimus.bench.methods import BASELINES, LEARNED, NEED_CMA, models
 from optimus.errors import require
 from optimus.problems import presets
 from optimus.problems.presets import Problem
@@ -54,16 +54,10 @@ def methods_of(
 
 def installed(methods: Sequence[Method]) -> tuple[list[Method], list[str]]:
     """The methods that can run here, and a line for each whose package is not installed."""
-    absent = {
-        method.name: NEEDS[method.name]
-        for method in methods
-        if method.name in NEEDS and importlib.util.find_spec(NEEDS[method.name]) is None
-    }
-    extra = "pip install 'optimus-learned-optimizer[bench]'"
-    lines = [
-        f"{name}, its package {package} is missing: {extra}" for name, package in absent.items()
-    ]
-    return [method for method in methods if method.name not in absent], lines
+    absent = () if importlib.util.find_spec("cma") else NEED_CMA
+    missing = "its package cma is missing: pip install 'optimus-learned-optimizer[bench]'"
+    lines = [f"{each.name}, {missing}" for each in methods if each.name in absent]
+    return [each for each in methods if each.name not in absent], lines
 
 
 def names(text: str | Iterable[str], known: Iterable[str], what: str) -> tuple[str, ...]:
