@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from optimus import weights
 from optimus.bench.cells import Cell, Method, Planned
-from optimus.bench.methods import BASELINES, LEARNED, NEEDS, models
+from optimus.bench.methods import BASELINES, LEARNED, NEED_CMA, models
 from optimus.errors import require
 from optimus.installation import extra_command
 from optimus.problems import presets
@@ -60,16 +60,10 @@ def methods_of(
 
 def installed(methods: Sequence[Method]) -> tuple[list[Method], list[str]]:
     """The methods that can run here, and a line for each whose package is not installed."""
-    absent = {
-        method.name: NEEDS[method.name]
-        for method in methods
-        if method.name in NEEDS and importlib.util.find_spec(NEEDS[method.name]) is None
-    }
-    extra = extra_command("bench")
-    lines = [
-        f"{name}, its package {package} is missing: {extra}" for name, package in absent.items()
-    ]
-    return [method for method in methods if method.name not in absent], lines
+    absent = () if importlib.util.find_spec("cma") else NEED_CMA
+    missing = f"its package cma is missing: {extra_command('bench')}"
+    lines = [f"{each.name}, {missing}" for each in methods if each.name in absent]
+    return [each for each in methods if each.name not in absent], lines
 
 
 def names(text: str | Iterable[str], known: Iterable[str], what: str) -> tuple[str, ...]:

@@ -104,15 +104,14 @@ def main(n: int, lanes: int, seconds: float, out: Path) -> int:
       seconds: least time per row, beside compilation.
       out: folder of `meta_throughput.csv` and `.md`.
     """
+    from optimus.bench import cores
     from optimus.bench.storage import markdown_table, write_csv
 
     possible = n >= 4 and lanes >= 1 and 0 < seconds < math.inf
     require(possible, f"need n >= 4, lanes >= 1, seconds > 0: {n}, {lanes}, {seconds}")
-    affinity = getattr(os, "sched_getaffinity", None)
-    available = len(affinity(0)) if affinity else (os.cpu_count() or 1)
     rows = [
-        in_process_of_its_own(Cell(rule, cores, n, lanes, seconds))
-        for cores in sorted({1, available})
+        in_process_of_its_own(Cell(rule, count, n, lanes, seconds))
+        for count in sorted({1, cores()})
         for rule in RULES
     ]
     out.mkdir(parents=True, exist_ok=True)

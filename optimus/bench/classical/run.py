@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import TimeRemainingColumn
 
-from optimus.bench import cells, plan, printer, storage
+from optimus.bench import cells, plan, printer, progress_bar, storage
 from optimus.bench.cells import COLUMNS, Method
 from optimus.bench.classical import report
 from optimus.bench.classical.gather import Gathered, gather
@@ -97,8 +97,7 @@ def run(
         seen = (each.cell.function for each in planned if each.method is method)
         models.require_unseen(method, tuple(dict.fromkeys(seen)))
     out.mkdir(parents=True, exist_ok=True)
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=console or Console(stderr=True))
+    bar = progress_bar(console or Console(stderr=True), TimeRemainingColumn())
     try:
         with bar:
             task = bar.add_task(preset, total=len(planned))

@@ -40,5 +40,5 @@ LEARNED: Mapping[str, RunAll] = MappingProxyType(
         "optimus_hopping": functools.partial(learned.safeguarded_all, hops=None),
     }
 )
-NEEDS = MappingProxyType({"cma": "cma", "cma_5x": "cma"})  # packages, of the extra [bench]
+NEED_CMA = ("cma", "cma_5x")  # the package, of the extra [bench]
 BLIND = ("return_zero", "shrink")  # these never look at the function

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import scipy
 
+from optimus.bench import cores
 from optimus.bench.runtime.steps import GEMM, LANES, SCAN_STEPS
 from optimus.bench.storage import Row, markdown_table
 
@@ -21,12 +22,6 @@ def _table(rows: Sequence[Row], title: str, column: str, digits: int) -> list[st
         for dim in dict.fromkeys(row["N"] for row in rows)
     ]
     return ["", f"## {title}", "", *markdown_table(lines)]
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _threads() -> str:
@@ -52,7 +47,7 @@ def markdown(
     text = [
         "# Time of one step against N (the paper's Fig. 1)",
         "",
-        f"{platform.machine()}, {_cores()} visible cores, {_threads()}; "
+        f"{platform.machine()}, {cores()} visible cores, {_threads()}; "
         f"device {jax.devices()[0].platform};",
         f"Python {platform.python_version()}, {versions};",
         f"load average {load[0]:.1f} before and {load[1]:.1f} after.",

@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.progress import Progress, TimeElapsedColumn
 
-from optimus.bench import printer
+from optimus.bench import printer, progress_bar
 from optimus.bench.figures import drawable
 from optimus.bench.plan import DIMS, dimensions
 from optimus.bench.runtime.report import draw, markdown
@@ -119,8 +119,7 @@ def measure(
     rows: list[Row] = []
     skipped: list[str] = []
     rates: dict[int, float] = {}
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
+    with progress_bar(console, TimeElapsedColumn()) as bar:
         task = bar.add_task("", total=len(dims) * repeats)
         yardstick = _Series(gemm())
         yardstick.warm(math.inf)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from optimus import weights
 from workers.physics.benchmark import policy as policies
 from workers.physics.benchmark.methods import METHODS, Models, Run, Unavailable
 from workers.physics.benchmark.plan import Case, Settings
@@ -89,13 +90,8 @@ def name(settings: Settings, case: Case, method: str, models: Models) -> str:
 
 
 def _weights(model: str) -> str:
-    """Hash of the numbers, or of the name where there are none (the method is then left out)."""
-    import optimus
-
-    try:
-        card = optimus.load(model).card
-    except (optimus.WeightsError, ImportError):
-        return model
+    """Hash of the numbers."""
+    card = weights.load(model).card
     text = repr(sorted(card.items()))
     return str(card.get("sha256") or hashlib.sha256(text.encode()).hexdigest())
 

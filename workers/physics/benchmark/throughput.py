@@ -24,11 +24,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import TimeElapsedColumn
 
-from optimus.bench import printer
+from optimus.bench import cores, printer, progress_bar
 from optimus.bench.storage import markdown_table
 from optimus.rundir.checkpoint import write_atomically
 from workers.physics.benchmark.report import csv_text
-from workers.physics.benchmark.run import progress_bar
 from workers.physics.build import how_to_build
 from workers.physics.loss import PhysicsLoss, PhysicsOptions, humanoid, window_spec
 from workers.physics.model import model_text
@@ -263,7 +262,7 @@ def main(
             alone, together = alone + rows, together + more
             left_out |= dict.fromkeys(missing)
     machine = (
-        f"{platform.machine()}, {_cores()} visible cores, Python "
+        f"{platform.machine()}, {cores()} visible cores, Python "
         f"{platform.python_version()}; load average {load:.1f} at the start, "
         f"{os.getloadavg()[0]:.1f} at the end"
     )
@@ -281,9 +280,3 @@ def main(
         say(f"wrote {out / name}")
     say("\n" + texts["physics.md"])
     return 0
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
