@@ -29,7 +29,7 @@ SERVER = """
     from launch.adapters import courier as ours
     from launch.program import addresses
     import courier
-    port = next(p for p in range(20000 + os.getpid() % 9000, 32000) if addresses._free(p))
+    port = next(p for p in range(20000 + os.getpid() % 9000, 32000) if addresses.is_free(p))
     address = f"localhost:{port}"
     server = courier.Server(port=port)
 """
