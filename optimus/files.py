@@ -6,6 +6,7 @@ Every path that a user may type goes through `path_of`, every JSON file through 
 import errno
 import json
 import os
+import stat
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ LARGEST = 64 << 20  # bytes of a JSON file
 DEEPEST = 64  # lists and objects inside one another; more than fits Python's stack ends a process
 _WRONG_PATH = (
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG),
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL),
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL, errno.EBUSY),
 )
 _DIGITS = 1000  # of an integer
 _NAME, _PATH = 255, 3840  # bytes: Linux takes 255 and 4095, and folders hold files of ours
@@ -77,18 +78,25 @@ def read_json(path: Path, largest: int = LARGEST) -> Any:
       largest: bytes it may have.
 
     Raises:
-      ConfigError: it cannot be read, is too large, or is not JSON as `parse_json` takes it.
+      ConfigError: it cannot be read, is no ordinary file (a pipe would be waited for), is too
+        large, or is not JSON as `parse_json` takes it.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read(largest + 1)
+        with open(path, "rb", opener=_at_once) as file:
+            ordinary = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            data = file.read(largest + 1) if ordinary else b""
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    require(ordinary, f"cannot read {path}: it is no ordinary file")
     require(len(data) <= largest, f"{path} is larger than {largest >> 20} MiB: no file of ours is")
     try:
         return parse_json(data)
     except ValueError as error:
         raise ConfigError(f"{path} is not JSON: {error}") from None
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def parse_json(data: bytes | str) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from launch import Say
-from optimus.errors import require
+from optimus.errors import UserError, require
 from optimus.files import path_of
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Eval:
 
         for line in [json.dumps(finite(found))] if self.json else lines(found):
             say(line)
+        if "unwritten" in found:  # what took minutes is shown all the same
+            raise UserError(f"{found['unwritten']}; --no-record leaves the run as it is")
         return 0
 
 
@@ -133,12 +135,11 @@ def evaluate_target(arguments: Eval, say: Say) -> dict[str, Any]:
     if arguments.record and target.run_dir is not None:
         try:
             records.append(target.run_dir, found)
+            found["best_step"] = records.move_best(target.run_dir, found["protocol"])
         except OSError as error:
-            raise checkpoint.CheckpointError(
-                f"cannot write {target.run_dir / records.FILE}: {error.strerror}; --no-record "
-                "leaves the run as it is"
-            ) from None
-        found["best_step"] = records.move_best(target.run_dir, found["protocol"])
+            found["unwritten"] = f"cannot write {target.run_dir / records.FILE}: {error.strerror}"
+        except checkpoint.CheckpointError as error:
+            found["unwritten"] = str(error)
     return {"checkpoint": target.name, **found}
 
 

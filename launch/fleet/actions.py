@@ -19,6 +19,7 @@ from launch.fleet.inventory import Host
 from launch.fleet.wheelhouse import Wheelhouse
 from launch.program.exit_record import object_in
 from optimus.errors import ConfigError, printable
+from optimus.files import refused
 
 Found = dict[str, dict[str, Any]]  # what hosts say, by name
 
@@ -200,7 +201,7 @@ def _claim(target: Path, run: str, run_id: str | None) -> dict[str, Any]:
             run_id = run_id or known
         return {"run": run, "run_id": run_id}
     except OSError as error:
-        raise ConfigError(f"cannot write into {target}: {error.strerror}") from None
+        raise refused(target, error) from None
 
 
 def _take(archive: Path, places: dict[str, Path]) -> str:

@@ -13,7 +13,8 @@ import tyro
 
 from launch import Say, command
 from launch.fleet import compare_workers, configuration, fill, require_match, usable_workers
-from optimus.errors import ConfigError, require
+from optimus.errors import require
+from optimus.files import refused
 
 if TYPE_CHECKING:
     from optimus.config import TrainConfig
@@ -117,6 +118,7 @@ class Kubernetes:
     def run(self, say: Say) -> int:
         """Writes the files."""
         from launch.fleet import wheelhouse
+        from optimus.rundir.checkpoint import write_atomically
 
         config = configuration(self.config, self.set)
         name = self.run_name or config.name
@@ -131,13 +133,13 @@ class Kubernetes:
         image = self.out / "image"
         try:
             image.mkdir(parents=True, exist_ok=True)
-            (self.out / "run.yaml").write_text(manifests(config, cluster), encoding="utf-8")
+            write_atomically(self.out / "run.yaml", manifests(config, cluster))
             shutil.copy(Path(__file__).with_name("Dockerfile"), image / "Dockerfile")
             if self.wheelhouse:
                 built = wheelhouse.build(wheelhouse.REPOSITORY / "build/fleet", say)
                 shutil.copy(built.path, image / "wheelhouse.tar")
         except OSError as error:
-            raise ConfigError(f"cannot write into {self.out}: {error.strerror}") from None
+            raise refused(self.out, error) from None
         own, others = config.processes.workers, self.pods * self.per_pod
         compare_workers(own + others, usable_workers(config), say)
         say(f"wrote {self.out / 'run.yaml'} and {image}")

@@ -20,8 +20,8 @@ from launch.fleet import (
     require_match,
     usable_workers,
 )
-from optimus.errors import ConfigError, require
-from optimus.files import folder_of
+from optimus.errors import require
+from optimus.files import folder_of, refused
 
 _TEMPLATE = Path(__file__).with_name("run.sbatch")
 _TIME = (r"([0-9]+-)?[0-9]+(:[0-9]+){0,2}", "Slurm's format, such as 24:00:00 or 2-00")
@@ -80,7 +80,7 @@ class Slurm:
                 write_atomically(run_dir / "request.json", request)
                 write_atomically(script, text)
         except OSError as error:
-            raise ConfigError(f"cannot write into {run_dir}: {error.strerror}") from None
+            raise refused(run_dir, error) from None
         own, others = config.processes.workers, (self.nodes - 1) * (self.workers or self.cpus)
         compare_workers(own + others, usable_workers(config), say)
         say(f"wrote {script}; next: {command('sbatch', script)}")

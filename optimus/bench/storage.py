@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import math
-import os
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,12 +65,7 @@ def store(
     """
     for folder in ("cells", "traces"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    temporary = out / "traces" / f".{name}.{os.getpid()}.npz"
-    try:
-        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-        os.replace(temporary, trace_path(out, name))
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_arrays(trace_path(out, name), arrays)
     cell = Stored(list(rows), int(arrays["non_finite"].sum()), dict(decides))
     document = {
         "non_finite": cell.non_finite,
@@ -80,6 +74,13 @@ def store(
     }
     write_atomically(out / "cells" / f"{name}.json", json.dumps(document))
     return cell
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes an npz in one move; on a full disk nothing is left and `OSError` is raised."""
+    data = io.BytesIO()
+    np.savez_compressed(data, **arrays)  # type: ignore[arg-type]
+    write_atomically(path, data.getvalue())
 
 
 def load(out: Path, name: str) -> Stored | None:

@@ -21,6 +21,7 @@ weights: the sha256 is.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -215,7 +216,14 @@ def sync(path: Path) -> None:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replaces a small file so that a reader sees the old or the new content, nothing else."""
+    """Replaces a small file so that a reader sees the old or the new content, nothing else.
+
+    Raises:
+      OSError: the disk refuses, or a device, a pipe or the like is at `path`: a file would take
+        its place.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise FileExistsError(errno.EEXIST, "it is no ordinary file", str(path))
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -32,7 +32,7 @@ import safetensors.numpy
 from optimus import rundir
 from optimus.config.serialization import build
 from optimus.errors import ConfigError, UserError, require
-from optimus.files import path_of, read_json
+from optimus.files import path_of, read_json, refused
 from optimus.model import registry
 from optimus.model.config import OptimizerConfig, without_removed
 from optimus.model.parameters import PREFIX, layout_of
@@ -137,7 +137,10 @@ def save(
         # Between the two, a crash leaves a pair whose hash does not match: load says so.
         checkpoint.write_atomically(target.with_suffix(".json"), text)
     except OSError as error:
-        raise WeightsError(f"cannot write {target}: {error.strerror or error}") from None
+        why = refused(target, error)
+        failure = WeightsError(str(why))
+        failure.exit_code = why.exit_code
+        raise failure from None
     return target
 
 

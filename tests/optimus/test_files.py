@@ -1,6 +1,7 @@
 """Paths and JSON files as people and crashes leave them: each fault is one line that names it."""
 
 import ast
+import errno
 import json
 import os
 import pathlib
@@ -8,7 +9,7 @@ import pathlib
 import pytest
 
 from optimus.errors import LONGEST, ConfigError, UserError, printable
-from optimus.files import DEEPEST, parse_json, path_of, read_json
+from optimus.files import DEEPEST, parse_json, path_of, read_json, refused
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DAMAGED = {
@@ -139,3 +140,17 @@ def test_text_is_utf_8_whatever_the_locale(package):
         for line in unspecified(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert not found, "give encoding='utf-8'"
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(ConfigError, match="it is no ordinary file"):
+        read_json(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.EBUSY, 2), (errno.EEXIST, 2), (errno.ENOSPC, 1), (errno.EIO, 1)]
+)
+def test_a_wrong_path_is_2_and_a_full_disk_1(number, code):
+    error = refused(pathlib.Path("out"), OSError(number, os.strerror(number)))
+    assert error.exit_code == code and str(error).startswith("cannot write out: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import pathlib
 import shutil
@@ -21,6 +22,7 @@ from launch.evaluation import records
 from launch.evaluation.suites import Plan, classical, evaluate
 from optimus import weights
 from optimus.config import ConfigError, from_dict, override
+from optimus.errors import UserError
 from optimus.rundir import checkpoint
 from optimus.wire import Stopped
 from tests.launch.run_dirs import add_checkpoint, config, make
@@ -193,3 +195,28 @@ def test_a_checkpoint_that_is_pruned_before_it_is_read_gives_way_to_the_next(
     monkeypatch.setattr(cli, "resolve", lambda name: found.pop() if found else resolve(name))
     target, _ = cli.load(str(run_dir))
     assert target.step == newest and not found
+
+
+def test_what_an_evaluation_found_is_shown_where_it_cannot_be_written(
+    run_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise checkpoint.CheckpointError("cannot write BEST: No space left on device")
+
+    monkeypatch.setattr(records, "move_best", full)
+    said: list[str] = []
+    with pytest.raises(UserError, match="No space left on device; --no-record") as caught:
+        Eval(str(run_dir), **QUICK).run(said.append)
+    assert caught.value.exit_code == 1 and "classical functions" in "\n".join(said)
+
+
+def test_a_full_disk_is_no_wrong_value(
+    run_dir: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_atomically", full)
+    with pytest.raises(weights.WeightsError, match="No space left") as caught:
+        Export(str(run_dir), tmp_path / "w.safetensors").run(print)
+    assert caught.value.exit_code == 1

@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import errno
+import gc
 import io
 import json
 import sys
@@ -505,3 +507,16 @@ def test_problems_that_a_method_lacks_are_left_out_of_profiles():
 def test_padding_keeps_the_last_value():
     padded = cells.padded([np.array([3.0, 1.0]), np.array([5.0])])
     np.testing.assert_array_equal(padded, [[3.0, 1.0], [5.0, 5.0]])
+
+
+def test_arrays_that_a_full_disk_refuses_leave_nothing(tmp_path, monkeypatch):
+    """NumPy's own writer raises a second time when it is collected, which nobody can catch."""
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(storage, "write_atomically", full)
+    with pytest.raises(OSError, match="No space left"):
+        storage.write_arrays(tmp_path / "a.npz", {"x": np.zeros(10)})
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []

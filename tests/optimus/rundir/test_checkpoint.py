@@ -303,3 +303,10 @@ def test_folders_of_others_are_ignored(tmp_path):
     (tmp_path / "4").write_text("a file")
     assert steps(tmp_path) == [3]
     assert_whole(load_latest(tmp_path)[0], 3)
+
+
+def test_no_file_takes_the_place_of_a_pipe_or_a_device(tmp_path):
+    os.mkfifo(tmp_path / "out")
+    with pytest.raises(FileExistsError, match="no ordinary file"):
+        checkpoint.write_atomically(tmp_path / "out", "text")
+    assert (tmp_path / "out").is_fifo() and len(list(tmp_path.iterdir())) == 1

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from optimus import weights
+from optimus.bench.storage import write_arrays
 from workers.physics.benchmark import policy as policies
 from workers.physics.benchmark.methods import METHODS, Models, Run, Unavailable
 from workers.physics.benchmark.plan import Case, Settings
@@ -172,14 +172,9 @@ def _position_loss(task: Reconstruction, states: np.ndarray, options: PhysicsOpt
 def store(folder: Path, cell_name: str, cell: Cell) -> None:
     """Writes `folder/<name>.npz` in one move: a cell that exists is complete."""
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{cell_name}.{os.getpid()}.npz"
     head = json.dumps([cell.method, cell.window, cell.status, str(cell.lr)])
     arrays = {key: getattr(cell, key) for key in ARRAYS}
-    try:
-        np.savez_compressed(temporary, head=np.array(head), **arrays)
-        os.replace(temporary, folder / f"{cell_name}.npz")
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_arrays(folder / f"{cell_name}.npz", {"head": np.array(head), **arrays})
 
 
 def load(folder: Path, cell_name: str) -> Cell | None:
