@@ -2,7 +2,7 @@
 
 import contextlib
 import fcntl
-import importlib.util
+import importlib.metadata
 import os
 import platform
 import shlex
@@ -33,9 +33,15 @@ def distributed_command() -> str | None:
     return extra_command("distributed") if here == ((3, 10), "linux", "x86_64") else None
 
 
+def has_pip() -> bool:
+    """Whether pip is here. Looking for the module would make setuptools take its distutils back,
+    and TensorFlow's import then warns."""
+    return bool(list(importlib.metadata.distributions(name="pip")))
+
+
 def install_command(*wanted: str) -> str:
     """The command that installs packages into this environment, quoted for a shell."""
-    if importlib.util.find_spec("pip") is not None:
+    if has_pip():
         return python_command("pip", "install", *wanted)
     return shlex.join(["uv", "pip", "install", "--python", sys.executable, *wanted])
 

@@ -7,7 +7,6 @@ The same wheel serves every Python: only text files are taken, each checked by i
 """
 
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ import zipfile
 from pathlib import Path
 
 from optimus.errors import UserError
-from optimus.installation import WAIT, cache_dir, locked
+from optimus.installation import WAIT, cache_dir, has_pip, locked
 
 VERSION = "1"
 WHEEL = "pybullet==3.2.7"
@@ -91,7 +90,7 @@ def _extract(wheel: Path, folder: Path) -> None:
 def _download(folder: Path) -> Path:
     """Downloads the wheel for one fixed Python and platform, whatever runs here."""
     pip = [sys.executable, "-m", "pip"]
-    if importlib.util.find_spec("pip") is None:
+    if not has_pip():
         pip = ["uv", "tool", "run", "pip"]
         if shutil.which("uv") is None:
             raise AssetError(

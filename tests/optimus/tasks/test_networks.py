@@ -136,7 +136,7 @@ def test_lanes_are_dealt_to_networks_by_their_share() -> None:
 def test_what_leaves_no_task_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"task\.networks: got 1\.1 with generated"):
         dataclasses.replace(TWO, generated=0.5, networks=0.6)
-    with pytest.raises(ConfigError, match=r"task\.networks: got -0\.1, want a share"):
+    with pytest.raises(ConfigError, match=r"task\.networks: got -0\.1, want within"):
         dataclasses.replace(TWO, networks=-0.1)
     with pytest.raises(ConfigError, match=r"task\.functions: none is left"):
         ClassicalTask(functions=(), networks=0.5, hold_out=("network",))

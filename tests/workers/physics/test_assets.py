@@ -62,7 +62,7 @@ def test_missing_or_broken_wheel(wheel, monkeypatch):
 
 def test_no_pip(wheel, monkeypatch):
     monkeypatch.delenv("OPTIMUS_PYBULLET_WHEEL")
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(module, "has_pip", lambda: False)
     monkeypatch.setattr(module.shutil, "which", lambda name: None)
     with pytest.raises(AssetError, match=r"neither pip nor uv is here to fetch pybullet==3\.2\.7"):
         ensure_assets()

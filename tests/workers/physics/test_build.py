@@ -215,9 +215,17 @@ def test_commands_fit_the_environment(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/a b/python")
     quoted = "'optimus-learned-optimizer[bench]'"
     assert installation.extra_command("bench") == f"'/a b/python' -m pip install {quoted}"
-    monkeypatch.setattr(installation.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(installation, "has_pip", lambda: False)
     found = installation.extra_command("bench")
     assert found == f"uv pip install --python '/a b/python' {quoted}"
+
+
+def test_to_look_for_pip_changes_nothing():
+    """setuptools takes its distutils back where pip's module is looked for."""
+    code = "import optimus.installation as ours; ours.has_pip(); import distutils"
+    command = [sys.executable, "-W", "error::DeprecationWarning:distutils", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 or "No module named 'distutils'" in done.stderr
 
 
 def test_scripts_run_without_warnings():
