@@ -32,13 +32,9 @@ def test_a_measurement_that_fails_is_one_line(monkeypatch, tmp_path):
         monkeypatch.setattr(subprocess, "run", lambda *_, done=done, **__: done)
         with pytest.raises(UserError, match=message):
             throughput.in_process_of_its_own(cell)
-    for command, wrong in (
-        (["--n", "3"], r"n: got 3, want"),
-        (["--seconds", "nan"], "seconds: got"),
-    ):
-        command = ["--meta", *command]
+    for name, value in (("n", "3"), ("seconds", "nan")):
         with pytest.raises(ConfigError, match=f"{name}: got {value}, want"):
-            bench.Bench(parsed(*command)).run(print)
+            bench.Bench(parsed("--meta", f"--{name}", value)).run(print)
 
 
 def test_files_that_cannot_be_used_are_one_line(tmp_path):

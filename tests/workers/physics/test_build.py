@@ -223,7 +223,7 @@ def test_commands_fit_the_environment(monkeypatch):
 def test_to_look_for_pip_changes_nothing():
     """setuptools takes its distutils back where pip's module is looked for."""
     code = "import optimus.installation as ours; ours.has_pip(); import distutils"
-    command = [sys.executable, "-W", "error::DeprecationWarning:distutils", "-c", code]
+    command = [sys.executable, "-W", "error::DeprecationWarning", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 or "No module named 'distutils'" in done.stderr
 
