@@ -238,7 +238,7 @@ def test_a_copy_is_brought_up_to_date_by_its_own_run_alone(fleet: Told) -> None:
 def test_a_folder_that_cannot_be_written_is_a_line(fleet: Told) -> None:
     Path("file").write_text("")
     fleet.holds(HEAD, "r", {"run/config.json": b"{}"})
-    with pytest.raises(ConfigError, match="cannot write into file"):
+    with pytest.raises(ConfigError, match="cannot write file: File exists"):
         fleet.collect(HEAD, into=Path("file"))
 
 

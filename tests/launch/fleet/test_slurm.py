@@ -201,7 +201,8 @@ def test_a_job_outlives_a_node_and_resumes_from_the_queue(tmp_path: Path) -> Non
         assert slurm.job(number)["JobState"] == "RUNNING" and workers() == kept
         note("n3 is back; then a signal as before the time limit")
         slurm.boot("n3")
-        script(updates() + 120)  # the next start of the job reads request.json again
+        with pytest.raises(UserError, match="another process"):  # a job that runs is left alone
+            script(updates() + 120)
         slurm.tell("scancel", "--batch", "--signal=USR1", number)
         tools.wait_until(lambda: "requeue" in log(), 60.0, "the job goes back into the queue")
         assert "stopped; this resumes" in log()  # the head wrote its last checkpoint and ended well
@@ -210,6 +211,7 @@ def test_a_job_outlives_a_node_and_resumes_from_the_queue(tmp_path: Path) -> Non
             return slurm.job(number).get("JobState") == "PENDING"
 
         tools.wait_until(pending, 60.0, "the job waits in the queue")
+        script(updates() + 120)  # the next start of the job reads request.json again
         time.sleep(5)  # the old credential is revoked to the second
         slurm.tell("scontrol", "update", f"jobid={number}", "StartTime=now")  # not in two minutes
         note("requeued")

@@ -407,7 +407,7 @@ print("agreed")
 
 
 def test_two_devices_agree_with_one():
-    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
+    flags = f"--xla_force_host_platform_device_count=2 {os.environ['XLA_FLAGS']}"
     environment = dict(os.environ, XLA_FLAGS=flags)
     done = subprocess.run(
         [sys.executable, "-c", DEVICES],
