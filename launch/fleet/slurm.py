@@ -64,7 +64,7 @@ class Slurm:
         """Writes `request.json` and `run.sbatch` into the run directory."""
         from optimus import rundir
         from optimus.config import to_dict
-        from optimus.rundir.checkpoint import write_atomically
+        from optimus.rundir import checkpoint
 
         config = configuration(self.config, self.set)
         run_dir = folder_of(self.run_dir or f"runs/{config.name}", "--run-dir").resolve()
@@ -77,8 +77,11 @@ class Slurm:
             request = json.dumps(to_dict(config), indent=2) + "\n"
             with rundir.owned(run_dir):  # a job that is put back into the queue reads these again
                 rundir.check(run_dir, config)
-                write_atomically(run_dir / "request.json", request)
-                write_atomically(script, text)
+                done = checkpoint.latest_step(run_dir / "checkpoints") or 0
+                finished = f"{run_dir} is at update {done} already: want more, --set updates=N"
+                require(done < config.updates, finished)
+                checkpoint.write_atomically(run_dir / "request.json", request)
+                checkpoint.write_atomically(script, text)
         except OSError as error:
             raise refused(run_dir, error) from None
         own, others = config.processes.workers, (self.nodes - 1) * (self.workers or self.cpus)
