@@ -32,12 +32,8 @@ def get_config(name: str) -> TrainConfig:
     terms = name.removeprefix(_OF)
     if terms == "physics":
         config = physics_flagship.get_config("physics-flagship")
-        config = dataclasses.replace(
-            config,
-            updates=830,
-            phases=physics_flagship.first_order(480, None),
-            initial="adafactor-mlp-classical-first",
-        )
+        phases, initial = physics_flagship.first_order(480, None), "adafactor-mlp-classical-first"
+        config = dataclasses.replace(config, updates=830, phases=phases, initial=initial)
     else:
         config = classical.get_config(terms)
     optimizer = AdafactorMlpConfig(hidden=64, step_mult=1.0)
