@@ -20,20 +20,8 @@ from typing import Any
 
 from launch.pool.dispatch import Outcome
 from launch.pool.workers import Done
-from optimus.wire import (
-    PROTOCOL,
-    Answer,
-    Call,
-    CodecError,
-    Head,
-    Heartbeat,
-    Refused,
-    Stopped,
-    Version,
-    View,
-    decode,
-    encode,
-)
+from optimus import wire
+from optimus.wire import PROTOCOL, Call, Refused, Stopped, Version, decode, encode
 
 CALL_TIMEOUT = 10.0  # s, for the small calls to the head
 PATIENCE = 120.0  # s that callers of the learner go on trying: it may be starting again
@@ -179,8 +167,8 @@ class _Head:
         """What a `served` method of this run returns; raises `CallError` or `Refused`."""
         data = self(method, encode(Call(PROTOCOL, self._run_id, list(arguments))))
         try:
-            answer = decode(Answer, data)
-        except CodecError as error:
+            answer = decode(wire.Answer, data)
+        except wire.CodecError as error:
             raise Refused(f"{self._address} is no head of this version: {error}") from None
         if answer.status == "refused":
             raise Refused(f"{self._address} refuses this process: {answer.message}")
@@ -272,13 +260,13 @@ class RemoteCoordinator:
     def __init__(self, address: str, stop: threading.Event | None = None, run_id: str = "") -> None:
         self._call = _Head(address, 5.0, run_id, stop)
 
-    def heartbeat(self, message: Heartbeat) -> View:
+    def heartbeat(self, message: wire.Heartbeat) -> wire.View:
         """See `Registry.heartbeat`; raises `CallError`, `CodecError`, or `Stopped`."""
-        return decode(View, self._call("heartbeat", encode(message)))
+        return decode(wire.View, self._call("heartbeat", encode(message)))
 
-    def head(self) -> Head:
+    def head(self) -> wire.Head:
         """What this run is and where; raises likewise."""
-        return decode(Head, self._call("head"))
+        return decode(wire.Head, self._call("head"))
 
     def finish(self, epoch: int) -> None:
         """Says, as the learner of this epoch, that the run is over; also raises `Refused`."""

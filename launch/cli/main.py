@@ -12,7 +12,7 @@ import operator
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
 import tyro
 
@@ -56,8 +56,7 @@ def _say(line: str) -> None:
 
 def parse(argv: list[str] | None) -> Command:
     """The command that the words ask for; ends the process with code 2 at a mistake in them."""
-    named = (Annotated[kind, tyro.conf.subcommand(kind.__name__.lower())] for kind in COMMANDS)
-    choice: Any = functools.reduce(operator.or_, named)
+    choice: Any = functools.reduce(operator.or_, COMMANDS)
     about = "Optimus: a learned optimizer and the system that meta-trains it."
     chosen: Command = tyro.cli(choice, prog="optimus", description=about, args=argv)
     return chosen

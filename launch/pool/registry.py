@@ -9,20 +9,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from optimus import wire
 from optimus.errors import printable
-from optimus.wire import (
-    PROTOCOL,
-    CodecError,
-    Heartbeat,
-    Member,
-    Refused,
-    View,
-    decode,
-    encode,
-    from_fields,
-    received,
-    require_own,
-)
+from optimus.wire import PROTOCOL, Heartbeat, Member, Refused, View
 
 TIME_TO_LIVE = 10.0  # s after the last heartbeat
 _MOST_MEMBERS = 20_000
@@ -80,10 +69,11 @@ class Registry:
     def receive(self, *arguments: Any, **named: Any) -> bytes:
         """`heartbeat` over bytes; what cannot be read is refused and counted like the rest."""
         try:
-            return encode(self.heartbeat(decode(Heartbeat, received(arguments, named))))
-        except CodecError as error:
+            message = wire.decode(Heartbeat, wire.received(arguments, named))
+            return wire.encode(self.heartbeat(message))
+        except wire.CodecError as error:
             with self._lock:
-                return encode(self._refuse(Refused(f"malformed: {error}")))
+                return wire.encode(self._refuse(Refused(f"malformed: {error}")))
 
     def heartbeat(self, message: Heartbeat) -> View:
         """Takes a heartbeat in; see `View`. Never raises for what a sender may have done wrong."""
@@ -120,16 +110,16 @@ class Registry:
     def _checked(self, message: Heartbeat) -> list[Member]:
         """The members of a heartbeat; raises `Refused`."""
         try:
-            message = from_fields(Heartbeat, vars(message))
-        except (CodecError, TypeError) as error:
+            message = wire.from_fields(Heartbeat, vars(message))
+        except (wire.CodecError, TypeError) as error:
             raise Refused(f"malformed: {error}") from None
         if message.config_hash != self._hash and message.protocol == PROTOCOL:
             ours = f"this run's is {self._hash}; start with the config.json of this run"
             raise Refused(f"configuration {message.config_hash:.40}, {ours}", "configuration")
-        require_own(message.protocol, message.run_id, self._run_id)
+        wire.require_own(message.protocol, message.run_id, self._run_id)
         try:
-            members = [from_fields(Member, fields) for fields in message.members]
-        except CodecError as error:
+            members = [wire.from_fields(Member, fields) for fields in message.members]
+        except wire.CodecError as error:
             raise Refused(f"not a list of members: {error}") from None
         for member in members:
             problem = _problem(member)
