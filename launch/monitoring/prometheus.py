@@ -44,10 +44,8 @@ def place(text: str) -> tuple[str, int]:
     given, port 0 takes a free one."""
 
     host, _, port = text.rpartition(":")
-    require(
-        port.isascii() and port.isdigit() and int(port) <= 65535,
-        f"--prometheus {text}: want PORT or HOST:PORT, such as 9464",
-    )
+    good = port.isascii() and port.isdigit() and int(port) <= 65535
+    require(good, f"--prometheus {text}: want PORT or HOST:PORT, such as 9464")
     return host or "127.0.0.1", int(port)
 
 
@@ -71,9 +69,9 @@ def open_server(
     except ModuleNotFoundError:
         how = extra_command("monitor")
         raise MonitoringError(f"prometheus-client is not installed: {how}") from None
-    handler = type("Handler", (_Handler,), {"reader": _Reader(run_dir, max_age)})
+    of_run = {"run_dir": run_dir, "max_age": max_age, "lock": threading.Lock()}
     try:
-        return _Server((host, port), handler)
+        return _Server((host, port), type("Handler", (_Handler,), of_run))
     except (OSError, UnicodeError) as error:
         where = f"cannot listen on {host}:{port}"
         if isinstance(error, (socket.gaierror, UnicodeError)):
@@ -88,40 +86,36 @@ class _Server(ThreadingHTTPServer):
         """A scraper that hangs up is not worth a traceback."""
 
 
-class _Reader:
-    """Reads the run at most once in `_CACHE` s."""
-
-    def __init__(self, run_dir: Path, max_age: float) -> None:
-        self.run_dir = run_dir
-        self._max_age = max_age
-        self._lock = threading.Lock()
-        self._read_at = -math.inf
-        self._found: tuple[Status | None, str] = (None, "not read yet")
-
-    def status(self) -> tuple[Status | None, str]:
-        """The status, or None and why there is none."""
-        with self._lock:
-            if time.monotonic() - self._read_at > _CACHE:
-                try:
-                    self._found = read_status(self.run_dir, max_age=self._max_age), ""
-                except (NotARun, OSError) as error:
-                    self._found = None, str(error)
-                self._read_at = time.monotonic()
-            return self._found
-
-
 class _Handler(BaseHTTPRequestHandler):
-    reader: _Reader
+    """Reads the run at most once in `_CACHE` s; `open_server` makes a class of it for each run."""
+
+    run_dir: Path
+    max_age: float
+    lock: threading.Lock
+    read_at = -math.inf
+    found: tuple[Status | None, str] = (None, "not read yet")
     timeout = 10.0  # s that a client may take over its request
     protocol_version = "HTTP/1.1"
+
+    @classmethod
+    def status(cls) -> tuple[Status | None, str]:
+        """The status, or None and why there is none."""
+        with cls.lock:
+            if time.monotonic() - cls.read_at > _CACHE:
+                try:
+                    cls.found = read_status(cls.run_dir, max_age=cls.max_age), ""
+                except (NotARun, OSError) as error:
+                    cls.found = None, str(error)
+                cls.read_at = time.monotonic()
+            return cls.found
 
     def do_GET(self) -> None:
         from prometheus_client import CONTENT_TYPE_LATEST
 
         path = self.path.partition("?")[0]
-        status, cause = self.reader.status()
+        status, cause = self.status()
         if path == "/metrics":
-            self._answer(200, exposition(status, self.reader.run_dir), CONTENT_TYPE_LATEST)
+            self._answer(200, exposition(status, self.run_dir), CONTENT_TYPE_LATEST)
         elif path == "/healthz":
             problem = cause or (_problem(status) if status else "")
             self._answer(503 if problem else 200, f"{clean(problem) or 'ok'}\n".encode())

@@ -252,10 +252,9 @@ def _evaluations(run_dir: Path, damaged: Damaged) -> dict[str, Any]:
 
     Only evaluations of the newest protocol count, and of the scores the finite ones.
     """
-    try:
+    records: list[dict[str, Any]] = []
+    with contextlib.suppress(OSError):
         records = metrics.tail(run_dir / FILE, _TAIL, damaged, readings.sound_evaluation)
-    except OSError:
-        records = []
     found = [r for r in records if r.get("kind") == KIND and understood(r)]
     protocol = found[-1].get("protocol") if found else None
     mine = [record for record in found if record.get("protocol") == protocol]

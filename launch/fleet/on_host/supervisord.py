@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from launch.fleet.on_host.state import run_of
+from launch.fleet.on_host.state import python_of
 
 # `on_host.program` puts the text itself here, since only the program is sent.
 _TEMPLATE = (Path(__file__).parent / "supervisord.conf").read_bytes().decode()
@@ -39,17 +39,10 @@ def configuration(root: Path, run: dict[str, Any]) -> str:
 
 def control(root: Path, *words: str, timeout: float = 60.0) -> str:
     """What supervisorctl says to these words."""
-    conf = root / "supervisord.conf"
-    python = run_python(root)
-    command = [python, "-m", "supervisor.supervisorctl", "-c", str(conf), *words]
+    command = [python_of(root), "-m", "supervisor.supervisorctl"]
+    command += ["-c", str(root / "supervisord.conf"), *words]
     done = subprocess.run(command, capture_output=True, errors="replace", timeout=timeout)
     return done.stdout + done.stderr
-
-
-def run_python(root: Path) -> str:
-    """The Python of the run's environment, else of the newest."""
-    run = run_of(root)
-    return str(root / f"env-{run['id']}/bin/python" if run else root / "current/bin/python")
 
 
 def supervisor_pid(root: Path) -> int | None:
