@@ -21,7 +21,7 @@ from typing import Any
 from launch.pool.dispatch import Outcome
 from launch.pool.workers import Done
 from optimus import wire
-from optimus.wire import PROTOCOL, Call, Refused, Stopped, Version, decode, encode
+from optimus.wire import PROTOCOL, Answer, Call, Refused, Stopped, Version, decode, encode
 
 CALL_TIMEOUT = 10.0  # s, for the small calls to the head
 PATIENCE = 120.0  # s that callers of the learner go on trying: it may be starting again
@@ -109,9 +109,8 @@ class Caller:
                     if self._stop is not None and self._stop.is_set():
                         raise Stopped from None
                     if time.monotonic() > deadline:
-                        raise CallError(
-                            f"{method} at {self.address}: no answer within {self._timeout} s"
-                        ) from None
+                        late = f"no answer within {self._timeout} s"
+                        raise CallError(f"{method} at {self.address}: {late}") from None
         finally:
             if not future.done():  # told to stop, or Ctrl-C
                 _KEPT.append(self._box[0])
@@ -167,7 +166,7 @@ class _Head:
         """What a `served` method of this run returns; raises `CallError` or `Refused`."""
         data = self(method, encode(Call(PROTOCOL, self._run_id, list(arguments))))
         try:
-            answer = decode(wire.Answer, data)
+            answer = decode(Answer, data)
         except wire.CodecError as error:
             raise Refused(f"{self._address} is no head of this version: {error}") from None
         if answer.status == "refused":
@@ -237,16 +236,17 @@ def last_line(error: StatusNotOk) -> str:
     return (str(error).strip() or "no message").splitlines()[-1]
 
 
+_OUTCOMES: dict[str, Outcome] = {  # by words of the error
+    "Python exception was raised on the server": "error",
+    **dict.fromkeys(("failed to connect", "DNS resolution failed"), "unreachable"),
+    **dict.fromkeys(("Deadline Exceeded", "DEADLINE_EXCEEDED"), "timeout"),
+}
+
+
 def outcome_of(error: StatusNotOk) -> Outcome:
     """How a failed call ended."""
     text = str(error)
-    if "Python exception was raised on the server" in text:
-        return "error"
-    if "failed to connect" in text or "DNS resolution failed" in text:
-        return "unreachable"
-    if "Deadline Exceeded" in text or "DEADLINE_EXCEEDED" in text:
-        return "timeout"
-    return "lost"
+    return next((outcome for words, outcome in _OUTCOMES.items() if words in text), "lost")
 
 
 def connector(timeout: float) -> Callable[[str], CourierLink]:

@@ -113,6 +113,5 @@ def _sweep_in(path: Path) -> Sweep:
 def _unknown(what: str, name: str, known: list[str], path: str) -> ConfigError:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return ConfigError(
-        f"unknown {what} {name!r}; {hint}known: {', '.join(known)}, or a path to {path}"
-    )
+    there = f"known: {', '.join(known)}, or a path to {path}"
+    return ConfigError(f"unknown {what} {name!r}; {hint}{there}")

@@ -203,9 +203,8 @@ class Evaluator:
         """Writes one metrics record; `busy_seconds` has what is under way in it."""
         with self._lock:
             busy = self._busy + (time.monotonic() - self._began if self._began is not None else 0.0)
-        self._metrics.write(
-            "alive", evaluated=self._done, busy_seconds=round(busy, 3), doing=self._doing
-        )
+        done = {"evaluated": self._done, "busy_seconds": round(busy, 3)}
+        self._metrics.write("alive", **done, doing=self._doing)
 
     def close(self) -> None:
         """Closes its metrics file."""

@@ -101,9 +101,8 @@ _compiled = functools.lru_cache(maxsize=128)(compiled.__wrapped__)
 
 
 def _log_gap(model: LearnedOptimizer, function: str, dim: int, plan: Plan) -> float:
-    problems = [
-        presets.problem("fair-shift", function, dim, SEED, start) for start in range(plan.starts)
-    ]
+    drawn = functools.partial(presets.problem, "fair-shift", function, dim, SEED)
+    problems = [drawn(start) for start in range(plan.starts)]
     data, x0 = stacked(problems)
     first = problems[0]
     with presets.arithmetic(presets.preset("fair-shift").dtype):

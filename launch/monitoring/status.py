@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.evaluation.records import FILE, KIND, judged, score_of, understood
+from launch.evaluation.records import FILE, KIND, judged, of_newest_protocol, score_of, understood
 from launch.monitoring import readings
 from launch.monitoring.readings import Files, Record, number
 from optimus.errors import UserError
@@ -255,9 +255,7 @@ def _evaluations(run_dir: Path, damaged: Damaged) -> dict[str, Any]:
     records: list[dict[str, Any]] = []
     with contextlib.suppress(OSError):
         records = metrics.tail(run_dir / FILE, _TAIL, damaged, readings.sound_evaluation)
-    found = [r for r in records if r.get("kind") == KIND and understood(r)]
-    protocol = found[-1].get("protocol") if found else None
-    mine = [record for record in found if record.get("protocol") == protocol]
+    mine = of_newest_protocol(r for r in records if r.get("kind") == KIND and understood(r))
     of_step = {step: score_of(r) for step, r in judged(run_dir, mine).items()}
     finite = [{"step": step, "score": score} for step, score in of_step.items() if score < math.inf]
     best = checkpoint.best_step(run_dir / "checkpoints")

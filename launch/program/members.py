@@ -1,13 +1,15 @@
 """A process of loss workers, and an actor: what the program's own nodes and newcomers both run."""
 
+import functools
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from launch import builders
+from launch import alongside, builders
 from launch.pool import Rules, WorkerPool
 from launch.pool.member import HeadLost, Membership, Refused, in_background, new_incarnation
 from optimus.config import ServedTask, TrainConfig, config_hash
@@ -61,36 +63,26 @@ def serve_workers(
     from launch.adapters import courier
 
     servers: list[Any] = []
+    # Synthetic losses report together below: hundreds of files would say nothing more.
+    alone = not isinstance(config.task, ServedTask)
     for k in range(len(addresses)):
-        # Synthetic losses report together below: hundreds of files would say nothing more.
-        alone = run_dir is not None and not isinstance(config.task, ServedTask)
         metrics = MetricsWriter(run_dir, "physics_worker", first + k) if alone and run_dir else None
         servers.append(builders.make_loss_server(config, metrics))
     closers = []  # a server lives as long as what stops it
     for address, server in zip(addresses, servers):
         methods = {"evaluate": server.evaluate, "ping": server.ping}
         closers.append(courier.serve(methods, int(address.rpartition(":")[2])))
-    together: MetricsWriter | None = None
-    if isinstance(config.task, ServedTask) and run_dir is not None:
-        together = MetricsWriter(run_dir, "physics_worker", first)
+    together = MetricsWriter(run_dir, "physics_worker", first) if run_dir and not alone else None
     membership = Membership(
         courier.RemoteCoordinator(coordinator),
         config_hash(config),
         [Member("worker", address, new_incarnation()) for address in addresses],
         run_id=run_id,
     )
-    _report(servers, together)
-    reported = time.monotonic()
-
-    def wait_and_report(seconds: float) -> bool:
-        nonlocal reported
-        over = wait(seconds)
-        if over or time.monotonic() - reported >= 2.0:
-            reported = time.monotonic()
-            _report(servers, together)
-        return over
-
-    membership.run(wait_and_report)
+    reporter = SimpleNamespace(report=functools.partial(_report, servers, together))
+    reporter.report()
+    with alongside(heartbeat, reporter):
+        membership.run(wait)
     membership.leave()  # before the servers close, so that nobody calls meanwhile
     for close in closers:
         threading.Thread(target=close, daemon=True).start()  # it may wait for a call to end

@@ -56,10 +56,8 @@ def run(config: TrainConfig, run_dir: Path, stop: threading.Event, say: Say) -> 
     judge = Evaluator(config, run_dir, stop, Plan()) if config.evaluator else None
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(builders.local_pool(config, run_dir))
-        made = [
-            builders.make_actor(config, k, run_dir, learner, stream, pool)
-            for k in range(config.processes.actors)
-        ]
+        indices, carriers = range(config.processes.actors), (run_dir, learner, stream, pool)
+        made = [builders.make_actor(config, index, *carriers) for index in indices]
         if resume and lanes:
             learner.intake.load_state(subtree(resume.arrays, "intake/"))
             for k, actor in enumerate(made):

@@ -149,10 +149,8 @@ def inner_steps_at(config: TrainConfig, step: int) -> int:
 
 def _budgeted(config: TrainConfig, inner_steps: int, updates: int, validations: int) -> TrainConfig:
     """The run with as many updates as the budget allows, and its validations spread over them."""
-    if inner_steps:
-        share = inner_steps / inner_steps_at(config, config.updates)
-    else:
-        share = updates / config.updates
+    whole = inner_steps_at(config, config.updates)
+    share = inner_steps / whole if inner_steps else updates / config.updates
     lengths = [max(1, round(each * share)) for each in config.lengths]
     phases: list[Phase] = []
     for phase, length in zip(config.phases, lengths):

@@ -16,11 +16,8 @@ _SUPERVISORD, _PROGRAM = map(string.Template, _TEMPLATE.split("\n; -- for each p
 
 def configuration(root: Path, run: dict[str, Any]) -> str:
     """supervisord.conf: the head's program, or one program for every few workers."""
-    common = {
-        "env": root / f"env-{run['id']}",
-        "logs": root / "logs" / run["run"],
-        "address": run["address"],
-    }
+    env, logs = root / f"env-{run['id']}", root / "logs" / run["run"]
+    common = {"env": env, "logs": logs, "address": run["address"]}
     programs = []
     if run["role"] == "head":
         folder = root / "runs" / run["run"]

@@ -30,9 +30,8 @@ def lines(series: Mapping[str, Points], x_label: str, y_label: str, log: bool = 
         marks.append(fill("line", k=k % 4, points=" ".join(map(",".join, at))))
         for (left, top), (x, y) in zip(at, points) if len(points) <= 30 else ():
             value = _text(10**y if log else y)
-            marks.append(
-                fill("dot", k=k % 4, x=left, y=top, name=name, value=value, where=_text(x))
-            )
+            words = {"name": name, "value": value, "where": _text(x)}
+            marks.append(fill("dot", k=k % 4, x=left, y=top, **words))
     keys = join((fill("key", k=k % 4, name=name) for k, name in enumerate(drawn)), " ")
     legend = fill("legend", keys=keys) if len(drawn) > 1 else ""
     title, size = f"{y_label} against {x_label}", f"{_WIDTH} {_HEIGHT}"

@@ -50,9 +50,8 @@ def collect(run_dir: Path) -> Collected:
         updates = metrics.thinned(run_dir / "metrics" / "learner-0.jsonl", "update", MOST)
     except OSError as error:
         problems.append(f"no updates: {error.strerror}: {error.filename}")
-    found = records.evaluations(run_dir)
-    protocol = found[-1].get("protocol") if found else None
-    judged = records.judged(run_dir, (r for r in found if r.get("protocol") == protocol))
+    found = records.of_newest_protocol(records.evaluations(run_dir))
+    judged = records.judged(run_dir, found)
     manifest: dict[str, Any] = {}
     rows: list[tuple[int, int | None, float | None]] = []
     folder = run_dir / "checkpoints"

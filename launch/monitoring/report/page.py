@@ -92,13 +92,8 @@ def _verdict(found: Collected) -> Html:
     if not result:
         return Html("")
     change = f"{result['difference']:+.3f} [{result['low']:+.3f}, {result['high']:+.3f}]"
-    if result["high"] < 0:
-        verdict = "Training made it better on held-out tasks"
-    elif result["low"] > 0:
-        verdict = "Training made it WORSE on held-out tasks"
-    else:
-        verdict = "No difference shown on held-out tasks: the interval includes zero"
-    return fill("verdict", verdict=verdict, change=change, tasks=f"{result['tasks']:.0f}")
+    kind = "better" if result["high"] < 0 else "worse" if result["low"] > 0 else "undecided"
+    return fill("verdict", verdict=fill(kind), change=change, tasks=f"{result['tasks']:.0f}")
 
 
 def _figure(title: str, drawing: Html, words: str = "") -> Html:
@@ -143,14 +138,11 @@ def _evaluations(found: Collected) -> Html:
             shown = str(record["error"])[:80]
         mark = "*" if record["step"] == found.status.best_step else ""
         rows.append([record["step"], mark + shown, *(_number(values.get(name)) for name in names)])
-    points = [
-        (float(r["step"]), r["score"]) for r in found.judged if isinstance(r.get("score"), float)
-    ]
+    scored = [r for r in found.judged if isinstance(r.get("score"), float)]
+    points = [(float(r["step"]), r["score"]) for r in scored]
     curve = charts.lines({"score": points}, "update", "score") if len(points) > 1 else Html("")
     own = found.status.score_of == "tasks"
-    words = "mean meta-loss on the run's held-out tasks" if own else "mean over the functions"
-    words = f"Score: {words}. Functions: mean log10 (best gap / first gap). Lower is better; "
-    text = fill("soft", text=words + "bold: BEST.")
+    text = fill("score_words", score=fill("of_tasks" if own else "of_functions"))
     scores = table(["update", "score", *names], rows)
     wide = len(names) > _BESIDE
     beside, below = (text, scores) if wide else (join([scores, text]), "")
@@ -176,6 +168,8 @@ def _picture(path: Path, alt: str, caption: str) -> Html:
 
 
 def _baselines(extras: Extras) -> Html:
+    from launch.monitoring.report.baselines import METHODS
+
     found = extras.baselines
     if found is None or not found.table:
         return Html("")
@@ -184,10 +178,9 @@ def _baselines(extras: Extras) -> Html:
         cells = {method: _number(value) for method, value in values.items()}
         best = min(values.values())
         cells |= {method: f"*{cells[method]}" for method in values if values[method] == best}
-        rows.append([f"{function}, N = {dim}", *(cells.get(m, "–") for m in found.methods)])
-    names = [("this checkpoint" if m == MINE else m) for m in found.methods]
-    shown = [key for key in ("profile", "paths") if key in found.pictures]
-    pictures = (_picture(found.pictures[key], fill(key), fill(key)) for key in shown)
+        rows.append([f"{function}, N = {dim}", *(cells.get(m, "–") for m in METHODS)])
+    names = [("this checkpoint" if m == MINE else m) for m in METHODS]
+    pictures = (_picture(path, fill(key), fill(key)) for key, path in found.pictures.items())
     scores = table(["problem", *names], rows)
     return fill("baselines", table=scores, checkpoint=extras.checkpoint, pictures=join(pictures))
 
@@ -196,12 +189,10 @@ def _motion(extras: Extras) -> Html:
     m = extras.motion
     if m is None:
         return Html("")
-    words = (
-        f"Clip {m.clip!r} from {m.start:.2f} s, never trained on, after {m.evaluations} loss "
-        f"evaluations by {extras.checkpoint}. Captured motion left, simulated right, six moments. "
-        f"Best loss as a share of the first: {m.loss:.3f}; L-BFGS-B with as many: "
-        f"{m.baseline:.3f}. Mean joint error {m.error_mm:.0f} mm."
-    )
+    shares = {"loss": f"{m.loss:.3f}", "baseline": f"{m.baseline:.3f}"}
+    window = {"clip": repr(m.clip), "start": f"{m.start:.2f}", "error": f"{m.error_mm:.0f}"}
+    cost = {"evaluations": m.evaluations, "checkpoint": extras.checkpoint}
+    words = fill("motion_words", **window, **cost, **shares)
     alt = "reconstructed beside captured motion"
     return fill("motion", picture=_picture(m.picture, alt, words))
 
@@ -212,10 +203,8 @@ def _motion(extras: Extras) -> Html:
 def _runtime(found: Collected) -> Html:
     s = found.status
     busy = {role: f"{work['share']:.0%}" for role, work in s.work.items()}
-    roles = [
-        [role, f"{count['alive']} / {count['total']}", busy.get(role, "–")]
-        for role, count in s.roles.items()
-    ]
+    alive = {role: f"{count['alive']} / {count['total']}" for role, count in s.roles.items()}
+    roles = [[role, count, busy.get(role, "–")] for role, count in alive.items()]
     facts: list[list[object]] = [
         ["samples refused", listed(s.refused)],
         ["samples failed", s.failed],
