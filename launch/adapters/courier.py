@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
 from typing import Any
 
 from launch.pool.dispatch import Outcome
@@ -33,10 +34,8 @@ def preload_libpython() -> None:
     folder, name = sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")
     path = os.path.join(str(folder), str(name))
     if not str(name).endswith((".so", ".so.1.0")) or not os.path.exists(path):
-        raise RuntimeError(
-            f"Courier needs the shared library of this Python, and {path} is not one; use a "
-            "CPython 3.10 built with --enable-shared"
-        )
+        needs = f"Courier needs the shared library of this Python, and {path} is not one"
+        raise RuntimeError(f"{needs}; use a CPython 3.10 built with --enable-shared")
     ctypes.CDLL(path)
 
 
@@ -55,13 +54,12 @@ def _refuse_arrays(method: str, arguments: tuple[Any, ...]) -> None:
         if isinstance(argument, (list, tuple)):
             _refuse_arrays(method, tuple(argument))
         elif type(argument) not in _PLAIN:
-            raise TypeError(
-                f"{method}: argument of type {type(argument).__name__}; Courier would hang on an "
-                "array, so only bytes, str, int, float, bool and None may cross: use "
-                "optimus.wire.pack"
-            )
+            got = f"{method}: argument of type {type(argument).__name__}"
+            only = "only bytes, str, int, float, bool and None may cross: use optimus.wire.pack"
+            raise TypeError(f"{got}; Courier would hang on an array, so {only}")
 
 
+@dataclass(eq=False)
 class Caller:
     """Calls methods of one Courier server.
 
@@ -72,19 +70,16 @@ class Caller:
       stop: ends waiting early when set.
     """
 
-    def __init__(
-        self,
-        address: str,
-        timeout: float,
-        wait_for_ready: bool = True,
-        stop: threading.Event | None = None,
-    ) -> None:
-        self.address = address
-        self._timeout = timeout
-        self._stop = stop
+    address: str
+    timeout: float
+    wait_for_ready: bool = True
+    stop: threading.Event | None = None
+
+    def __post_init__(self) -> None:
         _start_reaper()
         # The only reference to the client is in a box, so that it dies where the box is emptied.
-        self._box = [courier.Client(address, call_timeout=timeout, wait_for_ready=wait_for_ready)]
+        how = {"call_timeout": self.timeout, "wait_for_ready": self.wait_for_ready}
+        self._box = [courier.Client(self.address, **how)]
 
     def __del__(self) -> None:
         _DROPPED.put(getattr(self, "_box", []))
@@ -97,7 +92,7 @@ class Caller:
 
     def __call__(self, method: str, *arguments: Any) -> Any:
         """Calls and waits; raises `CallError`, or `Stopped` when the stop event is set first."""
-        deadline = time.monotonic() + self._timeout + 5.0
+        deadline = time.monotonic() + self.timeout + 5.0
         future = self.start(method, *arguments)
         try:
             while True:
@@ -106,10 +101,10 @@ class Caller:
                 except StatusNotOk as error:
                     raise CallError(f"{method} at {self.address}: {last_line(error)}") from None
                 except FutureTimeout:  # the builtin TimeoutError from CPython 3.11 on
-                    if self._stop is not None and self._stop.is_set():
+                    if self.stop is not None and self.stop.is_set():
                         raise Stopped from None
                     if time.monotonic() > deadline:
-                        late = f"no answer within {self._timeout} s"
+                        late = f"no answer within {self.timeout} s"
                         raise CallError(f"{method} at {self.address}: {late}") from None
         finally:
             if not future.done():  # told to stop, or Ctrl-C

@@ -26,13 +26,10 @@ def _runs() -> dict[str, tuple[str, tuple[str, ...]]]:
     """Configuration -> (its file, arguments of the file's `get_config`)."""
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
     for name in _files():
-        if name.startswith(_SWEEP):
-            continue
-        family = getattr(_module(name), "NAMES", None)
-        if family is None:
-            found[name] = (name, ())
-        else:
-            found.update({member: (name, (member,)) for member in family})
+        if not name.startswith(_SWEEP):
+            family = getattr(_module(name), "NAMES", None)
+            members = {name: ()} if family is None else {member: (member,) for member in family}
+            found |= {member: (name, arguments) for member, arguments in members.items()}
     return found
 
 

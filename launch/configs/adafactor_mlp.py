@@ -42,13 +42,11 @@ def get_config(name: str) -> TrainConfig:
 
 
 def _longer(config: TrainConfig) -> TrainConfig:
-    phases = tuple(
-        dataclasses.replace(
-            phase,
-            updates=None if phase.updates is None else _TIMES * phase.updates,
-            meta=dataclasses.replace(phase.meta, cosine=_TIMES * phase.meta.cosine),
-        )
-        for phase in config.phases
-    )
-    updates, every = _TIMES * config.updates, 2 * config.checkpoint_every
-    return dataclasses.replace(config, updates=updates, phases=phases, checkpoint_every=every)
+    phases = []
+    for phase in config.phases:
+        meta = dataclasses.replace(phase.meta, cosine=_TIMES * phase.meta.cosine)
+        updates = phase.updates and _TIMES * phase.updates
+        phases.append(dataclasses.replace(phase, updates=updates, meta=meta))
+    whole, every = _TIMES * config.updates, 2 * config.checkpoint_every
+    longer = dataclasses.replace(config, updates=whole, checkpoint_every=every)
+    return dataclasses.replace(longer, phases=tuple(phases))

@@ -39,9 +39,8 @@ _FOUND = dataclasses.replace(_META, learning_rate=2e-4)
 def get_sweep() -> Sweep:
     """The `ablations` sweep; most of its arms are in `ablations.json`."""
     studies = json.loads(Path(__file__).with_name("ablations.json").read_text(encoding="utf-8"))
-    phase = config.Phase(2, _WINDOW, _META, _LANES)
-    then = phases_of(phase, config.Phase(1, _NRES, _FOUND, _LANES))
-    studies["estimators"]["pathwise,then-nres"] = then
+    then = config.Phase(2, _WINDOW, _META, _LANES), config.Phase(1, _NRES, _FOUND, _LANES)
+    studies["estimators"]["pathwise,then-nres"] = phases_of(*then)
     arms = [Arm(BASE)]
     for study, found in studies.items():
         arms += [Arm(name, changes, study) for name, changes in found.items()]

@@ -30,7 +30,7 @@ def evaluations(run_dir: Path, protocol: str | None = None) -> list[dict[str, An
     return [r for r in found if protocol is None or r.get("protocol") == protocol]
 
 
-def of_newest_protocol(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def of_newest_protocol(lines: Iterable[Record]) -> list[Record]:
     """Those of the protocol of the last: scores of different protocols do not compare."""
     known = list(lines)
     return [r for r in known if r.get("protocol") == known[-1].get("protocol")]
@@ -111,6 +111,14 @@ def add(run_dir: Path, record: Record) -> None:
         os.fsync(file.fileno())
 
 
+def best(lines: Iterable[Record]) -> Record | None:
+    """The record of the lowest score, the newest record of each step counting; None without a
+    finite one. Scores of different protocols do not compare: that of the last line counts."""
+    of_step = {r["step"]: r for r in of_newest_protocol(lines)}
+    finite_ones = [r for r in of_step.values() if score_of(r) < math.inf]
+    return min(finite_ones, key=lambda r: (score_of(r), r["step"]), default=None)
+
+
 def move_best(run_dir: Path, protocol: str) -> int | None:
     """Points `BEST` at the best evaluated checkpoint that is still there; its step, or None.
 
@@ -118,10 +126,10 @@ def move_best(run_dir: Path, protocol: str) -> int | None:
     """
     folder = run_dir / "checkpoints"
     mine = judged(run_dir, evaluations(run_dir, protocol))
-    scores = {step: score_of(mine[step]) for step in checkpoint.steps(folder) if step in mine}
-    step = min(scores, key=lambda step: (scores[step], step), default=None)
-    if step is None or scores[step] == math.inf or _fused(folder / str(step)):
+    found = best(mine[step] for step in checkpoint.steps(folder) if step in mine)
+    if found is None or _fused(folder / str(found["step"])):
         return None
+    step = int(found["step"])
     if checkpoint.best_step(folder) != step:
         checkpoint.mark_best(folder, step)
     return step

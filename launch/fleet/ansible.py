@@ -133,12 +133,9 @@ def _answers(path: Path) -> Iterator[tuple[str, Answer]]:
         except ValueError:
             continue  # half written when the time was up
         host, text = record["host"], record["text"]
-        if record["state"] == "ok":
-            yield host, parsed(text)
-        elif record["state"] == "unreachable":
-            yield host, Answer(f"not reached: {_last_line(text)}")
-        else:
-            yield host, Answer(f"{record['task']} failed: {_last_line(text)}")
+        why = "not reached" if record["state"] == "unreachable" else f"{record['task']} failed"
+        well = record["state"] == "ok"
+        yield host, parsed(text) if well else Answer(f"{why}: {_last_line(text)}")
 
 
 def _last_line(text: str) -> str:

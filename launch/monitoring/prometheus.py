@@ -139,11 +139,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _problem(status: Status) -> str:
-    if status.stale:
-        return f"stale: newest checkpoint {status.checkpoint_age} s old"
-    if status.state in ("lost", "failed"):
-        return f"{status.state} {status.cause}".strip()
-    return ""
+    bad = f"{status.state} {status.cause}".strip() if status.state in ("lost", "failed") else ""
+    return f"stale: newest checkpoint {status.checkpoint_age} s old" if status.stale else bad
 
 
 def exposition(status: Status | None, run_dir: Path) -> bytes:

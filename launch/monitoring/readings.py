@@ -215,11 +215,8 @@ def roles(config: Record, files: Files, now: float, served: bool) -> dict[str, d
         if role not in ("learner", "launcher"):
             seen[role] += 1
             alive[role] += bool(records) and now - records[-1]["time"] < ALIVE
-    return {
-        role: {"alive": alive[role], "total": max(total.get(role, 0), seen[role])}
-        for role in sorted(total.keys() | seen.keys())
-        if total.get(role) or seen[role]
-    }
+    totals = {r: max(total.get(r, 0), seen[r]) for r in sorted(total.keys() | seen.keys())}
+    return {r: {"alive": alive[r], "total": count} for r, count in totals.items() if count}
 
 
 def outside_share(before: Record, after: Record) -> float | None:

@@ -113,6 +113,7 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
     course = [r for r in learner if saved is None or readings.whole(r, "step") <= saved]
     validated = readings.last(course, "validation")
     pools = readings.newest(files, "actor")
+    alive_at = now if active else math.inf
     lost = sum(readings.whole(r, "lost") for found in files.values() for r in found)
     return Status(
         run_dir=str(run_dir),
@@ -129,9 +130,7 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
         validation_step=readings.whole(validated, "step") if validated else None,
         evaluations=readings.whole(update, "evaluations"),
         evaluations_per_second=readings.rate(recent, "evaluations", seconds),
-        roles=readings.roles(
-            config, files, now if active else math.inf, task.startswith("physics")
-        ),
+        roles=readings.roles(config, files, alive_at, task.startswith("physics")),
         checkpoint_step=saved,
         checkpoint_age=None if saved_at is None else max(0.0, now - saved_at),
         max_age=max_age,

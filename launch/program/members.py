@@ -62,23 +62,19 @@ def serve_workers(
     """
     from launch.adapters import courier
 
-    servers: list[Any] = []
     # Synthetic losses report together below: hundreds of files would say nothing more.
-    alone = not isinstance(config.task, ServedTask)
-    for k in range(len(addresses)):
-        metrics = MetricsWriter(run_dir, "physics_worker", first + k) if alone and run_dir else None
-        servers.append(builders.make_loss_server(config, metrics))
+    own = None if isinstance(config.task, ServedTask) else run_dir
+    indices = range(first, first + len(addresses))
+    writers = [MetricsWriter(own, "physics_worker", k) if own else None for k in indices]
+    servers = [builders.make_loss_server(config, metrics) for metrics in writers]
     closers = []  # a server lives as long as what stops it
     for address, server in zip(addresses, servers):
         methods = {"evaluate": server.evaluate, "ping": server.ping}
         closers.append(courier.serve(methods, int(address.rpartition(":")[2])))
-    together = MetricsWriter(run_dir, "physics_worker", first) if run_dir and not alone else None
-    membership = Membership(
-        courier.RemoteCoordinator(coordinator),
-        config_hash(config),
-        [Member("worker", address, new_incarnation()) for address in addresses],
-        run_id=run_id,
-    )
+    together = MetricsWriter(run_dir, "physics_worker", first) if run_dir and not own else None
+    members = [Member("worker", address, new_incarnation()) for address in addresses]
+    head = courier.RemoteCoordinator(coordinator)
+    membership = Membership(head, config_hash(config), members, run_id=run_id)
     reporter = SimpleNamespace(report=functools.partial(_report, servers, together))
     reporter.report()
     with alongside(heartbeat, reporter):
@@ -137,13 +133,10 @@ def run_actor(
         patience = max(120.0, 3 * config.call_timeout)
         connect = courier.connector(config.call_timeout)
         pool = WorkerPool(connect, Rules(patience=patience), latency=calls)
-    membership = Membership(
-        courier.RemoteCoordinator(coordinator, over),
-        config_hash(config),
-        [Member("actor", "", new_incarnation(), index)],
-        pool.set_workers if pool else lambda _: None,
-        run_id,
-    )
+    members = [Member("actor", "", new_incarnation(), index)]
+    changed = pool.set_workers if pool else lambda _: None
+    head = courier.RemoteCoordinator(coordinator, over)
+    membership = Membership(head, config_hash(config), members, changed, run_id)
     failed: list[str] = []
     try:
         given = _first_heartbeat(membership, over, index)

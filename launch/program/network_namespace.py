@@ -41,9 +41,7 @@ def enter_network_namespace() -> str | None:
     threads = len(os.listdir("/proc/self/task"))
     if threads != 1:
         return _sentence(f"the process already has {threads} threads")
-    reason = _tried_in_child()
-    if reason is None:
-        reason = _reason(_enter)
+    reason = _tried_in_child() or _reason(_enter)
     return None if reason is None else _sentence(reason)
 
 

@@ -194,10 +194,9 @@ def summarise(config: TrainConfig, run_dir: Path, say: Say) -> None:
         say(damaged)
     say(result.sentence())
     if isinstance(config.task, PhysicsTask):
-        say(
-            f"best loss within {result.steps} steps, as a share of the start: median "
-            f"{result.best_start:.3f} -> {result.best_end:.3f}"
-        )
+        medians = f"{result.best_start:.3f} -> {result.best_end:.3f}"
+        within = f"best loss within {result.steps} steps, as a share of the start"
+        say(f"{within}: median {medians}")
     judged = records.judged(run_dir, records.evaluations(run_dir))
     best = checkpoint.best_step(folder)
     if best in judged:

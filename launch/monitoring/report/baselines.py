@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from launch.monitoring.report import MINE
+from launch.monitoring.report import BASELINES, METHODS, MINE
 from optimus.bench import plan
 from optimus.bench.cells import Method
 from optimus.bench.classical import paper_figures, report
@@ -23,8 +23,6 @@ from optimus.bench.storage import Row
 from optimus.weights import LearnedOptimizer
 
 PRESET = "fair-shift"
-BASELINES = ("adam", "momentum", "l_bfgs_b")
-METHODS = (MINE, *BASELINES)
 
 
 @dataclass(frozen=True)

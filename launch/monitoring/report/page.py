@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from launch import command
 from launch.monitoring.readings import Record, mapping
-from launch.monitoring.report import MINE, charts
+from launch.monitoring.report import METHODS, MINE, charts
 from launch.monitoring.report.data import Collected
 from launch.monitoring.report.motion import Motion
 from launch.monitoring.report.templates import Html, fill, join, table
@@ -39,18 +39,10 @@ class Extras:
 def page(found: Collected, extras: Extras, written: float) -> str:
     """The whole document; `written`: s since 1970."""
     moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(written))
-    body = [
-        _header(found, moment),
-        _curves(found),
-        _evaluations(found),
-        _baselines(extras),
-        _motion(extras),
-        _runtime(found),
-        _checkpoints(found),
-        _use(found),
-        _configuration(found),
-        _notes([*found.problems, *extras.notes]),
-    ]
+    body = [_header(found, moment), _curves(found), _evaluations(found)]
+    body += [_baselines(extras), _motion(extras)]
+    body += [section(found) for section in (_runtime, _checkpoints, _use, _configuration)]
+    body.append(_notes([*found.problems, *extras.notes]))
     style = Html(_STYLE.read_text(encoding="utf-8"))
     return fill("page", name=found.status.name, style=style, body=join(body, "\n")) + "\n"
 
@@ -73,9 +65,8 @@ def _header(found: Collected, moment: str) -> Html:
         tiles.append((f"best score, update {s.best_step}", _number(s.best_score)))
     if s.validation is not None:
         tiles.append((f"validation gap, update {s.validation_step}", _number(s.validation)))
-    tiles.append(("loss evaluations", f"{s.evaluations:,}"))
     newest = f"{_number(s.checkpoint_step, '{:.0f}')}, {duration(s.checkpoint_age)} old"
-    tiles.append(("newest checkpoint", newest))
+    tiles += [("loss evaluations", f"{s.evaluations:,}"), ("newest checkpoint", newest)]
     return fill(
         "header",
         name=s.name,
@@ -154,12 +145,9 @@ def _functions(record: Record) -> dict[str, float]:
     functions = record
     for key in ("suites", "classical", "functions"):
         functions = mapping(functions, key)
-    return {
-        f"{name} {dim}": value
-        for name in functions
-        for dim, value in mapping(functions, name).items()
-        if isinstance(value, float)
-    }
+    pairs = ((name, mapping(functions, name)) for name in functions)
+    flat = ((f"{name} {dim}", value) for name, found in pairs for dim, value in found.items())
+    return {name: value for name, value in flat if isinstance(value, float)}
 
 
 def _picture(path: Path, alt: str, caption: str) -> Html:
@@ -168,8 +156,6 @@ def _picture(path: Path, alt: str, caption: str) -> Html:
 
 
 def _baselines(extras: Extras) -> Html:
-    from launch.monitoring.report.baselines import METHODS
-
     found = extras.baselines
     if found is None or not found.table:
         return Html("")
@@ -205,19 +191,19 @@ def _runtime(found: Collected) -> Html:
     busy = {role: f"{work['share']:.0%}" for role, work in s.work.items()}
     alive = {role: f"{count['alive']} / {count['total']}" for role, count in s.roles.items()}
     roles = [[role, count, busy.get(role, "–")] for role, count in alive.items()]
-    facts: list[list[object]] = [
-        ["samples refused", listed(s.refused)],
-        ["samples failed", s.failed],
-        ["replies of workers", listed(s.replies)],
-        ["calls of workers", listed(s.calls)],
-    ]
+    facts = {
+        "samples refused": listed(s.refused),
+        "samples failed": str(s.failed),
+        "replies of workers": listed(s.replies),
+        "calls of workers": listed(s.calls),
+    }
     shares = dict(s.time_shares)
     total = sum(y for _, y in found.curve("seconds"))
     if total > 0:
         waiting = sum(y for _, y in found.curve("waiting"))
         shares["learner waits for samples (whole run)"] = waiting / total
     both = {"roles": table(["role", "alive / all", "busy"], roles)}
-    both["facts"] = table(["counter", ""], facts)
+    both["facts"] = table(["counter", ""], facts.items())
     return fill("runtime", shares=charts.bars(shares), **both)
 
 
