@@ -7,7 +7,8 @@ import numpy as np
 
 from workers.physics.assets import ensure_assets
 from workers.physics.loss.options import PhysicsOptions
-from workers.physics.model import PhysicsModel, load_humanoid, model_text
+from workers.physics.model import PhysicsModel, model_text
+from workers.physics.model.urdf import load_humanoid
 from workers.physics.motion import Clip, check_window, load_clip, pose_at, velocity_at
 from workers.physics.native.binding import TERMS
 from workers.physics.simulation import Simulator

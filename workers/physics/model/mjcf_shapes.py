@@ -5,8 +5,9 @@ from typing import cast
 
 import numpy as np
 
-from workers.physics.model.mjcf_xml import Angles, Element, matrix, orientation, z_to
-from workers.physics.model.rotations import multiply, snapped
+from workers.physics.model.elements import Element
+from workers.physics.model.mjcf_xml import Angles, orientation
+from workers.physics.model.rotations import matrix, multiply, snapped, z_to
 from workers.physics.model.shapes import Mass, Shape, Solid, combined, vector
 
 Place = tuple[np.ndarray, np.ndarray]  # where a body's frame lies in its link: origin, quaternion
@@ -25,8 +26,7 @@ def total(masses: list[Mass], factor: float) -> Mass:
 def inertial_mass(element: Element, place: Place, angles: Angles) -> Mass:
     """What an <inertial> says."""
     mass = element.number("mass")
-    if mass < 0:
-        element.fail("mass must not be negative")
+    element.require(mass >= 0, "mass must not be negative")
     origin, turn = place
     center = origin + matrix(turn) @ element.numbers("pos", 3)
     r = matrix(multiply(turn, orientation(element, angles)))
@@ -35,28 +35,27 @@ def inertial_mass(element: Element, place: Place, angles: Angles) -> Mass:
         inertia = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
     else:
         inertia = np.diag(element.numbers("diaginertia", 3))
-    if np.linalg.eigvalsh(inertia).min() < 0 or (mass > 0) != (np.trace(inertia) > 0):
-        element.fail("inertia must be positive definite")
+    definite = np.linalg.eigvalsh(inertia).min() >= 0 and (mass > 0) == (np.trace(inertia) > 0)
+    element.require(definite, "inertia must be positive definite")
     return Mass(mass, center, r @ inertia @ r.T)
 
 
 def geom_shape(geom: Element, place: Place, angles: Angles) -> Shape:
     """A geom as a solid in its link's axes. ValueError naming a shape that is not supported."""
     kind = "mesh" if "mesh" in geom.attributes else geom.get("type", "sphere")
-    if kind not in _SIZES:
-        geom.fail(f"type {kind!r} is not supported, only sphere, capsule and box are")
-    if geom.get("shellinertia", "false") != "false":
-        geom.fail("shellinertia is not supported")
+    what = f"type {kind!r} is not supported, only sphere, capsule and box are"
+    geom.require(kind in _SIZES, what)
+    geom.require(geom.get("shellinertia", "false") == "false", "shellinertia is not supported")
     size = geom.numbers("size", None)
     ends = "fromto" in geom.attributes
     wanted = 1 if ends and kind == "capsule" else 2 if ends else _SIZES[kind]
-    if len(size) < wanted or (size[:wanted] <= 0).any():
-        geom.fail(f"size needs {wanted} positive number(s), got {geom.get('size')!r}")
+    positive = len(size) >= wanted and bool((size[:wanted] > 0).all())
+    geom.require(positive, f"size needs {wanted} positive number(s), got {geom.get('size')!r}")
     if ends:
         a, b = np.split(geom.numbers("fromto", 6), 2)
         length = float(np.linalg.norm(b - a))
-        if kind == "sphere" or length < 1e-10:
-            geom.fail("fromto needs a capsule or box and two different points")
+        apart = kind != "sphere" and length >= 1e-10
+        geom.require(apart, "fromto needs a capsule or box and two different points")
         center, turn = (a + b) / 2, z_to((a - b) / length)
         size = np.array([*size[:wanted], length / 2])
     else:
@@ -75,6 +74,5 @@ def geom_shape(geom: Element, place: Place, angles: Angles) -> Shape:
         volume = float(np.prod(whole))
     given = "mass" in geom.attributes
     mass = geom.number("mass") if given else geom.number("density", 1000.0) * volume
-    if mass < 0:
-        geom.fail("mass must not be negative")
+    geom.require(mass >= 0, "mass must not be negative")
     return Shape(cast("Solid", kind), whole, mass, vector(center), rotation)
