@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from workers.physics.formats import FormatError, safe_pickle, site_map
+from workers.physics.formats import FormatError, safe_pickle, site_map, want
 from workers.physics.formats.keypoints import Keypoints, checked
 
 CAMERAS = ("54138969", "55011271", "58860488", "60457274")  # in the order of positions_2d
@@ -21,8 +21,8 @@ def read_positions_3d(path: str | Path, subject: str, action: str) -> Keypoints:
     """One action of data_3d_h36m.npz. Actions may be written Walking_1 or "Walking 1"."""
     values, where = _action(path, "positions_3d", subject, action)
     joints = np.shape(values)[1] if np.ndim(values) == 3 else 0
-    if joints not in (17, 32):
-        raise FormatError(f"{where}: must have shape [F, 17 or 32, 3], got {np.shape(values)}")
+    shape = f"must have shape [F, 17 or 32, 3], got {np.shape(values)}"
+    want(joints in (17, 32), f"{where}: {shape}")
     return _track(values, f"{subject} {action}", f"human36m-{joints}", where)
 
 
@@ -32,11 +32,10 @@ def read_positions_2d(path: str | Path, subject: str, action: str, camera: str) 
     Args:
       path: of the file. subject: "S9". action: as of `read_positions_3d`. camera: of `CAMERAS`.
     """
-    if camera not in CAMERAS:
-        raise FormatError(f"no camera {camera!r}; there are: {', '.join(CAMERAS)}")
+    want(camera in CAMERAS, f"no camera {camera!r}; there are: {', '.join(CAMERAS)}")
     values, where = _action(path, "positions_2d", subject, action)
-    if len(values) != len(CAMERAS):
-        raise FormatError(f"{where}: must hold {len(CAMERAS)} cameras, got {len(values)}")
+    there = f"must hold {len(CAMERAS)} cameras, got {len(values)}"
+    want(len(values) == len(CAMERAS), f"{where}: {there}")
     seen, name = values[CAMERAS.index(camera)], f"{subject} {action} {camera}"
     return _track(seen, name, "human36m-2d", f"{where}, camera {camera}")
 
@@ -46,8 +45,7 @@ def read_subject_folder(folder: str | Path, subject: str, action: str) -> Keypoi
     from scipy.io import loadmat
 
     path = subject_file(folder, subject, action)
-    if not path.is_file():
-        raise FormatError(f"no {path}")
+    want(path.is_file(), f"no {path}")
     try:
         values = loadmat(path)["data"]
     except Exception as error:  # SciPy has many, for as many kinds of damage
@@ -81,9 +79,9 @@ def _spellings(action: str) -> tuple[str, ...]:
 
 def _action(path: str | Path, field: str, subject: str, action: str) -> tuple[Any, str]:
     data = safe_pickle.read_npz(path, field)
-    if not isinstance(data, dict) or not isinstance(data.get(subject), dict):
-        there = ", ".join(data) if isinstance(data, dict) else type(data).__name__
-        raise FormatError(f"{path}: {field} has no subject {subject!r}; there are: {there}")
+    there = ", ".join(data) if isinstance(data, dict) else type(data).__name__
+    known = isinstance(data, dict) and isinstance(data.get(subject), dict)
+    want(known, f"{path}: {field} has no subject {subject!r}; there are: {there}")
     actions = data[subject]
     for name in _spellings(action):
         if name in actions:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workers.physics.formats import FormatError
+from workers.physics.formats import want
 from workers.physics.formats.keypoints import Keypoints
 from workers.physics.formats.site_map import SiteMap, to_sites
 from workers.physics.model import PhysicsModel, model_text
@@ -113,24 +113,27 @@ def _fit(
     positions, root = seen[0], np.sqrt(np.repeat(seen[1], 3))
     joints = (np.arange(nv) >= 6).astype(float)
     damping = 1e-3
+
+    def errors(q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+        """Of the sites, from the frame before, from the rest pose; and what they cost together."""
+        residual = root * (simulator.sites(q) - positions).ravel()
+        back, bent = displacement(before, q, model), joints * displacement(rest, q, model)
+        cost = residual @ residual + CLOSE * back @ back + REST * bent @ bent
+        return residual, back, bent, cost
+
     for _ in range(iterations):
         here = simulator.sites(q)
-        residual = root * (here - positions).ravel()
         nudged = [simulator.sites(_moved_freely(q, STEP * e, model)) for e in np.eye(nv)]
         change = np.stack([(each - here).ravel() for each in nudged], axis=1)
         jacobian = change * root[:, None] / STEP
-        back, bent = displacement(before, q, model), joints * displacement(rest, q, model)
-        cost = residual @ residual + CLOSE * back @ back + REST * bent @ bent
+        residual, back, bent, cost = errors(q)
         gradient = jacobian.T @ residual + CLOSE * back + REST * bent
         hessian = jacobian.T @ jacobian + np.diag(CLOSE + REST * joints)
         for _ in range(8):
             step = -np.linalg.solve(hessian + damping * np.eye(nv), gradient)
             step *= min(1.0, 0.5 / np.max(np.abs(step)) if step.any() else 1.0)
             trial = move(q, step, model)
-            error = root * (simulator.sites(trial) - positions).ravel()
-            back = displacement(before, trial, model)
-            bent = joints * displacement(rest, trial, model)
-            if error @ error + CLOSE * back @ back + REST * bent @ bent < cost:
+            if errors(trial)[-1] < cost:
                 q, damping = trial, max(damping / 5, 1e-9)
                 break
             damping *= 5
@@ -146,10 +149,9 @@ def _first(seen: Seen, names: list[str], model: PhysicsModel) -> np.ndarray:
 
     at = {name: p for name, p, weight in zip(names, *seen) if weight > 0}
     above = [at[name] for name in ("left_shoulder", "right_shoulder", "neck", "head") if name in at]
-    if not ("left_hip" in at and "right_hip" in at and above):
-        raise FormatError(
-            "the first frame needs left_hip, right_hip and a shoulder, neck or head to start from"
-        )
+    needed = "left_hip, right_hip and a shoulder, neck or head"
+    start = {"left_hip", "right_hip"} <= at.keys() and above
+    want(start, f"the first frame needs {needed} to start from")
     hips = (at["left_hip"] + at["right_hip"]) / 2
     up = np.mean(above, axis=0) - hips
     right = at["right_hip"] - at["left_hip"]
@@ -175,6 +177,7 @@ def _scale(positions: np.ndarray, weights: np.ndarray, names: list[str], rest: n
                 ours += float(np.linalg.norm(rest[pair[0]] - rest[pair[1]]))
                 theirs += np.linalg.norm(positions[:, pair[0]] - positions[:, pair[1]], axis=1)
     length = float(np.median(theirs))
-    if ours > 0 and not length > 0:
-        raise FormatError("the observed limbs have length 0: wrong units or an empty track")
-    return ours / length if ours > 0 else 1.0
+    if ours == 0:
+        return 1.0
+    want(length > 0, "the observed limbs have length 0: wrong units or an empty track")
+    return ours / length
