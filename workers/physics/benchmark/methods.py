@@ -124,11 +124,9 @@ class Models:
 
     def used_by(self, method: str) -> str | None:
         """The weights that a row of the tables runs on; None if it has none."""
-        if method == "optimus_start":
-            return self.start
-        if method in ("optimus", "optimus_safeguarded"):
-            return self.optimus
-        return self.adafactor_mlp if method == "adafactor_mlp" else None
+        known = {"optimus_start": self.start, "adafactor_mlp": self.adafactor_mlp}
+        known |= dict.fromkeys(("optimus", "optimus_safeguarded"), self.optimus)
+        return known.get(method)
 
 
 # (task, x0 [N], evaluations it may make, models) -> what it did.

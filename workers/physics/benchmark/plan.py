@@ -85,11 +85,6 @@ class Settings:
         base = self.target_base or ("reference" if self.split == "clips" else "initial")
         return PhysicsOptions(control=self.control, target_base=base)
 
-    @property
-    def reads_test(self) -> bool:
-        """Whether held-out clips are looked at."""
-        return self.split in ("test", "clips")
-
 
 @dataclass(frozen=True, eq=False)
 class Case:
@@ -118,27 +113,22 @@ class Case:
 
 def cases(settings: Settings) -> list[Case]:
     """The windows, in a fixed order."""
+    length, count = settings.length, settings.windows
     if settings.split == "synthetic":
-        seeds = range(settings.seed, settings.seed + settings.windows)
-        count, length = settings.windows, settings.length
-        seeded = [(f"synthetic-{seed}", None, 0.0, length, seed) for seed in seeds]
-        return [Case(i, count, *each) for i, each in enumerate(seeded)]
-    found: list[tuple[Clip, float, float]] = []
+        names = {seed: f"synthetic-{seed}" for seed in range(settings.seed, settings.seed + count)}
+        return [Case(i, count, names[k], None, 0.0, length, k) for i, k in enumerate(names)]
     if settings.split in SPLITS:
-        for at in fixed_windows(settings.split, settings.length, settings.windows):
-            found.append((clip_of(at.clip), at.start, at.seconds))
+        windows = fixed_windows(settings.split, length, count)
+        return _numbered([(clip_of(each.clip), each.start, each.seconds) for each in windows])
+    if settings.split == "clips":
+        whole = [clip_of(name) for name in CLIPS]
     else:
-        if settings.split == "clips":
-            whole = [clip_of(name) for name in CLIPS]
-        else:
-            assert settings.data is not None
-            rows = sequences.table(settings.split)[: settings.windows]
-            whole = [sequences.load(row, settings.data, humanoid()) for row in rows]
-        dt = settings.options.dt
-        for clip in whole:
-            steps = math.floor(min(settings.length, clip.seconds) / dt + 1e-6)
-            found.append((clip, 0.0, steps * dt))
-    return _numbered(found)
+        assert settings.data is not None
+        rows = sequences.table(settings.split)[:count]
+        whole = [sequences.load(row, settings.data, humanoid()) for row in rows]
+    dt = settings.options.dt
+    steps = [math.floor(min(length, clip.seconds) / dt + 1e-6) for clip in whole]
+    return _numbered([(clip, 0.0, many * dt) for clip, many in zip(whole, steps)])
 
 
 def tuning_cases(settings: Settings) -> list[Case]:

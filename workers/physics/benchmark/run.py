@@ -51,7 +51,10 @@ def run(settings: Settings, out: Path, console: Console) -> Result:
     windows = cases(settings)
     models = Models(settings.model, settings.adafactor_model, settings.start_model)
     for method in settings.rows:
-        _check_weights(method, models.used_by(method))
+        chosen = models.used_by(method)
+        if chosen is not None:
+            held, needed = weights.load(chosen).kind, model_kind(method)
+            require(held == needed, f"{method}: {chosen} holds weights of {held}, need {needed}")
     if settings.policy is not None:
         policy.read(settings.policy)
     done: list[Cell] = []
@@ -86,15 +89,6 @@ def run(settings: Settings, out: Path, console: Console) -> Result:
     return Result(done, tuple(left_out), tuple(failed), computed, found)
 
 
-def _check_weights(method: str, chosen: str | None) -> None:
-    """Raises `ConfigError` or `WeightsError` where a row's weights cannot be used."""
-    if chosen is not None:
-        model, want = weights.load(chosen), model_kind(method)
-        require(
-            model.kind == want, f"{method}: {chosen} holds weights of {model.kind}, need {want}"
-        )
-
-
 def _adam_rate(settings: Settings, out: Path, say: report.Say) -> float:
     """Adam's learning rate, chosen once on windows of the train split and kept in a file."""
     chosen = tuning_cases(settings)
@@ -125,7 +119,7 @@ def main(
     """
     console = console or Console(stderr=True)
     say = printer(console)
-    if settings.reads_test:
+    if settings.split in ("test", "clips"):
         say(f"--split {settings.split} reads the held-out clips: {', '.join(SPLITS['test'])}")
     result = run(settings, out, console)
     for line in result.left_out:

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from optimus.errors import require_known
+from optimus.errors import require, require_known
 from workers.physics.loss.options import DEFAULT
 from workers.physics.loss.options import PhysicsOptions as PhysicsOptions
 from workers.physics.loss.options import options_hash as options_hash
@@ -116,14 +116,12 @@ class PhysicsLoss:
         Status.NONFINITE: the motion overflowed; loss is +inf and the gradient all nan.
         ValueError when x has another shape or dtype or holds nan or infinity.
         """
-        if not isinstance(x, np.ndarray) or x.dtype != np.float64:
-            kind = getattr(x, "dtype", type(x).__name__)
-            raise ValueError(f"x must be a float64 array [{self.dim}], got {kind}")
-        if x.shape != (self.dim,):
-            raise ValueError(f"x must have shape ({self.dim},), got {x.shape}")
-        if not np.isfinite(x).all():
-            bad = int(np.argmin(np.isfinite(x)))
-            raise ValueError(f"x must be finite, x[{bad}] is {x[bad]}")
+        kind = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
+        require(kind == np.float64, f"x must be a float64 array [{self.dim}], got {kind}")
+        require(x.shape == (self.dim,), f"x must have shape ({self.dim},), got {x.shape}")
+        finite = np.isfinite(x)
+        bad = int(np.argmin(finite))
+        require(bool(finite.all()), f"x must be finite, x[{bad}] is {x[bad]}")
         return self._evaluate(x)
 
     def value_and_grad(self, x: np.ndarray) -> tuple[float, np.ndarray]:

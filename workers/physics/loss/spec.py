@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from optimus.errors import require
 from workers.physics.assets import ensure_assets
 from workers.physics.loss.options import PhysicsOptions
 from workers.physics.model import PhysicsModel, model_text
@@ -100,16 +101,15 @@ def _confidence(options: PhysicsOptions, frames: int, n_sites: int) -> np.ndarra
     if options.site_weight is None:
         return None
     given = len(options.site_weight)
-    if given != n_sites:
-        raise ValueError(f"site_weight has {given} numbers, the model has {n_sites} sites")
+    require(given == n_sites, f"site_weight has {given} numbers, the model has {n_sites} sites")
     return np.tile(np.array(options.site_weight, float), (frames, 1))
 
 
 def whole_steps(seconds: float, dt: float) -> int:
     """Number of simulation steps in a window; ValueError when it is not whole."""
     steps = round(seconds / dt)
-    if steps < 1 or abs(steps * dt - seconds) > 1e-9:
-        raise ValueError(f"seconds={seconds:g} is not a whole number of steps dt={dt:g}")
+    whole = steps >= 1 and abs(steps * dt - seconds) <= 1e-9
+    require(whole, f"seconds={seconds:g} is not a whole number of steps dt={dt:g}")
     return steps
 
 
@@ -122,12 +122,11 @@ def control_index(n_steps: int, n_controls: int, n_actuated: int) -> np.ndarray:
     x is ordered by the time of first effect, then by axis. The array is shared and read-only.
     """
     counts = np.diff(np.arange(n_actuated + 1) * n_controls // n_actuated)
-    if counts.min() < 1:
-        few = f"{n_controls} controls are too few for {n_actuated} joint axes"
-        raise ValueError(f"{few}: lengthen the window or raise control_rate")
-    if counts.max() > n_steps:
-        many = f"{counts.max()} controls of an axis do not fit into {n_steps} steps"
-        raise ValueError(f"{many}: lower control_rate or dt")
+    least, most = int(counts.min()), int(counts.max())
+    few = f"{n_controls} controls are too few for {n_actuated} joint axes"
+    require(least >= 1, f"{few}: lengthen the window or raise control_rate")
+    many = f"{most} controls of an axis do not fit into {n_steps} steps"
+    require(most <= n_steps, f"{many}: lower control_rate or dt")
     period = np.arange(n_steps)[:, None] * counts[None, :] // n_steps
     controls = [(i, j) for i in range(n_actuated) for j in range(counts[i])]
     first_step = [(-(-j * n_steps // counts[i]), i, j) for i, j in controls]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from optimus.errors import require
 from optimus.files import path_of
 from workers.physics.benchmark import cells
 from workers.physics.benchmark.methods import METHODS, Models
@@ -31,8 +32,7 @@ def of_cell(path: Path) -> Shown:
     cell = cells.load(path.parent, path.stem)
     if cell is None:
         raise ValueError(f"{path}: not a cell of optimus bench physics")
-    if not cell.states.size:
-        raise ValueError(f"{path}: {cell.method} has no simulated motion to show")
+    require(cell.states.size > 0, f"{path}: {cell.method} has no simulated motion to show")
     count = len(cell.reference)
     steps = len(cell.states) - 1
     at = np.round((np.arange(count) + 1) * steps / count).astype(int)
@@ -63,8 +63,8 @@ def of_clip(
     if controls is None:
         run = METHODS["l_bfgs_b"](task, np.zeros(task.dim), evaluations, Models("", ""))
         controls, title = run.points[-1], f"L-BFGS, {len(run.losses)} evaluations"
-    if controls.shape != (task.dim,):
-        raise ValueError(f"controls must be {task.dim} numbers, got {controls.shape}")
+    fits = controls.shape == (task.dim,)
+    require(fits, f"controls must be {task.dim} numbers, got {controls.shape}")
     states = task.states(controls)
     if states is None:
         raise ValueError("the motion of these controls overflows")
@@ -97,10 +97,10 @@ def main(
     if source in CLIPS:
         given = None if controls is None else _controls(controls)
         shown = of_clip(source, start, seconds, options, evaluations, given)
-    elif path_of(source, "source").is_file():
-        shown = of_cell(Path(source))
     else:
-        raise ValueError(f"{source}: neither a clip ({', '.join(CLIPS)}) nor a file")
+        there = path_of(source, "source").is_file()
+        require(there, f"{source}: neither a clip ({', '.join(CLIPS)}) nor a file")
+        shown = of_cell(Path(source))
     pictures = render.frames(shown.reference, shown.motion, humanoid(), shown.rate, shown.title)
     say(f"wrote {render.save(pictures, out, shown.rate)}")
     return 0

@@ -120,11 +120,7 @@ class WindowSpec:
 
 
 # Data -> the weights of their mean; where those are 0 the data may be nan.
-_TRUST = {
-    "reference": "confidence",
-    "velocities": "confidence",
-    "keypoints": "keypoint_confidence",
-}
+_TRUST = {"reference": "confidence", "velocities": "confidence", "keypoints": "keypoint_confidence"}
 
 
 def window_record(spec: WindowSpec, simulator: Simulator) -> tuple[WindowRecord, list[Any]]:
