@@ -22,9 +22,9 @@ from optimus.rundir.histogram import Histogram
 from optimus.rundir.metrics import MetricsWriter, TimeIn
 from optimus.wire import Sample, Session, Stopped, Version, decode, encode
 from workers import lanes as lane_rules
-from workers import unroll as unrolls
 from workers.lanes import LaneGroup, subtree
 from workers.scheduling import Stepper, drive, next_ready
+from workers.unroll import base as unrolls
 
 _LOG = logging.getLogger(__name__)
 _POLL = 0.005  # s between looks for new weights; a look costs about 0.3 ms over Courier
@@ -163,11 +163,11 @@ class Actor:
         chosen, how = estimators.of(estimator), (self._size, estimator.sigma, estimator.noise)
         fresh: list[int | None] = []
         for lane in group.lanes:
-            begins = lane.over
-            if begins:
-                lane_rules.begin_episode(lane, self._next_episode(lane), estimator.windows)
+            episode = self._next_episode(lane) if lane.over else None
+            if episode is not None:
+                lane_rules.begin_episode(lane, episode, estimator.windows)
             lane.versions.append(list(self._version))
-            fresh.append(lane.episode if begins else None)
+            fresh.append(episode)
         draws = [chosen.draw(seed, lane.episode, lane.window, *how) for lane in group.lanes]
         weights = _perturb(chosen, self._theta, np.stack(draws))
         return self._unroll.window(weights, group.arrays, fresh, estimator.truncation), draws
@@ -257,9 +257,7 @@ class Actor:
                     begin(group)
             stepper = next_ready(ready, stop, self._time_in)
             group, draws = stepper.of
-            if not any(group is mine for mine in groups):
-                continue
-            window = stepper.advance()
+            window = stepper.advance() if any(group is mine for mine in groups) else None
             if window is None:
                 continue
             for sample in self._finish_window(group, window, draws):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from workers import unroll as unrolls
+from workers.unroll import base as unrolls
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any
 
 from optimus.rundir.metrics import TimeIn
 from optimus.wire import Stopped
-from workers.unroll import Waiting, Window
+from workers.unroll.base import Waiting, Window
 
 
 class Stepper:

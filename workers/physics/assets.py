@@ -22,9 +22,6 @@ from optimus.installation import WAIT, cache_dir, has_pip, locked
 VERSION = "1"
 WHEEL = "pybullet==3.2.7"
 
-_CLIP_FOLDER = "pybullet_data/data/motions/"
-_HUMANOID = "pybullet_data/humanoid/humanoid.urdf"
-
 # sha256 of each file in the wheel above.
 SHA256: dict[str, str] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 
@@ -81,8 +78,8 @@ def _extract(wheel: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             for name in SHA256:
-                member = _HUMANOID if name.endswith(".urdf") else _CLIP_FOLDER + name
-                (folder / name).write_bytes(archive.read(member))
+                where = "humanoid" if name.endswith(".urdf") else "data/motions"
+                (folder / name).write_bytes(archive.read(f"pybullet_data/{where}/{name}"))
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise AssetError(f"cannot read the assets from {wheel}: {error}") from error
 

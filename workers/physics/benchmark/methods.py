@@ -202,11 +202,7 @@ def learned(
     """
     import optimus
 
-    try:
-        model = _model(getattr(models, which))
-        _warm_up(model, len(x0))
-    except (optimus.WeightsError, ImportError) as error:
-        raise Unavailable(str(error)) from None
+    model = _ready(getattr(models, which), len(x0))
     recorder = Recorder(task, budget)
     how: dict[str, Any] = {"model": model, "safeguard": safeguard, "stop_history": None}
     result = optimus.minimize(recorder, x0, jac=True, maxiter=budget, maxfev=budget, **how)
@@ -215,22 +211,17 @@ def learned(
 
 
 @functools.cache
-def _model(name: str) -> Any:
-    import optimus
-
-    return optimus.load(name)
-
-
-@functools.cache
-def _warm_up(model: Any, dim: int) -> None:
-    """Compiles the step for this N outside the clock."""
+def _ready(name: str, dim: int) -> Any:
+    """The model of this name, its step for this N compiled; `Unavailable` where that fails."""
     import optimus
 
     try:
-        of = {"jac": True, "model": model, "maxiter": 2, "safeguard": "none"}
+        model = optimus.load(name)
+        of: dict[str, Any] = {"jac": True, "model": model, "maxiter": 2, "safeguard": "none"}
         optimus.minimize(lambda x: (float(x @ x), 2.0 * x), np.ones(dim), **of)
-    except (TypeError, ValueError) as error:
+    except (optimus.WeightsError, ImportError, TypeError, ValueError) as error:
         raise Unavailable(str(error).splitlines()[0]) from None
+    return model
 
 
 METHODS: dict[str, Method] = {

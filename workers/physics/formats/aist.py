@@ -23,8 +23,7 @@ def read_keypoints3d(
     """
     mapping = mapping or site_map.load("aist-keypoints3d")
     values = _field(safe_pickle.load(path), field, path)
-    assert mapping.frame_rate is not None
-    return mapping.track(Path(path).stem, values, mapping.frame_rate, f"{path}: {field}")
+    return mapping.track(Path(path).stem, values, f"{path}: {field}")
 
 
 def read_motion(path: str | Path, rate: float = 60.0) -> SmplMotion:

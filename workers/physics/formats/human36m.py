@@ -14,7 +14,6 @@ from workers.physics.formats import FormatError, safe_pickle, site_map, want
 from workers.physics.formats.keypoints import Keypoints, checked
 
 CAMERAS = ("54138969", "55011271", "58860488", "60457274")  # in the order of positions_2d
-RATE = 50.0
 
 
 def read_positions_3d(path: str | Path, subject: str, action: str) -> Keypoints:
@@ -23,7 +22,7 @@ def read_positions_3d(path: str | Path, subject: str, action: str) -> Keypoints:
     joints = np.shape(values)[1] if np.ndim(values) == 3 else 0
     shape = f"must have shape [F, 17 or 32, 3], got {np.shape(values)}"
     want(joints in (17, 32), f"{where}: {shape}")
-    return _track(values, f"{subject} {action}", f"human36m-{joints}", where)
+    return site_map.load(f"human36m-{joints}").track(f"{subject} {action}", values, where)
 
 
 def read_positions_2d(path: str | Path, subject: str, action: str, camera: str) -> Keypoints:
@@ -37,7 +36,7 @@ def read_positions_2d(path: str | Path, subject: str, action: str, camera: str) 
     there = f"must hold {len(CAMERAS)} cameras, got {len(values)}"
     want(len(values) == len(CAMERAS), f"{where}: {there}")
     seen, name = values[CAMERAS.index(camera)], f"{subject} {action} {camera}"
-    return _track(seen, name, "human36m-2d", f"{where}, camera {camera}")
+    return site_map.load("human36m-2d").track(name, seen, f"{where}, camera {camera}")
 
 
 def read_subject_folder(folder: str | Path, subject: str, action: str) -> Keypoints:
@@ -53,7 +52,7 @@ def read_subject_folder(folder: str | Path, subject: str, action: str) -> Keypoi
     while values.dtype == object and values.size == 1:
         values = values.ravel()[0]
     positions = checked(values, 32, 3, f"{path}: data") / 1000
-    return _track(positions, f"{subject} {action}", "human36m-32", str(path))
+    return site_map.load("human36m-32").track(f"{subject} {action}", positions, str(path))
 
 
 def subject_file(folder: str | Path, subject: str, action: str) -> Path:
@@ -61,11 +60,6 @@ def subject_file(folder: str | Path, subject: str, action: str) -> Path:
     base = Path(folder) / subject / "MyPoseFeatures" / "D3_Positions"
     paths = [base / f"{name}.cdf.mat" for name in _spellings(action)]
     return next((path for path in paths if path.is_file()), paths[0])
-
-
-def _track(values: Any, name: str, format_name: str, where: str) -> Keypoints:
-    mapping = site_map.load(format_name)
-    return mapping.track(name, values, mapping.frame_rate or RATE, where)
 
 
 def _spellings(action: str) -> tuple[str, ...]:

@@ -53,16 +53,16 @@ class SiteMap:
         """Positions `[..., D]` in the format's units and axes -> m, z up (pixels stay pixels)."""
         return UNITS[self.units] * positions @ AXES[self.up].T
 
-    def track(self, name: str, values: object, rate: float, where: str) -> Keypoints:
-        """The values of a file in this format as a track, every joint seen.
+    def track(self, name: str, values: object, where: str) -> Keypoints:
+        """The values of a file in this format, whose rate is known, as a track, every joint seen.
 
         Args:
-          name: of the recording. values: `[F, J, D]`, checked. rate: Hz.
-          where: names the field in messages.
+          name: of the recording. values: `[F, J, D]`, checked. where: names the field in messages.
         """
+        assert self.frame_rate is not None
         positions = checked(values, len(self.joints), len(AXES[self.up]), where)
         seen = np.ones(positions.shape[:2])
-        return Keypoints(name, self.joints, self.world(positions), seen, rate)
+        return Keypoints(name, self.joints, self.world(positions), seen, self.frame_rate)
 
 
 def names() -> tuple[str, ...]:

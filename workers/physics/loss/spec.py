@@ -80,7 +80,11 @@ def _references(
 ) -> dict[str, Any]:
     """What the terms with a weight compare with, at `times` `[F]` s: states q `[F, nq]` then."""
     sites = np.stack([simulator.sites(state) for state in q])
-    trust = _confidence(options, len(times), simulator.n_sites)
+    trust = None
+    if options.site_weight is not None:
+        given, wanted = len(options.site_weight), simulator.n_sites
+        require(given == wanted, f"site_weight has {given} numbers, the model has {wanted} sites")
+        trust = np.tile(np.array(options.site_weight, float), (len(times), 1))
     found: dict[str, Any] = {"reference": sites, "confidence": trust}
     if options.weight_root:
         found["root"] = q[:, :3]
@@ -94,15 +98,6 @@ def _references(
         found["keypoint_confidence"] = trust
         found["keypoints"] = options.camera.project(sites)
     return found
-
-
-def _confidence(options: PhysicsOptions, frames: int, n_sites: int) -> np.ndarray | None:
-    """site_weight for every frame, `[F, n_sites]`, or None."""
-    if options.site_weight is None:
-        return None
-    given = len(options.site_weight)
-    require(given == n_sites, f"site_weight has {given} numbers, the model has {n_sites} sites")
-    return np.tile(np.array(options.site_weight, float), (frames, 1))
 
 
 def whole_steps(seconds: float, dt: float) -> int:

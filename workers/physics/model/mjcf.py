@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from workers.physics.model import Body, Joint, PhysicsModel, Site, Sphere
+from workers.physics.model import mjcf_elements as rules
 from workers.physics.model.elements import Element, parse
-from workers.physics.model.mjcf_shapes import Place, geom_shape, inertial_mass, total
-from workers.physics.model.mjcf_xml import INSIDE, KNOWN, SKIPPED, Angles, Defaults, orientation
+from workers.physics.model.mjcf_elements import Angles, Defaults, Place, orientation
 from workers.physics.model.rotations import NO_TURN, conjugate, matrix, multiply
 from workers.physics.model.shapes import Mass, vector
 
@@ -94,7 +94,7 @@ class _Reader:
         self._root = root
         self._gains = gains
         for element in root.children:
-            known = element.tag in SKIPPED or element.tag in ignore
+            known = element.tag in rules.SKIPPED or element.tag in ignore
             element.require(known, "is not supported")
         self._compiler(root.all("compiler"))
         self._defaults = Defaults(root)
@@ -153,7 +153,7 @@ class _Reader:
     def _body(self, element: Element, host: int, place: Place, childclass: str) -> None:
         """Adds a body whose parent's frame lies at `place` in link `host`."""
         childclass = element.get("childclass", childclass)
-        element.known(KNOWN["body"])
+        element.known(rules.KNOWN["body"])
         element.refuse("gravcomp")
         element.choice("mocap", "false", ("false",))
         start = element.numbers("pos", 3, "0 0 0")
@@ -162,7 +162,7 @@ class _Reader:
         joints = [j for j in element.children if j.tag in ("joint", "freejoint")]
         for raw in joints:
             joint = self._defaults.resolve(raw, childclass)
-            joint.known(KNOWN["joint"])
+            joint.known(rules.KNOWN["joint"])
             kind = self._kind(joint, alone=host < 0 and len(joints) == 1)
             if kind == "free":
                 origin, turn = _ZERO, NO_TURN
@@ -183,7 +183,7 @@ class _Reader:
         else:
             self._contents(element, host, (origin, turn), childclass)
         for child in element.children:
-            child.require(child.tag in INSIDE, "is not supported")
+            child.require(child.tag in rules.INSIDE, "is not supported")
         for child in element.all("body"):
             self._body(child, host, (origin, turn), childclass)
 
@@ -237,11 +237,11 @@ class _Reader:
         link, (origin, turn) = self._links[host], place
         geoms = [self._defaults.resolve(g, childclass) for g in element.all("geom")]
         for geom in geoms:
-            geom.known(KNOWN["geom"])
-        shapes = [geom_shape(geom, place, self._angles) for geom in geoms]
+            geom.known(rules.KNOWN["geom"])
+        shapes = [rules.geom_shape(geom, place, self._angles) for geom in geoms]
         inertials = element.all("inertial")
         if inertials and self._from_geoms != "true":
-            link.masses.append(inertial_mass(inertials[0], place, self._angles))
+            link.masses.append(rules.inertial_mass(inertials[0], place, self._angles))
         elif self._from_geoms != "false":
             link.masses += [shape.whole_mass() for shape in shapes]
         for geom, shape in zip(geoms, shapes):
@@ -258,7 +258,7 @@ class _Reader:
         bodies: list[Body] = []
         q0: list[float] = []
         for link in self._links:
-            mass = total(link.masses, factor)
+            mass = rules.total(link.masses, factor)
             body = replace(link.body, mass=mass.mass, com=vector(mass.center))
             bodies.append(replace(body, inertia=mass.entries))
             q0.extend(link.pose or (NO_TURN if body.joint == "spherical" else (0.0,)))
