@@ -214,10 +214,9 @@ class Learner:
                     why = "a synchronous update cannot do without the sample it refused"
                     raise LearnerError(f"{why}: {intake.last_refusal}")
             if time.monotonic() - last > STALL_SECONDS:
-                raise LearnerError(
-                    f"no acceptable sample for {STALL_SECONDS:.0f} s at step {self._version.step}; "
-                    f"refused so far: {dict(self.intake.refused)}; see the actors' logs"
-                )
+                why = f"no acceptable sample for {STALL_SECONDS:.0f} s at step {self.version.step}"
+                refused = f"refused so far: {dict(self.intake.refused)}; see the actors' logs"
+                raise LearnerError(f"{why}; {refused}")
         self._waiting = time.monotonic() - began
         return batch
 
@@ -258,10 +257,9 @@ class Learner:
         scored = any(c.sample.mask.any() for c in batch)
         self._empty_batches = 0 if scored else self._empty_batches + 1
         if self._empty_batches >= _EMPTY_BATCHES:
-            raise LearnerError(
-                f"{_EMPTY_BATCHES} batches in a row had no scored step: every loss fails; see "
-                "given_up in the actors' metrics, and the workers' logs"
-            )
+            why = f"{_EMPTY_BATCHES} batches in a row had no scored step: every loss fails"
+            where = "see given_up in the actors' metrics, and the workers' logs"
+            raise LearnerError(f"{why}; {where}")
 
     def _record(self, batch: list[Contribution], norm: float, seconds: float) -> None:
         scores = [c.sample.losses[:, c.sample.mask] for c in batch if c.sample.mask.any()]

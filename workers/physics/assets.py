@@ -90,18 +90,15 @@ def _download(folder: Path) -> Path:
     if not has_pip():
         pip = ["uv", "tool", "run", "pip"]
         if shutil.which("uv") is None:
-            raise AssetError(
-                f"neither pip nor uv is here to fetch {WHEEL}; install one, or set "
-                "OPTIMUS_PYBULLET_WHEEL to its cp310 manylinux2014_x86_64 wheel"
-            )
+            given = "OPTIMUS_PYBULLET_WHEEL to its cp310 manylinux2014_x86_64 wheel"
+            what = f"neither pip nor uv is here to fetch {WHEEL}; install one, or set {given}"
+            raise AssetError(what)
     print(f"fetching the humanoid and its clips ({WHEEL}, about 100 MB, once)", file=sys.stderr)
-    command = [*pip, "download", "--quiet", "--no-deps"]
+    command = [*pip, "download", WHEEL, "--quiet", "--no-deps"]
     command += ["--only-binary=:all:", "--python-version", "3.10", "--implementation", "cp"]
     command += ["--abi", "cp310", "--platform", "manylinux2014_x86_64", "--dest", str(folder)]
     try:
-        done = subprocess.run(
-            [*command, WHEEL], capture_output=True, errors="replace", timeout=WAIT
-        )
+        done = subprocess.run(command, capture_output=True, errors="replace", timeout=WAIT)
     except subprocess.TimeoutExpired:
         raise AssetError(f"pip could not download {WHEEL} within {WAIT:.0f} s") from None
     wheels = list(folder.glob("*.whl"))

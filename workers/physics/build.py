@@ -142,14 +142,14 @@ def _missing(headers: bool = False, code: bool = False) -> list[str]:
     compiler, include = _compiler()[0], _header_dir()
     on_310 = sys.version_info[:2] == (3, 10)
     generator = (include / "cppad" / "cg.hpp").is_file()
-    missing = []
-    if shutil.which(compiler) is None:
-        missing.append(f"the C++ compiler {compiler} (Debian: apt-get install g++)")
-    if (headers and not (include / "eigen3").is_dir()) or (code and on_310 and not generator):
-        missing.append(f"headers ({extra_command('native')})")
-    if code and not on_310 and not generator:
-        missing.append("CppADCodeGen (for CPython 3.10 only; leave out --fast)")
-    return missing
+    no_headers = headers and not (include / "eigen3").is_dir()
+    no_generator = code and not generator
+    absent = {
+        f"the C++ compiler {compiler} (Debian: apt-get install g++)": not shutil.which(compiler),
+        f"headers ({extra_command('native')})": no_headers or (no_generator and on_310),
+        "CppADCodeGen (for CPython 3.10 only; leave out --fast)": no_generator and not on_310,
+    }
+    return [what for what, is_absent in absent.items() if is_absent]
 
 
 def _require(**needed: bool) -> None:

@@ -121,7 +121,9 @@ class PooledUnroll:
           weights: float32 `[G, S, P]`. arrays, fresh, steps: see there.
         """
         if arrays is None:
-            arrays = self._first_arrays(len(fresh))
+            x = np.zeros((len(fresh), self._signs, self._source.dim), np.float32)
+            task = {"episode": np.zeros(len(fresh), np.uint64)}
+            arrays = LaneArrays(x, x, np.zeros(len(fresh), np.float32), self._fresh_state(x), task)
         progress = self._progress(arrays, fresh, steps)
         starts = np.asarray([episode is not None for episode in fresh])
         if starts.any():
@@ -132,11 +134,6 @@ class PooledUnroll:
         replies, failed = progress.replies, ~progress.replies.alive
         counts = (replies.evaluations, replies.seconds, replies.unavailable)
         return Window(progress.arrays, progress.losses, progress.mask, failed, *counts, gradients)
-
-    def _first_arrays(self, lanes: int) -> LaneArrays:
-        x = np.zeros((lanes, self._signs, self._source.dim), np.float32)
-        initial, task = np.zeros(lanes, np.float32), {"episode": np.zeros(lanes, np.uint64)}
-        return LaneArrays(x, x.copy(), initial, self._fresh_state(x), task)
 
     def _progress(self, arrays: LaneArrays, fresh: Sequence[int | None], steps: int) -> _Progress:
         """A window of `steps` before its first request; lanes with a `fresh` id are at its x0."""
@@ -163,15 +160,9 @@ class PooledUnroll:
     def _submit(self, progress: _Progress, lane: int, x: np.ndarray) -> Future[LossReply]:
         """Asks for the loss of a lane at x `[N]`."""
         self._requests += 1
-        request = LossRequest(
-            request_id=self._requests,
-            budget=self._budget,
-            loss=self._source.loss,
-            options_hash=self._source.options_hash,
-            episode=int(progress.arrays.task["episode"][lane]),
-            window=progress.windows[lane],
-            x=np.asarray(x, np.float64),
-        )
+        source, episode = self._source, int(progress.arrays.task["episode"][lane])
+        which = (source.loss, source.options_hash, episode, progress.windows[lane])
+        request = LossRequest(self._requests, self._budget, *which, np.asarray(x, np.float64))
         return self._pool.submit(request)
 
     def _start_episodes(self, progress: _Progress, starts: np.ndarray) -> _Requests:

@@ -70,18 +70,14 @@ class Recorder:
         self._started = time.perf_counter()
 
     @property
-    def count(self) -> int:
-        """Evaluations made."""
-        return len(self._rows)
-
-    @property
     def best(self) -> np.ndarray | None:
         """The best point so far `[N]`."""
         return self._points[-1] if self._points else None
 
     def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """Loss and gradient at x `[N]`; of an x that is not finite, +inf and nan."""
-        if self.count >= self._budget:
+        made = len(self._rows)
+        if made >= self._budget:
             raise BudgetSpent
         x = np.array(x, np.float64)
         before = time.perf_counter()
@@ -92,7 +88,7 @@ class Recorder:
         after = time.perf_counter()
         if loss < self.least:
             self.least = loss
-            self._improved.append(self.count)
+            self._improved.append(made)
             self._points.append(x)
         self._evaluating += after - before
         self._rows.append((loss, after - self._started, self._evaluating))
@@ -133,9 +129,7 @@ class Models:
 Method = Callable[[Reconstruction, np.ndarray, int, Models], Run]
 
 
-def scipy_method(
-    name: str, task: Reconstruction, x0: np.ndarray, budget: int, models: Models
-) -> Run:
+def by_scipy(name: str, task: Reconstruction, x0: np.ndarray, budget: int, models: Models) -> Run:
     """SciPy's BFGS or L-BFGS-B (memory 20) until the budget is spent.
 
     Where it stops before, at a line search that fails say, it begins again at the best point with
@@ -229,8 +223,8 @@ METHODS: dict[str, Method] = {
     "optimus_safeguarded": functools.partial(learned, "optimus", "lbfgs"),
     "optimus_start": functools.partial(learned, "start", "none"),
     "adafactor_mlp": functools.partial(learned, "adafactor_mlp", "none"),
-    "bfgs": functools.partial(scipy_method, "BFGS"),
-    "l_bfgs_b": functools.partial(scipy_method, "L-BFGS-B"),
+    "bfgs": functools.partial(by_scipy, "BFGS"),
+    "l_bfgs_b": functools.partial(by_scipy, "L-BFGS-B"),
     "adam": adam,
 }
 # Rows that optimise nothing: the data themselves, PD tracking of them, a policy given by the user.

@@ -8,7 +8,7 @@ from pathlib import Path
 from optimus.errors import require, require_known
 from workers.physics import sequences
 from workers.physics.benchmark.methods import BASELINES, METHODS, Models
-from workers.physics.loss import PhysicsOptions, humanoid, reconstruction
+from workers.physics.loss import PhysicsOptions, humanoid
 from workers.physics.loss.reconstruction import Reconstruction, synthetic_window
 from workers.physics.loss.spec import clip_of
 from workers.physics.loss.windows import START_RULES, fixed_windows, random_window
@@ -59,8 +59,8 @@ class Settings:
     @property
     def length(self) -> float:
         """Seconds of a window, at most."""
-        default = 1.0 if self.split == "clips" else 0.5
-        return default if self.seconds is None else self.seconds
+        usual = 1.0 if self.split == "clips" else 0.5
+        return usual if self.seconds is None else self.seconds
 
     @property
     def budget(self) -> int:
@@ -108,15 +108,15 @@ class Case:
         """The loss of this window."""
         if self.clip is None:
             return synthetic_window(self.seed, self.seconds, options)
-        return reconstruction.of_clip(self.clip, self.start, self.seconds, options)
+        return Reconstruction(self.clip, self.start, self.seconds, options)
 
 
 def cases(settings: Settings) -> list[Case]:
     """The windows, in a fixed order."""
     length, count = settings.length, settings.windows
     if settings.split == "synthetic":
-        names = {seed: f"synthetic-{seed}" for seed in range(settings.seed, settings.seed + count)}
-        return [Case(i, count, names[k], None, 0.0, length, k) for i, k in enumerate(names)]
+        seeds = range(settings.seed, settings.seed + count)
+        return [Case(i, count, f"synthetic-{k}", None, 0.0, length, k) for i, k in enumerate(seeds)]
     if settings.split in SPLITS:
         windows = fixed_windows(settings.split, length, count)
         return _numbered([(clip_of(each.clip), each.start, each.seconds) for each in windows])

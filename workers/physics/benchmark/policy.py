@@ -32,12 +32,7 @@ def read(path: str | Path) -> np.ndarray | Act:
     path = Path(path)
     require(path.is_file(), f"--policy {path}: no such file")
     if path.suffix == ".npz":
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                controls = np.asarray(arrays["controls"], np.float64)
-        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-            reason = f"no array 'controls' of numbers ({error})"
-            raise ConfigError(f"--policy {path}: {reason}") from None
+        controls = read_controls(path, "--policy ", "controls")
         fits = controls.ndim in (1, 2) and bool(np.isfinite(controls).all())
         require(fits, f"--policy {path}: controls must be [N] or [W, N] and finite")
         return controls
@@ -50,6 +45,24 @@ def read(path: str | Path) -> np.ndarray | Act:
         raise ConfigError(f"--policy {path}: {reason}") from None
     require(callable(act), f"--policy {path}: defines no function act(q, qd, time)")
     return cast("Act", act)
+
+
+def read_controls(path: Path, prefix: str, *names: str) -> np.ndarray:
+    """The first array of these names in an .npz, float64 `[...]`.
+
+    Args:
+      path: of the file. prefix: of messages, before it. *names: any of them will do.
+
+    Raises:
+      ConfigError: there is no such file or array, or it holds no numbers.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            name = next((each for each in names if each in arrays.files), names[-1])
+            return np.asarray(arrays[name], np.float64, order="C")
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        wanted = " or ".join(map(repr, names))
+        raise ConfigError(f"{prefix}{path}: no array {wanted} of numbers ({error})") from None
 
 
 def controls_for(controls: np.ndarray, index: int, windows: int, dim: int) -> np.ndarray:

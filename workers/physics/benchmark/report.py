@@ -23,14 +23,8 @@ from workers.physics.loss.metrics import COLUMNS, HEADS
 Say = Callable[[str], None]
 PAPER_SECONDS = 4.0  # of one evaluation
 CLOSE, NEAR = 30.0, 50.0  # mm: root-aligned and global error of a clip that was reached
-PANELS = {
-    "loss_median": "loss, median",
-    "mpjpe_g": "MPJPE-G, mm",
-    "mpjpe": "MPJPE, mm",
-    "mpjpe_pa": "MPJPE-PA, mm",
-    "foot_skate": "foot skate, %",
-    "total_variation": "TV, mm/frame²",
-}
+SEEN = ("mpjpe_g", "mpjpe", "mpjpe_pa", "foot_skate", "total_variation")
+PANELS = {"loss_median": "loss, median"} | {key: HEADS[key] for key in SEEN}
 AGAINST = {
     "evaluation": "evaluations",
     "seconds": "seconds, as measured",
@@ -73,14 +67,12 @@ def curve(cells: Sequence[Cell], budget: int) -> dict[str, np.ndarray]:
     outside = elapsed - np.stack([extended(cell.evaluating, count) for cell in cells])
     made = np.stack([np.minimum(np.arange(1, count + 1), len(cell.best)) for cell in cells])
     with np.errstate(invalid="ignore"):
-        return {
-            "evaluation": np.arange(1, count + 1),
-            "loss_median": np.median(best, axis=0),
-            "loss_mean": np.mean(best, axis=0),
-            **{key: np.mean(looks[..., i], axis=0) for i, key in enumerate(COLUMNS)},
-            "seconds": np.mean(elapsed, axis=0),
-            "seconds_at_4s": np.mean(PAPER_SECONDS * made + outside, axis=0),
-        }
+        columns = {"evaluation": np.arange(1, count + 1), "loss_median": np.median(best, axis=0)}
+        columns["loss_mean"] = np.mean(best, axis=0)
+        columns |= dict(zip(COLUMNS, np.moveaxis(np.mean(looks, axis=0), -1, 0)))
+        columns["seconds"] = np.mean(elapsed, axis=0)
+        columns["seconds_at_4s"] = np.mean(PAPER_SECONDS * made + outside, axis=0)
+        return columns
 
 
 def _metrics_by_evaluation(cell: Cell, count: int) -> np.ndarray:
@@ -96,26 +88,16 @@ def _row(cell: Cell) -> dict[str, Any]:
     optimises = cell.status != "baseline"
     outside = cell.elapsed[-1] - cell.evaluating[-1]
     evaluations = len(cell.best) if optimises else 0
-    return {
-        "method": cell.method,
-        "window": cell.window,
-        "status": cell.status,
-        "evaluations": evaluations,
-        "loss": cell.best[-1],
-        **dict(zip(COLUMNS, last)),
-        "lr": "" if np.isnan(cell.lr) else cell.lr,
-        "seconds": cell.elapsed[-1],
-        "seconds_evaluating": cell.evaluating[-1],
-        "seconds_at_4s": PAPER_SECONDS * evaluations + outside,
-    }
+    row: dict[str, Any] = {"method": cell.method, "window": cell.window, "status": cell.status}
+    row |= {"evaluations": evaluations, "loss": cell.best[-1], **dict(zip(COLUMNS, last))}
+    row |= {"lr": "" if np.isnan(cell.lr) else cell.lr, "seconds": cell.elapsed[-1]}
+    row["seconds_evaluating"] = cell.evaluating[-1]
+    return row | {"seconds_at_4s": PAPER_SECONDS * evaluations + outside}
 
 
 def six_digits(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows of a CSV file, whose numbers have six digits."""
-    return [
-        {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()}
-        for row in rows
-    ]
+    return [{k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows]
 
 
 def table(settings: Settings, cells: Sequence[Cell]) -> str:

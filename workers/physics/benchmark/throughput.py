@@ -38,19 +38,14 @@ CLIP = "walk"  # from its start
 TIME_STEPS = (1 / 120, 1 / 240)  # s
 WARM_ROUNDS = 2
 CAMERA = Camera.looking_at((4.0, 1.0, 1.2), (0.0, 0.0, 1.0), 1000.0, (500.0, 500.0))
-EVERY_TERM = {
-    "weight_root": 10.0,
-    "weight_com": 10.0,
-    "weight_velocity": 0.1,
-    "weight_reprojection": 1e-4,
-    "weight_limit": 1.0,
-    "weight_smoothness": 0.1,
-    "camera": CAMERA,
-}
+EVERY_TERM: dict[str, Any] = {"weight_root": 10.0, "weight_com": 10.0, "weight_velocity": 0.1}
+EVERY_TERM |= {"weight_limit": 1.0, "weight_smoothness": 0.1}
+EVERY_TERM |= {"weight_reprojection": 1e-4, "camera": CAMERA}
 
 Evaluate = Callable[[np.ndarray], object]
 Row = dict[str, Any]
-Key = TypeVar("Key", str, tuple[str, int])
+Call = tuple[str, int]  # of a batch: gradient, threads
+Key = TypeVar("Key", str, Call)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +65,7 @@ class Bench:
 def build(seconds: float, dt: float, batch: int) -> Bench:
     """ValueError, one line, when `seconds` does not fit the clip or the time step."""
     options = PhysicsOptions(dt=dt)
-    every = PhysicsOptions(dt=dt, **EVERY_TERM)  # type: ignore[arg-type]
+    every = PhysicsOptions(dt=dt, **EVERY_TERM)
     rows: dict[str, Evaluate] = {}
     windows: dict[str, list[Window]] = {}
     left_out = []
@@ -99,9 +94,7 @@ def one_thread(bench: Bench, repeats: int) -> Iterator[dict[str, float]]:
         yield {name: _seconds(evaluate, x) for name, evaluate in bench.rows.items()}
 
 
-def batches(
-    bench: Bench, counts: Sequence[int], repeats: int
-) -> Iterator[dict[tuple[str, int], float]]:
+def batches(bench: Bench, counts: Sequence[int], repeats: int) -> Iterator[dict[Call, float]]:
     """Seconds of a batch call, by (gradient, threads), round after round; the order alternates."""
     random = np.random.default_rng(1)
     for number in range(repeats):
@@ -128,19 +121,19 @@ def measure(
       seconds: of motion. dt: s. counts: threads of a batch call. repeats: rounds that count.
       advance: called after each round.
     """
-    size, count_all = 4 * max(counts), repeats + WARM_ROUNDS
+    size, rounds = 4 * max(counts), repeats + WARM_ROUNDS
     bench = build(seconds, dt, size)
 
-    def taken(rounds: Iterable[dict[Key, float]]) -> dict[Key, np.ndarray]:
+    def taken(samples: Iterable[dict[Key, float]]) -> dict[Key, np.ndarray]:
         """Seconds `[rounds]` of what is timed in each round, without the first ones."""
         found = []
-        for each in rounds:
+        for each in samples:
             found.append(each)
             advance()
         return {key: np.array([each[key] for each in found[WARM_ROUNDS:]]) for key in found[0]}
 
-    times = taken(one_thread(bench, count_all))
-    calls = taken(batches(bench, counts, count_all))
+    times = taken(one_thread(bench, rounds))
+    calls = taken(batches(bench, counts, rounds))
     fixed = {"steps_per_s": round(1 / dt), "motion_s": seconds, "N": bench.size}
     alone, together = [], []
     for name, values in times.items():
@@ -161,30 +154,19 @@ def spread(name: str, values: np.ndarray) -> Row:
     return {name: middle, f"{name}_q10": low, f"{name}_q90": high}
 
 
-def _markdown(
-    alone: Sequence[Row], together: Sequence[Row], left_out: Sequence[str], machine: str
-) -> str:
+def _text(alone: list[Row], together: list[Row], left_out: Sequence[str], machine: str) -> str:
     """What `physics.md` says."""
     first = alone[0]
-    speeds = [
-        {
-            "dt": f"1/{row['steps_per_s']}",
-            "row": row["row"],
-            "wall ms": _range(row, "ms", 3),
-            "times forward": f"{row['times_forward']:.2f}",
-        }
-        for row in sorted(alone, key=lambda row: (row["steps_per_s"], row["ms"]))
-    ]
-    calls = [
-        {
-            "dt": f"1/{row['steps_per_s']}",
-            "gradient": row["gradient"],
-            "threads": row["threads"],
-            "evaluations a second": _range(row, "per_s", 1),
-            f"times {together[0]['threads']} thread(s)": _range(row, "times_first", 2),
-        }
-        for row in together
-    ]
+    speeds, calls = [], []
+    for row in sorted(alone, key=lambda row: (row["steps_per_s"], row["ms"])):
+        speed = {"dt": f"1/{row['steps_per_s']}", "row": row["row"]}
+        speed["wall ms"] = _range(row, "ms", 3)
+        speeds.append(speed | {"times forward": f"{row['times_forward']:.2f}"})
+    for row in together:
+        call = {"dt": f"1/{row['steps_per_s']}", **{k: row[k] for k in ("gradient", "threads")}}
+        call["evaluations a second"] = _range(row, "per_s", 1)
+        call[f"times {together[0]['threads']} thread(s)"] = _range(row, "times_first", 2)
+        calls.append(call)
     lines = [
         "# Throughput of the physics loss",
         "",
@@ -247,12 +229,10 @@ def main(
             rows, more, missing = measure(seconds, dt, counts, repeats, lambda: bar.advance(task))
             alone, together = alone + rows, together + more
             left_out |= dict.fromkeys(missing)
-    machine = (
-        f"{platform.machine()}, {cores()} visible cores, Python "
-        f"{platform.python_version()}; load average {load:.1f} at the start, "
-        f"{os.getloadavg()[0]:.1f} at the end"
-    )
-    text = _markdown(alone, together, tuple(left_out), machine)
+    loads = f"load average {load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end"
+    python = f"{cores()} visible cores, Python {platform.python_version()}"
+    machine = f"{platform.machine()}, {python}; {loads}"
+    text = _text(alone, together, tuple(left_out), machine)
     say = printer(console)
     for reason in left_out:
         say(f"left out: {reason}")

@@ -13,17 +13,14 @@ from workers.physics.formats.keypoints import Keypoints, checked
 from workers.physics.formats.smpl import SmplMotion
 
 
-def read_keypoints3d(
-    path: str | Path, field: str = "keypoints3d_optim", mapping: site_map.SiteMap | None = None
-) -> Keypoints:
+def read_keypoints3d(path: str | Path, field: str = "keypoints3d_optim") -> Keypoints:
     """COCO joints in m, z up.
 
     field: "keypoints3d_optim" (smoothed) or "keypoints3d" (triangulated; may hold NaN, which is
     refused). Both are [F, 17, 3] in cm, y up.
     """
-    mapping = mapping or site_map.load("aist-keypoints3d")
     values = _field(safe_pickle.load(path), field, path)
-    return mapping.track(Path(path).stem, values, f"{path}: {field}")
+    return site_map.load("aist-keypoints3d").track(Path(path).stem, values, f"{path}: {field}")
 
 
 def read_motion(path: str | Path, rate: float = 60.0) -> SmplMotion:

@@ -18,24 +18,18 @@ from workers.physics.formats import read_json, site_map, want
 from workers.physics.formats.keypoints import Keypoints
 
 
-def read(
-    path: str | Path,
-    frame_rate: float,
-    track_id: int | None = None,
-    mapping: site_map.SiteMap | None = None,
-) -> Keypoints:
+def read(path: str | Path, frame_rate: float, track_id: int | None = None) -> Keypoints:
     """One person's keypoints in pixels, positions `[F, 17, 2]`.
 
     Args:
       path: of the file.
       frame_rate: Hz, the video's; COCO does not hold it.
       track_id: whose, where the file has several people.
-      mapping: of the joints, that of COCO by default.
 
     Raises:
       FormatError: the file is damaged, or an image shows several people and none is chosen.
     """
-    mapping = mapping or site_map.load("coco-keypoints")
+    mapping = site_map.load("coco-keypoints")
     require_positive(frame_rate, "frame_rate")
     entries, images, detector = _entries(path)
     width = 3 * len(mapping.joints)

@@ -65,10 +65,9 @@ def subject_file(folder: str | Path, subject: str, action: str) -> Path:
 def _spellings(action: str) -> tuple[str, ...]:
     """An action such as "Walking_1" as files and VideoPose3D's canonical names spell it."""
     name = action.replace("_", " ")
-    other = name.replace("TakingPhoto", "Photo").replace("WalkingDog", "WalkDog")
-    third = name.replace("Photo", "TakingPhoto") if "Taking" not in name else name
-    fourth = name.replace("WalkDog", "WalkingDog")
-    return tuple(dict.fromkeys((name, other, third, fourth)))
+    short = name.replace("TakingPhoto", "Photo").replace("WalkingDog", "WalkDog")
+    long = short.replace("Photo", "TakingPhoto").replace("WalkDog", "WalkingDog")
+    return tuple(dict.fromkeys((name, short, long)))
 
 
 def _action(path: str | Path, field: str, subject: str, action: str) -> tuple[Any, str]:

@@ -28,9 +28,6 @@ class _Named(NamedTuple):
     def __call__(self, *arguments: Any) -> Any:
         return self.function(*arguments)
 
-    def __setstate__(self, state: Any) -> None:
-        raise FormatError("changes a function")
-
 
 class _Dtype:
     """A dtype in the making: its code now, its byte order by BUILD."""
@@ -47,10 +44,6 @@ class _Dtype:
         order: Any = state[1] if isinstance(state, tuple) and len(state) > 1 else None
         want(order in ("<", ">", "|", "="), "holds a damaged dtype")
         self.order = order
-
-    @property
-    def is_object(self) -> bool:
-        return self.code.startswith("O")
 
     def dtype(self) -> np.dtype:
         return np.dtype(("" if self.order == "|" else self.order) + self.code)
@@ -72,11 +65,11 @@ class _Array:
 
 def _array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     whole = isinstance(shape, tuple) and all(isinstance(n, int) and n >= 0 for n in shape)
+    objects = isinstance(dtype, _Dtype) and dtype.code.startswith("O")
     sound = isinstance(dtype, _Dtype) and whole and order in ("C", "F")
+    sound = sound and isinstance(data, list if objects else bytes | bytearray)
     want(sound, "holds a damaged array")
-    sound = isinstance(data, list if dtype.is_object else bytes | bytearray)
-    want(sound, "holds a damaged array")
-    if dtype.is_object:
+    if objects:
         flat = np.empty(len(data), object)
         flat[:] = [_plain(each) for each in data]
     else:

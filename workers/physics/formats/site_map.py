@@ -25,6 +25,7 @@ from workers.physics.model import PhysicsModel
 from workers.physics.simulation.window_spec import Camera, WindowSpec
 
 FOLDER = Path(__file__).with_name("maps")
+Seen = tuple[np.ndarray, np.ndarray]  # positions [..., n_sites, D], weights [..., n_sites]
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "px": 1.0}
 # world (x, y, z) with z up from the format's axes: rows of a rotation
 AXES = {
@@ -103,9 +104,7 @@ def _from_json(data: Any, path: Path) -> SiteMap:
     return SiteMap(data["format"], joints, data["units"], data["up"], rate, sites)
 
 
-def to_sites(
-    track: Keypoints, site_map: SiteMap, sites: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
+def to_sites(track: Keypoints, site_map: SiteMap, sites: Sequence[str]) -> Seen:
     """The track on the model's sites: positions `[F, n_sites, D]` and weights
     `[F, n_sites]`.
 

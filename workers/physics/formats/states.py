@@ -13,7 +13,7 @@ import numpy as np
 
 from workers.physics.formats import want
 from workers.physics.formats.keypoints import Keypoints
-from workers.physics.formats.site_map import SiteMap, to_sites
+from workers.physics.formats.site_map import Seen, SiteMap, to_sites
 from workers.physics.model import PhysicsModel, model_text
 from workers.physics.model.rotations import exp_map, from_matrix, multiply
 from workers.physics.motion import Clip, displacement, rotation_spans, without_sign_jumps
@@ -22,7 +22,6 @@ from workers.physics.simulation import Simulator
 CLOSE, REST = 1e-4, 1e-5  # m^2 / rad^2
 ITERATIONS, FIRST_ITERATIONS = 8, 60
 STEP = 1e-6  # of the finite differences, rad or m
-Seen = tuple[np.ndarray, np.ndarray]  # of a frame: positions [n_sites, 3], weights [n_sites]
 LIMBS = (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
 
 
@@ -39,9 +38,7 @@ class Fit:
     lift: float
 
 
-def clip_from_keypoints(
-    track: Keypoints, site_map: SiteMap, model: PhysicsModel
-) -> tuple[Clip, Fit]:
+def clip_from_keypoints(track: Keypoints, sites: SiteMap, model: PhysicsModel) -> tuple[Clip, Fit]:
     """The model's motion that comes closest to a 3-D track, at the track's rate, on the ground.
 
     FormatError when the hips and a point above them are not in the map, which leaves no way to
@@ -49,7 +46,7 @@ def clip_from_keypoints(
     """
     simulator = Simulator(model_text(model), 1 / 120, "pd")
     names = [site.name for site in model.sites]
-    positions, weights = to_sites(track, site_map, names)
+    positions, weights = to_sites(track, sites, names)
     scale = _scale(positions, weights, names, simulator.sites(_rest(model)))
     positions = scale * positions
     q = np.empty((len(positions), simulator.nq))
@@ -74,28 +71,26 @@ def on_ground(clip: Clip, model: PhysicsModel, simulator: Simulator) -> tuple[Cl
     return dataclasses.replace(clip, q=q), lift
 
 
-def move(q: np.ndarray, step: np.ndarray, model: PhysicsModel) -> np.ndarray:
-    """State q [nq] after a small displacement [nv] (position, then turns in body axes)."""
-    moved = _moved_freely(q, step, model)
-    for body, (begin, end) in zip(model.bodies, rotation_spans(model)):
-        if end - begin == 4:
-            moved[begin:end] /= np.linalg.norm(moved[begin:end])
-        else:
-            moved[begin] = np.clip(moved[begin], body.lower, body.upper)
-    return moved
+def move(q: np.ndarray, step: np.ndarray, model: PhysicsModel, freely: bool = False) -> np.ndarray:
+    """State q [nq] after a small displacement [nv] (position, then turns in body axes).
 
-
-def _moved_freely(q: np.ndarray, step: np.ndarray, model: PhysicsModel) -> np.ndarray:
-    """`move` as a derivative wants it: hinges may pass their limits, nothing is normalised."""
+    Args:
+      q, step: the state and what is added to it. model: whose they are.
+      freely: as a derivative wants it: hinges may pass their limits, nothing is normalised.
+    """
     moved, at = q.copy(), 3
     moved[:3] += step[:3]
-    for begin, end in rotation_spans(model):
+    for body, (begin, end) in zip(model.bodies, rotation_spans(model)):
         part = step[at : at + min(3, end - begin)]
         at += len(part)
         if len(part) == 1:
-            moved[begin] += part[0]
-        elif part.any():
+            angle = moved[begin] + part[0]
+            moved[begin] = angle if freely else np.clip(angle, body.lower, body.upper)
+            continue
+        if part.any():
             moved[begin:end] = multiply(q[begin:end], exp_map(part))
+        if not freely:
+            moved[begin:end] /= np.linalg.norm(moved[begin:end])
     return moved
 
 
@@ -123,7 +118,7 @@ def _fit(
 
     for _ in range(iterations):
         here = simulator.sites(q)
-        nudged = [simulator.sites(_moved_freely(q, STEP * e, model)) for e in np.eye(nv)]
+        nudged = [simulator.sites(move(q, STEP * e, model, freely=True)) for e in np.eye(nv)]
         change = np.stack([(each - here).ravel() for each in nudged], axis=1)
         jacobian = change * root[:, None] / STEP
         residual, back, bent, cost = errors(q)

@@ -4,7 +4,7 @@
     value, gradient = task.value_and_grad(x)
     task.metrics(x)["mpjpe"]                          # mm
 
-A window of users' data is the same: `of_clip` takes a `Clip` as well as a name. In a synthetic
+A window of users' data is the same: it takes a `Clip` as well as a name. In a synthetic
 window the simulator made the motion, so the least loss is 0, at known controls.
 """
 
@@ -27,7 +27,7 @@ CONTROL_SIZE = 0.15  # their standard deviation at the knots
 
 
 class Reconstruction(PhysicsLoss):
-    """A loss with what is needed to judge its motions.
+    """A loss with what is needed to judge its motions; made as a `PhysicsLoss` is.
 
     Attributes:
       optimum: controls of a known optimum `[N]`, or None.
@@ -81,15 +81,7 @@ class Reconstruction(PhysicsLoss):
         return centers, radii, np.array([bodies[s.body].name.endswith("ankle") for s in spheres])
 
 
-def of_clip(
-    clip: Clip | str, start: float, seconds: float, options: PhysicsOptions
-) -> Reconstruction:
-    """A window of a clip: one of `motion.CLIPS` by name, or a user's motion.
-
-    Args:
-      clip, start, seconds, options: as of `PhysicsLoss`, and so are the errors.
-    """
-    return Reconstruction(clip, start, seconds, options)
+of_clip = Reconstruction
 
 
 def synthetic_window(
@@ -107,7 +99,7 @@ def synthetic_window(
     """
     clip, start = random_window(seed, split, seconds)
     off: dict[str, Any] = {f"weight_{term}": 0.0 for term in TERMS if term != "position"}
-    task = of_clip(clip, start, seconds, replace(options, **off))
+    task = Reconstruction(clip, start, seconds, replace(options, **off))
     optimum = np.zeros(task.dim)
     optimum[: task.spec.n_controls] = smooth_controls(seed, seconds, task.spec)
     q = task.states(optimum)

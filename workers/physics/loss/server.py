@@ -11,7 +11,7 @@ from workers.loss_server import LossServer, ValueAndGrad
 from workers.physics.loss import Backend, options_hash
 from workers.physics.loss.windows import LOSS, MotionWindow, load_window, options_of
 
-_WINDOWS = 256  # loaded windows kept; one is a few kilobytes
+_WINDOWS = 256  # loaded windows kept; one is some tens of kilobytes
 
 
 class PhysicsLossServer(LossServer):

@@ -55,24 +55,20 @@ def window_spec(
     # Lift the whole window so that the first pose touches the ground without being in it.
     radii = np.array([sphere.radius for sphere in model.spheres])
     q[:, 2] += max(0.0, float(np.max(radii - simulator.spheres(q[0])[:, 2])))
+    targets = None
+    if options.control == "pd":  # the joint part of a state; signs as the clip's, so none jumps
+        at = slice(1, None) if options.target_base == "reference" else np.zeros(steps, int)
+        targets = q[at, 7:]
     return WindowSpec(
         n_controls=n,
         control_index=control_index(steps, n, model.n_actuated),
-        targets=_targets(q, options),
+        targets=targets,
         frame_steps=frames,
         q0=q[0],
         qd0=velocity_at(motion, start, model),
         **{name: getattr(options, name) for name in _COPIED},
         **_references(motion, start + options.dt * frames, q[frames], options, simulator),
     )
-
-
-def _targets(q: np.ndarray, options: PhysicsOptions) -> np.ndarray | None:
-    """PD targets at x = 0 `[S, n_target]` of states q `[S + 1, nq]`; None for torques."""
-    if options.control != "pd":
-        return None
-    # The joint part of a state; clips keep their quaternions' signs, so no target jumps.
-    return q[1:, 7:] if options.target_base == "reference" else np.tile(q[0, 7:], (len(q) - 1, 1))
 
 
 def _references(

@@ -88,11 +88,9 @@ def options_of(task: PhysicsTask) -> PhysicsOptions:
     return PhysicsOptions(control=task.control, control_rate=task.control_rate, dt=task.dt)
 
 
-def load_window(
-    task: PhysicsTask, window: MotionWindow, backend: Backend = "direct"
-) -> PhysicsLoss:
+def load_window(task: PhysicsTask, at: MotionWindow, backend: Backend = "direct") -> PhysicsLoss:
     """The loss of one window under a task's options."""
-    return PhysicsLoss(window.clip, window.start, window.seconds, options_of(task), backend)
+    return PhysicsLoss(at.clip, at.start, at.seconds, options_of(task), backend)
 
 
 class PhysicsWindows:

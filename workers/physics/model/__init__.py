@@ -124,12 +124,10 @@ class PhysicsModel:
             b = replace(b, offset=grown(b.offset), com=grown(b.com), mass=mass * b.mass)
             return replace(b, inertia=inertia)
 
-        spheres = [
-            replace(s, center=grown(s.center), radius=length * s.radius) for s in self.spheres
-        ]
+        balls = [replace(s, center=grown(s.center), radius=length * s.radius) for s in self.spheres]
         sites = [replace(s, position=grown(s.position)) for s in self.sites]
         bodies = tuple(map(body, self.bodies))
-        return replace(self, bodies=bodies, spheres=tuple(spheres), sites=tuple(sites))
+        return replace(self, bodies=bodies, spheres=tuple(balls), sites=tuple(sites))
 
     @property
     def n_actuated(self) -> int:
@@ -147,8 +145,7 @@ def model_text(model: PhysicsModel) -> str:
              kp kd torque_max damping stiffness armature lower upper cone
     """
     rows: list[tuple[object, ...]] = [
-        ("gravity", *model.gravity),
-        ("contact", *astuple(model.contact)),
+        *(("gravity", *model.gravity), ("contact", *astuple(model.contact))),
         ("limit", *astuple(model.limit)),
     ]
     for b in model.bodies:

@@ -132,7 +132,7 @@ class _Reader:
         return motors
 
     def read(self) -> Mjcf:
-        gravity = vector(np.array([0.0, 0.0, -9.81]))
+        gravity = (0.0, 0.0, -9.81)
         for option in self._root.all("option"):
             option.refuse("wind", "density", "viscosity", "magnetic")
             if "gravity" in option.attributes:
@@ -191,12 +191,10 @@ class _Reader:
         written = "free" if joint.tag == "freejoint" else joint.get("type", "hinge")
         what = f"type {written!r} is not supported, only free, ball and hinge are"
         joint.require(written in _KINDS, what)
-        if joint.tag == "joint":
-            joint.refuse("frictionloss", "ref", "springref", "springdamper", "actuatorgravcomp")
+        joint.refuse("frictionloss", "ref", "springref", "springdamper", "actuatorgravcomp")
         if written == "free":
             joint.require(alone, "a free joint must be alone on a body of the world")
-            if joint.tag == "joint":
-                joint.refuse(*_PASSIVE)
+            joint.refuse(*_PASSIVE)
         return _KINDS[written]
 
     def _joint(self, joint: Element, body: Body, turn: np.ndarray) -> Body:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast, get_args
@@ -53,7 +52,6 @@ class _Link:
         return [ball for shape in self.shapes for ball in shape.balls()]
 
 
-@functools.lru_cache(maxsize=4)
 def load_humanoid(path: str | Path) -> PhysicsModel:
     """Reads humanoid.urdf: 13 bodies, 28 actuated degrees of freedom.
 

@@ -10,6 +10,7 @@ from optimus.errors import require
 from optimus.files import path_of
 from workers.physics.benchmark import cells
 from workers.physics.benchmark.methods import METHODS, Models
+from workers.physics.benchmark.policy import read_controls
 from workers.physics.loss import PhysicsOptions, humanoid, reconstruction
 from workers.physics.model import model_text
 from workers.physics.motion import CLIPS
@@ -95,7 +96,7 @@ def main(
     """
     render.check_path(out)
     if source in CLIPS:
-        given = None if controls is None else _controls(controls)
+        given = None if controls is None else read_controls(controls, "", "controls", "x")
         shown = of_clip(source, start, seconds, options, evaluations, given)
     else:
         there = path_of(source, "source").is_file()
@@ -104,13 +105,3 @@ def main(
     pictures = render.frames(shown.reference, shown.motion, humanoid(), shown.rate, shown.title)
     say(f"wrote {render.save(pictures, out, shown.rate)}")
     return 0
-
-
-def _controls(path: Path) -> np.ndarray:
-    """`controls` or, of a cell, `x` out of an .npz file."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            key = "controls" if "controls" in arrays.files else "x"
-            return np.ascontiguousarray(arrays[key], np.float64)
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: no array 'controls' or 'x' ({error})") from None

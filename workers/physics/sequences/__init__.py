@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from optimus.errors import require_known
-from workers.physics.formats import FormatError, aist, human36m, keypoints, site_map, smpl, states
+from workers.physics.formats import FormatError, aist, human36m, site_map, smpl, states
+from workers.physics.formats.keypoints import Keypoints, cut, resample
 from workers.physics.model import PhysicsModel, model_text
 from workers.physics.motion import Clip
 from workers.physics.simulation import Simulator
@@ -124,12 +125,10 @@ def _human36m(sequence: Sequence, folder: Path, model: PhysicsModel) -> Clip:
     return _fitted(sequence, track, f"human36m-{len(track.joints)}", model)
 
 
-def _fitted(
-    sequence: Sequence, track: keypoints.Keypoints, mapping: str, model: PhysicsModel
-) -> Clip:
-    track = keypoints.cut(track, *_span(sequence, len(track.positions)))
+def _fitted(sequence: Sequence, track: Keypoints, mapping: str, model: PhysicsModel) -> Clip:
+    track = cut(track, *_span(sequence, len(track.positions)))
     if sequence.resampled_to is not None:
-        track = keypoints.resample(track, sequence.resampled_to)
+        track = resample(track, sequence.resampled_to)
     clip, _ = states.clip_from_keypoints(track, site_map.load(mapping), model)
     return Clip(sequence.label, clip.times, np.ascontiguousarray(clip.q))
 
