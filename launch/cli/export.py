@@ -12,6 +12,8 @@ from typing import Any
 import tyro
 
 from launch import Say, command
+from optimus.errors import ConfigError
+from optimus.files import read_json
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,12 @@ class Export:
         taken = [path for path in (written, written.with_suffix(".safetensors")) if path.exists()]
         if taken and not self.force:
             raise weights.WeightsError(f"{taken[0]} exists; --force replaces it")
-        card = card_of(target.run_dir, target.step, self.what)
+        if taken and not _is_card(written):
+            raise weights.WeightsError(
+                f"{taken[0]} exists and is of no weights: choose another name"
+            )
+        what = self.what.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        card = card_of(target.run_dir, target.step, what)
         path = weights.save(self.out, model.config, model.params, card)
         again = weights.load(path)  # what is shipped is what was read back
         if again.fingerprint != model.fingerprint:
@@ -58,6 +65,13 @@ class Export:
         code = f'import optimus; print(optimus.load({json.dumps(str(path))}).card["what"])'
         say(f"next: {command('python', '-c', code)}")
         return 0
+
+
+def _is_card(path: Path) -> bool:
+    try:
+        return "architecture" in read_json(path)
+    except (ConfigError, TypeError):
+        return False
 
 
 def card_of(run_dir: Path, step: int, what: str = "") -> dict[str, Any]:

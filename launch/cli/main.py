@@ -4,12 +4,14 @@ Nothing heavy is imported before the command is known, and JAX only after the en
 `launch.program.environment` is set.
 """
 
+import contextlib
 import dataclasses
 import errno
 import functools
 import io
 import operator
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,6 +48,7 @@ COMMANDS: tuple[type[Command], ...] = (
 )
 
 
+_VALUELESS = re.compile(r"--[\w-]+=")
 _OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of what takes our lines
 
 
@@ -72,7 +75,8 @@ def _check(words: Any, name: str = "") -> None:
 
 
 def _failed(why: object, code: int = 1) -> int:
-    print(f"optimus: {why}", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        print(f"optimus: {why}", file=sys.stderr)
     return code
 
 
@@ -81,6 +85,12 @@ def _run(words: list[str]) -> int:
     try:
         for before, word in zip(("optimus", *words), words):
             require(word != "", f"an empty word after {before}: leave it out, or give a value")
+            require(not _VALUELESS.fullmatch(word), f"{word}: give a value after the =")
+        if words == ["--version"]:
+            import optimus
+
+            _say(f"optimus {optimus.__version__}")
+            return 0
         command = parse(words)
         _check(command)
         return command.run(_say)
@@ -100,24 +110,32 @@ def _run(words: list[str]) -> int:
         return _failed(f"cannot write this: {error.strerror}")
 
 
+def _open_standard_streams() -> None:
+    """Those that were closed, as a daemon's are, lead nowhere; no other file gets their number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(number, True)  # processes of a run have them too
+            stream = os.fdopen(number, mode, encoding="utf-8")
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Entry point of the console script."""
     words = sys.argv[1:] if argv is None else argv
+    _open_standard_streams()
     for stream in {sys.stdout, sys.stderr, sys.__stdout__}:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # whatever the locale cannot write
-    if words == ["--version"]:
-        import optimus
-
-        print(f"optimus {optimus.__version__}")
-        return
     environment.apply()  # JAX reads these when it is imported
     code = _run(words)
     try:
         sys.stdout.flush()
     except OSError:  # a run that went on without anybody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
     # Launchpad's and Courier's threads and pending calls would keep the interpreter from ending.
     served = {"launchpad", "courier"} & sys.modules.keys()
     os._exit(code) if served else sys.exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from launch import Say
-from optimus.errors import ConfigError
+from optimus.errors import ConfigError, require
 from optimus.files import refused
 
 if TYPE_CHECKING:
@@ -49,12 +50,15 @@ class Report:
         from launch.monitoring.report.data import collect
 
         found = collect(self.run_dir)  # a wrong path is answered before anything else is loaded
-        from launch.monitoring.report.page import Extras, page
+        from launch.monitoring.report.page import MARK, Extras, page
         from optimus.rundir.checkpoint import write_atomically
 
+        out = self.out or self.run_dir / "report.html"
+        with contextlib.suppress(OSError):
+            ours = not out.is_file() or MARK in out.read_bytes()[:4096]
+            require(ours, f"--out {out}: a file that is no report; remove it, or name another")
         skipped = "--quick: neither baselines nor motion were computed"
         extras = Extras(notes=(skipped,)) if self.quick else self._compute(say)
-        out = self.out or self.run_dir / "report.html"
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             text = page(found, extras, time.time())

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from launch import Say
-from launch.fleet import compare_workers, usable_workers
+from launch.fleet import HOST, compare_workers, require_match, usable_workers
 from launch.program import environment
-from optimus.errors import require_known
+from optimus.errors import require, require_known
 from optimus.files import folder_of
 
 if TYPE_CHECKING:
@@ -77,6 +77,10 @@ class Train:
         from optimus.config import override
 
         config = override(find(self.config), self.set)
+        port = self.port is None or 1024 <= self.port <= 65535
+        require(port, f"--port {self.port}: want 1024 ... 65535")
+        if self.advertise is not None:
+            require_match(HOST, self.advertise, "--advertise")
         launch = self._launch_type(config, say)
         if launch == "fused":
             layouts = [phase.layout for phase in config.phases]

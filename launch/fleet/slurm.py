@@ -63,7 +63,6 @@ class Slurm:
         unserved = f"no worker serves the loss of {config.name!r}: --nodes 1"
         require(config.served or self.nodes <= 1, unserved)
         try:
-            run_dir.mkdir(parents=True, exist_ok=True)
             script = run_dir / "run.sbatch"
             text = self.script(config.name, run_dir, 3 + (config.processes.workers or 0))
             request = json.dumps(to_dict(config), indent=2) + "\n"

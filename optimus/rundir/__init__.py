@@ -1,10 +1,11 @@
 """A run directory: who owns it, what its configuration is."""
 
+import errno
 import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -137,23 +138,28 @@ def owned(run_dir: Path) -> Iterator[None]:
       RunDirError: another process holds it, or it cannot be made or locked.
     """
     path = run_dir / ".lock"
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except FileExistsError:
-        raise RunDirError(f"{run_dir} is not a directory") from None
-    except OSError as error:
-        raise RunDirError(f"cannot write {path}: {error.strerror}") from None
-    try:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            run_dir.mkdir(parents=True, exist_ok=True)
+            _lock(stack, run_dir, os.O_RDONLY)  # too: the file may be removed or replaced
+            _lock(stack, path, os.O_RDWR | os.O_CREAT)
         except BlockingIOError:
             raise RunDirError(
                 f"{run_dir} is being run by another process; stop it first, or use another "
                 "--run-dir"
             ) from None
+        except FileExistsError:
+            raise RunDirError(f"{run_dir} is not a directory") from None
         except OSError as error:
-            raise RunDirError(f"cannot lock {path}: {error.strerror}") from None
+            raise RunDirError(f"cannot write {path}: {error.strerror}") from None
         yield
-    finally:
-        os.close(descriptor)
+
+
+def _lock(stack: ExitStack, path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
+    stack.callback(os.close, descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno != errno.EBADF or not path.is_dir():  # NFS locks no directory
+            raise

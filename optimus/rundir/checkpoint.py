@@ -222,8 +222,10 @@ def write_atomically(path: Path, content: str | bytes) -> None:
       OSError: the disk refuses, or a device, a pipe or the like is at `path`: a file would take
         its place.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if path.exists() and not (path.is_file() or path.is_dir()):
         raise FileExistsError(errno.EEXIST, "it is no ordinary file", str(path))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)

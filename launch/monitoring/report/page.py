@@ -21,6 +21,7 @@ from launch.monitoring.watch import clean, duration, listed
 if TYPE_CHECKING:
     from launch.monitoring.report.baselines import Found
 
+MARK = b": optimus report</title>"  # near the top of every page
 _STYLE = Path(__file__).with_name("style.html")
 _SHOWN = 30  # evaluations in the table
 _BESIDE = 2  # columns of functions that fit beside the curve

@@ -149,6 +149,20 @@ def test_a_wrong_name_or_value(
         ("monitor RUN --max-age nan", "--max-age: got nan"),
         ("report RUN --starts 0", "starts >= 1"),
         ("report RUN --functions nosuch", "unknown function"),
+        ("report RUN --quick --out RUN/config.json", "a file that is no report"),
+        ("report RUN --quick --out RUN/.lock", "a file that is no report"),
+        ("report RUN --quick --out .", "cannot write .: Is a directory"),
+        ("report RUN --quick --out=", "--out=: give a value after the ="),
+        ("train smoke --run-dir=", "--run-dir=: give a value after the ="),
+        ("train smoke --launch inprocess --port 0 --run-dir new", "--port 0: want 1024"),
+        (
+            "train smoke --launch inprocess --advertise a,b --run-dir new",
+            "--advertise a,b: want a name",
+        ),
+        ("monitor RUN --host= --port 0", "--host=: give a value after the ="),
+        ("export RUN RUN/config.safetensors --force", "of no weights: choose another name"),
+        ("export RUN RUN/checkpoints/10/state.safetensors --force", "of no weights: choose"),
+        ("export RUN RUN/checkpoints/10/manifest.safetensors --force", "of no weights: choose"),
         ("report RUN --quick --out file/x", "cannot write file/x"),
         ("report RUN --quick --out optimus", "cannot write optimus: Is a directory"),
         ("eval RUN/checkpoints/99", "99"),
@@ -160,8 +174,12 @@ def test_a_wrong_name_or_value(
 def test_a_wrong_value_of_a_command_on_a_run(
     here: pathlib.Path, words: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_dirs.make(here / "RUN")
+    run_dir = run_dirs.make(here / "RUN")
+    (run_dir / ".lock").write_text("")
+    before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
     assert message in assert_one_line(run(shlex.split(words), capsys), words)
+    assert before == {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+    assert not (here / "new").exists()
 
 
 def test_a_sweep_file_that_raises_is_one_line(
@@ -178,6 +196,20 @@ def test_who_stops_reading_gets_no_traceback() -> None:
         ["sh", "-c", command], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60
     )
     assert done.stdout == "optimus train ...\n" and done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [("configs", 0), ("--version", 0), ("watch nosuch", 2), ("train nosuch", 2)]
+)
+def test_closed_streams_are_no_mistake(words: str, code: int) -> None:
+    """As a daemon has them; a full disk behind standard error changes no exit code either."""
+    command = f"exec {shlex.quote(sys.executable)} -m launch.cli.main {words}"
+    for closed in (">&-", "2>&- >&-", "<&- 2>&- >&-", "2>/dev/full"):
+        done = subprocess.run(
+            ["sh", "-c", f"{command} {closed}"], cwd=ROOT, capture_output=True, timeout=60
+        )
+        assert done.returncode == code, (closed, done.stderr)
+        assert b"Traceback" not in done.stderr
 
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}

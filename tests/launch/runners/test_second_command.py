@@ -41,6 +41,13 @@ def running(tmp_path: Path) -> Iterator[Path]:
         yield run_dir
 
 
+def test_a_run_whose_lock_was_removed_is_still_held(running: Path) -> None:
+    for change in (Path.unlink, lambda path: path.write_text("")):
+        change(running / ".lock")
+        with pytest.raises(RunDirError, match="is being run by another"), rundir.owned(running):
+            raise AssertionError
+
+
 SECOND = {
     "shorter": ["updates=5"],
     "longer": ["updates=100000"],
