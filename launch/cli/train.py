@@ -77,8 +77,8 @@ class Train:
         from optimus.config import override
 
         config = override(find(self.config), self.set)
-        port = self.port is None or 1024 <= self.port <= 65535
-        require(port, f"--port {self.port}: want 1024 ... 65535")
+        usable = self.port is None or 1024 <= self.port <= 65535
+        require(usable, f"--port {self.port}: want 1024 ... 65535")
         if self.advertise is not None:
             require_match(HOST, self.advertise, "--advertise")
         launch = self._launch_type(config, say)
