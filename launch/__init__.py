@@ -6,7 +6,8 @@ import os
 import shlex
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 Say = Callable[[str], None]  # takes lines for the user
 
@@ -72,6 +73,35 @@ def alongside(work: Callable[..., None], *arguments: object) -> Iterator[None]:
     finally:
         over.set()
         thread.join(timeout=5.0)
+
+
+def run_alone(words: Sequence[str], timeout: float, **options: Any) -> tuple[int | None, str]:
+    """Runs a program in a session of its own, all of whose processes end with it.
+
+    Args:
+      words: the command.
+      timeout: s it may take.
+      **options: of `subprocess.Popen`.
+
+    Returns:
+      Its exit code, None where the time was up, and what it printed.
+    """
+    import subprocess  # supervisors import this package, and stay small
+    import tempfile
+
+    with tempfile.TemporaryFile() as output:
+        options |= {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
+        process = subprocess.Popen(words, start_new_session=True, **options)
+        try:
+            code: int | None = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:  # also at Ctrl-C
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        output.seek(0)
+        return code, output.read().decode(errors="replace")
 
 
 class Log(io.TextIOBase):

@@ -63,21 +63,21 @@ def check_task(config: TrainConfig) -> None:
         raise ConfigError(f"task: {error}") from None
 
 
-def physics_backend() -> Backend:
-    """The workers': the TensorFlow op where TensorFlow is installed, else the direct one."""
-    return "tensorflow" if importlib.util.find_spec("tensorflow") else "direct"
-
-
 def make_loss_server(
     config: TrainConfig, metrics: MetricsWriter | None = None, backend: Backend | None = None
 ) -> Any:
-    """What evaluates this configuration's losses: an object with `evaluate`, `ping`, `report`."""
+    """What evaluates this configuration's losses: an object with `evaluate`, `ping`, `report`.
+
+    `backend` of physics; None: the TensorFlow op where TensorFlow is installed, else the direct
+    one.
+    """
     if isinstance(config.task, ServedTask):
         return SyntheticLossServer(config.task, metrics)
     from workers.physics.loss.server import PhysicsLossServer  # needs the native library
 
     assert isinstance(config.task, PhysicsTask)
-    return PhysicsLossServer(config.task, backend or physics_backend(), metrics)
+    best: Backend = "tensorflow" if importlib.util.find_spec("tensorflow") else "direct"
+    return PhysicsLossServer(config.task, backend or best, metrics)
 
 
 @contextlib.contextmanager
@@ -86,10 +86,9 @@ def local_pool(config: TrainConfig, run_dir: Path | None = None) -> Iterator[Loc
     if not config.served:
         yield None
         return
-    servers = []
-    for k in range(config.processes.workers):
-        metrics = MetricsWriter(run_dir, "physics_worker", k) if run_dir else None
-        servers.append(make_loss_server(config, metrics, backend="direct"))
+    indices = range(config.processes.workers)
+    writers = [MetricsWriter(run_dir, "physics_worker", k) if run_dir else None for k in indices]
+    servers = [make_loss_server(config, metrics, backend="direct") for metrics in writers]
     pool = LocalPool([server.evaluate for server in servers])
     try:
         yield pool

@@ -49,9 +49,8 @@ class Identity:
             try:
                 self._record = _Record(**read_json(self._path))
             except (ValueError, TypeError) as error:
-                raise IdentityError(
-                    f"{self._path} is damaged ({error}); restore it or use a new run dir"
-                ) from None
+                what = f"{self._path} is damaged ({error}); restore it or use a new run dir"
+                raise IdentityError(what) from None
         else:
             self._write(_Record(uuid.uuid4().hex[:12], 0, 0))
 
@@ -110,7 +109,6 @@ def check(run_dir: Path, manifest: Mapping[str, Any]) -> None:
     if run_id is None or (known and known.run_id == run_id and known.epoch >= epoch):
         return
     found = f"is of the run {known.run_id!r}, epoch {known.epoch}" if known else "is missing"
-    raise IdentityError(
-        f"{path} {found}, the newest checkpoint of the run {run_id!r}, epoch {epoch}; restore what "
-        "belongs together, or use another --run-dir"
-    )
+    newest = f"the newest checkpoint of the run {run_id!r}, epoch {epoch}"
+    remedy = "restore what belongs together, or use another --run-dir"
+    raise IdentityError(f"{path} {found}, {newest}; {remedy}")

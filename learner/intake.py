@@ -188,21 +188,18 @@ class Intake:
     def state(self) -> dict[str, NDArray[Any]]:
         """Sums float32 `[open, P]` and accepted windows uint64 `[episodes, 2]`, for exact resume in
         process."""
-        rows = [[e, w] for e, w in self._accepted.items()]
-        open_rows = [[e, w] for e, (w, _) in self._sums.items()]
         sums = [total for _, total in self._sums.values()]
         return {
-            "accepted": np.asarray(rows, np.uint64).reshape(-1, 2),
-            "open": np.asarray(open_rows, np.uint64).reshape(-1, 2),
+            "accepted": np.asarray([*self._accepted.items()], np.uint64).reshape(-1, 2),
+            "open": np.asarray([*self.open_episodes().items()], np.uint64).reshape(-1, 2),
             "sums": np.asarray(sums, np.float32).reshape(len(sums), self._size),
         }
 
     def load_state(self, saved: dict[str, NDArray[Any]]) -> None:
         """Inverse of `state`, whose arrays' shapes it has."""
         self._accepted = OrderedDict((int(e), int(w)) for e, w in saved["accepted"])
-        self._sums = OrderedDict(
-            (int(e), (int(w), total)) for (e, w), total in zip(saved["open"], saved["sums"])
-        )
+        sums = zip(saved["open"].tolist(), saved["sums"])
+        self._sums = OrderedDict((episode, (window, total)) for (episode, window), total in sums)
         if self.expected:
             self.expected.resume(self._accepted, self.open_episodes())
 

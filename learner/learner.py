@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learner import ledger as ledgers
 from learner.expected import Expected
 from learner.identity import Identity
 from learner.intake import Contribution, Intake
@@ -32,6 +31,7 @@ from optimus.wire import pack as pack_array
 
 _LOG = logging.getLogger(__name__)
 STALL_SECONDS = 300.0  # without one acceptable sample, the run is stuck and says so
+LEDGER = "ledger.jsonl"
 _EMPTY_BATCHES = 20  # in a row without one scored step: no loss works, and the run says so
 
 
@@ -54,7 +54,8 @@ class Learner:
       resume: checkpoint to go on from, or None.
       extra_arrays: called at each checkpoint for more arrays to save (in-process runs save lanes).
       first_episode: continue this synchronous schedule of ids instead of reserving a new one.
-      ledger: write `ledger.jsonl`: what each update was made of, enough to make it again.
+      ledger: write `LEDGER`: what each update was made of. A replay of its lines from the initial
+        weights must give the newest checkpoint, bit for bit.
 
     Attributes:
       refused_calls: calls from outside that were refused, by reason.
@@ -80,7 +81,6 @@ class Learner:
         self._extra_arrays = extra_arrays
         self._run_dir = run_dir
         self._identity = Identity(run_dir)
-        self._checkpoints = run_dir / "checkpoints"
         step = 0 if resume is None else resume.step
         self._evaluations = 0 if resume is None else int(resume.manifest.get("evaluations", 0))
         self._phase = config.phase_at(step)
@@ -95,7 +95,7 @@ class Learner:
         self._lock = threading.RLock()  # of version, epoch and weights
         self._empty_batches = 0
         self._failed_saves, self._failing = 0, False
-        self._ledger = LinesWriter(run_dir / ledgers.FILE) if ledger else None
+        self._ledger = LinesWriter(run_dir / LEDGER) if ledger else None
         self.refused_calls: Counter[str] = Counter()
         self.intake = Intake(config, self._identity.run_id, layout.size)
         self.intake.enter(self._phase)
@@ -143,13 +143,12 @@ class Learner:
           begun: updates done when its lanes began.
           first: id to go on with, of a schedule that has begun; None: of one that nobody has had.
         """
-        ids, count = None, self._episodes_from(begun)
+        count = self._episodes_from(begun)
         if first is not None:  # `updates` may have been raised since
             self._identity.reserve_up_to(first + count)
         elif self._config.synchronous:
             first = self._identity.reserve_episodes(count)
-        if first is not None:
-            ids = range(first, first + count)
+        ids = None if first is None else range(first, first + count)
         self._first_episode = first or 0
         self._expected = self.intake.expected = Expected(self._phase.layout, ids)
 
@@ -215,10 +214,9 @@ class Learner:
                     why = "a synchronous update cannot do without the sample it refused"
                     raise LearnerError(f"{why}: {intake.last_refusal}")
             if time.monotonic() - last > STALL_SECONDS:
-                raise LearnerError(
-                    f"no acceptable sample for {STALL_SECONDS:.0f} s at step {self._version.step}; "
-                    f"refused so far: {dict(self.intake.refused)}; see the actors' logs"
-                )
+                why = f"no acceptable sample for {STALL_SECONDS:.0f} s at step {self.version.step}"
+                refused = f"refused so far: {dict(self.intake.refused)}; see the actors' logs"
+                raise LearnerError(f"{why}; {refused}")
         self._waiting = time.monotonic() - began
         return batch
 
@@ -259,10 +257,9 @@ class Learner:
         scored = any(c.sample.mask.any() for c in batch)
         self._empty_batches = 0 if scored else self._empty_batches + 1
         if self._empty_batches >= _EMPTY_BATCHES:
-            raise LearnerError(
-                f"{_EMPTY_BATCHES} batches in a row had no scored step: every loss fails; see "
-                "given_up in the actors' metrics, and the workers' logs"
-            )
+            why = f"{_EMPTY_BATCHES} batches in a row had no scored step: every loss fails"
+            where = "see given_up in the actors' metrics, and the workers' logs"
+            raise LearnerError(f"{why}; {where}")
 
     def _record(self, batch: list[Contribution], norm: float, seconds: float) -> None:
         scores = [c.sample.losses[:, c.sample.mask] for c in batch if c.sample.mask.any()]
@@ -287,7 +284,9 @@ class Learner:
             **self.intake.counts(),
         )
         if self._ledger is not None:
-            ledgers.append(self._ledger, self._version, batch)
+            taken = [(c.sample, c.difference) for c in batch]
+            made = [[one.episode, one.window, value, one.versions] for one, value in taken]
+            self._ledger.append({"version": list(self._version), "samples": made})
 
     @property
     def done(self) -> bool:
@@ -341,9 +340,9 @@ class Learner:
             "first_episode": self._first_episode,
             "open_episodes": {str(e): w for e, w in self.intake.open_episodes().items()},
         }
-        step, config = self._version.step, self._config
-        keep, every = config.keep_checkpoints, config.keep_checkpoints_every
-        path = checkpoint.save(self._checkpoints, step, arrays, manifest, keep, every)
+        step, folder = self._version.step, self._run_dir / "checkpoints"
+        keep, every = self._config.keep_checkpoints, self._config.keep_checkpoints_every
+        path = checkpoint.save(folder, step, arrays, manifest, keep, every)
         self._saved_step = step
         self._metrics.write("checkpoint", step=step)
         return path

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHON, NEWEST, DOCS = (f".venv{name}/bin/python" for name in ("", "-newest", "-docs"))
 # Distributed tests wait more than they compute, so three processes share two cores. They come first
 # (launch before optimus), so that the last to end are short ones.
-PYTEST = "-m pytest -q -n 3 --dist loadfile --no-loadscope-reorder"
+PYTEST = "-m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --durations 20"
 SIMULATION = "-m pytest -q -o faulthandler_timeout=0 tests/workers/physics/simulation"
 NOTHING_CHOSEN = 5  # pytest's exit code when ARGS leave no test
 

@@ -22,12 +22,13 @@ from optimus.rundir.histogram import Histogram
 from optimus.rundir.metrics import MetricsWriter, TimeIn
 from optimus.wire import Sample, Session, Stopped, Version, decode, encode
 from workers import lanes as lane_rules
-from workers import unroll as unrolls
-from workers.lanes import LaneGroup, subtree
+from workers.lanes import Lane, LaneGroup, subtree
 from workers.scheduling import Stepper, drive, next_ready
+from workers.unroll.base import Unroll, Waiting, Window, parameter_layout, state_type
 
 _LOG = logging.getLogger(__name__)
 _POLL = 0.005  # s between looks for new weights; a look costs about 0.3 ms over Courier
+Draws = Sequence[np.ndarray]  # the noise of each lane of a group
 _RESEND = 10.0  # s without new weights after which a synchronous actor sends its samples again
 
 
@@ -55,7 +56,7 @@ class Actor:
         self,
         config: TrainConfig,
         index: int,
-        unroll_of: Callable[[Phase], unrolls.Unroll],
+        unroll_of: Callable[[Phase], Unroll],
         parameters: wire.ParameterSource,
         stream: wire.SampleWriter,
         metrics: MetricsWriter | None = None,
@@ -75,7 +76,7 @@ class Actor:
         self._time_in = TimeIn("weights")  # of the thread that calls refresh, collect or run
         self._incarnation = uuid.uuid4().hex[:12]
         self._run_id = ""
-        self._size = unrolls.parameter_layout(config).size
+        self._size = parameter_layout(config).size
         self._version: Version | None = None
         self._theta: np.ndarray | None = None
         self._sent: list[bytes] = []  # of the newest window of every lane, for sending again
@@ -112,7 +113,7 @@ class Actor:
         self.abandoned += sum(not lane.over for group in self._groups for lane in group.lanes)
         first = self._index * layout.groups * layout.lanes
         self._groups = [
-            LaneGroup([lane_rules.Lane(first + g * layout.lanes + k) for k in range(layout.lanes)])
+            LaneGroup([Lane(first + g * layout.lanes + k) for k in range(layout.lanes)])
             for g in range(layout.groups)
         ]
         self._sent = []
@@ -157,24 +158,22 @@ class Actor:
 
     # -- windows -------------------------------------------------------------------------------
 
-    def _start_window(self, group: LaneGroup) -> tuple[unrolls.Waiting, list[np.ndarray]]:
+    def _start_window(self, group: LaneGroup) -> tuple[Waiting, Draws]:
         assert self._phase is not None and self._version is not None and self._theta is not None
         estimator, seed = self._phase.estimator, self._config.seed
         chosen, how = estimators.of(estimator), (self._size, estimator.sigma, estimator.noise)
         fresh: list[int | None] = []
         for lane in group.lanes:
-            begins = lane.over
-            if begins:
-                lane_rules.begin_episode(lane, self._next_episode(lane), estimator.windows)
+            episode = self._next_episode(lane) if lane.over else None
+            if episode is not None:
+                lane_rules.begin_episode(lane, episode, estimator.windows)
             lane.versions.append(list(self._version))
-            fresh.append(lane.episode if begins else None)
+            fresh.append(episode)
         draws = [chosen.draw(seed, lane.episode, lane.window, *how) for lane in group.lanes]
         weights = _perturb(chosen, self._theta, np.stack(draws))
         return self._unroll.window(weights, group.arrays, fresh, estimator.truncation), draws
 
-    def _finish_window(
-        self, group: LaneGroup, window: unrolls.Window, draws: Sequence[np.ndarray]
-    ) -> list[bytes]:
+    def _finish_window(self, group: LaneGroup, window: Window, draws: Draws) -> list[bytes]:
         group.arrays = window.arrays
         for k, why in window.unavailable.items():
             lane = group.lanes[k]
@@ -186,9 +185,7 @@ class Actor:
         lanes = enumerate(group.lanes)
         return [encode(self._sample(lane, window, k, draws[k])) for k, lane in lanes]
 
-    def _sample(
-        self, lane: lane_rules.Lane, window: unrolls.Window, k: int, draw: np.ndarray
-    ) -> Sample:
+    def _sample(self, lane: Lane, window: Window, k: int, draw: np.ndarray) -> Sample:
         """Of the k-th lane, which moves on; `draw` is its noise."""
         index, versions = lane.window, [list(version) for version in lane.versions]
         failed = bool(window.failed[k])
@@ -257,9 +254,7 @@ class Actor:
                     begin(group)
             stepper = next_ready(ready, stop, self._time_in)
             group, draws = stepper.of
-            if not any(group is mine for mine in groups):
-                continue
-            window = stepper.advance()
+            window = stepper.advance() if any(group is mine for mine in groups) else None
             if window is None:
                 continue
             for sample in self._finish_window(group, window, draws):
@@ -316,6 +311,5 @@ class Actor:
         """Inverse of `save_state` `[G, ...]`; the episodes go on in learner epoch `epoch`."""
         self.evaluations = int(saved["evaluations"])
         self._epoch = epoch
-        state_type = unrolls.state_type(self._config)
         for g, group in enumerate(self._groups):
-            group.load(subtree(saved, f"{g}/"), epoch, state_type)
+            group.load(subtree(saved, f"{g}/"), epoch, state_type(self._config))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from workers import unroll as unrolls
+from workers.unroll.base import LaneArrays, arrays_from_names, arrays_to_names
 
 
 @dataclass
@@ -81,7 +81,7 @@ class LaneGroup:
 
     def __init__(self, lanes: list[Lane]) -> None:
         self.lanes = lanes
-        self.arrays: unrolls.LaneArrays | None = None
+        self.arrays: LaneArrays | None = None
 
     def save(self, windows: int) -> dict[str, np.ndarray]:
         """Named arrays; `versions` int64 `[G, windows, 2]`, -1 where there is none yet."""
@@ -91,12 +91,9 @@ class LaneGroup:
             if lane.versions:
                 versions[k, : len(lane.versions)] = lane.versions
         rows = [[ln.index, ln.begun, ln.window, ln.length, ln.over] for ln in self.lanes]
-        saved = {
-            "episode": np.asarray([lane.episode for lane in self.lanes]).astype(np.int64),
-            "lanes": np.asarray(rows, np.int64),
-            "versions": versions,
-        }
-        arrays = unrolls.arrays_to_names(self.arrays)
+        saved = {"lanes": np.asarray(rows, np.int64), "versions": versions}
+        saved["episode"] = np.asarray([lane.episode for lane in self.lanes], np.int64)
+        arrays = arrays_to_names(self.arrays)
         return saved | {f"arrays/{name}": leaf for name, leaf in arrays.items()}
 
     def load(self, saved: dict[str, np.ndarray], epoch: int, state_type: Any) -> None:
@@ -112,7 +109,7 @@ class LaneGroup:
             kept = [[epoch, step] for old, step in versions[k].tolist() if old >= 0]
             episode = int(saved["episode"][k])
             self.lanes[k] = Lane(index, begun, episode, window, length, kept, bool(over))
-        self.arrays = unrolls.arrays_from_names(subtree(saved, "arrays/"), state_type)
+        self.arrays = arrays_from_names(subtree(saved, "arrays/"), state_type)
 
 
 def subtree(named: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 import abc
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from optimus.rundir.metrics import MetricsWriter
 from optimus.wire import CodecError, LossReply, LossRequest, decode, encode, received
 
 _REPORT_EVERY = 2.0  # s
+ValueAndGrad = Callable[[np.ndarray], tuple[float, np.ndarray]]  # of x [N]: loss, gradient [N]
 
 
 class LossServer(abc.ABC):
@@ -55,41 +57,41 @@ class LossServer(abc.ABC):
             return self._answer(LossReply(message.request_id, "busy"))
         try:
             self._since = time.monotonic()
-            return self._answer(self._evaluate_known(message, began))
+            return self._answer(self._evaluated(message, began))
         finally:
             self._since = None
             self._busy.release()
 
-    def _evaluate_known(self, message: LossRequest, received: float) -> LossReply:
+    def _evaluated(self, message: LossRequest, received: float) -> LossReply:
         """The reply to a request for this loss; one for another loss is refused."""
         try:
             if (message.loss, message.options_hash) != (self._loss, self._options_hash):
                 asked = f"loss {message.loss}, options {message.options_hash}"
                 own = f"this worker's are {self._loss}, {self._options_hash}"
                 raise ValueError(f"{asked}; {own}; start both from the same config")
-            return self._evaluate(message, received)
-        except (ValueError, KeyError, OSError) as error:
-            return LossReply(message.request_id, "error", message=str(error))
+            loss = self._loss_of(message, received)
+            began = time.monotonic()
+            value, gradient = loss(message.x)
+            seconds = time.monotonic() - began
+        except TimeoutError as error:
+            return LossReply(message.request_id, "expired", message=str(error))
         except Exception as error:  # of a loss that fails for whatever reason of its own
-            text = f"{type(error).__name__}: {error}"
+            plain = isinstance(error, ValueError | KeyError | OSError)
+            text = str(error) if plain else f"{type(error).__name__}: {error}"
             return LossReply(message.request_id, "error", message=text)
-
-    @abc.abstractmethod
-    def _evaluate(self, message: LossRequest, received: float) -> LossReply:
-        """The reply to a request of this loss, which arrived at `received` (monotonic s).
-
-        What it raises becomes a reply with status "error".
-        """
-
-    def _evaluated(
-        self, message: LossRequest, value: float, gradient: np.ndarray, seconds: float
-    ) -> LossReply:
-        """Counts an evaluation; its reply, "nonfinite" unless value and gradient `[N]` are."""
         self.evaluations += 1
         self.seconds += seconds
         if not (np.isfinite(value) and np.isfinite(gradient).all()):
             return LossReply(message.request_id, "nonfinite", seconds=seconds)
         return LossReply(message.request_id, "ok", float(value), gradient, seconds)
+
+    @abc.abstractmethod
+    def _loss_of(self, message: LossRequest, received: float) -> ValueAndGrad:
+        """What a request of this loss, which arrived at `received` (monotonic s), asks to be
+        evaluated at its x.
+
+        `TimeoutError`, here or there, becomes a reply with status "expired", all else "error".
+        """
 
     def _answer(self, reply: LossReply) -> bytes:
         self.statuses[reply.status] = self.statuses.get(reply.status, 0) + 1

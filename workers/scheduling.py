@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from threading import Event, Lock
 from typing import Any
 
 from optimus.rundir.metrics import TimeIn
 from optimus.wire import Stopped
-from workers.unroll import Waiting, Window
+from workers.unroll.base import Waiting, Window
 
 
 class Stepper:
@@ -20,12 +20,12 @@ class Stepper:
     them at each arrival. `of` is whatever the driver wants to know it by.
     """
 
-    def __init__(self, generator: Waiting, ready: queue.SimpleQueue[Stepper], of: Any) -> None:
+    def __init__(self, generator: Waiting, ready: SimpleQueue[Stepper], of: Any) -> None:
         self.of = of
         self._generator = generator
         self._ready = ready
         self._left = 0
-        self._lock = threading.Lock()
+        self._lock = Lock()
         ready.put(self)
 
     def advance(self) -> Window | None:
@@ -49,33 +49,29 @@ class Stepper:
         self._ready.put(self)
 
 
-def next_ready(
-    ready: queue.SimpleQueue[Stepper], stop: threading.Event, time_in: TimeIn
-) -> Stepper:
+def next_ready(ready: SimpleQueue[Stepper], stop: Event, time_in: TimeIn) -> Stepper:
     """Waits, which is time in "losses"; what the stepper does next is time in "optimizer"."""
     time_in.enter("losses")
     while not stop.is_set():
         try:
             found = ready.get(timeout=0.2)
-        except queue.Empty:
+        except Empty:
             continue
         time_in.enter("optimizer")
         return found
     raise Stopped
 
 
-def drive(
-    generators: Sequence[Waiting], stop: threading.Event, time_in: TimeIn | None = None
-) -> list[Window]:
+def drive(windows: Sequence[Waiting], stop: Event, time_in: TimeIn | None = None) -> list[Window]:
     """Runs window generators, whichever has its losses, so that they overlap others' steps."""
-    ready: queue.SimpleQueue[Stepper] = queue.SimpleQueue()
+    ready: SimpleQueue[Stepper] = SimpleQueue()
     time_in = time_in or TimeIn("optimizer")
-    for k, generator in enumerate(generators):
+    for k, generator in enumerate(windows):
         Stepper(generator, ready, k)
     results: dict[int, Window] = {}
-    while len(results) < len(generators):
+    while len(results) < len(windows):
         stepper = next_ready(ready, stop, time_in)
         window = stepper.advance()
         if window is not None:
             results[stepper.of] = window
-    return [results[k] for k in range(len(generators))]
+    return [results[k] for k in range(len(windows))]

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from optimus.config import ServedTask
+from optimus.errors import require
 from optimus.rundir.metrics import MetricsWriter
-from optimus.wire import LossReply, LossRequest, decode
-from workers.loss_server import LossServer
+from optimus.wire import LossRequest, decode
+from workers.loss_server import LossServer, ValueAndGrad
 
 LOSS = "synthetic"
 _SLOWER = 4.0  # a slow evaluation takes this many times the others' time
@@ -62,25 +63,26 @@ class SyntheticLossServer(LossServer):
         super().__init__(LOSS, options_hash(task), metrics)
         self._task = task
 
-    def _evaluate(self, message: LossRequest, received: float) -> LossReply:
+    def _loss_of(self, message: LossRequest, received: float) -> ValueAndGrad:
         task, episode = self._task, message.episode
 
         def each(period: int) -> bool:
             return period > 0 and episode % period == period - 1
 
-        if message.x.shape != (task.dim,):
-            raise ValueError(f"x of shape {message.x.shape}; want ({task.dim},)")
+        shape = message.x.shape
+        require(shape == (task.dim,), f"x of shape {shape}; want ({task.dim},)")
         seed = decode(SyntheticWindow, message.window).seed
-        began = time.monotonic()
-        if each(task.poison):
-            raise RuntimeError(f"episode {episode} is poisoned")
-        times = _SLOWER if each(task.slow) else 1.0
-        if task.stagger and not self.evaluations:
-            times += np.random.default_rng([seed, episode, message.request_id]).random()
-        time.sleep(task.sleep * times)
-        curvature, minimiser = quadratic(seed, episode, task.dim)
-        gradient = curvature * (message.x - minimiser)
-        loss = 0.5 * float(gradient @ (message.x - minimiser))
-        if each(task.nonfinite):
-            loss = float("nan")
-        return self._evaluated(message, loss, gradient, time.monotonic() - began)
+
+        def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
+            if each(task.poison):
+                raise RuntimeError(f"episode {episode} is poisoned")
+            times = _SLOWER if each(task.slow) else 1.0
+            if task.stagger and not self.evaluations:
+                times += np.random.default_rng([seed, episode, message.request_id]).random()
+            time.sleep(task.sleep * times)
+            curvature, minimiser = quadratic(seed, episode, task.dim)
+            gradient = curvature * (x - minimiser)
+            value = 0.5 * float(gradient @ (x - minimiser))
+            return float("nan") if each(task.nonfinite) else value, gradient
+
+        return loss

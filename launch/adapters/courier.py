@@ -16,24 +16,13 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
 from typing import Any
 
 from launch.pool.dispatch import Outcome
 from launch.pool.workers import Done
-from optimus.wire import (
-    PROTOCOL,
-    Answer,
-    Call,
-    CodecError,
-    Head,
-    Heartbeat,
-    Refused,
-    Stopped,
-    Version,
-    View,
-    decode,
-    encode,
-)
+from optimus import wire
+from optimus.wire import PROTOCOL, Answer, Call, Refused, Stopped, Version, decode, encode
 
 CALL_TIMEOUT = 10.0  # s, for the small calls to the head
 PATIENCE = 120.0  # s that callers of the learner go on trying: it may be starting again
@@ -45,10 +34,8 @@ def preload_libpython() -> None:
     folder, name = sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")
     path = os.path.join(str(folder), str(name))
     if not str(name).endswith((".so", ".so.1.0")) or not os.path.exists(path):
-        raise RuntimeError(
-            f"Courier needs the shared library of this Python, and {path} is not one; use a "
-            "CPython 3.10 built with --enable-shared"
-        )
+        needs = f"Courier needs the shared library of this Python, and {path} is not one"
+        raise RuntimeError(f"{needs}; use a CPython 3.10 built with --enable-shared")
     ctypes.CDLL(path)
 
 
@@ -67,13 +54,12 @@ def _refuse_arrays(method: str, arguments: tuple[Any, ...]) -> None:
         if isinstance(argument, (list, tuple)):
             _refuse_arrays(method, tuple(argument))
         elif type(argument) not in _PLAIN:
-            raise TypeError(
-                f"{method}: argument of type {type(argument).__name__}; Courier would hang on an "
-                "array, so only bytes, str, int, float, bool and None may cross: use "
-                "optimus.wire.pack"
-            )
+            got = f"{method}: argument of type {type(argument).__name__}"
+            only = "only bytes, str, int, float, bool and None may cross: use optimus.wire.pack"
+            raise TypeError(f"{got}; Courier would hang on an array, so {only}")
 
 
+@dataclass(eq=False)
 class Caller:
     """Calls methods of one Courier server.
 
@@ -84,19 +70,16 @@ class Caller:
       stop: ends waiting early when set.
     """
 
-    def __init__(
-        self,
-        address: str,
-        timeout: float,
-        wait_for_ready: bool = True,
-        stop: threading.Event | None = None,
-    ) -> None:
-        self.address = address
-        self._timeout = timeout
-        self._stop = stop
+    address: str
+    timeout: float
+    wait_for_ready: bool = True
+    stop: threading.Event | None = None
+
+    def __post_init__(self) -> None:
         _start_reaper()
         # The only reference to the client is in a box, so that it dies where the box is emptied.
-        self._box = [courier.Client(address, call_timeout=timeout, wait_for_ready=wait_for_ready)]
+        how = {"call_timeout": self.timeout, "wait_for_ready": self.wait_for_ready}
+        self._box = [courier.Client(self.address, **how)]
 
     def __del__(self) -> None:
         _DROPPED.put(getattr(self, "_box", []))
@@ -109,7 +92,7 @@ class Caller:
 
     def __call__(self, method: str, *arguments: Any) -> Any:
         """Calls and waits; raises `CallError`, or `Stopped` when the stop event is set first."""
-        deadline = time.monotonic() + self._timeout + 5.0
+        deadline = time.monotonic() + self.timeout + 5.0
         future = self.start(method, *arguments)
         try:
             while True:
@@ -118,12 +101,11 @@ class Caller:
                 except StatusNotOk as error:
                     raise CallError(f"{method} at {self.address}: {last_line(error)}") from None
                 except FutureTimeout:  # the builtin TimeoutError from CPython 3.11 on
-                    if self._stop is not None and self._stop.is_set():
+                    if self.stop is not None and self.stop.is_set():
                         raise Stopped from None
                     if time.monotonic() > deadline:
-                        raise CallError(
-                            f"{method} at {self.address}: no answer within {self._timeout} s"
-                        ) from None
+                        late = f"no answer within {self.timeout} s"
+                        raise CallError(f"{method} at {self.address}: {late}") from None
         finally:
             if not future.done():  # told to stop, or Ctrl-C
                 _KEPT.append(self._box[0])
@@ -180,7 +162,7 @@ class _Head:
         data = self(method, encode(Call(PROTOCOL, self._run_id, list(arguments))))
         try:
             answer = decode(Answer, data)
-        except CodecError as error:
+        except wire.CodecError as error:
             raise Refused(f"{self._address} is no head of this version: {error}") from None
         if answer.status == "refused":
             raise Refused(f"{self._address} refuses this process: {answer.message}")
@@ -249,16 +231,17 @@ def last_line(error: StatusNotOk) -> str:
     return (str(error).strip() or "no message").splitlines()[-1]
 
 
+_OUTCOMES: dict[str, Outcome] = {  # by words of the error
+    "Python exception was raised on the server": "error",
+    **dict.fromkeys(("failed to connect", "DNS resolution failed"), "unreachable"),
+    **dict.fromkeys(("Deadline Exceeded", "DEADLINE_EXCEEDED"), "timeout"),
+}
+
+
 def outcome_of(error: StatusNotOk) -> Outcome:
     """How a failed call ended."""
     text = str(error)
-    if "Python exception was raised on the server" in text:
-        return "error"
-    if "failed to connect" in text or "DNS resolution failed" in text:
-        return "unreachable"
-    if "Deadline Exceeded" in text or "DEADLINE_EXCEEDED" in text:
-        return "timeout"
-    return "lost"
+    return next((outcome for words, outcome in _OUTCOMES.items() if words in text), "lost")
 
 
 def connector(timeout: float) -> Callable[[str], CourierLink]:
@@ -272,13 +255,13 @@ class RemoteCoordinator:
     def __init__(self, address: str, stop: threading.Event | None = None, run_id: str = "") -> None:
         self._call = _Head(address, 5.0, run_id, stop)
 
-    def heartbeat(self, message: Heartbeat) -> View:
+    def heartbeat(self, message: wire.Heartbeat) -> wire.View:
         """See `Registry.heartbeat`; raises `CallError`, `CodecError`, or `Stopped`."""
-        return decode(View, self._call("heartbeat", encode(message)))
+        return decode(wire.View, self._call("heartbeat", encode(message)))
 
-    def head(self) -> Head:
+    def head(self) -> wire.Head:
         """What this run is and where; raises likewise."""
-        return decode(Head, self._call("head"))
+        return decode(wire.Head, self._call("head"))
 
     def finish(self, epoch: int) -> None:
         """Says, as the learner of this epoch, that the run is over; also raises `Refused`."""

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import reverb
@@ -151,27 +152,24 @@ class StreamReader:
         self._closed.set()
 
 
-class Report:
-    """Writes records about the queue of a server on this host.
+def report_in_background(port: int, run_dir: Path, stop: threading.Event) -> None:
+    """Writes a record about the queue of a server on this host every 2 s until `stop`, on a daemon
+    thread; without an answer one that only says that the process lives.
 
     `queued`: samples waiting now. `inserted`, `sampled`: so far. `waiting_for_sampling_ms`,
     `waiting_for_inserts_ms`: ms that the queue stood full, or empty, for the other side to come;
     which of the two grows says who is the bottleneck.
     """
+    client, writer = reverb.Client(f"localhost:{port}"), MetricsWriter(run_dir, "stream")
 
-    def __init__(self, port: int, metrics: MetricsWriter) -> None:
-        self._client = reverb.Client(f"localhost:{port}")
-        self._metrics = metrics
-
-    def report(self) -> None:
-        """Writes one record; without an answer one that only says that the process lives."""
+    def report() -> None:
         try:
-            table = self._client.server_info(timeout=_REPORT_PATIENCE)[TABLE]
+            table = client.server_info(timeout=_REPORT_PATIENCE)[TABLE]
         except (RuntimeError, KeyError):  # starting, or stopping
-            self._metrics.write("alive")
+            writer.write("alive")
             return
         limiter, times = table.rate_limiter_info, table.table_worker_time
-        self._metrics.write(
+        writer.write(
             "alive",
             queued=int(table.current_size),
             inserted=int(limiter.insert_stats.completed),
@@ -180,8 +178,5 @@ class Report:
             waiting_for_inserts_ms=int(times.waiting_for_inserts_ms),
         )
 
-
-def report_in_background(port: int, run_dir: Path, stop: threading.Event) -> None:
-    """Reports every 2 s until `stop`, on a daemon thread."""
-    report = Report(port, MetricsWriter(run_dir, "stream"))
-    threading.Thread(target=heartbeat, args=(report, stop.wait), name="report", daemon=True).start()
+    reporting = (SimpleNamespace(report=report), stop.wait)
+    threading.Thread(target=heartbeat, args=reporting, name="report", daemon=True).start()

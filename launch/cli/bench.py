@@ -275,12 +275,10 @@ class Throughput:
 class Bench:
     """Run a benchmark and write its tables and pictures."""
 
-    which: tyro.conf.OmitArgPrefixes[
-        Annotated[Classical, tyro.conf.subcommand("classical")]
-        | Annotated[Suite, tyro.conf.subcommand("suite")]
-        | Annotated[Runtime, tyro.conf.subcommand("runtime")]
-        | Annotated[Physics, tyro.conf.subcommand("physics")]
-        | Annotated[Throughput, tyro.conf.subcommand("throughput")]
+    which: Annotated[
+        Classical | Suite | Runtime | Physics | Throughput,
+        tyro.conf.OmitArgPrefixes,
+        tyro.conf.OmitSubcommandPrefixes,
     ]
 
     def run(self, say: Say) -> int:

@@ -143,21 +143,24 @@ def evaluate_target(arguments: Eval, say: Say) -> dict[str, Any]:
     return {"checkpoint": target.name, **found}
 
 
+_TASKS = (
+    "held-out tasks of the run: meta-loss {score:+.3f} ± {error:.3f} ({tasks} tasks, {steps} "
+    "steps), best loss as a share of the start: median {best:.3f}"
+)
+_FUNCTIONS = (
+    "classical functions, mean log10 (best gap / first gap): {score:+.3f} ({starts} starts, "
+    "{steps} evaluations)"
+)
+
+
 def lines(found: dict[str, Any]) -> list[str]:
     """A record for people."""
     made = [f"{found['checkpoint']}  ({found['seconds']:.0f} s, protocol {found['protocol']})"]
     own, functions = found["suites"].get("tasks"), found["suites"].get("classical")
     if own:
-        made.append(
-            f"held-out tasks of the run: meta-loss {own['score']:+.3f} ± {own['error']:.3f} "
-            f"({own['tasks']} tasks, {own['steps']} steps), best loss as a share of the start: "
-            f"median {own['best']:.3f}"
-        )
+        made.append(_TASKS.format(**own))
     if functions:
-        made.append(
-            f"classical functions, mean log10 (best gap / first gap): {functions['score']:+.3f} "
-            f"({functions['starts']} starts, {functions['steps']} evaluations)"
-        )
+        made.append(_FUNCTIONS.format(**functions))
         for name, of_dim in functions["functions"].items():
             cells = "  ".join(f"N={dim} {value:+.3f}" for dim, value in of_dim.items())
             made.append(f"  {name:<28}{cells}")

@@ -41,10 +41,8 @@ class Export:
 
         target, model = load(self.checkpoint)
         if target.run_dir is None or target.step is None:
-            raise weights.WeightsError(
-                f"{self.checkpoint} is no checkpoint of a run: want RUN/checkpoints/STEP beside "
-                "RUN/config.json, or RUN"
-            )
+            want = "RUN/checkpoints/STEP beside RUN/config.json, or RUN"
+            raise weights.WeightsError(f"{self.checkpoint} is no checkpoint of a run: want {want}")
         written = weights.card_path(self.out)
         taken = [path for path in (written, written.with_suffix(".safetensors")) if path.exists()]
         if taken and not self.force:

@@ -188,16 +188,10 @@ class Fleet:
     docs/how-to/ssh.md goes from two machines to 400.
     """
 
-    command: tyro.conf.OmitArgPrefixes[
-        Annotated[Deploy, tyro.conf.subcommand("deploy")]
-        | Annotated[Start, tyro.conf.subcommand("start")]
-        | Annotated[Status, tyro.conf.subcommand("status")]
-        | Annotated[Logs, tyro.conf.subcommand("logs")]
-        | Annotated[Scale, tyro.conf.subcommand("scale")]
-        | Annotated[Collect, tyro.conf.subcommand("collect")]
-        | Annotated[Stop, tyro.conf.subcommand("stop")]
-        | Annotated[Slurm, tyro.conf.subcommand("slurm")]
-        | Annotated[Kubernetes, tyro.conf.subcommand("kubernetes")]
+    command: Annotated[
+        Deploy | Start | Status | Logs | Scale | Collect | Stop | Slurm | Kubernetes,
+        tyro.conf.OmitArgPrefixes,
+        tyro.conf.OmitSubcommandPrefixes,
     ]
 
     def run(self, say: Say) -> int:

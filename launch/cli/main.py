@@ -12,7 +12,7 @@ import operator
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
 import tyro
 
@@ -56,8 +56,7 @@ def _say(line: str) -> None:
 
 def parse(argv: list[str] | None) -> Command:
     """The command that the words ask for; ends the process with code 2 at a mistake in them."""
-    named = (Annotated[kind, tyro.conf.subcommand(kind.__name__.lower())] for kind in COMMANDS)
-    choice: Any = functools.reduce(operator.or_, named)
+    choice: Any = functools.reduce(operator.or_, COMMANDS)
     about = "Optimus: a learned optimizer and the system that meta-trains it."
     chosen: Command = tyro.cli(choice, prog="optimus", description=about, args=argv)
     return chosen
@@ -72,6 +71,11 @@ def _check(words: Any, name: str = "") -> None:
             _check(getattr(words, field.name), field.name)
 
 
+def _failed(why: object, code: int = 1) -> int:
+    print(f"optimus: {why}", file=sys.stderr)
+    return code
+
+
 def _run(words: list[str]) -> int:
     """The exit code; whatever is wrong is one line on standard error."""
     try:
@@ -81,22 +85,19 @@ def _run(words: list[str]) -> int:
         _check(command)
         return command.run(_say)
     except UserError as error:
-        print(f"optimus: {error}", file=sys.stderr)
-        return error.exit_code
+        return _failed(error, error.exit_code)
     except KeyboardInterrupt:
-        print("optimus: interrupted", file=sys.stderr)
-        return 1
+        return _failed("interrupted")
     except OSError as error:
-        if error.filename is None and error.errno in _OUTPUT:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            if error.errno != errno.EPIPE:  # who read our lines has enough of them
-                print(f"optimus: cannot write this: {error.strerror}", file=sys.stderr)
-            return 1
-        if error.filename is None:
+        if error.filename is not None:
+            found = refused(error.filename, error)
+            return _failed(found, found.exit_code)
+        if error.errno not in _OUTPUT:
             raise
-        found = refused(error.filename, error)
-        print(f"optimus: {found}", file=sys.stderr)
-        return found.exit_code
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if error.errno == errno.EPIPE:  # who read our lines has enough of them
+            return 1
+        return _failed(f"cannot write this: {error.strerror}")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -75,12 +75,10 @@ class Monitor:
                 server = prometheus.open_server(self.run_dir, self.port, self.host, self.max_age)
                 stack.enter_context(prometheus.serving(server))
                 say(f"http://{self.host}:{server.server_address[1]}/metrics")
-            if not self.tensorboard:
-                stop.wait()
-            elif importlib.util.find_spec("tensorboardX") is None:
-                say(f"no TensorBoard events: {extra_command('monitor')}")
-                stop.wait()
-            else:
+            if self.tensorboard and importlib.util.find_spec("tensorboardX") is not None:
                 say(command("tensorboard", "--logdir", self.run_dir / tensorboard.FOLDER))
                 tensorboard.follow(self.run_dir, stop, say=say)
+            elif self.tensorboard:
+                say(f"no TensorBoard events: {extra_command('monitor')}")
+            stop.wait()
         return 0

@@ -113,7 +113,5 @@ class Train:
         from launch.runners import distributed_missing
 
         wanted = self.isolate and self.advertise is None and launch == "local_mp"
-        if wanted and distributed_missing() is None:
-            reason = enter_network_namespace()
-            if reason:
-                say(reason)
+        if wanted and distributed_missing() is None and (reason := enter_network_namespace()):
+            say(reason)

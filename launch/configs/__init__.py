@@ -26,13 +26,10 @@ def _runs() -> dict[str, tuple[str, tuple[str, ...]]]:
     """Configuration -> (its file, arguments of the file's `get_config`)."""
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
     for name in _files():
-        if name.startswith(_SWEEP):
-            continue
-        family = getattr(_module(name), "NAMES", None)
-        if family is None:
-            found[name] = (name, ())
-        else:
-            found.update({member: (name, (member,)) for member in family})
+        if not name.startswith(_SWEEP):
+            family = getattr(_module(name), "NAMES", None)
+            members = {name: ()} if family is None else {member: (member,) for member in family}
+            found |= {member: (name, arguments) for member, arguments in members.items()}
     return found
 
 
@@ -113,6 +110,5 @@ def _sweep_in(path: Path) -> Sweep:
 def _unknown(what: str, name: str, known: list[str], path: str) -> ConfigError:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return ConfigError(
-        f"unknown {what} {name!r}; {hint}known: {', '.join(known)}, or a path to {path}"
-    )
+    there = f"known: {', '.join(known)}, or a path to {path}"
+    return ConfigError(f"unknown {what} {name!r}; {hint}{there}")

@@ -32,12 +32,8 @@ def get_config(name: str) -> TrainConfig:
     terms = name.removeprefix(_OF)
     if terms == "physics":
         config = physics_flagship.get_config("physics-flagship")
-        config = dataclasses.replace(
-            config,
-            updates=830,
-            phases=physics_flagship.first_order(480, None),
-            initial="adafactor-mlp-classical-first",
-        )
+        phases, initial = physics_flagship.first_order(480, None), "adafactor-mlp-classical-first"
+        config = dataclasses.replace(config, updates=830, phases=phases, initial=initial)
     else:
         config = classical.get_config(terms)
     optimizer = AdafactorMlpConfig(hidden=64, step_mult=1.0)
@@ -46,13 +42,11 @@ def get_config(name: str) -> TrainConfig:
 
 
 def _longer(config: TrainConfig) -> TrainConfig:
-    phases = tuple(
-        dataclasses.replace(
-            phase,
-            updates=None if phase.updates is None else _TIMES * phase.updates,
-            meta=dataclasses.replace(phase.meta, cosine=_TIMES * phase.meta.cosine),
-        )
-        for phase in config.phases
-    )
-    updates, every = _TIMES * config.updates, 2 * config.checkpoint_every
-    return dataclasses.replace(config, updates=updates, phases=phases, checkpoint_every=every)
+    phases = []
+    for phase in config.phases:
+        meta = dataclasses.replace(phase.meta, cosine=_TIMES * phase.meta.cosine)
+        updates = phase.updates and _TIMES * phase.updates
+        phases.append(dataclasses.replace(phase, updates=updates, meta=meta))
+    whole, every = _TIMES * config.updates, 2 * config.checkpoint_every
+    longer = dataclasses.replace(config, updates=whole, checkpoint_every=every)
+    return dataclasses.replace(longer, phases=tuple(phases))

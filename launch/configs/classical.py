@@ -37,44 +37,32 @@ that have not seen its group.
 import dataclasses
 from typing import Any
 
-from optimus.config import (
-    ClassicalTask,
-    Estimator,
-    Evaluation,
-    Layout,
-    MetaLoss,
-    MetaOptimizer,
-    Phase,
-    TrainConfig,
-)
+from optimus import config
 from optimus.model.config import PLUS
 from optimus.problems.groups import GROUPS
 
 # One update in 25 takes n in 51..250, whose steps cost as much as those of a hundred small tasks.
 _SIZES = (*(10, 20, 10, 10, 50) * 2, 10, 20, 250, 10, 50, *(10, 20, 10, 10, 50) * 2)
-_TASK = ClassicalTask(sizes=_SIZES, generated=0.15, shift=0.4, rotate=0.1, f_scale=10.0)
+_TASK = config.ClassicalTask(sizes=_SIZES, generated=0.15, shift=0.4, rotate=0.1, f_scale=10.0)
 _OPTIMIZER = dataclasses.replace(PLUS, dim=32, encoders=2, place=True)
 
 
+# Back-propagation supervised by the distance.
+_WINDOW = config.Estimator(kind="bptt", truncation=10, horizon=200, shortest=20, guide=100.0)
+
+
 def _phase(
-    updates: int | None,
-    learning_rate: float,
-    cosine: int,
-    radius: float = 1e-4,
-    groups: int = 1,
-    guide: float = 100.0,
-) -> Phase:
-    """Back-propagation supervised by the distance: groups of 20 lanes, horizons 20 ... 200."""
-    estimator = Estimator(
-        kind="bptt", truncation=10, horizon=200, shortest=20, guide=guide, guide_radius=radius
-    )
-    meta = MetaOptimizer(learning_rate, batch=20 * groups, warmup=20, cosine=cosine)
-    return Phase(updates, estimator, meta, Layout(1, groups, 20, 0))
+    updates: int | None, rate: float, cosine: int, groups: int = 1, **options: Any
+) -> config.Phase:
+    """Groups of 20 lanes; `options`: of the estimator."""
+    meta = config.MetaOptimizer(rate, batch=20 * groups, warmup=20, cosine=cosine)
+    estimator = dataclasses.replace(_WINDOW, **options)
+    return config.Phase(updates, estimator, meta, config.Layout(1, groups, 20, 0))
 
 
-def _small(**options: Any) -> ClassicalTask:
+def _small(**options: Any) -> config.ClassicalTask:
     """Of at most 50 variables."""
-    return ClassicalTask(generated=0.15, rotate=0.2, f_scale=10.0, **options)
+    return config.ClassicalTask(generated=0.15, rotate=0.2, f_scale=10.0, **options)
 
 
 _CHANGES: dict[str, dict[str, Any]] = {
@@ -82,8 +70,8 @@ _CHANGES: dict[str, dict[str, Any]] = {
         updates=8000,
         phases=(
             _phase(4000, 1.4e-3, 4000, groups=2),
-            _phase(2000, 7e-4, 2200, radius=1e-2, groups=2),
-            _phase(None, 7e-4, 2600, radius=3e-2, groups=2),
+            _phase(2000, 7e-4, 2200, groups=2, guide_radius=1e-2),
+            _phase(None, 7e-4, 2600, groups=2, guide_radius=3e-2),
         ),
         optimizer=dataclasses.replace(_OPTIMIZER, secant=10),
         weight_average=0.998,
@@ -95,8 +83,8 @@ _CHANGES: dict[str, dict[str, Any]] = {
         updates=11000,
         phases=(
             _phase(5500, 1e-3, 5500),
-            _phase(2750, 5e-4, 3000, radius=1e-2),
-            _phase(None, 5e-4, 4500, radius=3e-2),
+            _phase(2750, 5e-4, 3000, guide_radius=1e-2),
+            _phase(None, 5e-4, 4500, guide_radius=3e-2),
         ),
     ),
     "classical-noposition": dict(
@@ -104,7 +92,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
         optimizer=dataclasses.replace(_OPTIMIZER, place=False),
     ),
     "rosenbrock": dict(
-        task=ClassicalTask(functions=("rosenbrock",), sizes=(10, 10, 10, 50)),
+        task=config.ClassicalTask(functions=("rosenbrock",), sizes=(10, 10, 10, 50)),
         phases=(_phase(None, 1e-3, 1500, guide=10.0),),
     ),
 }
@@ -114,16 +102,16 @@ for _group in GROUPS:
 NAMES = tuple(_CHANGES)
 
 
-def get_config(name: str) -> TrainConfig:
+def get_config(name: str) -> config.TrainConfig:
     """One of `NAMES`."""
-    config = TrainConfig(
+    common = config.TrainConfig(
         name=name,
         task=_TASK,
         updates=1500,
         phases=(_phase(None, 1e-3, 1500),),
         optimizer=_OPTIMIZER,
-        evaluation=Evaluation(tasks=64, steps=200),
-        meta_loss=MetaLoss(kind="log_ratio", floor=1e-12),
+        evaluation=config.Evaluation(tasks=64, steps=200),
+        meta_loss=config.MetaLoss(kind="log_ratio", floor=1e-12),
         checkpoint_every=250,
     )
-    return dataclasses.replace(config, **_CHANGES[name])
+    return dataclasses.replace(common, **_CHANGES[name])

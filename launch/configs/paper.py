@@ -16,16 +16,7 @@ core, 2 s each, and brought the validation meta-loss from 2.30 to -2.39.
 
 import dataclasses
 
-from optimus.config import (
-    ClassicalTask,
-    Estimator,
-    Evaluation,
-    Layout,
-    MetaOptimizer,
-    Phase,
-    PhysicsTask,
-    TrainConfig,
-)
+from optimus.config import ClassicalTask, Evaluation, Layout, Phase, PhysicsTask, TrainConfig
 from optimus.model.config import PAPER
 
 NAMES = ("paper-classical", "physics-paper")
@@ -33,27 +24,22 @@ NAMES = ("paper-classical", "physics-paper")
 
 def get_config(name: str) -> TrainConfig:
     """One of `NAMES`."""
-    phase = Phase(
-        estimator=Estimator(kind="pes", sigma=0.01, truncation=5, horizon=50),
-        meta=MetaOptimizer(learning_rate=5e-4, clip_norm=3.0, batch=20),
-        layout=Layout(actors=1, groups=1, lanes=20, workers=0),
-    )
+    # The estimator and meta-optimizer that a phase has by default are the paper's.
     config = TrainConfig(
         name=name,
         task=ClassicalTask(sizes=(10, 20, 50, 100)),
         updates=20_000,
-        phases=(phase,),
+        phases=(Phase(layout=Layout(actors=1, groups=1, lanes=20, workers=0)),),
         optimizer=PAPER,
         evaluation=Evaluation(tasks=64, steps=200),
         checkpoint_every=500,
     )
     if name == "paper-classical":
         return config
-    layout = Layout(actors=1, groups=2, lanes=10, workers=2)
     return dataclasses.replace(
         config,
         task=PhysicsTask(seconds=0.25, control="pd", dt=1 / 120),
-        phases=(dataclasses.replace(phase, layout=layout),),
+        phases=(Phase(layout=Layout(actors=1, groups=2, lanes=10, workers=2)),),
         evaluation=Evaluation(tasks=16, steps=100),
         checkpoint_every=100,
         evaluator=True,

@@ -23,56 +23,44 @@ Expected result: the validation meta-loss, mean log of the loss over the first, 
 
 import dataclasses
 
-from optimus.config import (
-    Estimator,
-    Evaluation,
-    Layout,
-    MetaOptimizer,
-    Phase,
-    PhysicsTask,
-    TrainConfig,
-)
+from optimus import config
 from optimus.model.config import PLUS
 
 NAMES = ("physics-flagship", "physics-flagship-scratch")
-_WINDOWS = Estimator(kind="bptt", truncation=10, horizon=100)
-_LATE = Estimator(kind="bptt", truncation=20, horizon=100, task_clip=0.1)
+_WINDOWS = config.Estimator(kind="bptt", truncation=10, horizon=100)
+_LATE = config.Estimator(kind="bptt", truncation=20, horizon=100, task_clip=0.1)
+_LAYOUT = config.Layout(actors=1, groups=2, lanes=10, workers=1)
 
 
-def phase(updates: int | None, estimator: Estimator, learning_rate: float, cosine: int) -> Phase:
-    """A phase with 20 lanes.
-
-    Args:
-      updates: how long it is; None: to the run's end.
-      estimator: of its own.
-      learning_rate: at first.
-      cosine: updates over which the rate falls.
-    """
-    meta = MetaOptimizer(learning_rate, batch=20, warmup=20, cosine=cosine)
-    return Phase(updates, estimator, meta, Layout(actors=1, groups=2, lanes=10, workers=1))
+def _phase(
+    updates: int | None, estimator: config.Estimator, rate: float, cosine: int
+) -> config.Phase:
+    meta = config.MetaOptimizer(rate, batch=20, warmup=20, cosine=cosine)
+    return config.Phase(updates, estimator, meta, _LAYOUT)
 
 
-def first_order(updates: int | None, late: int | None) -> tuple[Phase, Phase]:
+def first_order(updates: int | None, late: int | None) -> tuple[config.Phase, config.Phase]:
     """The first two phases, of so many updates each."""
-    return phase(updates, _WINDOWS, 5e-4, 800), phase(late, _LATE, 4e-4, 350)
+    return _phase(updates, _WINDOWS, 5e-4, 800), _phase(late, _LATE, 4e-4, 350)
 
 
-def get_config(name: str) -> TrainConfig:
+def get_config(name: str) -> config.TrainConfig:
     """One of `NAMES`."""
     exact = dataclasses.replace(_LATE, order=2)
-    phases = (*first_order(480, 300), phase(120, exact, 3e-4, 120), phase(None, exact, 4e-4, 180))
-    config = TrainConfig(
+    late = _phase(120, exact, 3e-4, 120), _phase(None, exact, 4e-4, 180)
+    phases = (*first_order(480, 300), *late)
+    whole = config.TrainConfig(
         name=name,
-        task=PhysicsTask(seconds=0.25, control="pd", dt=1 / 120),
+        task=config.PhysicsTask(seconds=0.25, control="pd", dt=1 / 120),
         updates=1080,
         phases=phases,
         optimizer=dataclasses.replace(PLUS, dim=32, encoders=2, place=True),
         initial="optimus-classical-first",
-        evaluation=Evaluation(tasks=16, steps=100),
+        evaluation=config.Evaluation(tasks=16, steps=100),
         checkpoint_every=60,
         evaluator=True,
     )
     if name == "physics-flagship":
-        return config
+        return whole
     alone = (dataclasses.replace(phases[0], updates=None),)
-    return dataclasses.replace(config, initial="", updates=480, phases=alone)
+    return dataclasses.replace(whole, initial="", updates=480, phases=alone)

@@ -11,7 +11,7 @@ held-out clips goes from +0.84 to -2.1; the output says whether the interval of 
 zero (16 windows of two clips: it speaks for those). Most of the gain comes in the first 60 updates.
 """
 
-from optimus.config import Evaluation, Layout, MetaOptimizer, Phase, PhysicsTask, TrainConfig
+from optimus.config import Evaluation, Phase, PhysicsTask, TrainConfig
 from optimus.model.config import OptimizerConfig
 
 
@@ -21,12 +21,7 @@ def get_config() -> TrainConfig:
         name="physics-small",
         task=PhysicsTask(seconds=0.25, control="pd", dt=1 / 120),
         updates=300,
-        phases=(
-            Phase(
-                meta=MetaOptimizer(batch=20),
-                layout=Layout(actors=1, groups=2, lanes=10, workers=2),
-            ),
-        ),
+        phases=(Phase(),),  # the paper's estimator; two groups of ten lanes, two workers
         optimizer=OptimizerConfig(dim=32, encoders=2, heads=4, b_decay=0.9),
         evaluation=Evaluation(tasks=16, steps=50),
         checkpoint_every=50,

@@ -7,32 +7,23 @@ Time: at most 40 s on 2 cores, imports and compilation included. Expected result
 updates, and the meta-loss on held-out quadratics goes from -0.16 to -0.29.
 """
 
-from optimus.config import (
-    AnalyticTask,
-    Estimator,
-    Evaluation,
-    Layout,
-    MetaOptimizer,
-    Phase,
-    TrainConfig,
-)
+from optimus import config
 from optimus.model.config import OptimizerConfig
 
 
-def get_config() -> TrainConfig:
+def get_config() -> config.TrainConfig:
     """The `smoke` configuration."""
-    return TrainConfig(
+    phase = config.Phase(
+        estimator=config.Estimator(truncation=5, horizon=20),
+        meta=config.MetaOptimizer(batch=8, learning_rate=1e-3),
+        layout=config.Layout(actors=1, groups=2, lanes=4, workers=0),
+    )
+    return config.TrainConfig(
         name="smoke",
-        task=AnalyticTask(family="quadratic", dim=10),
+        task=config.AnalyticTask(family="quadratic", dim=10),
         updates=30,
-        phases=(
-            Phase(
-                estimator=Estimator(truncation=5, horizon=20),
-                meta=MetaOptimizer(batch=8, learning_rate=1e-3),
-                layout=Layout(actors=1, groups=2, lanes=4, workers=0),
-            ),
-        ),
+        phases=(phase,),
         optimizer=OptimizerConfig(dim=16, encoders=1, heads=2, b_decay=0.9),
-        evaluation=Evaluation(tasks=32, steps=20),
+        evaluation=config.Evaluation(tasks=32, steps=20),
         checkpoint_every=10,
     )

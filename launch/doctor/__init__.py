@@ -4,18 +4,17 @@ Each check runs in a process of its own with a time limit: a native library that
 one FAIL line. Nothing heavy is imported here.
 """
 
-import contextlib
 import importlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from launch import run_alone
 from launch.doctor.checks import CHECKS, REAL_RUN, ROOT, Check, Failed, Skipped
 from launch.program import environment
 from optimus.errors import UserError
@@ -70,31 +69,19 @@ def _isolated(check: Check) -> tuple[Status, str]:
     path = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
     variables = {**os.environ, **environment.of_role("doctor"), "PYTHONPATH": os.pathsep.join(path)}
     with tempfile.TemporaryDirectory(prefix="doctor-", ignore_cleanup_errors=True) as name:
-        result, output = Path(name) / "result.json", Path(name) / "output"
-        (Path(name) / "work").mkdir()
-        with open(output, "wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-c", code, *function, str(result)],
-                cwd=Path(name) / "work",
-                env=variables,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            try:
-                ending = process.wait(timeout=check.timeout)
-            except subprocess.TimeoutExpired:
-                return "FAIL", f"no answer within {check.timeout:g} s"
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        result, work = Path(name) / "result.json", Path(name) / "work"
+        work.mkdir()
+        words = [sys.executable, "-c", code, *function, str(result)]
+        ended, printed = run_alone(words, check.timeout, cwd=work, env=variables)
+        if ended is None:
+            return "FAIL", f"no answer within {check.timeout:g} s"
         try:
             status, text = json.loads(result.read_text(encoding="utf-8"))
             return status, text
         except (OSError, ValueError):
-            return "FAIL", f"{_ending(ending)}; last words: {_last_line(output)}"
+            last = (printed.strip() or "none").splitlines()[-1]
+            killed = f"killed by {signal.Signals(-ended).name}" if ended < 0 else ""
+            return "FAIL", f"{killed or f'ended with code {ended}'}; last words: {last}"
 
 
 def child(module: str, name: str, result: str) -> None:
@@ -102,14 +89,3 @@ def child(module: str, name: str, result: str) -> None:
     outcome = _outcome(getattr(importlib.import_module(module), name))
     Path(result).write_text(json.dumps(outcome), encoding="utf-8")
     os._exit(0)  # threads of native libraries could keep or crash an orderly exit
-
-
-def _ending(code: int) -> str:
-    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-
-
-def _last_line(path: Path) -> str:
-    with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - 4096))
-        lines = file.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "none"

@@ -157,23 +157,18 @@ def _gradient() -> str:
     return f"{text}; both backends agree bit for bit"
 
 
-def _port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _courier() -> str:
     _need("courier", "Courier (Launchpad)")
     import numpy as np
 
     from launch.adapters import courier
+    from launch.program.addresses import free_ports
     from optimus.wire import pack, unpack
 
     def double(data: bytes) -> bytes:
         return pack(2 * unpack(data))
 
-    stop = courier.serve({"double": double}, port := _port())
+    stop = courier.serve({"double": double}, port := free_ports(1)[0])
     call = courier.Caller(f"localhost:{port}", timeout=20.0)
     array = np.arange(1000, dtype=np.float32)
     if not np.array_equal(unpack(bytes(call("double", pack(array)))), 2 * array):
@@ -189,8 +184,9 @@ def _courier() -> str:
 def _reverb() -> str:
     _need("reverb", "Reverb")
     from launch.adapters import reverb
+    from launch.program.addresses import free_ports
 
-    port, stop = _port(), threading.Event()
+    port, stop = free_ports(1)[0], threading.Event()
     threading.Thread(target=reverb.serve, args=(port, 4, stop), daemon=True).start()
     writer = reverb.StreamWriter(f"localhost:{port}")
     reader = reverb.StreamReader(f"localhost:{port}", capacity=1)
@@ -241,16 +237,14 @@ def _real_run() -> str:
     status = read_status(run_dir)
     if (status.state, status.step) != ("finished", 3):
         raise Failed(f"the run is {status.state} at update {status.step} of 3")
-    silent = [
-        f"{role} {index}"
-        for role, count in {**status.roles, "learner": {"total": 1}}.items()
-        for index in range(count["total"])
-        if not (path := run_dir / "metrics" / f"{role}-{index}.jsonl").exists() or not tail(path)
-    ]
+    counts = {role: count["total"] for role, count in status.roles.items()} | {"learner": 1}
+    nodes = [f"{role} {index}" for role, count in counts.items() for index in range(count)]
+    paths = {name: run_dir / "metrics" / f"{name.replace(' ', '-')}.jsonl" for name in nodes}
+    silent = [name for name, path in paths.items() if not (path.exists() and tail(path))]
     if silent:
         raise Failed(f"these nodes never reported: {', '.join(silent)}")
-    nodes = ", ".join(["learner", *status.roles])
-    return f"3 updates out of samples that came through the stream; reported: {nodes}"
+    roles = ", ".join(["learner", *status.roles])
+    return f"3 updates out of samples that came through the stream; reported: {roles}"
 
 
 def _reinstall(extra: str, *packages: str) -> str:
@@ -278,9 +272,5 @@ CHECKS: tuple[Check, ...] = (
     Check("ports", _ports, "stop what holds ports 20000 to 32000, or bring loopback up"),
     Check("network", _namespace, "see the message"),
 )
-REAL_RUN = Check(
-    "local_mp run",
-    _real_run,
-    f"{python_command('launch.cli.main', 'train', 'smoke')}, then read its logs/",
-    120.0,
-)
+_AGAIN = f"{python_command('launch.cli.main', 'train', 'smoke')}, then read its logs/"
+REAL_RUN = Check("local_mp run", _real_run, _AGAIN, 120.0)

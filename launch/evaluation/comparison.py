@@ -52,16 +52,10 @@ class Comparison:
     def sentence(self) -> str:
         """One plain line for people."""
         change = f"{self.difference:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
-        if self.high < 0:
-            verdict = "better"
-        elif self.low > 0:
-            verdict = "WORSE"
-        else:
-            verdict = "the interval includes zero: no difference shown"
-        return (
-            f"meta-loss {self.start:+.3f} -> {self.end:+.3f} on {self.tasks} held-out tasks "
-            f"(change {change}, 95 % bootstrap): {verdict}"
-        )
+        undecided = "the interval includes zero: no difference shown"
+        verdict = "better" if self.high < 0 else "WORSE" if self.low > 0 else undecided
+        means = f"meta-loss {self.start:+.3f} -> {self.end:+.3f} on {self.tasks} held-out tasks"
+        return f"{means} (change {change}, 95 % bootstrap): {verdict}"
 
 
 @functools.lru_cache(maxsize=2)
@@ -96,10 +90,8 @@ def losses(
     (window,) = drive([generator], stop or threading.Event())
     if window.unavailable:
         task, why = min(window.unavailable.items())
-        raise LossUnavailable(
-            f"evaluation: no loss for {len(window.unavailable)} of {tasks} held-out tasks, so "
-            f"there is no score; task {task}: {why}"
-        )
+        missing = f"evaluation: no loss for {len(window.unavailable)} of {tasks} held-out tasks"
+        raise LossUnavailable(f"{missing}, so there is no score; task {task}: {why}")
     return np.where(window.mask, window.losses[:, 0], meta_loss.CAP)
 
 
@@ -120,9 +112,8 @@ def compare(config: TrainConfig, start: np.ndarray, end: np.ndarray) -> Comparis
     if np.ptp(differences) == 0.0:  # the bootstrap is degenerate, e.g. equal weights
         low = high = float(differences[0])
     else:
-        interval = scipy.stats.bootstrap(
-            (differences,), np.mean, n_resamples=4000, rng=np.random.default_rng(0), method="BCa"
-        ).confidence_interval
+        how = {"n_resamples": 4000, "rng": np.random.default_rng(0), "method": "BCa"}
+        interval = scipy.stats.bootstrap((differences,), np.mean, **how).confidence_interval
         low, high = float(interval.low), float(interval.high)
     return Comparison(
         start=float(before.mean()),
@@ -150,12 +141,8 @@ def result_of(
     """
     path = run_dir / records.FILE
     names = [field.name for field in dataclasses.fields(Comparison)]
-    whole = (
-        record
-        for record in (read(path) if path.exists() else ())
-        if "kind" not in record
-        and all(isinstance(record.get(name), (int, float)) for name in ("step", *names))
-    )
+    lines = (r for r in (read(path) if path.exists() else ()) if "kind" not in r)
+    whole = (r for r in lines if all(isinstance(r.get(n), (int, float)) for n in ("step", *names)))
     known = records.judged(run_dir, whole).get(newest.step)
     if known is not None:
         return Comparison(**{name: known[name] for name in names})

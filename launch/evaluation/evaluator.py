@@ -11,6 +11,7 @@ At the end of a run `wait_until_judged` gives it time for the last checkpoint.
 import math
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ def wait_until_judged(
             return False
 
 
+@dataclass(eq=False)
 class Evaluator:
     """One life of the role.
 
@@ -95,17 +97,16 @@ class Evaluator:
       plan: what is evaluated.
     """
 
-    def __init__(
-        self, config: TrainConfig, run_dir: Path, stop: threading.Event, plan: Plan
-    ) -> None:
-        self._config = config
-        self._run_dir = run_dir
-        self._stop = stop
-        self._plan = plan
+    config: TrainConfig
+    run_dir: Path
+    stop: threading.Event
+    plan: Plan
+
+    def __post_init__(self) -> None:
         self._doing = ""
-        self._protocol = plan.protocol(config)
-        self._folder = run_dir / "checkpoints"
-        self._metrics = MetricsWriter(run_dir, "evaluator")
+        self._protocol = self.plan.protocol(self.config)
+        self._folder = self.run_dir / "checkpoints"
+        self._metrics = MetricsWriter(self.run_dir, "evaluator")
         self._busy = 0.0
         self._done = 0
         self._began: float | None = None  # of the evaluation under way
@@ -114,8 +115,8 @@ class Evaluator:
 
     def step(self) -> bool:
         """Judges the newest checkpoint that has not been; False when there is none or on stop."""
-        mine = records.evaluations(self._run_dir, self._protocol)
-        known = max(records.judged(self._run_dir, mine), default=-1)
+        mine = records.evaluations(self.run_dir, self._protocol)
+        known = max(records.judged(self.run_dir, mine), default=-1)
         self._move_best()  # a life before this one may have ended before it could
         newest = checkpoint.latest_step(self._folder) or 0  # what is past it is of a course left
         waiting = [step for step in checkpoint.steps(self._folder) if known < step <= newest]
@@ -124,10 +125,7 @@ class Evaluator:
         *skipped, step = waiting
         self._began = time.monotonic()
         try:
-            found = self._judge(step)
-            if found is None:
-                return False
-            records.append(self._run_dir, {"step": step, **found, "skipped": skipped})
+            records.append(self.run_dir, {"step": step, **self._judge(step), "skipped": skipped})
         except Stopped:
             return False
         except OSError as error:  # the disk is full: again, when it is not
@@ -141,8 +139,8 @@ class Evaluator:
         self.report()
         return True
 
-    def _judge(self, step: int) -> dict[str, Any] | None:
-        """A record; None when the checkpoint went while it was being opened."""
+    def _judge(self, step: int) -> dict[str, Any]:
+        """A record; raises `Stopped` also when the checkpoint went while it was being opened."""
         path = self._folder / str(step)
         sha256 = checkpoint.sha256_of(path)
         of = {"step": step, "sha256": sha256}
@@ -154,7 +152,7 @@ class Evaluator:
         try:
             checkpoint.hold(self._folder, step)
             model = weights.load(path)
-            found = evaluate(model, self._config, self._plan, self._stop, self._show)
+            found = evaluate(model, self.config, self.plan, self.stop, self._show)
             return {"sha256": model.card["sha256"], **found}
         except Stopped:
             self.leave()
@@ -164,7 +162,7 @@ class Evaluator:
                 raise OSError(str(error)) from None  # the disk refused to hold it: it is not bad
             if not path.is_dir():  # pruned before it was held: there is a newer one
                 self.leave()
-                return None
+                raise Stopped from None
             return self._failed(f"{type(error).__name__}: {error}".splitlines()[0], sha256)
 
     def _failed(self, error: str, sha256: str | None) -> dict[str, Any]:
@@ -186,7 +184,7 @@ class Evaluator:
             self._doing = ""
 
     def _attempts(self, of: dict[str, Any]) -> int:
-        path = self._run_dir / "metrics" / "evaluator-0.jsonl"
+        path = self.run_dir / "metrics" / "evaluator-0.jsonl"
         mine = [r.get("event") for r in tail(path) if of.items() <= r.items()]
         return mine.count("begin") - mine.count("left")
 
@@ -195,7 +193,7 @@ class Evaluator:
 
     def _move_best(self) -> None:
         try:
-            records.move_best(self._run_dir, self._protocol)
+            records.move_best(self.run_dir, self._protocol)
         except checkpoint.CheckpointError as error:
             self._metrics.write("problem", text=str(error))
 
@@ -203,9 +201,8 @@ class Evaluator:
         """Writes one metrics record; `busy_seconds` has what is under way in it."""
         with self._lock:
             busy = self._busy + (time.monotonic() - self._began if self._began is not None else 0.0)
-        self._metrics.write(
-            "alive", evaluated=self._done, busy_seconds=round(busy, 3), doing=self._doing
-        )
+        done = {"evaluated": self._done, "busy_seconds": round(busy, 3)}
+        self._metrics.write("alive", **done, doing=self._doing)
 
     def close(self) -> None:
         """Closes its metrics file."""

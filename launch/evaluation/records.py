@@ -30,6 +30,12 @@ def evaluations(run_dir: Path, protocol: str | None = None) -> list[dict[str, An
     return [r for r in found if protocol is None or r.get("protocol") == protocol]
 
 
+def of_newest_protocol(lines: Iterable[Record]) -> list[Record]:
+    """Those of the protocol of the last: scores of different protocols do not compare."""
+    known = list(lines)
+    return [r for r in known if r.get("protocol") == known[-1].get("protocol")]
+
+
 def understood(record: Record) -> bool:
     """Whether an evaluation has a step and is of a format that this version reads."""
     step, version = record.get("step"), record.get("format")
@@ -105,13 +111,10 @@ def add(run_dir: Path, record: Record) -> None:
         os.fsync(file.fileno())
 
 
-def best(records: Iterable[Record], protocol: str | None = None) -> Record | None:
+def best(lines: Iterable[Record]) -> Record | None:
     """The record of the lowest score, the newest record of each step counting; None without a
-    finite one. Scores of different protocols do not compare: without one, that of the last line."""
-    known = list(records)
-    if protocol is None:
-        protocol = next((str(r.get("protocol")) for r in reversed(known)), "")
-    of_step = {r["step"]: r for r in known if r.get("protocol") == protocol}
+    finite one. Scores of different protocols do not compare: that of the last line counts."""
+    of_step = {r["step"]: r for r in of_newest_protocol(lines)}
     finite_ones = [r for r in of_step.values() if score_of(r) < math.inf]
     return min(finite_ones, key=lambda r: (score_of(r), r["step"]), default=None)
 
@@ -123,7 +126,7 @@ def move_best(run_dir: Path, protocol: str) -> int | None:
     """
     folder = run_dir / "checkpoints"
     mine = judged(run_dir, evaluations(run_dir, protocol))
-    found = best((mine[step] for step in checkpoint.steps(folder) if step in mine), protocol)
+    found = best(mine[step] for step in checkpoint.steps(folder) if step in mine)
     if found is None or _fused(folder / str(found["step"])):
         return None
     step = int(found["step"])

@@ -86,13 +86,8 @@ def classical(model: LearnedOptimizer, plan: Plan, stop: threading.Event, say: S
             say(f"{function}, N = {dim}")
             found[function][str(dim)] = round(_log_gap(model, function, dim, plan), 5)
     values = [value for each in found.values() for value in each.values()]
-    return {
-        "preset": "fair-shift",
-        "starts": plan.starts,
-        "steps": plan.steps,
-        "functions": found,
-        "score": round(float(np.mean(values)), 5),
-    }
+    settings = {"preset": "fair-shift", "starts": plan.starts, "steps": plan.steps}
+    return {**settings, "functions": found, "score": round(float(np.mean(values)), 5)}
 
 
 # Compiled once: the weights are an argument, so that later checkpoints reuse it. As many as all
@@ -101,9 +96,8 @@ _compiled = functools.lru_cache(maxsize=128)(compiled.__wrapped__)
 
 
 def _log_gap(model: LearnedOptimizer, function: str, dim: int, plan: Plan) -> float:
-    problems = [
-        presets.problem("fair-shift", function, dim, SEED, start) for start in range(plan.starts)
-    ]
+    drawn = functools.partial(presets.problem, "fair-shift", function, dim, SEED)
+    problems = [drawn(start) for start in range(plan.starts)]
     data, x0 = stacked(problems)
     first = problems[0]
     with presets.arithmetic(presets.preset("fair-shift").dtype):
@@ -138,14 +132,10 @@ def own_tasks(config: TrainConfig, theta: np.ndarray, stop: threading.Event) -> 
     chosen = held_out(alone)
     with local_pool(chosen) as pool:
         values = losses(chosen, theta, pool, stop)
-    means = values.mean(axis=1)
-    return {
-        "score": round(float(means.mean()), 5),
-        "error": round(float(means.std(ddof=1) / np.sqrt(len(means))), 5),
-        "best": round(float(np.median(np.exp(values.min(axis=1)))), 5),
-        "tasks": len(values),
-        "steps": values.shape[1],
-    }
+    means, best = values.mean(axis=1), np.median(np.exp(values.min(axis=1)))
+    found = {"score": means.mean(), "error": means.std(ddof=1) / np.sqrt(len(means)), "best": best}
+    rounded = {name: round(float(value), 5) for name, value in found.items()}
+    return {**rounded, "tasks": len(values), "steps": values.shape[1]}
 
 
 def evaluate(
@@ -176,11 +166,6 @@ def evaluate(
     if plan.functions:
         suites["classical"] = classical(model, plan, stop, say)
     main = next(iter(suites))
-    return {
-        "time": round(time.time(), 3),
-        "seconds": round(time.monotonic() - began, 2),
-        "protocol": plan.protocol(config),
-        "score": suites[main]["score"],
-        "score_of": main,
-        "suites": suites,
-    }
+    about = {"time": round(time.time(), 3), "seconds": round(time.monotonic() - began, 2)}
+    score = {"protocol": plan.protocol(config), "score": suites[main]["score"], "score_of": main}
+    return {**about, **score, "suites": suites}

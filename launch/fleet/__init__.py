@@ -59,10 +59,9 @@ def compare_workers(workers: int, usable: int, say: Say) -> None:
     No error: spare ones replace those that are preempted, and actors that join use more.
     """
     if workers > usable > 0:
-        say(
-            f"warning: {workers} loss workers, but the lanes of this configuration never wait for "
-            f"more than {usable} losses at once: {usable} would be used, {workers - usable} idle"
-        )
+        most = f"the lanes of this configuration never wait for more than {usable} losses at once"
+        idle = f"{usable} would be used, {workers - usable} idle"
+        say(f"warning: {workers} loss workers, but {most}: {idle}")
 
 
 def fill(template: str, values: Mapping[str, object]) -> str:

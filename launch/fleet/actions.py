@@ -18,7 +18,7 @@ from launch.fleet.archives import unpack
 from launch.fleet.inventory import Host
 from launch.fleet.wheelhouse import Wheelhouse
 from launch.program.exit_record import object_in
-from optimus.errors import ConfigError, printable
+from optimus.errors import printable, require
 from optimus.files import refused
 
 Found = dict[str, dict[str, Any]]  # what hosts say, by name
@@ -65,10 +65,8 @@ def deploy(hosts: list[Host], house: Wheelhouse, say: Say) -> bool:
     """Brings every host to this wheelhouse; hosts that have it are left alone."""
     found, well = look(hosts, say)
     fit = []
-    for host in hosts:
-        there = found.get(host.name)
-        if there is None:
-            continue
+    for host in [host for host in hosts if host.name in found]:
+        there = found[host.name]
         problem = _unfit(there, house)
         if problem:
             say(f"{host.name}: {problem}; left as it was")
@@ -193,11 +191,8 @@ def _claim(target: Path, run: str, run_id: str | None) -> dict[str, Any]:
             card, identity = object_in(target / _CARD), object_in(target / "identity.json")
             known = card.get("run_id") or identity.get("run_id")
             of_it = known == run_id if run_id and known else card.get("run") == run
-            if not of_it:
-                raise ConfigError(
-                    f"{target} is not empty, and no copy of this run {run!r}; nothing was "
-                    "collected: choose another --run-dir"
-                )
+            other = f"{target} is not empty, and no copy of this run {run!r}; nothing was collected"
+            require(of_it, f"{other}: choose another --run-dir")
             run_id = run_id or known
         return {"run": run, "run_id": run_id}
     except OSError as error:
@@ -211,9 +206,8 @@ def _take(archive: Path, places: dict[str, Path]) -> str:
     except Exception as error:  # a damaged archive fails in many ways
         return f"its archive: {printable(str(error), keep='')}; not all of it is here"
     names = ", ".join(map(ascii, left[:3]))
-    return (
-        f"left out {len(left)} of its files, not plain ones in their place: {names}" if left else ""
-    )
+    what = f"left out {len(left)} of its files, not plain ones in their place: {names}"
+    return what if left else ""
 
 
 def logs(hosts: list[Host], name: str | None, lines: int, say: Say) -> bool:
@@ -239,10 +233,8 @@ def logs(hosts: list[Host], name: str | None, lines: int, say: Say) -> bool:
 def status(hosts: list[Host], say: Say) -> bool:
     """One line per host, and what the head says of the run; True when all is as it was started."""
     found, well = look(hosts, say, watch=True)
-    for host in hosts:
-        there = found.get(host.name)
-        if there is None:
-            continue
+    for host in [host for host in hosts if host.name in found]:
+        there = found[host.name]
         run, states = there["run"], list(there["programs"].values())
         up = sum(state.startswith("RUNNING") for state in states)
         ended = sum(state.startswith("EXITED") for state in states)

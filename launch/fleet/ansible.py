@@ -1,18 +1,16 @@
 """Ansible: the only way in which fleet commands reach hosts. One call, one answer from each."""
 
 import base64
-import contextlib
 import importlib.util
 import json
 import os
-import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from launch import run_alone
 from launch.fleet import on_host
 from launch.fleet.answers import Answer, parsed
 from optimus.errors import ConfigError, UserError, printable
@@ -123,25 +121,9 @@ def _run(
         "LC_ALL": "C.UTF-8",
         **extra,
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", f"ansible.cli.{tool}", *words],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        text, _ = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        text = f"no answer within {timeout:.0f} s"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # what it left, at a time-out or Ctrl-C
-        process.wait()
-    return process.returncode, text
+    command = [sys.executable, "-m", f"ansible.cli.{tool}", *words]
+    code, text = run_alone(command, timeout, cwd=folder, env=environment)
+    return (1, f"no answer within {timeout:.0f} s") if code is None else (code, text)
 
 
 def _answers(path: Path) -> Iterator[tuple[str, Answer]]:
@@ -151,12 +133,9 @@ def _answers(path: Path) -> Iterator[tuple[str, Answer]]:
         except ValueError:
             continue  # half written when the time was up
         host, text = record["host"], record["text"]
-        if record["state"] == "ok":
-            yield host, parsed(text)
-        elif record["state"] == "unreachable":
-            yield host, Answer(f"not reached: {_last_line(text)}")
-        else:
-            yield host, Answer(f"{record['task']} failed: {_last_line(text)}")
+        why = "not reached" if record["state"] == "unreachable" else f"{record['task']} failed"
+        well = record["state"] == "ok"
+        yield host, parsed(text) if well else Answer(f"{why}: {_last_line(text)}")
 
 
 def _last_line(text: str) -> str:

@@ -1,16 +1,16 @@
 """What hosts answer. A host may be compromised: what it says is data of the shape that was asked
 for, without characters that steer a terminal, or it is a problem of that host."""
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from launch.fleet import RUN
 from optimus.errors import printable
 from optimus.files import parse_json
-
-_Check = Callable[[Any], bool]
 
 
 @dataclass(frozen=True)
@@ -48,66 +48,42 @@ def checked(action: str, answer: Answer) -> Answer:
     that it can have."""
     if answer.problem:
         return answer
-    data = {key: answer.data.get(key) for key in _SHAPES[action]}
-    wrong = [key for key, fits in _SHAPES[action].items() if not fits(data[key])]
+    shapes = _SHAPES[action]
+    wrong = _wrong(answer.data, shapes)
+    data = {key: answer.data.get(key) for key in (each.removesuffix("?") for each in shapes)}
     return Answer(f"its answer cannot be: {', '.join(wrong)}") if wrong else Answer("", data)
 
 
-def _is(kind: type) -> _Check:
-    return lambda value: type(value) is kind
+def _wrong(record: Mapping[str, Any], shapes: Mapping[str, Any]) -> list[str]:
+    """The keys whose values have another shape; one with a "?" may be missing or None."""
+    found = []
+    for key, shape in shapes.items():
+        value = record.get(key.removesuffix("?"))
+        if not (_fits(value, shape) or (value is None and key.endswith("?"))):
+            found.append(key.removesuffix("?"))
+    return found
 
 
-def _count(least: int, most: int) -> _Check:
-    return lambda value: type(value) is int and least <= value <= most
+def _fits(value: Any, shape: Any) -> bool:
+    """Whether a value is of a kind, an integer in [least, most], a list of what "[]" says, or an
+    object: of what "*" says, or a record."""
+    if isinstance(shape, str):
+        return _KINDS[shape](value)
+    if isinstance(shape, list):
+        return type(value) is int and shape[0] <= value <= shape[1]
+    if "[]" in shape:
+        return isinstance(value, list) and all(_fits(each, shape["[]"]) for each in value)
+    if "*" in shape:
+        return isinstance(value, dict) and all(_fits(each, shape["*"]) for each in value.values())
+    return isinstance(value, dict) and not _wrong(value, shape)
 
 
-def _name(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(RUN[0], value) is not None
-
-
-def _number(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < 1e300  # no NaN
-
-
-def _or_none(check: _Check) -> _Check:
-    return lambda value: value is None or check(value)
-
-
-def _list(check: _Check) -> _Check:
-    return lambda value: isinstance(value, list) and all(map(check, value))
-
-
-def _each(check: _Check) -> _Check:
-    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
-
-
-def _record(**checks: _Check) -> _Check:
-    return lambda value: (
-        isinstance(value, dict) and all(fits(value.get(key)) for key, fits in checks.items())
-    )
-
-
-_TEXT, _WORKERS = _is(str), _count(0, 2**31)
-_RUN = _record(  # as `start` left it there; an earlier version's lacks the last two
-    run=_name, role=_TEXT, workers=_WORKERS, own=_or_none(_WORKERS), usable=_or_none(_WORKERS)
-)
-_WATCH = _record(evaluations_per_second=_or_none(_number), checkpoint_age=_or_none(_number))
-# action -> key -> what it can be; where it may be missing, that is None
-_SHAPES: Mapping[str, Mapping[str, _Check]] = {
-    "look": {
-        "unfit": _TEXT,
-        "free": _count(0, 2**62),
-        "cores": _count(1, 4096),
-        "deployed": _or_none(_TEXT),
-        "run": _or_none(_RUN),
-        "alive": _is(bool),
-        "programs": _each(_TEXT),
-        "taken": _list(_count(0, 65535)),
-        "watch": _or_none(_WATCH),
-    },
-    "install": {},
-    "start": {"finished": _or_none(_TEXT)},
-    "stop": {"stopped": _or_none(_name), "killed": _count(0, 2**31)},
-    "logs": {"logs": _each(_list(_TEXT))},
-    "pack": {"run": _or_none(_name), "file": _or_none(_TEXT), "id": _or_none(_TEXT)},
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "text": lambda value: isinstance(value, str),
+    "flag": lambda value: isinstance(value, bool),
+    "name": lambda value: isinstance(value, str) and bool(re.fullmatch(RUN[0], value)),
+    "number": lambda value: type(value) in (int, float) and 0 <= value < 1e300,  # no NaN
 }
+# Action -> key -> its shape. A run is as `start` left it there; an earlier version's lacks "own"
+# and "usable".
+_SHAPES = json.loads(Path(__file__).with_name("answers.json").read_text(encoding="utf-8"))

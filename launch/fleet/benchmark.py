@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from launch.runners import distributed_missing
-from optimus.config import Estimator, Layout, MetaOptimizer, Phase, ServedTask, TrainConfig, to_dict
+from optimus.config import Estimator, Layout, Phase, ServedTask, TrainConfig, to_dict
 from optimus.errors import UserError, require, require_positive
 from optimus.model import optimizer as opt
 from optimus.model.config import OptimizerConfig
@@ -46,19 +46,15 @@ def configuration(workers: int, sleep: float, actors: int, stagger: bool) -> Tra
     """
     groups = 4
     lanes = math.ceil(1.25 * workers / (actors * groups))
+    layout = Layout(actors, groups, lanes, workers, _PER_PROCESS)
+    phase = Phase(estimator=Estimator(noise="rademacher"), layout=layout)
     return TrainConfig(
         name=f"fleet-{workers}",
         task=ServedTask(dim=32, sleep=sleep, stagger=stagger),
         updates=10**6,
         synchronous=False,
         optimizer=OptimizerConfig(dim=32, encoders=2, heads=4, b_decay=0.9),
-        phases=(
-            Phase(
-                estimator=Estimator(noise="rademacher"),
-                meta=MetaOptimizer(batch=20),
-                layout=Layout(actors, groups, lanes, workers, _PER_PROCESS),
-            ),
-        ),
+        phases=(phase,),
         checkpoint_every=50,
         call_timeout=max(10.0, 5 * sleep),
     )
@@ -149,20 +145,17 @@ def _wait_until_busy(config: TrainConfig, run_dir: Path, process: subprocess.Pop
 
 def _look(run_dir: Path) -> dict[str, Any]:
     """Counters now; rates are differences of two looks. Times are those of the records."""
-    look: dict[str, Any] = {"evaluations": 0, "busy": {}, "step": 0, "pool": Counter()}
+    look: dict[str, Any] = {"evaluations": 0, "busy": {}, "updates": [], "pool": Counter()}
     for path in sorted((run_dir / "metrics").glob("*.jsonl")):
-        records = list(read(path))
-        alive = [record for record in records if record["event"] == "alive"]
-        if path.stem.startswith("physics_worker-") and alive:
-            last = alive[-1]
-            look["evaluations"] += last["evaluations"]
-            look["busy"][path.stem] = (last["time"], last["busy_seconds"], last["evaluations"])
-        elif path.stem.startswith("actor-") and alive:
-            look["pool"].update(alive[-1]["pool"])
-        elif path.stem.startswith("learner-"):
-            updates = [record for record in records if record["event"] == "update"]
-            look["updates"] = updates
-            look["step"] = updates[-1]["step"] if updates else 0
+        records, role = list(read(path)), path.stem.rpartition("-")[0]
+        look["updates"] += [r for r in records if r["event"] == "update"]
+        for last in [record for record in records if record["event"] == "alive"][-1:]:
+            if role == "physics_worker":
+                look["evaluations"] += last["evaluations"]
+                look["busy"][path.stem] = (last["time"], last["busy_seconds"], last["evaluations"])
+            elif role == "actor":
+                look["pool"].update(last["pool"])
+    look["step"] = look["updates"][-1]["step"] if look["updates"] else 0
     look["time"], look["cpu"] = time.monotonic(), _cpu(run_dir)
     return look
 
@@ -192,7 +185,7 @@ def _fleet(config: TrainConfig, first: dict[str, Any], second: dict[str, Any]) -
         begin, before, had = first["busy"].get(name, (end - 1.0, 0.0, 0))
         busy += (spent - before) / (end - begin)
         rate += (evaluations - had) / (end - begin)
-    new = second["updates"][len(first.get("updates", [])) :]
+    new = second["updates"][len(first["updates"]) :]
     staleness: Counter[str] = Counter()
     for record in new:
         staleness.update(record["stalenesses"])

@@ -119,11 +119,9 @@ def _of_instances(path: Path, instances: list[dict[str, Any]], external: bool) -
             inside, reached = str(card["networkIP"]), card.get("accessConfigs") or []
             public = [str(each["natIP"]) for each in reached if each.get("natIP")]
         except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise ConfigError(
-                f"--inventory {path}: not a list of instances as `gcloud compute instances list "
-                f"--format=json` prints it: {type(error).__name__} {error}"
-            ) from None
-        require_match(HOST, name, f"--inventory {path}: host")
+            want = "a list of instances as `gcloud compute instances list --format=json` prints it"
+            wrong = f"{type(error).__name__} {error}"
+            raise ConfigError(f"--inventory {path}: not {want}: {wrong}") from None
         require(bool(public or not external), f"--inventory {path}: {name} has no public address")
         address = public[0] if external else inside
         variables: dict[str, Any] = {"ansible_host": address, "optimus_address": inside}

@@ -62,23 +62,21 @@ def manifests(config: TrainConfig, cluster: Cluster) -> str:
     names = ("coordinator", "learner", "stream")
     own = config.processes.workers if config.served else 0
     services = [{"name": name, "port": cluster.port + k} for k, name in enumerate(names)]
+    folders = {"config_dir": CONFIG_DIR, "data": DATA_DIR, "cache": CACHE_DIR}
     values = {
         **vars(cluster),
+        **folders,
         "head": cluster.head,
         "config": json.dumps(text),  # JSON is YAML
         "digest": hashlib.sha256(text.encode()).hexdigest(),
-        "config_dir": CONFIG_DIR,
-        "data": DATA_DIR,
-        "cache": CACHE_DIR,
         "service_ports": json.dumps(services),
         "head_ports": ports(cluster.port, len(names) + own),
         "worker_ports": ports(cluster.worker_port, cluster.per_pod),
         "worker_memory": max(2, cluster.per_pod // 2),
     }
     documents = _TEMPLATE.read_text(encoding="utf-8").split("\n---\n")
-    if not config.served:
-        documents = [text for text in documents if "kind: Deployment" not in text]
-    return fill("\n---\n".join(documents), values)
+    wanted = (each for each in documents if config.served or "kind: Deployment" not in each)
+    return fill("\n---\n".join(wanted), values)
 
 
 @dataclass(frozen=True)

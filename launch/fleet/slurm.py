@@ -10,16 +10,8 @@ from typing import Annotated
 
 import tyro
 
-from launch import Say, command
-from launch.fleet import (
-    HOST,
-    PATH,
-    compare_workers,
-    configuration,
-    fill,
-    require_match,
-    usable_workers,
-)
+from launch import Say, command, fleet
+from launch.fleet import require_match
 from optimus.errors import require
 from optimus.files import folder_of, refused
 
@@ -64,9 +56,9 @@ class Slurm:
         """Writes `request.json` and `run.sbatch` into the run directory."""
         from optimus import rundir
         from optimus.config import to_dict
-        from optimus.rundir.checkpoint import write_atomically
+        from optimus.rundir import checkpoint
 
-        config = configuration(self.config, self.set)
+        config = fleet.configuration(self.config, self.set)
         run_dir = folder_of(self.run_dir or f"runs/{config.name}", "--run-dir").resolve()
         unserved = f"no worker serves the loss of {config.name!r}: --nodes 1"
         require(config.served or self.nodes <= 1, unserved)
@@ -77,12 +69,15 @@ class Slurm:
             request = json.dumps(to_dict(config), indent=2) + "\n"
             with rundir.owned(run_dir):  # a job that is put back into the queue reads these again
                 rundir.check(run_dir, config)
-                write_atomically(run_dir / "request.json", request)
-                write_atomically(script, text)
+                done = checkpoint.latest_step(run_dir / "checkpoints") or 0
+                finished = f"{run_dir} is at update {done} already: want more, --set updates=N"
+                require(done < config.updates, finished)
+                checkpoint.write_atomically(run_dir / "request.json", request)
+                checkpoint.write_atomically(script, text)
         except OSError as error:
             raise refused(run_dir, error) from None
         own, others = config.processes.workers, (self.nodes - 1) * (self.workers or self.cpus)
-        compare_workers(own + others, usable_workers(config), say)
+        fleet.compare_workers(own + others, fleet.usable_workers(config), say)
         say(f"wrote {script}; next: {command('sbatch', script)}")
         say(f"then: {command('optimus', 'watch', run_dir)}, and scancel to stop")
         return 0
@@ -96,9 +91,9 @@ class Slurm:
         require_match(_TIME, self.time, "--time")
         last = 65535 - ports
         require(1024 <= self.port <= last, f"--port {self.port}: want 1024 ... {last}")
-        require_match(PATH, str(run_dir), "--run-dir")
+        require_match(fleet.PATH, str(run_dir), "--run-dir")
         if self.address is not None:
-            require_match(HOST, self.address, "--address")
+            require_match(fleet.HOST, self.address, "--address")
         for line in self.sbatch:
             require_match(_OPTION, line, "--sbatch")
         values = {
@@ -111,4 +106,4 @@ class Slurm:
             "optimus": shlex.quote(str(Path(sys.prefix) / "bin/optimus")),
             "address": shlex.quote(self.address) if self.address else '"$head"',
         }
-        return fill(_TEMPLATE.read_text(encoding="utf-8"), values)
+        return fleet.fill(_TEMPLATE.read_text(encoding="utf-8"), values)

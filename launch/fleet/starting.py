@@ -93,10 +93,9 @@ def _kept(host: Host, run: dict[str, Any], before: Mapping[str, Any] | None) -> 
         return run
     for key in ("port", "worker_port", "per_process", "coordinator", "address"):
         if before.get(key) != run[key]:
-            raise FleetError(
-                f"{host.name}: {run['run']!r} was started with {key} {before.get(key)}, now it is "
-                f"{run[key]}: stop it first, or give the same\nnothing was changed"
-            )
+            now = f"now it is {run[key]}: stop it first, or give the same\nnothing was changed"
+            then = f"{run['run']!r} was started with {key} {before.get(key)}"
+            raise FleetError(f"{host.name}: {then}, {now}")
     return {**run, "workers": before["workers"]}
 
 
@@ -126,11 +125,9 @@ def _refuse_ports(present: list[Host], runs: Found, head_ports: int) -> None:
         workers = range(run["worker_port"], run["worker_port"] + run["workers"])
         each[host.name] = {"ports": [*own, *workers]}
     advice = "is in use there: choose another --port or --worker-port"
-    lines = [
-        f"{name}: port {answer.data['taken'][0]} {advice}"
-        for name, answer in ask(present, {"action": "look"}, each).items()
-        if answer.data.get("taken")
-    ]
+    answers = ask(present, {"action": "look"}, each)
+    taken = {name: answer.data.get("taken") for name, answer in answers.items()}
+    lines = [f"{name}: port {ports[0]} {advice}" for name, ports in taken.items() if ports]
     if lines:
         raise FleetError("\n".join([*lines, "nothing was changed"]))
 

@@ -48,12 +48,12 @@ def build(folder: Path, say: Say) -> Wheelhouse:
     Raises:
       FleetError: not a checkout, another Python, nothing compiled, no package index.
     """
+    from workers.physics.assets import ensure_assets
+
     requirements = REPOSITORY / "requirements/hosts.txt"
     if not requirements.is_file():
-        raise FleetError(
-            f"a wheelhouse is built in a checkout: {requirements} is missing; or give one that was "
-            "built elsewhere by --wheelhouse FILE"
-        )
+        missing = f"a wheelhouse is built in a checkout: {requirements} is missing"
+        raise FleetError(f"{missing}; or give one that was built elsewhere by --wheelhouse FILE")
     if sys.version_info[:2] != (3, 10):
         raise FleetError("a wheelhouse is built with CPython 3.10, the distributed stack's")
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,8 @@ def build(folder: Path, say: Say) -> Wheelhouse:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as name:
         scratch = Path(name)
         ours = _project(scratch)
-        cache = _clips(scratch)
+        assets = ensure_assets()
+        cache = Path(shutil.copytree(assets, scratch / assets.name))
         files = {f"wheels/{path.name}": path for path in (*wheels, ours)}
         files |= {f"cache/{cache.name}/{path.name}": path for path in cache.iterdir()}
         ordered = sorted(files.items())
@@ -153,13 +154,6 @@ def project_wheel(source: Path, compiled: Iterable[Path], folder: Path, *options
             shutil.copy2(path, library)
     _pip("wheel", "--no-build-isolation", *options, "--wheel-dir", str(folder), str(source))
     return next(folder.glob("*.whl"))
-
-
-def _clips(scratch: Path) -> Path:
-    from workers.physics.assets import ensure_assets
-
-    assets = ensure_assets()
-    return Path(shutil.copytree(assets, scratch / assets.name))
 
 
 def _pip(action: str, *words: str) -> None:

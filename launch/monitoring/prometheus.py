@@ -7,11 +7,13 @@
 
 import contextlib
 import itertools
+import json
 import math
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,10 +46,8 @@ def place(text: str) -> tuple[str, int]:
     given, port 0 takes a free one."""
 
     host, _, port = text.rpartition(":")
-    require(
-        port.isascii() and port.isdigit() and int(port) <= 65535,
-        f"--prometheus {text}: want PORT or HOST:PORT, such as 9464",
-    )
+    good = port.isascii() and port.isdigit() and int(port) <= 65535
+    require(good, f"--prometheus {text}: want PORT or HOST:PORT, such as 9464")
     return host or "127.0.0.1", int(port)
 
 
@@ -71,9 +71,9 @@ def open_server(
     except ModuleNotFoundError:
         how = extra_command("monitor")
         raise MonitoringError(f"prometheus-client is not installed: {how}") from None
-    handler = type("Handler", (_Handler,), {"reader": _Reader(run_dir, max_age)})
+    of_run = {"run_dir": run_dir, "max_age": max_age, "lock": threading.Lock()}
     try:
-        return _Server((host, port), handler)
+        return _Server((host, port), type("Handler", (_Handler,), of_run))
     except (OSError, UnicodeError) as error:
         where = f"cannot listen on {host}:{port}"
         if isinstance(error, (socket.gaierror, UnicodeError)):
@@ -88,40 +88,36 @@ class _Server(ThreadingHTTPServer):
         """A scraper that hangs up is not worth a traceback."""
 
 
-class _Reader:
-    """Reads the run at most once in `_CACHE` s."""
-
-    def __init__(self, run_dir: Path, max_age: float) -> None:
-        self.run_dir = run_dir
-        self._max_age = max_age
-        self._lock = threading.Lock()
-        self._read_at = -math.inf
-        self._found: tuple[Status | None, str] = (None, "not read yet")
-
-    def status(self) -> tuple[Status | None, str]:
-        """The status, or None and why there is none."""
-        with self._lock:
-            if time.monotonic() - self._read_at > _CACHE:
-                try:
-                    self._found = read_status(self.run_dir, max_age=self._max_age), ""
-                except (NotARun, OSError) as error:
-                    self._found = None, str(error)
-                self._read_at = time.monotonic()
-            return self._found
-
-
 class _Handler(BaseHTTPRequestHandler):
-    reader: _Reader
+    """Reads the run at most once in `_CACHE` s; `open_server` makes a class of it for each run."""
+
+    run_dir: Path
+    max_age: float
+    lock: threading.Lock
+    read_at = -math.inf
+    found: tuple[Status | None, str] = (None, "not read yet")
     timeout = 10.0  # s that a client may take over its request
     protocol_version = "HTTP/1.1"
+
+    @classmethod
+    def status(cls) -> tuple[Status | None, str]:
+        """The status, or None and why there is none."""
+        with cls.lock:
+            if time.monotonic() - cls.read_at > _CACHE:
+                try:
+                    cls.found = read_status(cls.run_dir, max_age=cls.max_age), ""
+                except (NotARun, OSError) as error:
+                    cls.found = None, str(error)
+                cls.read_at = time.monotonic()
+            return cls.found
 
     def do_GET(self) -> None:
         from prometheus_client import CONTENT_TYPE_LATEST
 
         path = self.path.partition("?")[0]
-        status, cause = self.reader.status()
+        status, cause = self.status()
         if path == "/metrics":
-            self._answer(200, exposition(status, self.reader.run_dir), CONTENT_TYPE_LATEST)
+            self._answer(200, exposition(status, self.run_dir), CONTENT_TYPE_LATEST)
         elif path == "/healthz":
             problem = cause or (_problem(status) if status else "")
             self._answer(503 if problem else 200, f"{clean(problem) or 'ok'}\n".encode())
@@ -143,11 +139,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _problem(status: Status) -> str:
-    if status.stale:
-        return f"stale: newest checkpoint {status.checkpoint_age} s old"
-    if status.state in ("lost", "failed"):
-        return f"{status.state} {status.cause}".strip()
-    return ""
+    bad = f"{status.state} {status.cause}".strip() if status.state in ("lost", "failed") else ""
+    return f"stale: newest checkpoint {status.checkpoint_age} s old" if status.stale else bad
 
 
 def exposition(status: Status | None, run_dir: Path) -> bytes:
@@ -160,8 +153,9 @@ def exposition(status: Status | None, run_dir: Path) -> bytes:
 
 # -- a status as metric families -------------------------------------------------------------------
 
-# (name, words, value), the value a number or (label, numbers by label).
-Samples = Iterator[tuple[str, str, float | tuple[str, Mapping[str, float]] | None]]
+# Family -> its kind, help, and field of `Status`; of a mapping also its label, and the key of the
+# numbers where it is of records.
+_FAMILIES = json.loads(Path(__file__).with_name("metrics.json").read_text(encoding="utf-8"))
 
 
 def families(status: Status | None, run_dir: Path) -> Iterator[Any]:
@@ -176,15 +170,17 @@ def families(status: Status | None, run_dir: Path) -> Iterator[Any]:
     about = {"name": status.name, "task": status.task, "state": status.state}
     info = {key: clean(text) for key, text in (*about.items(), ("launch", status.launch or ""))}
     yield core.InfoMetricFamily("optimus_run", "What the run is", value=info)
-    for kind, samples in ((gauge, _gauges(status)), (counter, _counters(status, run_dir))):
-        for name, words, value in samples:
-            if isinstance(value, tuple):
-                family = kind(f"optimus_{name}", words, labels=[value[0]])
-                for key, each in sorted(value[1].items()):
-                    family.add_metric([clean(key)], each)
-                yield family
-            elif value is not None:
-                yield kind(f"optimus_{name}", words, value=value)
+    computed = _computed(status, run_dir)
+    for name, about in _FAMILIES.items():
+        value = computed[name] if name in computed else getattr(status, about["field"])
+        kind, words = gauge if about["kind"] == "gauge" else counter, about["help"]
+        if "label" in about:
+            family = kind(f"optimus_{name}", words, labels=[about["label"]])
+            for key, each in sorted(value.items()):
+                family.add_metric([clean(key)], each[about["key"]] if "key" in about else each)
+            yield family
+        elif value is not None:
+            yield kind(f"optimus_{name}", words, value=value)
     latency = total(record.get("latency") for record in _newest(run_dir, "actor"))
     if latency is not None:
         seen = itertools.accumulate(latency["counts"])
@@ -194,51 +190,19 @@ def families(status: Status | None, run_dir: Path) -> Iterator[Any]:
         yield core.HistogramMetricFamily(name, words, buckets=buckets, sum_value=latency["sum"])
 
 
-def _gauges(s: Status) -> Samples:
-    yield "step", "Updates done", s.step
-    yield "updates_wanted", "Updates of the whole run", s.updates
-    yield "updates_per_second", "Updates a second, over 60 s", s.updates_per_second
-    yield "eta_seconds", "Time left at that rate", s.eta_seconds
-    yield "meta_loss", "Meta-loss of the newest update", s.meta_loss
-    yield "last_record_age_seconds", "Since any role wrote a record", s.last_record_age
-    yield "checkpoint_step", "Step of the newest checkpoint", s.checkpoint_step
-    yield "checkpoint_age_seconds", "Age of the newest checkpoint", s.checkpoint_age
-    yield "stale", "1 when no checkpoint came for longer than the limit", s.stale
-    yield "staleness_updates", "Largest age of a sample, over 60 s", s.staleness_max
-    yield "learner_waiting_ratio", "Share of its time the learner waits", s.waiting_share
-    yield "workers_quarantined", "Physics workers left alone after failures", s.quarantined
-    score = s.scores[-1]["score"] if s.scores else None
-    yield "evaluation_score", "Newest score on held-out tasks", score
-    yield "best_score", "Score of the checkpoint that BEST names", s.best_score
-    yield "best_step", "Step of the checkpoint that BEST names", s.best_step
-    alive = {role: count["alive"] for role, count in s.roles.items()}
-    wanted = {role: count["total"] for role, count in s.roles.items()}
-    shares = {role: work["share"] for role, work in s.work.items()}
-    yield "role_alive", "Processes with a record within 10 s", ("role", alive)
-    yield "role_wanted", "Processes there should be", ("role", wanted)
-    yield "role_busy_ratio", "Mean share of their time they work", ("role", shares)
-    yield "time_ratio", "Where time goes", ("part", s.time_shares)
-    damaged = "Lines at the end of a file that are no record and were passed over"
-    yield "lines_damaged", damaged, ("file", s.lines_damaged)
-
-
-def _counters(s: Status, run_dir: Path) -> Samples:
-    yield "evaluations", "Loss evaluations in accepted samples", s.evaluations
-    yield "samples_failed", "Samples of lanes whose loss failed", s.failed
-    yield "metrics_records_lost", "Records that a full disk refused", s.records_lost
-    yield "evaluations_failed", "Checkpoints that could not be evaluated", s.evaluations_failed
-    yield "samples_refused", "Samples the learner refused", ("reason", s.refused)
-    yield "replies", "Replies of physics workers", ("status", s.replies)
-    yield "rpc", "What became of calls of physics workers", ("outcome", s.calls)
-    waits: dict[str, float] = {}
+def _computed(status: Status, run_dir: Path) -> dict[str, Any]:
+    """The families that are no field of `Status`."""
+    waits: Counter[str] = Counter()
     for record in _newest(run_dir, "actor"):
-        for name, seconds in numbers(record, "time_in").items():
-            waits[name] = waits.get(name, 0.0) + max(0.0, seconds)
-    yield "actor_seconds", "Time of actors, by what they did", ("part", waits)
+        spent = numbers(record, "time_in")
+        waits.update({name: max(0.0, seconds) for name, seconds in spent.items()})
     stream = next(iter(_newest(run_dir, "stream")), {})
     sides = {side: number(stream, f"waiting_for_{side}_ms") for side in ("sampling", "inserts")}
-    found = {side: ms / 1000.0 for side, ms in sides.items() if ms is not None}
-    yield "stream_waiting_seconds", "Time the sample queue waited, by for whom", ("side", found)
+    return {
+        "evaluation_score": status.scores[-1]["score"] if status.scores else None,
+        "actor_seconds": waits,
+        "stream_waiting_seconds": {k: ms / 1000.0 for k, ms in sides.items() if ms is not None},
+    }
 
 
 def _newest(run_dir: Path, role: str) -> Iterator[dict[str, Any]]:

@@ -99,24 +99,19 @@ def damaged_evaluations(run_dir: Path) -> str:
 def task_of(config: Record) -> str:
     """For example "analytic quadratic"."""
     task = mapping(config, "task")
-    if not task:
-        return "unknown task"
-    return " ".join(str(task[k]) for k in ("kind", "family", "split") if k in task)
+    parts = " ".join(str(task[k]) for k in ("kind", "family", "split") if k in task)
+    return parts if task else "unknown task"
 
 
 def read_files(run_dir: Path, damaged: Damaged | None = None) -> Files:
     """The newest records of every process that have an event and a time; others are counted."""
     damaged = Damaged() if damaged is None else damaged
-    paths = sorted(run_dir.glob("metrics/*.jsonl"))
-    return {path.stem: _records(path, damaged) for path in paths}
-
-
-def _records(path: Path, damaged: Damaged) -> list[dict[str, Any]]:
-    limit = _TAIL if path.stem == "learner-0" else _SHORT_TAIL
-    try:
-        return metrics.tail(path, limit, damaged, sound)
-    except OSError:
-        return []
+    files: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(run_dir.glob("metrics/*.jsonl")):
+        limit, files[path.stem] = _TAIL if path.stem == "learner-0" else _SHORT_TAIL, []
+        with contextlib.suppress(OSError):
+            files[path.stem] = metrics.tail(path, limit, damaged, sound)
+    return files
 
 
 def sound(record: Record) -> bool:
@@ -196,9 +191,8 @@ def work(files: Files, role: str, key: str) -> dict[str, float]:
     """{"busy": how many of a role are at work, "share": mean share of their time}; {} unknown."""
     found = [busy_share(r, key) for stem, r in files.items() if stem.rpartition("-")[0] == role]
     known = [share for share in found if share is not None]
-    if not known:
-        return {}
-    return {"busy": sum(share >= BUSY for share in known), "share": sum(known) / len(known)}
+    busy = sum(share >= BUSY for share in known)
+    return {"busy": busy, "share": sum(known) / len(known)} if known else {}
 
 
 def roles(config: Record, files: Files, now: float, served: bool) -> dict[str, dict[str, int]]:
@@ -221,11 +215,8 @@ def roles(config: Record, files: Files, now: float, served: bool) -> dict[str, d
         if role not in ("learner", "launcher"):
             seen[role] += 1
             alive[role] += bool(records) and now - records[-1]["time"] < ALIVE
-    return {
-        role: {"alive": alive[role], "total": max(total.get(role, 0), seen[role])}
-        for role in sorted(total.keys() | seen.keys())
-        if total.get(role) or seen[role]
-    }
+    totals = {r: max(total.get(r, 0), seen[r]) for r in sorted(total.keys() | seen.keys())}
+    return {r: {"alive": alive[r], "total": count} for r, count in totals.items() if count}
 
 
 def outside_share(before: Record, after: Record) -> float | None:

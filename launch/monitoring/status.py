@@ -4,16 +4,15 @@ however long the run.
 """
 
 import contextlib
-import functools
 import math
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from launch.evaluation.records import FILE, KIND, judged, score_of, understood
+from launch.evaluation.records import FILE, KIND, judged, of_newest_protocol, score_of, understood
 from launch.monitoring import readings
 from launch.monitoring.readings import Files, Record, number
 from optimus.errors import UserError
@@ -25,6 +24,7 @@ _LOST = 30.0  # s without a record of anybody: the run is probably dead
 _TAIL = 256 * 1024  # bytes read of eval.jsonl
 _SCORES = 50  # newest ones that are kept
 ACTIVE = ("running", "lost")
+_BUSY = {"physics_worker": "loss_seconds", "evaluator": "busy_seconds"}  # s of work, by role
 _NOW = ("quarantined", "workers", "open")  # in a pool's counts: how many now, not since the start
 
 
@@ -95,55 +95,57 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
     """
     now = time.time() if now is None else now
     _require_run(run_dir)
-    config = readings.read_config(run_dir)
-    damaged = Damaged()
+    config, damaged = readings.read_config(run_dir), Damaged()
     files = readings.read_files(run_dir, damaged)
     task = readings.task_of(config)
-    life = _life(files, now)
-    progress = _progress(files, config, life, now)
+    life, began = _life(files, now)
+    state, active = life["state"], life["state"] in ACTIVE
     learner = files.get("learner-0", [])
+    updates = [r for r in learner if r["event"] == "update"]
+    update: Record = updates[-1] if updates else {}
+    recent, seconds = _recent(files, now if active else None)
     saved, saved_at = _newest_checkpoint(run_dir / "checkpoints", learner)
-    pools = readings.newest(files, "actor")
-    step = int(progress.step or saved or 0)
+    step = int(number(update, "step") or saved or 0)
+    wanted = readings.whole(config, "updates") or readings.whole(update, "updates") or None
+    speed = readings.rate(recent, "step", seconds)
+    left = max(0, wanted - step) / speed if wanted and speed and state == "running" else None
+    losses = [number(record, "meta_loss") for record in updates]
     course = [r for r in learner if saved is None or readings.whole(r, "step") <= saved]
     validated = readings.last(course, "validation")
-    time_shares = functools.partial(readings.time_shares, progress.recent, progress.seconds)
-    alive_at = now if life.active else math.inf
+    pools = readings.newest(files, "actor")
+    alive_at = now if active else math.inf
+    lost = sum(readings.whole(r, "lost") for found in files.values() for r in found)
     return Status(
         run_dir=str(run_dir),
         name=str(config.get("name", run_dir.resolve().name)),
         task=task,
-        launch=life.launch,
-        state=life.state,
-        cause=life.cause,
-        last_record_age=life.age,
+        **life,
         step=step,
-        updates=progress.updates,
-        updates_per_second=progress.speed,
-        eta_seconds=_eta(progress, step) if life.state == "running" else None,
-        meta_loss=number(progress.newest, "meta_loss"),
-        meta_loss_tail=progress.losses,
+        updates=wanted,
+        updates_per_second=speed,
+        eta_seconds=left,
+        meta_loss=number(update, "meta_loss"),
+        meta_loss_tail=[loss for loss in losses if loss is not None],
         validation=number(validated, "gap"),
         validation_step=readings.whole(validated, "step") if validated else None,
-        evaluations=readings.whole(progress.newest, "evaluations"),
-        evaluations_per_second=readings.rate(progress.recent, "evaluations", progress.seconds),
+        evaluations=readings.whole(update, "evaluations"),
+        evaluations_per_second=readings.rate(recent, "evaluations", seconds),
         roles=readings.roles(config, files, alive_at, task.startswith("physics")),
         checkpoint_step=saved,
         checkpoint_age=None if saved_at is None else max(0.0, now - saved_at),
         max_age=max_age,
-        stale=life.active and now - max(saved_at or 0.0, life.began) > max_age,
-        staleness_max=max((readings.whole(r, "staleness") for r in progress.recent), default=None),
-        waiting_share=_waiting_share(progress.recent),
-        refused=readings.counts(progress.newest, "refused"),
-        refused_calls=_refused_calls(readings.newest(files, "coordinator"), progress.newest),
-        failed=readings.whole(progress.newest, "failed"),
+        stale=active and now - max(saved_at or 0.0, began) > max_age,
+        staleness_max=max((readings.whole(r, "staleness") for r in recent), default=None),
+        waiting_share=_waiting_share(recent),
+        refused=readings.counts(update, "refused"),
+        refused_calls=_refused_calls(readings.newest(files, "coordinator"), update),
+        failed=readings.whole(update, "failed"),
         replies=_summed(readings.newest(files, "physics_worker"), "statuses"),
-        work=_work(files) if life.active else {},
-        time_shares=time_shares(files) if life.active else {},
+        work=_work(files) if active else {},
+        time_shares=readings.time_shares(recent, seconds, files) if active else {},
         calls=_summed(pools, "pool"),
-        quarantined=_quarantined(pools) if life.active else None,
-        records_lost=sum(readings.whole(r, "lost") for found in files.values() for r in found)
-        + readings.whole(progress.newest, "ledger_lost"),
+        quarantined=_quarantined(pools) if active else None,
+        records_lost=lost + readings.whole(update, "ledger_lost"),
         **_evaluations(run_dir, damaged),
         lines_damaged=dict(damaged),
     )
@@ -159,22 +161,10 @@ def _require_run(run_dir: Path) -> None:
 # -- state and progress ----------------------------------------------------------------------------
 
 
-class _Life(NamedTuple):
-    """The newest life of a run: from a start to an end, or until now."""
-
-    launch: str | None
-    state: str
-    cause: str
-    began: float  # s since 1970
-    age: float | None  # s since the last record of anybody
-
-    @property
-    def active(self) -> bool:
-        return self.state in ACTIVE
-
-
-def _life(files: Files, now: float) -> _Life:
-    """The launcher's word counts; without it (one node of a fleet, an old run) the learner's."""
+def _life(files: Files, now: float) -> tuple[dict[str, Any], float]:
+    """(fields of `Status`, s since 1970 when it began) of the newest life of a run: from a start to
+    an end, or until now. The launcher's word counts; without it (one node of a fleet, an old run)
+    the learner's."""
     learner, launcher = files.get("learner-0", []), files.get("launcher-0", [])
     started = readings.last(launcher, "started")
     opened = readings.last(learner, "learner_started")
@@ -187,52 +177,18 @@ def _life(files: Files, now: float) -> _Life:
         state = str(end.get("state", end["event"]))
     else:
         state = "lost" if age is not None and age > _LOST else "running"
-    return _Life(
-        launch=str(started["launch"]) if "launch" in started else None,
-        state=state,
-        cause=str(end.get("cause", "")),
-        began=max(started.get("time", 0.0), opened.get("time", 0.0)),
-        age=age,
-    )
+    launch = str(started["launch"]) if "launch" in started else None
+    life = {"launch": launch, "state": state, "cause": str(end.get("cause", ""))}
+    began = max(started.get("time", 0.0), opened.get("time", 0.0))
+    return {**life, "last_record_age": age}, began
 
 
-class _Progress(NamedTuple):
-    """How far the updates are, and how fast they come."""
-
-    newest: Record
-    losses: list[float]  # finite meta-losses of the newest few hundred updates
-    recent: list[dict[str, Any]]  # updates of this life that rates are taken over
-    seconds: float  # that they took
-    step: float | None
-    updates: int | None  # wanted
-    speed: float | None  # updates a second
-
-
-def _progress(files: Files, config: Record, life: _Life, now: float) -> _Progress:
-    learner = files.get("learner-0", [])
-    updates = [r for r in learner if r["event"] == "update" and number(r, "step") is not None]
-    newest: Record = updates[-1] if updates else {}
-    mine = readings.this_life(learner, "learner_started")
+def _recent(files: Files, now: float | None) -> tuple[list[dict[str, Any]], float]:
+    """`readings.recent` of the updates of this life."""
+    mine = readings.this_life(files.get("learner-0", []), "learner_started")
     started = readings.last(files.get("launcher-0", []), "started").get("time", 0.0)
     mine = [r for r in mine if r["event"] == "update" and r["time"] >= started]
-    recent, seconds = readings.recent(mine, now if life.active else None)
-    losses = [number(record, "meta_loss") for record in updates]
-    return _Progress(
-        newest=newest,
-        losses=[loss for loss in losses if loss is not None],
-        recent=recent,
-        seconds=seconds,
-        step=number(newest, "step"),
-        updates=readings.whole(config, "updates") or readings.whole(newest, "updates") or None,
-        speed=readings.rate(recent, "step", seconds),
-    )
-
-
-def _eta(progress: _Progress, step: int) -> float | None:
-    """Seconds until the last update at the recent speed; None without an end or a speed."""
-    if not progress.updates or not progress.speed:
-        return None
-    return max(0, progress.updates - step) / progress.speed
+    return readings.recent(mine, now)
 
 
 # -- work and calls --------------------------------------------------------------------------------
@@ -244,10 +200,7 @@ def _waiting_share(recent: Sequence[Record]) -> float | None:
 
 
 def _work(files: Files) -> dict[str, dict[str, float]]:
-    work = {
-        "physics_worker": readings.work(files, "physics_worker", "loss_seconds"),
-        "evaluator": readings.work(files, "evaluator", "busy_seconds"),
-    }
+    work = {role: readings.work(files, role, key) for role, key in _BUSY.items()}
     return {role: found for role, found in work.items() if found}
 
 
@@ -298,13 +251,10 @@ def _evaluations(run_dir: Path, damaged: Damaged) -> dict[str, Any]:
 
     Only evaluations of the newest protocol count, and of the scores the finite ones.
     """
-    try:
+    records: list[dict[str, Any]] = []
+    with contextlib.suppress(OSError):
         records = metrics.tail(run_dir / FILE, _TAIL, damaged, readings.sound_evaluation)
-    except OSError:
-        records = []
-    found = [r for r in records if r.get("kind") == KIND and understood(r)]
-    protocol = found[-1].get("protocol") if found else None
-    mine = [record for record in found if record.get("protocol") == protocol]
+    mine = of_newest_protocol(r for r in records if r.get("kind") == KIND and understood(r))
     of_step = {step: score_of(r) for step, r in judged(run_dir, mine).items()}
     finite = [{"step": step, "score": score} for step, score in of_step.items() if score < math.inf]
     best = checkpoint.best_step(run_dir / "checkpoints")
@@ -324,7 +274,7 @@ def _evaluations(run_dir: Path, damaged: Damaged) -> dict[str, Any]:
 def _comparison(run_dir: Path, records: list[dict[str, Any]]) -> dict[str, float] | None:
     of_step = [r for r in records if "kind" not in r and isinstance(r.get("step"), int)]
     for record in reversed(judged(run_dir, of_step).values()):
-        found = {key: number(record, key) for key in readings.COMPARED}
-        if None not in found.values():
-            return {key: value for key, value in found.items() if value is not None}
+        found = readings.numbers({"compared": record}, "compared")
+        if found.keys() >= set(readings.COMPARED):
+            return {key: found[key] for key in readings.COMPARED}
     return None

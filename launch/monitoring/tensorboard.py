@@ -71,20 +71,17 @@ class Mirror:
         suffix = f".{uuid.uuid4().hex[:8]}"
         self._writer = SummaryWriter(str(self._folder), flush_secs=5, filename_suffix=suffix)
         self._followers: dict[str, Follower] = {}
-        self._offsets = self._load()
+        try:
+            found = read_json(self._folder / OFFSETS)
+        except ConfigError:
+            found = {}
+        good = isinstance(found, dict) and all(isinstance(v, int) for v in found.values())
+        self._offsets: dict[str, int] = found if good else {}
         self._step = 0
         self._shown: dict[str, float] = {}
         self.points = 0
         self.behind = False
         self.damaged = Damaged()
-
-    def _load(self) -> dict[str, int]:
-        try:
-            found = read_json(self._folder / OFFSETS)
-        except ConfigError:
-            return {}
-        good = isinstance(found, dict) and all(isinstance(v, int) for v in found.values())
-        return found if good else {}
 
     def update(self) -> None:
         """Takes at most 1 MiB of each file, the learner's first: its step is the clock."""
@@ -92,12 +89,9 @@ class Mirror:
         paths = sorted(found, key=lambda path: not path.stem.startswith("learner"))
         self.behind = False
         for path in (*paths, self._run_dir / "eval.jsonl"):
-            name = path.stem
-            if name not in self._followers:
-                good = sound_evaluation if name == "eval" else sound
-                offset = self._offsets.get(name, 0)
-                self._followers[name] = Follower(path, offset, self.damaged, good)
-            follower = self._followers[name]
+            name, good = path.stem, sound_evaluation if path.stem == "eval" else sound
+            opened = Follower(path, self._offsets.get(name, 0), self.damaged, good)
+            follower = self._followers.setdefault(name, opened)
             before = follower.offset
             for record in follower.new():
                 self._add(name, record)

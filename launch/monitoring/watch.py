@@ -1,10 +1,11 @@
 """`optimus watch`: where a run is, on a terminal, as lines of a log, or as JSON."""
 
+import functools
 import itertools
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,7 +31,7 @@ _TITLES = {"tasks": "held-out", "classical": "functions"}
 
 
 def watch(
-    run_dir: Path, once: bool = False, as_json: bool = False, max_age: float | None = None
+    run_dir: Path, once: bool = False, as_json: bool = False, max_age: float = MAX_AGE
 ) -> int:
     """Shows a run until it has ended, Ctrl-C, or `once`.
 
@@ -40,7 +41,7 @@ def watch(
     Args:
       run_dir: the run's directory.
       once: show it once. as_json: print `Status` as one JSON object, once.
-      max_age: s, see `Status.stale`; None: 120.
+      max_age: s, see `Status.stale`.
 
     Returns:
       Exit code: 0; 3 when the run is stale and this was the only look, or nobody has written a
@@ -50,14 +51,10 @@ def watch(
       NotARun: `run_dir` is no run directory.
       MonitoringError: it cannot be read.
     """
-    limit = MAX_AGE if max_age is None else max_age
-    console = Console(highlight=False)
+    console, look = Console(highlight=False), functools.partial(read_status, run_dir, None, max_age)
     console.size = _size()
     try:
-        one_look = once or as_json
-        status = (
-            read_status(run_dir, max_age=limit) if one_look else _follow(run_dir, limit, console)
-        )
+        status = look() if once or as_json else _follow(look, console)
         if as_json:
             print(json.dumps(asdict(status)))
         elif once:
@@ -69,20 +66,20 @@ def watch(
     return 3 if status.stale else 0
 
 
-def _follow(run_dir: Path, max_age: float, console: Console) -> Status:
+def _follow(look: Callable[[], Status], console: Console) -> Status:
     """Returns the last status: of a run that has ended, never started, or is lost and stale."""
-    status = read_status(run_dir, max_age=max_age)
+    status = look()
     if not console.is_terminal or console.is_dumb_terminal:
         while True:
             print(line(status, time.strftime("%H:%M:%S")), flush=True)
             if not _goes_on(status):
                 return status
             time.sleep(10.0)
-            status = read_status(run_dir, max_age=max_age)
+            status = look()
     with Live(_view(status, console), console=console, auto_refresh=False) as live:
         while _goes_on(status):
             time.sleep(1.0)
-            status = read_status(run_dir, max_age=max_age)
+            status = look()
             console.size = _size()
             live.update(_view(status, console), refresh=True)
     return status
@@ -162,20 +159,18 @@ def rows(status: Status) -> list[tuple[str, str]]:
         ("samples", _samples(status)),
         *_roles(status),
     ]
-    if status.time_shares:
-        made.append(("time", _shares(status.time_shares)))
     bad = {reply: count for reply, count in status.replies.items() if reply != "ok"}
-    if bad:
-        made.append(("replies", listed(bad)))
     calls = {name: n for name, n in status.calls.items() if n and name not in ("ok", "tries")}
-    if calls:
-        made.append(("calls", f"{listed(calls)}, of {status.calls.get('tries', '?')}"))
-    if status.refused_calls:
-        made.append(("strangers", f"calls refused: {listed(status.refused_calls)}"))
-    if status.records_lost:
-        made.append(("lost records", f"{status.records_lost}: the disk refused them"))
-    if status.lines_damaged:
-        made.append(("damaged lines", damage(status.lines_damaged)))
+    lost, strangers = status.records_lost, status.refused_calls
+    notes = {
+        "time": _shares(status.time_shares),
+        "replies": bad and listed(bad),
+        "calls": calls and f"{listed(calls)}, of {status.calls.get('tries', '?')}",
+        "strangers": strangers and f"calls refused: {listed(strangers)}",
+        "lost records": lost and f"{lost}: the disk refused them",
+        "damaged lines": status.lines_damaged and damage(status.lines_damaged),
+    }
+    made += [(name, str(text)) for name, text in notes.items() if text]
     return [(clean(name), clean(text)) for name, text in made]
 
 

@@ -102,6 +102,7 @@ class Dispatcher:
         for address in list(self.workers):
             if address not in wanted:
                 self.workers.pop(address).known = False
+        self._free = deque(worker for worker in self._free if worker.known)
         for address in sorted(wanted - set(self.workers)):
             self.workers[address] = Worker(address)
             self._free.append(self.workers[address])
@@ -111,19 +112,21 @@ class Dispatcher:
     def starts(self, now: float) -> list[tuple[Worker, Task]]:
         """Calls to begin now, with their workers marked as occupied."""
         while self._paused and self._paused[0][0] <= now:
-            self._free.append(heapq.heappop(self._paused)[2])
+            worker = heapq.heappop(self._paused)[2]
+            if worker.known:
+                self._free.append(worker)
         begun = list(self._due_hedges(now))
         while self._queue:
             task = self._queue[0]
             if task.future.done():
                 self._queue.popleft()
                 continue
-            worker = self._take(task)
-            if worker is None:
+            found = self._take(task)
+            if found is None:
                 break
             self._queue.popleft()
             task.queued = False
-            begun.append(self._begin(worker, task, now))
+            begun.append(self._begin(found, task, now))
         return begun
 
     def _begin(self, worker: Worker, task: Task, now: float) -> tuple[Worker, Task]:
@@ -136,22 +139,12 @@ class Dispatcher:
 
     def _take(self, task: Task) -> Worker | None:
         """A free worker, one that has not failed this request if there is one."""
-        last = None
-        for _ in range(len(self._free)):
-            worker = self._free.popleft()
-            if not worker.known:
-                continue
-            if worker.address not in task.tried:
-                if last is not None:
-                    self._free.append(last)
-                return worker
-            if last is not None:
-                self._free.append(last)
-            last = worker
-        if last is not None and not task.tried.issuperset(self.workers):
-            self._free.append(last)  # an untried one is only busy: wait for it
-            return None
-        return last
+        worker = next((free for free in self._free if free.address not in task.tried), None)
+        if worker is None and self._free and task.tried.issuperset(self.workers):
+            worker = self._free[-1]  # else an untried one is only busy: wait for it
+        if worker is not None:
+            self._free.remove(worker)
+        return worker
 
     def _due_hedges(self, now: float) -> Iterable[tuple[Worker, Task]]:
         after = self.hedge_after()

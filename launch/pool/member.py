@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 from launch.pool.registry import TIME_TO_LIVE
@@ -28,6 +28,7 @@ class HeadLost(UserError, RuntimeError):
     """The coordinator has not answered for long; the message is one line."""
 
 
+@dataclass(eq=False)
 class Membership:
     """Keeps members registered from one thread of the caller.
 
@@ -38,36 +39,31 @@ class Membership:
       changed: called with the sorted worker addresses of this process's first actor whenever they
         change; None for workers.
       run_id: of the run that they belong to.
+
+    Attributes:
+      indices: incarnation -> index, as the coordinator gave them.
     """
 
-    def __init__(
-        self,
-        coordinator: Coordinator,
-        config_hash: str,
-        members: list[Member],
-        changed: Callable[[list[str]], None] | None = None,
-        run_id: str = "",
-    ) -> None:
-        self._coordinator = coordinator
-        self._hash = config_hash
-        self._members = members
-        self._changed = changed
-        self._run_id = run_id
-        self._have = ""
-        self._mine = list[str]()
-        self.indices: dict[str, int] = {}
+    coordinator: Coordinator
+    config_hash: str
+    members: list[Member]
+    changed: Callable[[list[str]], None] | None = None
+    run_id: str = ""
+    indices: dict[str, int] = field(default_factory=dict, init=False)
+    _have: str = field(default="", init=False)
+    _mine: list[str] = field(default_factory=list, init=False)
 
     def heartbeat(self, leaving: bool = False) -> View:
         """One heartbeat; raises `Refused`, or what the carrier raises."""
-        fields = [asdict(member) for member in self._members]
-        message = Heartbeat(PROTOCOL, self._hash, fields, self._have, leaving, self._run_id)
-        view = self._coordinator.heartbeat(message)
+        fields = [asdict(member) for member in self.members]
+        message = Heartbeat(PROTOCOL, self.config_hash, fields, self._have, leaving, self.run_id)
+        view = self.coordinator.heartbeat(message)
         if view.refused:
             raise Refused(f"the coordinator refuses this process: {view.refused}")
         self.indices.update(view.indices)
         if not view.current:
             self._have = view.version
-            if self._changed is not None and not leaving:
+            if self.changed is not None and not leaving:
                 self._take(view)
         return view
 
@@ -75,13 +71,13 @@ class Membership:
         members = [from_fields(Member, fields) for fields in view.members]
         workers = [member.address for member in members if member.role == "worker"]
         actors = [member.incarnation for member in members if member.role == "actor"]
-        mine = share(workers, actors, self._members[0].incarnation)
+        mine = share(workers, actors, self.members[0].incarnation)
         if not view.settled:  # a young coordinator has not heard of everybody yet: drop nobody
             mine = sorted({*mine, *self._mine})
         if mine != self._mine:
             self._mine = mine
-            assert self._changed is not None
-            self._changed(mine)
+            assert self.changed is not None
+            self.changed(mine)
 
     def run(self, wait: Callable[[float], bool], patience: float = PATIENCE) -> bool:
         """Sends heartbeats until `wait(seconds)` says stop (False) or the run is over (True).

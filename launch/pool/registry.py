@@ -6,29 +6,19 @@ import time
 import uuid
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from optimus import wire
 from optimus.errors import printable
-from optimus.wire import (
-    PROTOCOL,
-    CodecError,
-    Heartbeat,
-    Member,
-    Refused,
-    View,
-    decode,
-    encode,
-    from_fields,
-    received,
-    require_own,
-)
+from optimus.wire import PROTOCOL, Heartbeat, Member, Refused, View
 
 TIME_TO_LIVE = 10.0  # s after the last heartbeat
 _MOST_MEMBERS = 20_000
 _LONGEST = 300  # characters of an address or an incarnation
 
 
+@dataclass(eq=False)
 class Registry:
     """Members by incarnation. A restarted registry is empty and fills within one time to live.
 
@@ -47,28 +37,21 @@ class Registry:
       stopping: the run is over. reasons: heartbeats refused so far, by reason.
     """
 
-    def __init__(
-        self,
-        config_hash: str,
-        actors: int,
-        elastic: bool,
-        ttl: float = TIME_TO_LIVE,
-        clock: Callable[[], float] = time.monotonic,
-        run_id: str = "",
-    ) -> None:
-        self._hash = config_hash
-        self._actors = actors
-        self._elastic = elastic
-        self._ttl = ttl
-        self._clock = clock
-        self._run_id = run_id
+    config_hash: str
+    actors: int
+    elastic: bool
+    ttl: float = TIME_TO_LIVE
+    clock: Callable[[], float] = time.monotonic
+    run_id: str = ""
+
+    def __post_init__(self) -> None:
         self._life = uuid.uuid4().hex[:8]
         self._changes = 0
         self._seen: OrderedDict[str, tuple[Member, float]] = OrderedDict()  # longest silent first
         self._held: dict[tuple[str, str | int], str] = {}  # address or index -> incarnation
         self._listed: tuple[int, list[dict[str, Any]]] = (0, [])  # as of that change
         self._lock = threading.Lock()
-        self._began = clock()
+        self._began = self.clock()
         self.stopping = False
         self.reasons: Counter[str] = Counter()
 
@@ -80,10 +63,11 @@ class Registry:
     def receive(self, *arguments: Any, **named: Any) -> bytes:
         """`heartbeat` over bytes; what cannot be read is refused and counted like the rest."""
         try:
-            return encode(self.heartbeat(decode(Heartbeat, received(arguments, named))))
-        except CodecError as error:
+            message = wire.decode(Heartbeat, wire.received(arguments, named))
+            return wire.encode(self.heartbeat(message))
+        except wire.CodecError as error:
             with self._lock:
-                return encode(self._refuse(Refused(f"malformed: {error}")))
+                return wire.encode(self._refuse(Refused(f"malformed: {error}")))
 
     def heartbeat(self, message: Heartbeat) -> View:
         """Takes a heartbeat in; see `View`. Never raises for what a sender may have done wrong."""
@@ -95,7 +79,7 @@ class Registry:
 
     def _heartbeat(self, message: Heartbeat) -> View:
         members = self._checked(message)
-        now = self._clock()
+        now = self.clock()
         self._forget(now)
         if message.leaving:
             for member in members:
@@ -113,31 +97,31 @@ class Registry:
     def view(self, have: str = "") -> View:
         """The list as it is now."""
         with self._lock:
-            now = self._clock()
+            now = self.clock()
             self._forget(now)
             return self._view(have, now, {}, members_wanted=True)
 
     def _checked(self, message: Heartbeat) -> list[Member]:
         """The members of a heartbeat; raises `Refused`."""
         try:
-            message = from_fields(Heartbeat, vars(message))
-        except (CodecError, TypeError) as error:
+            message = wire.from_fields(Heartbeat, vars(message))
+        except (wire.CodecError, TypeError) as error:
             raise Refused(f"malformed: {error}") from None
-        if message.config_hash != self._hash and message.protocol == PROTOCOL:
-            ours = f"this run's is {self._hash}; start with the config.json of this run"
+        if message.config_hash != self.config_hash and message.protocol == PROTOCOL:
+            ours = f"this run's is {self.config_hash}; start with the config.json of this run"
             raise Refused(f"configuration {message.config_hash:.40}, {ours}", "configuration")
-        require_own(message.protocol, message.run_id, self._run_id)
+        wire.require_own(message.protocol, message.run_id, self.run_id)
         try:
-            members = [from_fields(Member, fields) for fields in message.members]
-        except CodecError as error:
+            members = [wire.from_fields(Member, fields) for fields in message.members]
+        except wire.CodecError as error:
             raise Refused(f"not a list of members: {error}") from None
         for member in members:
             problem = _problem(member)
             if problem:
                 raise Refused(f"not a member: {problem}")
-            own = self._elastic or 0 <= member.index < self._actors
+            own = self.elastic or 0 <= member.index < self.actors
             if member.role == "actor" and not own:
-                there = f"all {self._actors} actors of this synchronous run are there"
+                there = f"all {self.actors} actors of this synchronous run are there"
                 raise Refused(f"{there}; only workers can join it", "too_many")
         new = {member.incarnation for member in members} - self._seen.keys()
         if len(self._seen) + len(new) > _MOST_MEMBERS:
@@ -151,7 +135,7 @@ class Registry:
     def _forget(self, now: float) -> None:
         while self._seen:
             name, (_, seen) = next(iter(self._seen.items()))
-            if now - seen <= self._ttl:
+            if now - seen <= self.ttl:
                 return
             self._drop(name)
 
@@ -181,11 +165,11 @@ class Registry:
             return known[0].index
         if member.index >= 0:
             return member.index
-        return next(k for k in itertools.count(self._actors) if ("actor", k) not in self._held)
+        return next(k for k in itertools.count(self.actors) if ("actor", k) not in self._held)
 
     def _view(self, have: str, now: float, indices: dict[str, int], members_wanted: bool) -> View:
         version = f"{self._life}.{self._changes}"
-        settled = now - self._began > self._ttl
+        settled = now - self._began > self.ttl
         current = not members_wanted or (settled and have == version)
         if not current and self._listed[0] != self._changes:
             members = [asdict(self._seen[name][0]) for name in sorted(self._seen)]

@@ -77,10 +77,8 @@ def free_ports(count: int, base_port: int | None = None) -> list[int]:
     chosen = list(range(base_port, base_port + count))
     taken = next(itertools.filterfalse(is_free, chosen), None)
     if taken is not None:
-        raise PortInUse(
-            f"port {taken} is in use (this needs {chosen[0]} ... {chosen[-1]}); stop what uses it "
-            "or choose another --port"
-        )
+        used = f"port {taken} is in use (this needs {chosen[0]} ... {chosen[-1]})"
+        raise PortInUse(f"{used}; stop what uses it or choose another --port")
     return chosen
 
 

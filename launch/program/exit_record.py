@@ -28,12 +28,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 SUFFIX = ".exit.json"
-_FIELDS = {
-    **dict.fromkeys(("role", "state", "cause", "log"), (str,)),
-    **dict.fromkeys(("index", "restarts"), (int,)),
-    "failed": (bool,),
-    "time": (int, float),
-}
+_FIELDS: dict[str, tuple[type, ...]] = dict.fromkeys(("role", "state", "cause", "log"), (str,))
+_FIELDS |= {"index": (int,), "restarts": (int,), "failed": (bool,), "time": (int, float)}
 
 
 def path_of(run_dir: str, role: str, index: int) -> str:
@@ -79,14 +75,9 @@ def _write(path: str | None, state: Mapping[str, object], restarts: int) -> None
         return
     folder, name = os.path.split(path)
     index = name.removesuffix(SUFFIX)
-    record = {
-        "role": os.path.basename(folder),
-        "index": int(index),
-        **state,
-        "restarts": restarts,
-        "log": os.path.join(folder, f"{index}.log"),
-        "time": time.time(),
-    }
+    node = {"role": os.path.basename(folder), "index": int(index)}
+    log = os.path.join(folder, f"{index}.log")
+    record = {**node, **state, "restarts": restarts, "log": log, "time": time.time()}
     scratch, text = f"{path}.{os.getpid()}", json.dumps(record)
     try:
         os.makedirs(folder, exist_ok=True)
@@ -147,8 +138,6 @@ def sentence(record: Mapping[str, Any]) -> str:
     if record["state"] == "running":
         return f"{name}: its supervisor was killed (log: {log})"
     tries = f" after {restarts} restarts" if restarts else ""
-    if record["cause"]:
-        why = f"{record['cause']}{f'; abandoned{tries}' if tries else ''}"
-    else:
-        why = f"{ending(record['code'])}{tries}"
+    given = f"{record['cause']}{f'; abandoned{tries}' if tries else ''}"
+    why = given if record["cause"] else f"{ending(record['code'])}{tries}"
     return f"{name}: {why} (log: {log})"

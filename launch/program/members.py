@@ -1,13 +1,15 @@
 """A process of loss workers, and an actor: what the program's own nodes and newcomers both run."""
 
+import functools
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from launch import builders
+from launch import alongside, builders
 from launch.pool import Rules, WorkerPool
 from launch.pool.member import HeadLost, Membership, Refused, in_background, new_incarnation
 from optimus.config import ServedTask, TrainConfig, config_hash
@@ -60,37 +62,23 @@ def serve_workers(
     """
     from launch.adapters import courier
 
-    servers: list[Any] = []
-    for k in range(len(addresses)):
-        # Synthetic losses report together below: hundreds of files would say nothing more.
-        alone = run_dir is not None and not isinstance(config.task, ServedTask)
-        metrics = MetricsWriter(run_dir, "physics_worker", first + k) if alone and run_dir else None
-        servers.append(builders.make_loss_server(config, metrics))
+    # Synthetic losses report together below: hundreds of files would say nothing more.
+    own = None if isinstance(config.task, ServedTask) else run_dir
+    indices = range(first, first + len(addresses))
+    writers = [MetricsWriter(own, "physics_worker", k) if own else None for k in indices]
+    servers = [builders.make_loss_server(config, metrics) for metrics in writers]
     closers = []  # a server lives as long as what stops it
     for address, server in zip(addresses, servers):
         methods = {"evaluate": server.evaluate, "ping": server.ping}
         closers.append(courier.serve(methods, int(address.rpartition(":")[2])))
-    together: MetricsWriter | None = None
-    if isinstance(config.task, ServedTask) and run_dir is not None:
-        together = MetricsWriter(run_dir, "physics_worker", first)
-    membership = Membership(
-        courier.RemoteCoordinator(coordinator),
-        config_hash(config),
-        [Member("worker", address, new_incarnation()) for address in addresses],
-        run_id=run_id,
-    )
-    _report(servers, together)
-    reported = time.monotonic()
-
-    def wait_and_report(seconds: float) -> bool:
-        nonlocal reported
-        over = wait(seconds)
-        if over or time.monotonic() - reported >= 2.0:
-            reported = time.monotonic()
-            _report(servers, together)
-        return over
-
-    membership.run(wait_and_report)
+    together = MetricsWriter(run_dir, "physics_worker", first) if run_dir and not own else None
+    members = [Member("worker", address, new_incarnation()) for address in addresses]
+    head = courier.RemoteCoordinator(coordinator)
+    membership = Membership(head, config_hash(config), members, run_id=run_id)
+    reporter = SimpleNamespace(report=functools.partial(_report, servers, together))
+    reporter.report()
+    with alongside(heartbeat, reporter):
+        membership.run(wait)
     membership.leave()  # before the servers close, so that nobody calls meanwhile
     for close in closers:
         threading.Thread(target=close, daemon=True).start()  # it may wait for a call to end
@@ -145,13 +133,10 @@ def run_actor(
         patience = max(120.0, 3 * config.call_timeout)
         connect = courier.connector(config.call_timeout)
         pool = WorkerPool(connect, Rules(patience=patience), latency=calls)
-    membership = Membership(
-        courier.RemoteCoordinator(coordinator, over),
-        config_hash(config),
-        [Member("actor", "", new_incarnation(), index)],
-        pool.set_workers if pool else lambda _: None,
-        run_id,
-    )
+    members = [Member("actor", "", new_incarnation(), index)]
+    changed = pool.set_workers if pool else lambda _: None
+    head = courier.RemoteCoordinator(coordinator, over)
+    membership = Membership(head, config_hash(config), members, changed, run_id)
     failed: list[str] = []
     try:
         given = _first_heartbeat(membership, over, index)

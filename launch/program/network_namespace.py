@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
@@ -40,9 +41,7 @@ def enter_network_namespace() -> str | None:
     threads = len(os.listdir("/proc/self/task"))
     if threads != 1:
         return _sentence(f"the process already has {threads} threads")
-    reason = _tried_in_child()
-    if reason is None:
-        reason = _reason(_enter)
+    reason = _tried_in_child() or _reason(_enter)
     return None if reason is None else _sentence(reason)
 
 
@@ -84,28 +83,19 @@ def _enter() -> None:
         _unshare(_CLONE_NEWNET)
     except OSError:  # no right to it as we are; a user namespace gives it
         _unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/uid_map", f"{uid} {uid} 1")
-        _write("/proc/self/gid_map", f"{gid} {gid} 1")
-    _raise_loopback()
+        maps = {"setgroups": "deny", "uid_map": f"{uid} {uid} 1", "gid_map": f"{gid} {gid} 1"}
+        for name, text in maps.items():
+            Path("/proc/self", name).write_text(text, encoding="utf-8")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:  # raises loopback
+        request = fcntl.ioctl(handle, _SIOCGIFFLAGS, _IFREQ.pack(b"lo", 0))
+        flags = _IFREQ.unpack(request)[1]
+        fcntl.ioctl(handle, _SIOCSIFFLAGS, _IFREQ.pack(b"lo", flags | _IFF_UP))
 
 
 def _unshare(flags: int) -> None:
     if ctypes.CDLL(None, use_errno=True).unshare(flags):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), "unshare")
-
-
-def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-
-
-def _raise_loopback() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
-        request = fcntl.ioctl(handle, _SIOCGIFFLAGS, _IFREQ.pack(b"lo", 0))
-        flags = _IFREQ.unpack(request)[1]
-        fcntl.ioctl(handle, _SIOCSIFFLAGS, _IFREQ.pack(b"lo", flags | _IFF_UP))
 
 
 def _connect_over_loopback() -> None:

@@ -63,22 +63,17 @@ class _Ours:
         if launch_context.launch_type is not LaunchType.LOCAL_MULTI_PROCESSING:
             return lp.PyNode.to_executables(nodes, label, launch_context)  # type: ignore[no-any-return]
         run_dir, limit = str(nodes[0].run_dir), nodes[0].limit
-        supervised = ["--ppid", str(os.getpid()), "--grace", str(_GRACE)]
+        supervised = [sys.executable, "-m", "launch.program.supervisor"]
+        supervised += ["--ppid", str(os.getpid()), "--grace", str(_GRACE)]
         supervised += ["--restart", "on-failure", "--limit", str(limit)]
         supervised += ["--optional"] if nodes[0].optional else []
 
         def command(index: int) -> Command:
             record = exit_record.path_of(run_dir, label, index)
-            own = ["--name", f"{label} {index}", "--record", record]
-            node = ["--role", label, "--index", str(index), "--run-dir", run_dir]
-            node += ["--launcher", str(os.getpid())]
-            python = [sys.executable, "-m"]
-            return Command(
-                [*python, "launch.program.supervisor", *supervised, *own, "--"]
-                + [*python, "launch.program.node", *node],
-                environment.of_role(label),
-                f"{label}/{index}.log",
-            )
+            words = [*supervised, "--name", f"{label} {index}", "--record", record, "--"]
+            words += [sys.executable, "-m", "launch.program.node", "--role", label]
+            words += ["--index", str(index), "--run-dir", run_dir, "--launcher", str(os.getpid())]
+            return Command(words, environment.of_role(label), f"{label}/{index}.log")
 
         return [command(index) for index in range(len(nodes))]
 

@@ -24,7 +24,7 @@ from launchpad.context import LaunchType
 from launchpad.launch import worker_manager
 
 from launch import builders, handlers_restored
-from launch.adapters import courier as courier_adapter
+from launch.adapters import courier
 from launch.evaluation import evaluator
 from launch.program import exit_record, members
 from launch.program.addresses import Roster
@@ -86,10 +86,8 @@ class LearnerRole(Service):
         time for the last checkpoint, while the others go."""
         learner = self.learner
         if learner.run(lp.stop_event()):
-            coordinator = courier_adapter.RemoteCoordinator(
-                self._coordinator, run_id=learner.run_id
-            )
-            with contextlib.suppress(courier_adapter.CallError, Refused):
+            coordinator = courier.RemoteCoordinator(self._coordinator, run_id=learner.run_id)
+            with contextlib.suppress(courier.CallError, Refused):
                 coordinator.finish(learner.version.epoch)  # `lp.stop` reaches our own nodes
             if self._config.evaluator:
                 last = self._config.updates
@@ -136,9 +134,8 @@ def launch_and_wait(program: lp.Program, launch_type: str) -> str | None:
             for log, group in workers.items():  # of local_mp: a supervisor that says how it ended
                 code = getattr(group[0], "returncode", None)
                 if code:
-                    failure = (
-                        f"{log.removesuffix('.log')}: its supervisor {exit_record.ending(code)}"
-                    )
+                    role = log.removesuffix(".log")
+                    failure = f"{role}: its supervisor {exit_record.ending(code)}"
         manager.stop_and_wait()
         for thread in workers[label] if launch_type == "local_mt" else ():
             cause = thread.future.exception() if thread.future.done() else None
@@ -159,9 +156,8 @@ def run_node(program: lp.Program, label: str, index: int, stop: Callable[[], Non
     flags.FLAGS(["optimus"], known_only=True)
     for name, nodes in program.groups.items():
         for node in nodes:
-            node.launch_context.initialize(
-                LaunchType.LOCAL_MULTI_PROCESSING, None, program_stopper=lambda **_: stop()
-            )
+            kind, stopper = LaunchType.LOCAL_MULTI_PROCESSING, lambda **_: stop()
+            node.launch_context.initialize(kind, None, program_stopper=stopper)
             for handle in node.input_handles:
                 handle.connect(node, name)
             node.bind_addresses()

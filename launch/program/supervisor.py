@@ -115,7 +115,6 @@ def _sweep(child: int) -> int:
 
 def run(command: list[str], options: argparse.Namespace) -> int:
     """Runs `command` until it ends or is stopped; returns the exit code described above."""
-    name, record = options.name, options.record
     limit = options.limit if options.restart == "on-failure" else 0
     stops = _block_signals()
     _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -126,7 +125,7 @@ def run(command: list[str], options: argparse.Namespace) -> int:
     failures: list[float] = []
     restarts, pause = 0, 0.0
     while True:
-        exit_record.begin(record, restarts)
+        exit_record.begin(options.record, restarts)
         began = time.monotonic()
         asked, code = _once(command, options.grace, stops)
         if asked or code in _NO_RESTART:
@@ -138,8 +137,8 @@ def run(command: list[str], options: argparse.Namespace) -> int:
         pause = min(_LONGEST_PAUSE, 2 * pause) if pause and now - began < _HEALTHY else 0.5
         wait = pause * random.uniform(0.7, 1.3)
         again = f"restart {len(failures)} of at most {limit} in {wait:.1f} s"
-        _say(f"{name or command[0]}: {exit_record.ending(code)}; {again}")
-        if _stopped_within(wait, stops):
+        _say(f"{options.name or command[0]}: {exit_record.ending(code)}; {again}")
+        if signal.sigtimedwait(stops, wait) is not None:
             asked, code = True, 0
             break
         restarts += 1
@@ -154,15 +153,6 @@ def _block_signals() -> set[signal.Signals]:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, stops | {signal.SIGCHLD})
     return stops
-
-
-def _stopped_within(seconds: float, stops: set[signal.Signals]) -> bool:
-    """Waits; whether a signal to stop came meanwhile."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if signal.sigtimedwait(stops, max(0.0, end - time.monotonic())) is not None:
-            return True
-    return False
 
 
 def _ended_for_good(options: argparse.Namespace, code: int, asked: bool, restarts: int) -> int:

@@ -36,21 +36,16 @@ def actors_cannot(config: TrainConfig) -> str | None:
         for name in _PROCESSES:
             found, wanted = getattr(phase.layout, name), getattr(first, name)
             if found != wanted:
-                return (
-                    f"phases.{index}.layout.{name}: got {found}, want {wanted} as in phases.0: "
-                    "processes are started once"
-                )
+                got = f"phases.{index}.layout.{name}: got {found}, want {wanted} as in phases.0"
+                return f"{got}: processes are started once"
     return None
 
 
 def inprocess_cannot(config: TrainConfig) -> str | None:
     """Why the in-process runner cannot run this, or None."""
-    if not config.synchronous and not actors_cannot(config):
-        return (
-            "synchronous is false, but in process actor and learner take turns; use --launch "
-            "local_mp, or --set synchronous=true"
-        )
-    return actors_cannot(config)
+    turns = "synchronous is false, but in process actor and learner take turns"
+    how = "use --launch local_mp, or --set synchronous=true"
+    return actors_cannot(config) or (None if config.synchronous else f"{turns}; {how}")
 
 
 def distributed_cannot(config: TrainConfig) -> str | None:

@@ -9,7 +9,6 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from launch import Say, builders, command
 from launch.evaluation import records
@@ -63,7 +62,6 @@ class _Session:
     def train(self, stop: threading.Event) -> None:
         trainer, last = self.trainer, time.monotonic()
         self.saved = trainer.step
-        found: dict[str, Any] = {}
         while trainer.step < self.config.updates and not stop.is_set():
             found = trainer.update()
             # Waiting here keeps the clock honest and a stop from being far away.
@@ -72,22 +70,21 @@ class _Session:
             due = due or trainer.step == self.config.updates
             if due or time.monotonic() - last >= _RECORD_EVERY:
                 last = time.monotonic()
-                self._record(found)
+                self._record()
             if due:
                 self._save_if_possible()
         if self.saved != trainer.step:
-            if found:
-                self._record(found)
+            if self.of_update:
+                self._record()
             self.save()
 
-    def _record(self, found: dict[str, Any]) -> None:
+    def _record(self) -> None:
         self.metrics.write(
             "update",
             step=self.trainer.step,
             updates=self.config.updates,
             phase=self.trainer.phase,
-            meta_loss=float(found["meta_loss"]),
-            norm=float(found["norm"]),
+            **self.of_update,
             evaluations=self.trainer.inner_steps,
             cpu_seconds=time.process_time(),
             **self.trainer.counts,
@@ -96,9 +93,8 @@ class _Session:
     def _save_if_possible(self) -> None:
         """A full disk may be emptied: until the end of the run, the previous checkpoint will do."""
         if not self.run_dir.is_dir():  # never made anew: who deleted it wants it gone
-            raise checkpoint.CheckpointError(
-                f"{self.run_dir} was deleted while the run was going on"
-            )
+            deleted = f"{self.run_dir} was deleted while the run was going on"
+            raise checkpoint.CheckpointError(deleted)
         try:
             self.save()
             self.failing = False

@@ -6,6 +6,7 @@ Its checkpoint holds every lane, so stopping and resuming equals never having st
 import contextlib
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +19,6 @@ from optimus.config import TrainConfig
 from optimus.rundir.metrics import heartbeat
 from workers.actor import Actor
 from workers.lanes import subtree
-
-
-def _lane_arrays(actors: list[Actor], learner: Learner) -> dict[str, np.ndarray]:
-    arrays = {f"intake/{name}": value for name, value in learner.intake.state().items()}
-    for k, actor in enumerate(actors):
-        arrays |= {f"actors/{k}/{name}": value for name, value in actor.save_state().items()}
-    return arrays
 
 
 def run(config: TrainConfig, run_dir: Path, stop: threading.Event, say: Say) -> bool:
@@ -43,23 +37,23 @@ def run(config: TrainConfig, run_dir: Path, stop: threading.Event, say: Say) -> 
     lanes = resume is not None and not begins and bool(subtree(resume.arrays, "actors/0/"))
     first = int(resume.manifest["first_episode"]) if resume and (begins or lanes) else None
     actors: list[Actor] = []
+
+    def lane_state() -> dict[str, np.ndarray]:
+        if not actors:  # of the learner that is being made
+            return {}
+        arrays = {f"intake/{name}": value for name, value in learner.intake.state().items()}
+        for k, actor in enumerate(actors):
+            arrays |= {f"actors/{k}/{name}": value for name, value in actor.save_state().items()}
+        return arrays
+
     stream = LocalStream()
-    learner: Learner = builders.make_learner(
-        config,
-        run_dir,
-        stream,
-        say,
-        resume=resume,
-        extra_arrays=lambda: _lane_arrays(actors, learner) if actors else {},
-        first_episode=first,
-    )
+    options: dict[str, Any] = {"resume": resume, "first_episode": first, "extra_arrays": lane_state}
+    learner: Learner = builders.make_learner(config, run_dir, stream, say, **options)
     judge = Evaluator(config, run_dir, stop, Plan()) if config.evaluator else None
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(builders.local_pool(config, run_dir))
-        made = [
-            builders.make_actor(config, k, run_dir, learner, stream, pool)
-            for k in range(config.processes.actors)
-        ]
+        indices, carriers = range(config.processes.actors), (run_dir, learner, stream, pool)
+        made = [builders.make_actor(config, index, *carriers) for index in indices]
         if resume and lanes:
             learner.intake.load_state(subtree(resume.arrays, "intake/"))
             for k, actor in enumerate(made):

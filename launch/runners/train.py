@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from launch import Say, alongside, command, handlers_restored, patient, stop_on_signals
 from launch.monitoring import readings
@@ -81,15 +82,9 @@ def train(
             summarise(config, run_dir, say)
 
 
-def _run(
-    config: TrainConfig,
-    run_dir: Path,
-    launch: str,
-    say: Say,
-    base_port: int | None,
-    advertise: str | None,
-) -> bool:
-    """Runs what is left, between two records of the launcher; whether the run is done."""
+def _run(config: TrainConfig, run_dir: Path, launch: str, say: Say, *where: Any) -> bool:
+    """Runs what is left, between two records of the launcher; whether the run is done. `where`: see
+    `train`."""
     from launch.runners import distributed
 
     launcher = MetricsWriter(run_dir, "launcher")
@@ -99,7 +94,7 @@ def _run(
     try:
         with alongside(say_progress, run_dir, config, say, unit):
             if launch in ("local_mt", "local_mp"):
-                done = distributed.run(config, run_dir, launch, base_port, advertise)
+                done = distributed.run(config, run_dir, launch, *where)
             else:
                 from launch.runners import fused, inprocess
 
@@ -199,10 +194,9 @@ def summarise(config: TrainConfig, run_dir: Path, say: Say) -> None:
         say(damaged)
     say(result.sentence())
     if isinstance(config.task, PhysicsTask):
-        say(
-            f"best loss within {result.steps} steps, as a share of the start: median "
-            f"{result.best_start:.3f} -> {result.best_end:.3f}"
-        )
+        medians = f"{result.best_start:.3f} -> {result.best_end:.3f}"
+        within = f"best loss within {result.steps} steps, as a share of the start"
+        say(f"{within}: median {medians}")
     judged = records.judged(run_dir, records.evaluations(run_dir))
     best = checkpoint.best_step(folder)
     if best in judged:

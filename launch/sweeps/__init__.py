@@ -45,7 +45,8 @@ class Axis:
     def arm(self, value: Any, study: str) -> Arm:
         """The arm with this value alone changed."""
         changes = dict.fromkeys(self.paths or (self.name,), value)
-        return Arm(f"{self.name.rpartition('.')[2]}={_shown(value)}", changes, study)
+        shown = value if isinstance(value, str) else json.dumps(value)
+        return Arm(f"{self.name.rpartition('.')[2]}={shown}", changes, study)
 
 
 def grid(*axes: Axis) -> tuple[Arm, ...]:
@@ -104,16 +105,15 @@ class Sweep:
 
     def config(self, arm: Arm, seed: int) -> TrainConfig:
         """The run of a cell; raises `ConfigError`."""
+        where = f"sweep {self.name}, arm {arm.name}"
         try:
             config = _changed(self.base, arm.changes)
         except ConfigError as error:
-            raise ConfigError(f"sweep {self.name}, arm {arm.name}: {error}") from None
+            raise ConfigError(f"{where}: {error}") from None
         for part in ("task", "evaluation"):
-            require(
-                getattr(config, part) == getattr(self.base, part),
-                f"sweep {self.name}, arm {arm.name}: changes {part}, which decides the validation "
-                "tasks; want the same for all arms, else they cannot be compared",
-            )
+            same = getattr(config, part) == getattr(self.base, part)
+            changes = f"{where}: changes {part}, which decides the validation tasks"
+            require(same, f"{changes}; want the same for all arms, else they cannot be compared")
         config = dataclasses.replace(config, name=f"{self.name}-{arm.name}-{seed}", seed=seed)
         return _budgeted(config, self.inner_steps, self.updates, self.validations)
 
@@ -149,10 +149,8 @@ def inner_steps_at(config: TrainConfig, step: int) -> int:
 
 def _budgeted(config: TrainConfig, inner_steps: int, updates: int, validations: int) -> TrainConfig:
     """The run with as many updates as the budget allows, and its validations spread over them."""
-    if inner_steps:
-        share = inner_steps / inner_steps_at(config, config.updates)
-    else:
-        share = updates / config.updates
+    whole = inner_steps_at(config, config.updates)
+    share = inner_steps / whole if inner_steps else updates / config.updates
     lengths = [max(1, round(each * share)) for each in config.lengths]
     phases: list[Phase] = []
     for phase, length in zip(config.phases, lengths):
@@ -176,7 +174,3 @@ def phases_of(*phases: Phase) -> dict[str, Any]:
         "phases": [to_dict(phase) for phase in (*phases[:-1], lasts)],
         "updates": sum(phase.updates or 0 for phase in phases),
     }
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

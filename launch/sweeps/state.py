@@ -28,10 +28,8 @@ def finished(cell: Cell) -> bool:
         return False
     done = checkpoint.latest_step(cell.run_dir / "checkpoints") or 0
     if done > cell.config.updates:
-        raise rundir.RunDirError(
-            f"{cell.run_dir} has {done} updates, the sweep's budget is {cell.config.updates}; "
-            "use another --out"
-        )
+        budget = f"the sweep's budget is {cell.config.updates}; use another --out"
+        raise rundir.RunDirError(f"{cell.run_dir} has {done} updates, {budget}")
     same = config_hash(rundir.load_config(path)) == config_hash(cell.config)
     return same and done == cell.config.updates
 

@@ -35,12 +35,8 @@ _CURVE_COLUMNS = ("study", "arm", "seed", "updates", "inner_steps", "gap")
 
 def curve(cell: Cell) -> list[Row]:
     """The cell's validations in order; an update validated twice counts once."""
-    found = validations(cell.run_dir)
-    return [
-        {**record, "gap": _number(record["gap"])}
-        for record in found
-        if record["step"] <= cell.config.updates
-    ]
+    found = (r for r in validations(cell.run_dir) if r["step"] <= cell.config.updates)
+    return [{**record, "gap": _number(record["gap"])} for record in found]
 
 
 def rows(cells: Iterable[Cell]) -> list[Row]:
@@ -90,9 +86,8 @@ def write(cells: Sequence[Cell], out: Path, pictures: bool = True) -> list[Path]
     if not found:
         return []
     extra = list(dict.fromkeys(key for row in found for key in row if key not in _COLUMNS))
-    points = [
-        _named(cell, each["step"]) | {"gap": each["gap"]} for cell in cells for each in curve(cell)
-    ]
+    pairs = [(cell, each) for cell in cells for each in curve(cell)]
+    points = [_named(cell, each["step"]) | {"gap": each["gap"]} for cell, each in pairs]
     written = [
         write_csv(out / "table.csv", found, (*_COLUMNS, *extra)),
         write_csv(out / "curves.csv", points, _CURVE_COLUMNS),

@@ -185,6 +185,8 @@ def _load(name_or_path: AnyPath) -> LearnedOptimizer:
         both = f"{BESIDE}/{name_or_path}{_SUFFIX} (sha256 {sha256}) and {name_or_path}.json"
         how = f"fetch {both} from the repository, and load it by its path"
         raise WeightsError(f"{name_or_path} is not in the package: {how}")
+    if len(path.parts) > 1:
+        raise WeightsError(f"no weights at {path}: no such file or folder")
     close = difflib.get_close_matches(str(name_or_path), available(), n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     wrong = f"no weights named {str(name_or_path)!r}, nor such a path"

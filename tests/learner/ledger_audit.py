@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learner.ledger import FILE
+from learner.learner import LEDGER
 from optimus.config import TrainConfig
 from optimus.meta import estimators
 from optimus.meta import update as meta_update
@@ -41,7 +41,7 @@ def surviving(run_dir: Path) -> list[Entry]:
         for record in read(run_dir / "metrics" / "learner-0.jsonl")
         if record["event"] == "learner_started"
     }
-    for values in read(run_dir / FILE):  # not what a learner was writing when it died
+    for values in read(run_dir / LEDGER):  # not what a learner was writing when it died
         epoch, step = values["version"]
         begun = starts.get(epoch)
         if begun is not None and (not entries or entries[-1].epoch != epoch):

@@ -15,13 +15,8 @@ if TYPE_CHECKING:
     from workers.physics.loss.windows import random_window as random_window
     from workers.physics.simulation import Status as Status
 
-_HOME = {
-    "PhysicsLoss": "loss",
-    "PhysicsOptions": "loss",
-    "Status": "simulation",
-    "options_hash": "loss",
-    "random_window": "loss.windows",
-}
+_HOME = {"Status": "simulation", "random_window": "loss.windows"}
+_HOME |= dict.fromkeys(("PhysicsLoss", "PhysicsOptions", "options_hash"), "loss")
 
 
 def __getattr__(name: str) -> Any:

@@ -22,9 +22,6 @@ from optimus.installation import WAIT, cache_dir, has_pip, locked
 VERSION = "1"
 WHEEL = "pybullet==3.2.7"
 
-_CLIP_FOLDER = "pybullet_data/data/motions/"
-_HUMANOID = "pybullet_data/humanoid/humanoid.urdf"
-
 # sha256 of each file in the wheel above.
 SHA256: dict[str, str] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 
@@ -81,8 +78,8 @@ def _extract(wheel: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             for name in SHA256:
-                member = _HUMANOID if name.endswith(".urdf") else _CLIP_FOLDER + name
-                (folder / name).write_bytes(archive.read(member))
+                where = "humanoid" if name.endswith(".urdf") else "data/motions"
+                (folder / name).write_bytes(archive.read(f"pybullet_data/{where}/{name}"))
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise AssetError(f"cannot read the assets from {wheel}: {error}") from error
 
@@ -93,18 +90,15 @@ def _download(folder: Path) -> Path:
     if not has_pip():
         pip = ["uv", "tool", "run", "pip"]
         if shutil.which("uv") is None:
-            raise AssetError(
-                f"neither pip nor uv is here to fetch {WHEEL}; install one, or set "
-                "OPTIMUS_PYBULLET_WHEEL to its cp310 manylinux2014_x86_64 wheel"
-            )
+            given = "OPTIMUS_PYBULLET_WHEEL to its cp310 manylinux2014_x86_64 wheel"
+            what = f"neither pip nor uv is here to fetch {WHEEL}; install one, or set {given}"
+            raise AssetError(what)
     print(f"fetching the humanoid and its clips ({WHEEL}, about 100 MB, once)", file=sys.stderr)
-    command = [*pip, "download", "--quiet", "--no-deps"]
+    command = [*pip, "download", WHEEL, "--quiet", "--no-deps"]
     command += ["--only-binary=:all:", "--python-version", "3.10", "--implementation", "cp"]
     command += ["--abi", "cp310", "--platform", "manylinux2014_x86_64", "--dest", str(folder)]
     try:
-        done = subprocess.run(
-            [*command, WHEEL], capture_output=True, errors="replace", timeout=WAIT
-        )
+        done = subprocess.run(command, capture_output=True, errors="replace", timeout=WAIT)
     except subprocess.TimeoutExpired:
         raise AssetError(f"pip could not download {WHEEL} within {WAIT:.0f} s") from None
     wheels = list(folder.glob("*.whl"))

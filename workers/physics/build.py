@@ -28,22 +28,14 @@ from typing import Any, TypeVar
 
 from optimus.errors import UserError
 from optimus.installation import WAIT, extra_command, locked, python_command
+from workers.physics import native
 from workers.physics.assets import ensure_assets
-from workers.physics.native import (
-    OP_SOURCE,
-    SOURCE_DIR,
-    generated_library,
-    generator_path,
-    generator_sources,
-    in_cache,
-    library_path,
-    library_sources,
-    op_path,
-    writable,
-)
 
 CONTROLS = ("pd", "torque")
 Made = TypeVar("Made")
+_LIBRARY = (
+    "-std=c++17 -O2 -DNDEBUG -Wall -fPIC -shared -fvisibility=hidden -fvisibility-inlines-hidden"
+)
 
 _compilers = threading.BoundedSemaphore(os.cpu_count() or 1)  # processes at once
 
@@ -56,15 +48,11 @@ def build_library(force: bool = False) -> Path:
     """Builds libphysics.so unless it is there; returns its path."""
 
     def make(output: Path) -> None:
-        flags = ["-std=c++17", "-O2", "-DNDEBUG", "-Wall", "-fPIC", "-shared"]
-        flags += ["-fvisibility=hidden", "-fvisibility-inlines-hidden"]
-        flags += [
-            f"-Wl,--version-script={SOURCE_DIR / 'exports.map'}",
-            f"-Wl,-soname,{output.name}",
-        ]
-        _compile([*flags, *_include()], library_sources(), output, ["-pthread"])
+        script = f"-Wl,--version-script={native.SOURCE_DIR / 'exports.map'}"
+        flags = [*_LIBRARY.split(), script, f"-Wl,-soname,{output.name}", *_include()]
+        _compile(flags, native.library_sources(), output, ["-pthread"])
 
-    return _made(library_path(), force, make)
+    return _made(native.library_path(), force, make)
 
 
 def build_op(force: bool = False) -> Path:
@@ -77,9 +65,9 @@ def build_op(force: bool = False) -> Path:
 
         flags = ["-std=c++14", "-O2", "-fPIC", "-shared", *tf.sysconfig.get_compile_flags()]
         libraries = [*tf.sysconfig.get_link_flags(), f"-L{library.parent}", f"-l:{library.name}"]
-        _compile(flags, [OP_SOURCE], output, [*libraries, "-Wl,-rpath,$ORIGIN"])
+        _compile(flags, [native.OP_SOURCE], output, [*libraries, "-Wl,-rpath,$ORIGIN"])
 
-    return _made(op_path(), force, make)
+    return _made(native.op_path(), force, make)
 
 
 def build_generator(force: bool = False) -> Path:
@@ -87,9 +75,9 @@ def build_generator(force: bool = False) -> Path:
 
     def make(output: Path) -> None:
         flags = ["-std=c++17", "-O1", "-DNDEBUG", *_include(code=True)]
-        _compile(flags, generator_sources(), output, ["-ldl", "-pthread"])
+        _compile(flags, native.generator_sources(), output, ["-ldl", "-pthread"])
 
-    return _made(generator_path(), force, make)
+    return _made(native.generator_path(), force, make)
 
 
 def build_generated(text: str, control: str, force: bool = False) -> Path:
@@ -110,7 +98,7 @@ def build_generated(text: str, control: str, force: bool = False) -> Path:
             _compile(flags, [code], output, ["-lm"])
 
     structure = Simulator(text, 1.0, control, fast=False).structure
-    return _made(generated_library(structure), force, make)
+    return _made(native.generated_library(structure), force, make)
 
 
 def build_humanoid_code(force: bool = False) -> list[Path]:
@@ -127,7 +115,7 @@ def build_everything(force: bool = False) -> list[Path]:
     """All that a run uses, the clips included; what does not wait for another is made at once."""
     with ThreadPoolExecutor() as pool:
         others = [pool.submit(_timed, "the humanoid and its clips", ensure_assets)]
-        if force or not library_path().exists():
+        if force or not native.library_path().exists():
             others.append(pool.submit(_timed, "the code generator", build_generator, force))
         outputs = [_timed("the simulator", build_library, force)]
         if has_tensorflow():
@@ -144,7 +132,7 @@ def has_tensorflow() -> bool:
 
 def how_to_build(*options: str) -> str:
     """What to do to have all here that is not, in one line."""
-    missing = _missing(headers="--force" in options or not library_path().exists())
+    missing = _missing(headers="--force" in options or not native.library_path().exists())
     first = f"first get {' and '.join(missing)}, then " if missing else ""
     return f"{first}run: {python_command('workers.physics.build', *options)}"
 
@@ -154,14 +142,14 @@ def _missing(headers: bool = False, code: bool = False) -> list[str]:
     compiler, include = _compiler()[0], _header_dir()
     on_310 = sys.version_info[:2] == (3, 10)
     generator = (include / "cppad" / "cg.hpp").is_file()
-    missing = []
-    if shutil.which(compiler) is None:
-        missing.append(f"the C++ compiler {compiler} (Debian: apt-get install g++)")
-    if (headers and not (include / "eigen3").is_dir()) or (code and on_310 and not generator):
-        missing.append(f"headers ({extra_command('native')})")
-    if code and not on_310 and not generator:
-        missing.append("CppADCodeGen (for CPython 3.10 only; leave out --fast)")
-    return missing
+    no_headers = headers and not (include / "eigen3").is_dir()
+    no_generator = code and not generator
+    absent = {
+        f"the C++ compiler {compiler} (Debian: apt-get install g++)": not shutil.which(compiler),
+        f"headers ({extra_command('native')})": no_headers or (no_generator and on_310),
+        "CppADCodeGen (for CPython 3.10 only; leave out --fast)": no_generator and not on_310,
+    }
+    return [what for what, is_absent in absent.items() if is_absent]
 
 
 def _require(**needed: bool) -> None:
@@ -185,7 +173,7 @@ def _include(code: bool = False) -> list[str]:
     """The options for headers of ours and of others."""
     _require(headers=True, code=code)
     include = _header_dir()
-    return [f"-I{SOURCE_DIR}", "-isystem", str(include), "-isystem", str(include / "eigen3")]
+    return [f"-I{native.SOURCE_DIR}", "-isystem", str(include), "-isystem", str(include / "eigen3")]
 
 
 def _timed(what: str, make: Callable[..., Made], *arguments: Any) -> Made:
@@ -200,8 +188,8 @@ def _timed(what: str, make: Callable[..., Made], *arguments: Any) -> Made:
 
 def _made(output: Path, force: bool, make: Callable[[Path], None]) -> Path:
     """Makes the output unless it is there; of several processes one makes it, the others wait."""
-    if force and not writable():  # found there before what lies beside the sources
-        output = in_cache(output.name)
+    if force and not native.writable():  # found there before what lies beside the sources
+        output = native.in_cache(output.name)
     if force or not output.exists():
         with locked(output.with_name(f".{output.name}.lock")):
             if force or not output.exists():
@@ -249,7 +237,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--force", action="store_true", help="build even what is there")
     arguments = parser.parse_args(argv)
     try:
-        if arguments.force or not library_path().exists():  # what is missing is told at once
+        if arguments.force or not native.library_path().exists():  # what is missing is told at once
             _require(headers=True, code=arguments.fast)
         if arguments.fast:
             print(*build_everything(arguments.force), sep="\n")

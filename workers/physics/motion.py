@@ -6,7 +6,6 @@ that multiplies the root quaternion from the left. Body axes stay those of the U
 """
 
 import functools
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,23 +14,16 @@ from typing import NoReturn
 
 import numpy as np
 
-from optimus.files import parse_json
+from optimus.errors import require
+from workers.physics.formats import FormatError, read_json, want
 from workers.physics.model import PhysicsModel
 from workers.physics.model.rotations import conjugate, log_map, multiply, slerp
 
 # By clip, siblings together: {dance_a, dance_b}, {getup_*}, {kick, spinkick, punch}, {walk, run}.
 SPLITS: dict[str, tuple[str, ...]] = {
     "train": (
-        "backflip",
-        "crawl",
-        "getup_facedown",
-        "getup_faceup",
-        "jump",
-        "kick",
-        "punch",
-        "run",
-        "spinkick",
-        "walk",
+        *("backflip", "crawl", "getup_facedown", "getup_faceup", "jump", "kick", "punch", "run"),
+        *("spinkick", "walk"),
     ),
     "validation": ("roll", "spin"),
     "test": ("cartwheel", "dance_a", "dance_b"),
@@ -62,28 +54,22 @@ def load_clip(name: str | Clip, folder: Path, model: PhysicsModel) -> Clip:
     if isinstance(name, Clip):
         return name
     path = folder / f"humanoid3d_{name}.txt"
-    if not path.is_file():
-        names = sorted(p.stem.removeprefix("humanoid3d_") for p in folder.glob("humanoid3d_*.txt"))
-        there = ", ".join(names) or f"none in {folder}"
-        raise ValueError(f"no clip {name!r}; there are: {there}")
+    names = sorted(p.stem.removeprefix("humanoid3d_") for p in folder.glob("humanoid3d_*.txt"))
+    there = ", ".join(names) or f"none in {folder}"
+    require(path.is_file(), f"no clip {name!r}; there are: {there}")
     return read_clip(path, name, model)
 
 
 @functools.lru_cache(maxsize=64)
 def read_clip(path: Path, name: str, model: PhysicsModel) -> Clip:
     """Reads one clip file; ValueError with file and line when it is malformed."""
-    text = path.read_text(encoding="utf-8")
-    try:
-        frames = parse_json(text)["Frames"]
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    except (KeyError, TypeError) as error:
-        raise ValueError(f'{path}, line 1: no "Frames" list') from error
+    document = read_json(path)
+    frames = document.get("Frames") if isinstance(document, dict) else None
+    want(frames is not None, f'{path}, line 1: no "Frames" list')
 
     def fail(frame: int, what: str) -> NoReturn:
-        raise ValueError(f"{path}, line {_frame_line(text, frame)}: {what}")
+        line = _frame_line(path.read_text(encoding="utf-8"), frame)
+        raise FormatError(f"{path}, line {line}: {what}")
 
     width = 1 + sum(quat[1] - quat[0] for quat in rotation_spans(model)) + 3
     if not isinstance(frames, list) or len(frames) < 2:
@@ -93,8 +79,7 @@ def read_clip(path: Path, name: str, model: PhysicsModel) -> Clip:
         if not numbers or len(row) != width or not np.isfinite(row).all():
             fail(i, f"frame {i} must hold {width} finite numbers")
     data = np.array(frames, dtype=np.float64)
-    if (data[:-1, 0] <= 0).any():
-        bad = int(np.argmax(data[:-1, 0] <= 0))
+    for bad in np.flatnonzero(data[:-1, 0] <= 0):
         fail(bad, f"frame {bad} has no duration")
     times = np.concatenate([[0.0], np.cumsum(data[:-1, 0])])
     return Clip(name, times, _to_states(data[:, 1:], model, fail))
@@ -146,11 +131,11 @@ def without_sign_jumps(q: np.ndarray, model: PhysicsModel) -> np.ndarray:
 
 def check_window(clip: Clip, start: float, seconds: float) -> None:
     """ValueError with one line when [start, start + seconds] does not lie within the clip."""
-    if not (np.isfinite([start, seconds]).all() and start >= 0 and seconds > 0):
-        raise ValueError(f"a window needs start >= 0 and seconds > 0, got {start} and {seconds}")
-    if start + seconds > clip.seconds + 1e-9:
-        window, length = f"a window of {seconds:g} s from {start:g} s", f"{clip.seconds:.2f} s"
-        raise ValueError(f"{window} does not fit: clip {clip.name!r} is {length} long")
+    some = 0 <= start < np.inf and 0 < seconds < np.inf
+    require(some, f"a window needs start >= 0 and seconds > 0, got {start} and {seconds}")
+    window, length = f"a window of {seconds:g} s from {start:g} s", f"{clip.seconds:.2f} s"
+    fits = start + seconds <= clip.seconds + 1e-9
+    require(fits, f"{window} does not fit: clip {clip.name!r} is {length} long")
 
 
 def rotation_spans(model: PhysicsModel) -> list[tuple[int, int]]:
@@ -177,8 +162,7 @@ def _to_states(
             continue
         norm = np.linalg.norm(part, axis=1)
         wrong = np.abs(norm - 1) > 0.5  # one of kick's is 0.42 off; beyond is no rotation
-        if wrong.any():
-            bad = int(np.argmax(wrong))
+        for bad in np.flatnonzero(wrong):
             fail(bad, f"frame {bad}, {body.name}: quaternion of length {norm[bad]:.3f}")
         part = part / norm[:, None]
         q[:, begin:end] = multiply(QUARTER_TURN, part) if body.joint == "free" else part

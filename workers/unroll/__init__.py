@@ -8,13 +8,6 @@ both signs.
 """
 
 from workers.unroll.analytic import AnalyticUnroll as AnalyticUnroll
-from workers.unroll.base import LaneArrays as LaneArrays
 from workers.unroll.base import Unroll as Unroll
-from workers.unroll.base import Waiting as Waiting
-from workers.unroll.base import Window as Window
-from workers.unroll.base import arrays_from_names as arrays_from_names
-from workers.unroll.base import arrays_to_names as arrays_to_names
 from workers.unroll.base import parameter_layout as parameter_layout
-from workers.unroll.base import state_type as state_type
 from workers.unroll.pooled import PooledUnroll as PooledUnroll
-from workers.unroll.pooled import WindowSource as WindowSource

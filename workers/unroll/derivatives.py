@@ -46,27 +46,16 @@ class Replies:
     seconds: np.ndarray
     unavailable: dict[int, str]
 
-    @classmethod
-    def none(cls, lanes: int) -> Replies:
-        """Of a window that has asked for nothing yet."""
-        return cls(np.ones(lanes, bool), np.zeros(lanes, np.int64), np.zeros(lanes), {})
-
-    def of_the_way_back(self) -> Replies:
-        """A successor with the same counters whose failures are not failures of the window."""
-        return Replies(self.alive.copy(), self.evaluations, self.seconds, {})
-
     def take(self, lane: int, future: Future[LossReply]) -> LossReply | None:
         """A reply that is there, counted; None, and the lane no longer alive, if it has no loss."""
         try:
             reply = future.result()
+            self.evaluations[lane] += 1
+            self.seconds[lane] += reply.seconds
+            if reply.status == "ok":
+                return reply
         except LossUnavailable as error:
             self.unavailable[lane] = str(error)
-            self.alive[lane] = False
-            return None
-        self.evaluations[lane] += 1
-        self.seconds[lane] += reply.seconds
-        if reply.status == "ok":
-            return reply
         self.alive[lane] = False
         return None
 

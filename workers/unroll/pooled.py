@@ -4,6 +4,7 @@ A window is a generator in three parts over one `_Progress`: start the episodes 
 times, and differentiate if the estimator asks for it. Each part yields the futures it waits for.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
@@ -105,16 +106,11 @@ class PooledUnroll:
         self._fresh_state = jax.jit(functools.partial(base.batched_state, config))
         self._replace = jax.jit(base.replace_lanes)
         self._order = order
-        if order:
-            self._differentiate = self._derivative_of(propose)
-
-    def _derivative_of(self, propose: Callable[..., Any]) -> Callable[..., Any]:
-        """The compiled derivative, over `[G, S]`: of the window, or of one step if exact."""
-        if self._order == 2:
-            of_one = derivatives.pull_back(propose)
+        if order == 2:
+            derivative = derivatives.pull_back(propose)  # of one step
         else:
-            of_one = jax.grad(functools.partial(derivatives.window_total, propose))
-        return jax.jit(_over_lanes(of_one, self._source.dim))
+            derivative = jax.grad(functools.partial(derivatives.window_total, propose))
+        self._differentiate = jax.jit(_over_lanes(derivative, source.dim))
 
     def window(
         self, weights: jax.Array, arrays: LaneArrays | None, fresh: Sequence[int | None], steps: int
@@ -125,7 +121,9 @@ class PooledUnroll:
           weights: float32 `[G, S, P]`. arrays, fresh, steps: see there.
         """
         if arrays is None:
-            arrays = self._first_arrays(len(fresh))
+            x = np.zeros((len(fresh), self._signs, self._source.dim), np.float32)
+            task = {"episode": np.zeros(len(fresh), np.uint64)}
+            arrays = LaneArrays(x, x, np.zeros(len(fresh), np.float32), self._fresh_state(x), task)
         progress = self._progress(arrays, fresh, steps)
         starts = np.asarray([episode is not None for episode in fresh])
         if starts.any():
@@ -137,26 +135,21 @@ class PooledUnroll:
         counts = (replies.evaluations, replies.seconds, replies.unavailable)
         return Window(progress.arrays, progress.losses, progress.mask, failed, *counts, gradients)
 
-    def _first_arrays(self, lanes: int) -> LaneArrays:
-        x = np.zeros((lanes, self._signs, self._source.dim), np.float32)
-        initial, task = np.zeros(lanes, np.float32), {"episode": np.zeros(lanes, np.uint64)}
-        return LaneArrays(x, x.copy(), initial, self._fresh_state(x), task)
-
     def _progress(self, arrays: LaneArrays, fresh: Sequence[int | None], steps: int) -> _Progress:
         """A window of `steps` before its first request; lanes with a `fresh` id are at its x0."""
-        episode, x = np.array(arrays.task["episode"]), np.array(arrays.x)
-        begins = {lane: new for lane, new in enumerate(fresh) if new is not None}
-        for lane, new in begins.items():
-            episode[lane] = new
-        drawn = [self._source.draw(int(number)) for number in episode]
-        for lane in begins:
-            x[lane] = drawn[lane][1]
+        episode, x, windows = np.array(arrays.task["episode"]), np.array(arrays.x), []
+        for lane, new in enumerate(fresh):
+            episode[lane] = episode[lane] if new is None else new
+            window, start = self._source.draw(int(episode[lane]))
+            windows.append(encode(window))
+            if new is not None:
+                x[lane] = start
         gradient, initial = np.array(arrays.gradient), np.array(arrays.initial)
         lanes, signs, dim = x.shape
         return _Progress(
-            windows=[encode(window) for window, _ in drawn],
+            windows=windows,
             arrays=LaneArrays(x, gradient, initial, arrays.state, {"episode": episode}),
-            replies=Replies.none(lanes),
+            replies=Replies(np.ones(lanes, bool), np.zeros(lanes, np.int64), np.zeros(lanes), {}),
             losses=np.full((lanes, signs, steps), meta_loss.CAP, np.float32),
             mask=np.zeros((lanes, steps), bool),
             gradients=np.zeros((lanes, signs, steps, dim), np.float32),
@@ -167,15 +160,9 @@ class PooledUnroll:
     def _submit(self, progress: _Progress, lane: int, x: np.ndarray) -> Future[LossReply]:
         """Asks for the loss of a lane at x `[N]`."""
         self._requests += 1
-        request = LossRequest(
-            request_id=self._requests,
-            budget=self._budget,
-            loss=self._source.loss,
-            options_hash=self._source.options_hash,
-            episode=int(progress.arrays.task["episode"][lane]),
-            window=progress.windows[lane],
-            x=np.asarray(x, np.float64),
-        )
+        source, episode = self._source, int(progress.arrays.task["episode"][lane])
+        which = (source.loss, source.options_hash, episode, progress.windows[lane])
+        request = LossRequest(self._requests, self._budget, *which, np.asarray(x, np.float64))
         return self._pool.submit(request)
 
     def _start_episodes(self, progress: _Progress, starts: np.ndarray) -> _Requests:
@@ -224,10 +211,10 @@ class PooledUnroll:
         """`Window.gradients`, or None if nobody asks for them."""
         if self._order == 0:
             return None
-        replies = progress.replies
-        path, factors = progress.path, progress.factors
+        replies, path, factors = progress.replies, progress.path, progress.factors
         if self._order == 2:
-            replies = replies.of_the_way_back()
+            # Failures on the way back are not failures of the window; they count all the same.
+            replies = dataclasses.replace(replies, alive=replies.alive.copy(), unavailable={})
             submit, last = functools.partial(self._submit, progress), progress.arrays.gradient
             each = yield from derivatives.backwards(
                 self._differentiate, submit, weights, path, last, factors, replies

@@ -9,16 +9,14 @@ import re
 from pathlib import Path
 
 _PARTS = ("state", "supervisord", "actions")
-_NOT_SENT = re.compile(
-    r"^from (?:launch\.fleet\.on_host\.\w+|__future__) import (?:\([^)]*\)|[^\n]*)\n", re.MULTILINE
-)
+_NOT_SENT = r"(?m)^from (?:launch\.fleet\.on_host\.\w+|__future__) import (?:\([^)]*\)|[^\n]*)\n"
 
 
 def program() -> str:
     """The parts one after the other, without their imports of each other."""
     folder = Path(__file__).parent
     parts = ((folder / f"{name}.py").read_bytes().decode() for name in _PARTS)
-    text = _NOT_SENT.sub("", "\n\n".join(parts))
+    text = re.sub(_NOT_SENT, "", "\n\n".join(parts))
     template = repr((folder / "supervisord.conf").read_bytes())
     text = text.replace('(Path(__file__).parent / "supervisord.conf").read_bytes()', template)
     return f"from __future__ import annotations\n\n{text}"

@@ -16,14 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from launch.fleet.on_host.state import Problem, deployed, is_free, replace, run_of, unfit
-from launch.fleet.on_host.supervisord import (
-    configuration,
-    control,
-    programs,
-    run_python,
-    supervisor_pid,
-)
+from launch.fleet.on_host.state import Problem, deployed, is_free, python_of, replace, run_of, unfit
+from launch.fleet.on_host.supervisord import configuration, control, programs, supervisor_pid
 
 _PIP = (
     "-I -m pip install --quiet --no-index --no-deps --no-compile --disable-pip-version-check "
@@ -123,18 +117,16 @@ def start(root: Path, request: dict[str, Any]) -> dict[str, Any]:
     The head's answer comes once its coordinator listens, or says why it does not.
     """
     run, before, alive = request["run"], run_of(root), supervisor_pid(root) is not None
-    folder = root / "runs" / run["run"]
-    log = root / "logs" / run["run"] / "head.log"
+    folder, log = root / "runs" / run["run"], root / "logs" / run["run"] / "head.log"
     said = log.stat().st_size if log.exists() else 0  # by earlier starts
     try:
-        (root / "logs" / run["run"]).mkdir(parents=True, exist_ok=True)
+        log.parent.mkdir(parents=True, exist_ok=True)
         if run["role"] == "head":
             folder.mkdir(parents=True, exist_ok=True)
             asked, wanted = folder / "request.json", json.dumps(request["config"])
             runs = alive and programs(root).get("head", "").startswith(("RUNNING", "STARTING"))
-            if (
-                runs and asked.exists() and asked.read_text(encoding="utf-8") != wanted
-            ):  # a restart would read it
+            # A restart would read it.
+            if runs and asked.exists() and asked.read_text(encoding="utf-8") != wanted:
                 raise Problem(f"{run['run']!r} runs here with other values; stop it first")
             replace(asked, wanted)
         conf = configuration(root, run)
@@ -149,7 +141,7 @@ def start(root: Path, request: dict[str, Any]) -> dict[str, Any]:
         control(root, "update")  # stops, starts and leaves alone, by program
     else:
         (root / "supervisord.sock").unlink(missing_ok=True)
-        command = [run_python(root), "-m", "supervisor.supervisord"]
+        command = [python_of(root), "-m", "supervisor.supervisord"]
         command += ["-c", str(root / "supervisord.conf")]
         done = subprocess.run(command, capture_output=True, errors="replace", timeout=60)
         deadline = time.monotonic() + 20
@@ -255,16 +247,12 @@ def pack(root: Path, request: dict[str, Any]) -> dict[str, Any]:
     try:
         with tarfile.open(path, "w:gz", compresslevel=3) as tar:
             if request.get("run") and folder.is_dir():
-                tar.add(folder, "run", filter=_no_lock)
+                tar.add(folder, "run", filter=lambda x: None if x.name.endswith("/.lock") else x)
             tar.add(root / "logs" / run, "logs")
     except OSError as error:
         path.unlink(missing_ok=True)
         raise Problem(f"packing {run}: {error.strerror}") from None
     return {"run": run, "file": str(path), "id": identity}
-
-
-def _no_lock(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    return None if info.name.endswith("/.lock") else info
 
 
 _ACTIONS = {do.__name__: do for do in (look, install, start, stop, logs, pack)}
@@ -273,11 +261,11 @@ _ACTIONS = {do.__name__: do for do in (look, install, start, stop, logs, pack)}
 def main() -> None:
     """Does what the request in the first argument says."""
     request = json.loads(base64.b64decode(sys.argv[1]))
-    root = Path(request["root"]).expanduser()
+    root, action = Path(request["root"]).expanduser(), _ACTIONS[request["action"]]
     try:
-        if request["action"] not in ("look", "logs"):
+        if action not in (look, logs):
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        answer = _ACTIONS[request["action"]](root, request)
+        answer = action(root, request)
     except Problem as error:
         answer = {"error": str(error)}
     except OSError as error:

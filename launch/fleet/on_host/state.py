@@ -59,6 +59,12 @@ def run_of(root: Path) -> dict[str, Any] | None:
     return None
 
 
+def python_of(root: Path) -> str:
+    """The Python of the run's environment, else of the newest."""
+    run = run_of(root)
+    return str(root / f"env-{run['id']}/bin/python" if run else root / "current/bin/python")
+
+
 def is_free(port: int) -> bool:
     """Whether nobody listens there: IPv4 and IPv6 wildcard binds work, as servers here bind."""
     for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):

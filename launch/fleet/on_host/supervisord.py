@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from launch.fleet.on_host.state import run_of
+from launch.fleet.on_host.state import python_of
 
 # `on_host.program` puts the text itself here, since only the program is sent.
 _TEMPLATE = (Path(__file__).parent / "supervisord.conf").read_bytes().decode()
@@ -16,11 +16,8 @@ _SUPERVISORD, _PROGRAM = map(string.Template, _TEMPLATE.split("\n; -- for each p
 
 def configuration(root: Path, run: dict[str, Any]) -> str:
     """supervisord.conf: the head's program, or one program for every few workers."""
-    common = {
-        "env": root / f"env-{run['id']}",
-        "logs": root / "logs" / run["run"],
-        "address": run["address"],
-    }
+    env, logs = root / f"env-{run['id']}", root / "logs" / run["run"]
+    common = {"env": env, "logs": logs, "address": run["address"]}
     programs = []
     if run["role"] == "head":
         folder = root / "runs" / run["run"]
@@ -39,17 +36,10 @@ def configuration(root: Path, run: dict[str, Any]) -> str:
 
 def control(root: Path, *words: str, timeout: float = 60.0) -> str:
     """What supervisorctl says to these words."""
-    conf = root / "supervisord.conf"
-    python = run_python(root)
-    command = [python, "-m", "supervisor.supervisorctl", "-c", str(conf), *words]
+    command = [python_of(root), "-m", "supervisor.supervisorctl"]
+    command += ["-c", str(root / "supervisord.conf"), *words]
     done = subprocess.run(command, capture_output=True, errors="replace", timeout=timeout)
     return done.stdout + done.stderr
-
-
-def run_python(root: Path) -> str:
-    """The Python of the run's environment, else of the newest."""
-    run = run_of(root)
-    return str(root / f"env-{run['id']}/bin/python" if run else root / "current/bin/python")
 
 
 def supervisor_pid(root: Path) -> int | None:

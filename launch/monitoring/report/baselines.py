@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from launch.monitoring.report import MINE
+from launch.monitoring.report import BASELINES, METHODS, MINE
 from optimus.bench import plan
 from optimus.bench.cells import Method
 from optimus.bench.classical import paper_figures, report
@@ -23,18 +23,16 @@ from optimus.bench.storage import Row
 from optimus.weights import LearnedOptimizer
 
 PRESET = "fair-shift"
-BASELINES = ("adam", "momentum", "l_bfgs_b")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is compared; the numbers a report of a few minutes can afford."""
+    """What is compared."""
 
-    functions: tuple[str, ...] = ("rosenbrock", "rastrigin", "ackley", "levy", "dixon_price")
-    dims: tuple[int, ...] = (2, 10)
-    methods: tuple[str, ...] = BASELINES
-    starts: int = 8
-    steps: int = 100
+    functions: tuple[str, ...]
+    dims: tuple[int, ...]
+    starts: int
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,6 @@ class Found:
     """Results: `table` is (function, dim) -> method -> mean log10 (best gap / first gap)."""
 
     table: dict[tuple[str, int], dict[str, float]]
-    methods: tuple[str, ...]
     pictures: dict[str, Path] = field(default_factory=dict)  # "profile", "paths": PNG
     problems: tuple[str, ...] = ()
 
@@ -58,17 +55,14 @@ def compare(model: LearnedOptimizer, out: Path, wanted: Plan, say: Callable[[str
     """
     run_all = functools.partial(learned.run_all, model=model)
     mine = Method(MINE, run_all, weights_hash=model.fingerprint)
-    methods = (MINE, *wanted.methods)
-    say(f"comparing with {', '.join(wanted.methods)} on {len(wanted.functions)} functions")
-    size = (wanted.functions, wanted.dims, [mine, *plan.methods_of(wanted.methods)])
+    say(f"comparing with {', '.join(BASELINES)} on {len(wanted.functions)} functions")
+    size = (wanted.functions, wanted.dims, [mine, *plan.methods_of(BASELINES)])
     silent = Console(file=io.StringIO())
     result = classical.run(PRESET, *size, wanted.starts, wanted.steps, 0, out, silent)
-    rows = [row for row in result.rows if row["method"] in methods]
+    rows = [row for row in result.rows if row["method"] in METHODS]
     problems = [*result.failed, *result.left_out]
-    pictures: dict[str, Path] = {}
-    if drawable(problems.append) and rows:
-        pictures = _pictures(rows, result, out)
-    return Found(_table(rows), methods, pictures, tuple(problems))
+    drawn = drawable(problems.append) and bool(rows)
+    return Found(_table(rows), _pictures(rows, result, out) if drawn else {}, tuple(problems))
 
 
 def _table(rows: Sequence[Row]) -> dict[tuple[str, int], dict[str, float]]:
@@ -78,10 +72,8 @@ def _table(rows: Sequence[Row]) -> dict[tuple[str, int], dict[str, float]]:
         ratio = max(best / first, 1e-8) if np.isfinite(best) and first > 0 else 1.0
         cell = values.setdefault((row["function"], row["dim"]), {})
         cell.setdefault(row["method"], []).append(min(0.0, float(np.log10(ratio))))
-    return {
-        key: {method: float(np.mean(found)) for method, found in cell.items()}
-        for key, cell in values.items()
-    }
+    means = ({m: float(np.mean(found)) for m, found in cell.items()} for cell in values.values())
+    return dict(zip(values, means))
 
 
 def _pictures(rows: Sequence[Row], result: classical.Result, out: Path) -> dict[str, Path]:
@@ -89,7 +81,7 @@ def _pictures(rows: Sequence[Row], result: classical.Result, out: Path) -> dict[
     profile = [r for r in report.profile_rows(rows) if r["profile"] == "performance"]
     if profile:
         found["profile"] = draw_profiles(profile, out / "profile.png")
-    traces = {k: p for k, p in result.traces.items() if k[2] in (MINE, *BASELINES)}
+    traces = {k: p for k, p in result.traces.items() if k[2] in METHODS}
     paths = paper_figures.path_rows(traces)
     if paths:
         least = min(row["dim"] for row in paths)

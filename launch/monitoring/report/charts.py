@@ -24,15 +24,16 @@ def lines(series: Mapping[str, Points], x_label: str, y_label: str, log: bool = 
     xs = [x for points in drawn.values() for x, _ in points]
     ys = [y for points in drawn.values() for _, y in points]
     x_range, y_range = _range(min(xs), max(xs)), _range(min(ys), max(ys))
-    marks = [*_grid(x_range, y_range, log), *_labels(x_label, y_label)]
+    marks = _grid(x_range, y_range, log)
+    marks.append(fill("x_label", x=(_LEFT + _WIDTH - _RIGHT) / 2, y=_HEIGHT - 4, text=x_label))
+    marks.append(fill("y_label", y=(_TOP + _HEIGHT - _BOTTOM) / 2, text=y_label))
     for k, (name, points) in enumerate(drawn.items()):
         at = [(f"{_x(x, x_range):.1f}", f"{_y(y, y_range):.1f}") for x, y in points]
         marks.append(fill("line", k=k % 4, points=" ".join(map(",".join, at))))
         for (left, top), (x, y) in zip(at, points) if len(points) <= 30 else ():
             value = _text(10**y if log else y)
-            marks.append(
-                fill("dot", k=k % 4, x=left, y=top, name=name, value=value, where=_text(x))
-            )
+            words = {"name": name, "value": value, "where": _text(x)}
+            marks.append(fill("dot", k=k % 4, x=left, y=top, **words))
     keys = join((fill("key", k=k % 4, name=name) for k, name in enumerate(drawn)), " ")
     legend = fill("legend", keys=keys) if len(drawn) > 1 else ""
     title, size = f"{y_label} against {x_label}", f"{_WIDTH} {_HEIGHT}"
@@ -98,11 +99,6 @@ def _grid(x_range: tuple[float, float], y_range: tuple[float, float], log: bool)
     for value in ticks(*x_range, wanted=7):
         marks.append(fill("x_tick", x=f"{_x(value, x_range):.1f}", y=y, text=_text(value)))
     return marks
-
-
-def _labels(x_label: str, y_label: str) -> list[Html]:
-    below = fill("x_label", x=(_LEFT + _WIDTH - _RIGHT) / 2, y=_HEIGHT - 4, text=x_label)
-    return [below, fill("y_label", y=(_TOP + _HEIGHT - _BOTTOM) / 2, text=y_label)]
 
 
 def _text(value: float) -> str:

@@ -1,6 +1,5 @@
 """What the report is made of, read from the run directory with bounded memory."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,33 +49,28 @@ def collect(run_dir: Path) -> Collected:
         updates = metrics.thinned(run_dir / "metrics" / "learner-0.jsonl", "update", MOST)
     except OSError as error:
         problems.append(f"no updates: {error.strerror}: {error.filename}")
-    found = records.evaluations(run_dir)
-    protocol = found[-1].get("protocol") if found else None
-    judged = records.judged(run_dir, (r for r in found if r.get("protocol") == protocol))
+    numbered = ((number(record, "step"), record) for record in updates)
+    # A step that was made again after a restart counts as it was made last.
+    of_step = {step: record for step, record in numbered if step is not None}
+    found = records.of_newest_protocol(records.evaluations(run_dir))
+    judged = records.judged(run_dir, found)
     manifest: dict[str, Any] = {}
     rows: list[tuple[int, int | None, float | None]] = []
     folder = run_dir / "checkpoints"
     for step in checkpoint.steps(folder):
+        says: dict[str, Any] = {}
         try:
-            manifest = checkpoint.read_manifest(folder / str(step))
+            says = manifest = checkpoint.read_manifest(folder / str(step))
         except checkpoint.CheckpointError as error:
             problems.append(str(error))
-            rows.append((step, None, None))
-            continue
-        size = number(manifest, "bytes")
-        rows.append((step, None if size is None else int(size), number(manifest, "time")))
+        size = number(says, "bytes")
+        rows.append((step, None if size is None else int(size), number(says, "time")))
     return Collected(
         status=status,
         config=read_config(run_dir),
-        updates=_last_life_of_each_step(updates),
+        updates=[of_step[step] for step in sorted(of_step)],
         judged=[dict(record) for record in judged.values()],
         manifest=manifest,
         checkpoints=rows[-_SHOWN:],
         problems=problems,
     )
-
-
-def _last_life_of_each_step(updates: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By step; a step that was made again after a restart counts as it was made last."""
-    found = {number(record, "step"): record for record in updates}
-    return [found[step] for step in sorted(step for step in found if step is not None)]

@@ -82,12 +82,5 @@ def _reconstruct(
     picture = render.save(frames, out / "motion.png", rate)
     first = float(mine.losses[0])
     apart = float(np.mean(np.linalg.norm(motion - found.reference, axis=-1))) * 1000
-    return Motion(
-        picture=picture,
-        clip=window.clip,
-        start=window.start,
-        evaluations=evaluations,
-        loss=float(mine.best[-1]) / first,
-        baseline=float(baseline.best[-1]) / first,
-        error_mm=apart,
-    )
+    loss, best = (float(each.best[-1]) / first for each in (mine, baseline))
+    return Motion(picture, window.clip, window.start, evaluations, loss, best, apart)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from launch import command
 from launch.monitoring.readings import Record, mapping
-from launch.monitoring.report import MINE, charts
+from launch.monitoring.report import METHODS, MINE, charts
 from launch.monitoring.report.data import Collected
 from launch.monitoring.report.motion import Motion
 from launch.monitoring.report.templates import Html, fill, join, table
@@ -39,18 +39,10 @@ class Extras:
 def page(found: Collected, extras: Extras, written: float) -> str:
     """The whole document; `written`: s since 1970."""
     moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(written))
-    body = [
-        _header(found, moment),
-        _curves(found),
-        _evaluations(found),
-        _baselines(extras),
-        _motion(extras),
-        _runtime(found),
-        _checkpoints(found),
-        _use(found),
-        _configuration(found),
-        _notes([*found.problems, *extras.notes]),
-    ]
+    body = [_header(found, moment), _curves(found), _evaluations(found)]
+    body += [_baselines(extras), _motion(extras)]
+    body += [section(found) for section in (_runtime, _checkpoints, _use, _configuration)]
+    body.append(_notes([*found.problems, *extras.notes]))
     style = Html(_STYLE.read_text(encoding="utf-8"))
     return fill("page", name=found.status.name, style=style, body=join(body, "\n")) + "\n"
 
@@ -73,9 +65,8 @@ def _header(found: Collected, moment: str) -> Html:
         tiles.append((f"best score, update {s.best_step}", _number(s.best_score)))
     if s.validation is not None:
         tiles.append((f"validation gap, update {s.validation_step}", _number(s.validation)))
-    tiles.append(("loss evaluations", f"{s.evaluations:,}"))
     newest = f"{_number(s.checkpoint_step, '{:.0f}')}, {duration(s.checkpoint_age)} old"
-    tiles.append(("newest checkpoint", newest))
+    tiles += [("loss evaluations", f"{s.evaluations:,}"), ("newest checkpoint", newest)]
     return fill(
         "header",
         name=s.name,
@@ -92,13 +83,8 @@ def _verdict(found: Collected) -> Html:
     if not result:
         return Html("")
     change = f"{result['difference']:+.3f} [{result['low']:+.3f}, {result['high']:+.3f}]"
-    if result["high"] < 0:
-        verdict = "Training made it better on held-out tasks"
-    elif result["low"] > 0:
-        verdict = "Training made it WORSE on held-out tasks"
-    else:
-        verdict = "No difference shown on held-out tasks: the interval includes zero"
-    return fill("verdict", verdict=verdict, change=change, tasks=f"{result['tasks']:.0f}")
+    kind = "better" if result["high"] < 0 else "worse" if result["low"] > 0 else "undecided"
+    return fill("verdict", verdict=fill(kind), change=change, tasks=f"{result['tasks']:.0f}")
 
 
 def _figure(title: str, drawing: Html, words: str = "") -> Html:
@@ -143,14 +129,11 @@ def _evaluations(found: Collected) -> Html:
             shown = str(record["error"])[:80]
         mark = "*" if record["step"] == found.status.best_step else ""
         rows.append([record["step"], mark + shown, *(_number(values.get(name)) for name in names)])
-    points = [
-        (float(r["step"]), r["score"]) for r in found.judged if isinstance(r.get("score"), float)
-    ]
+    scored = [r for r in found.judged if isinstance(r.get("score"), float)]
+    points = [(float(r["step"]), r["score"]) for r in scored]
     curve = charts.lines({"score": points}, "update", "score") if len(points) > 1 else Html("")
     own = found.status.score_of == "tasks"
-    words = "mean meta-loss on the run's held-out tasks" if own else "mean over the functions"
-    words = f"Score: {words}. Functions: mean log10 (best gap / first gap). Lower is better; "
-    text = fill("soft", text=words + "bold: BEST.")
+    text = fill("score_words", score=fill("of_tasks" if own else "of_functions"))
     scores = table(["update", "score", *names], rows)
     wide = len(names) > _BESIDE
     beside, below = (text, scores) if wide else (join([scores, text]), "")
@@ -162,12 +145,9 @@ def _functions(record: Record) -> dict[str, float]:
     functions = record
     for key in ("suites", "classical", "functions"):
         functions = mapping(functions, key)
-    return {
-        f"{name} {dim}": value
-        for name in functions
-        for dim, value in mapping(functions, name).items()
-        if isinstance(value, float)
-    }
+    pairs = ((name, mapping(functions, name)) for name in functions)
+    flat = ((f"{name} {dim}", value) for name, found in pairs for dim, value in found.items())
+    return {name: value for name, value in flat if isinstance(value, float)}
 
 
 def _picture(path: Path, alt: str, caption: str) -> Html:
@@ -184,10 +164,9 @@ def _baselines(extras: Extras) -> Html:
         cells = {method: _number(value) for method, value in values.items()}
         best = min(values.values())
         cells |= {method: f"*{cells[method]}" for method in values if values[method] == best}
-        rows.append([f"{function}, N = {dim}", *(cells.get(m, "–") for m in found.methods)])
-    names = [("this checkpoint" if m == MINE else m) for m in found.methods]
-    shown = [key for key in ("profile", "paths") if key in found.pictures]
-    pictures = (_picture(found.pictures[key], fill(key), fill(key)) for key in shown)
+        rows.append([f"{function}, N = {dim}", *(cells.get(m, "–") for m in METHODS)])
+    names = [("this checkpoint" if m == MINE else m) for m in METHODS]
+    pictures = (_picture(path, fill(key), fill(key)) for key, path in found.pictures.items())
     scores = table(["problem", *names], rows)
     return fill("baselines", table=scores, checkpoint=extras.checkpoint, pictures=join(pictures))
 
@@ -196,12 +175,10 @@ def _motion(extras: Extras) -> Html:
     m = extras.motion
     if m is None:
         return Html("")
-    words = (
-        f"Clip {m.clip!r} from {m.start:.2f} s, never trained on, after {m.evaluations} loss "
-        f"evaluations by {extras.checkpoint}. Captured motion left, simulated right, six moments. "
-        f"Best loss as a share of the first: {m.loss:.3f}; L-BFGS-B with as many: "
-        f"{m.baseline:.3f}. Mean joint error {m.error_mm:.0f} mm."
-    )
+    shares = {"loss": f"{m.loss:.3f}", "baseline": f"{m.baseline:.3f}"}
+    window = {"clip": repr(m.clip), "start": f"{m.start:.2f}", "error": f"{m.error_mm:.0f}"}
+    cost = {"evaluations": m.evaluations, "checkpoint": extras.checkpoint}
+    words = fill("motion_words", **window, **cost, **shares)
     alt = "reconstructed beside captured motion"
     return fill("motion", picture=_picture(m.picture, alt, words))
 
@@ -212,23 +189,21 @@ def _motion(extras: Extras) -> Html:
 def _runtime(found: Collected) -> Html:
     s = found.status
     busy = {role: f"{work['share']:.0%}" for role, work in s.work.items()}
-    roles = [
-        [role, f"{count['alive']} / {count['total']}", busy.get(role, "–")]
-        for role, count in s.roles.items()
-    ]
-    facts: list[list[object]] = [
-        ["samples refused", listed(s.refused)],
-        ["samples failed", s.failed],
-        ["replies of workers", listed(s.replies)],
-        ["calls of workers", listed(s.calls)],
-    ]
+    alive = {role: f"{count['alive']} / {count['total']}" for role, count in s.roles.items()}
+    roles = [[role, count, busy.get(role, "–")] for role, count in alive.items()]
+    facts = {
+        "samples refused": listed(s.refused),
+        "samples failed": str(s.failed),
+        "replies of workers": listed(s.replies),
+        "calls of workers": listed(s.calls),
+    }
     shares = dict(s.time_shares)
     total = sum(y for _, y in found.curve("seconds"))
     if total > 0:
         waiting = sum(y for _, y in found.curve("waiting"))
         shares["learner waits for samples (whole run)"] = waiting / total
     both = {"roles": table(["role", "alive / all", "busy"], roles)}
-    both["facts"] = table(["counter", ""], facts)
+    both["facts"] = table(["counter", ""], facts.items())
     return fill("runtime", shares=charts.bars(shares), **both)
 
 

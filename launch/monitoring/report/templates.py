@@ -33,9 +33,7 @@ def escape(value: object) -> Html:
 
 @functools.cache
 def _pieces() -> dict[str, string.Template]:
-    _, *parts = re.split(
-        r"^<!-- == (\w+) -->\n", _FILE.read_text(encoding="utf-8"), flags=re.MULTILINE
-    )
+    _, *parts = re.split(r"(?m)^<!-- == (\w+) -->\n", _FILE.read_text(encoding="utf-8"))
     return {k: string.Template(text.rstrip("\n")) for k, text in zip(parts[::2], parts[1::2])}
 
 

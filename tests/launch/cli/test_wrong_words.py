@@ -97,6 +97,7 @@ def test_a_file_that_is_something_else(
     [
         ("eval optimus", "optimus-classical"),
         ("bench classical --methods optimus --model optimus", "optimus-classical"),
+        ("eval runs/x/checkpoints/99", "no weights at runs/x/checkpoints/99: no such file or"),
         ("bench classical --methods return_zero --model nosuch", "no weights named 'nosuch'"),
         ("bench classical --functions nosuch", "known: all, "),
         ("bench classical --dims 0", "at least 1"),

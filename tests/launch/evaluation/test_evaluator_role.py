@@ -8,11 +8,13 @@ import re
 import signal
 import urllib.request
 
+import pytest
+
 from launch.evaluation import records
 from optimus.rundir import checkpoint
 from tests.launch import run_tools as tools
 
-pytestmark = tools.distributed
+pytestmark = [tools.distributed, pytest.mark.story]
 
 RUN = (
     "train",

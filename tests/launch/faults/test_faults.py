@@ -168,6 +168,7 @@ def test_a_role_that_keeps_failing_ends_the_run_with_its_cause(tmp_path: Path) -
         tools.finish(run.process, run.run_dir)
 
 
+@pytest.mark.story
 def test_a_killed_supervisor_ends_the_run_and_is_named(tmp_path: Path) -> None:
     layout = faults.Layout(actors=1, groups=1, lanes=2, workers=1)
     run = faults.Run(tmp_path, faults.config(layout=layout))

@@ -18,7 +18,7 @@ from tests.launch import fault_tools as faults
 from tests.launch import network_tools as network
 from tests.launch import run_tools as tools
 
-pytestmark = tools.distributed
+pytestmark = [tools.distributed, pytest.mark.story]
 
 PORT = 20100
 COORDINATOR = f"{network.HEAD}:{PORT}"
@@ -102,7 +102,6 @@ def test_workers_and_an_actor_join_from_another_host(
     the_others_alone_carry_the_run(run)
 
 
-@pytest.mark.story
 def test_a_cut_cable_costs_the_other_host_only_and_both_come_back(
     hosts: network.Hosts, run: faults.Run, newcomers: list[subprocess.Popen[str]]
 ) -> None:

@@ -238,3 +238,13 @@ def test_the_files_of_a_job_that_runs_are_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="seed is 0 there and 5 here"):
         Slurm("physics-small", run_dir=tmp_path, set=("seed=5",)).run(print)
     assert (tmp_path / "request.json").read_text() == before
+
+
+def test_a_job_with_nothing_left_to_do_is_refused(tmp_path: Path) -> None:
+    config = find("physics-small")
+    rundir.prepare(tmp_path, config)
+    (tmp_path / "checkpoints" / "30").mkdir(parents=True)
+    for updates in (7, 30):
+        with pytest.raises(ConfigError, match="at update 30 already: want more, --set updates=N"):
+            Slurm("physics-small", run_dir=tmp_path, set=(f"updates={updates}",)).run(print)
+    assert Slurm("physics-small", run_dir=tmp_path, set=("updates=31",)).run(print) == 0

@@ -108,7 +108,8 @@ def test_every_name_in_the_example_rules_is_served(run_dir: pathlib.Path) -> Non
     text = exposition(read_status(run_dir), run_dir).decode()
     rules = (ROOT / "monitoring" / "alerts.yml").read_text()
     wanted = set(re.findall(r"\boptimus_\w+", rules))
-    source = (ROOT / "launch" / "monitoring" / "prometheus.py").read_text()
+    served = ("prometheus.py", "metrics.json")
+    source = "".join((ROOT / "launch" / "monitoring" / name).read_text() for name in served)
     for name in wanted:
         short = re.sub(r"_(total|bucket|info)$", "", name).removeprefix("optimus_")
         assert f'"{short}"' in source or f'"optimus_{short}"' in source or name in text, name

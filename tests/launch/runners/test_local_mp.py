@@ -81,7 +81,9 @@ def test_interrupt_stops_everything_and_the_run_resumes(tmp_path: Path) -> None:
     assert not tools.processes_of(run_dir)
 
 
-@pytest.mark.parametrize("role", ["physics_worker", "learner"])
+@pytest.mark.parametrize(
+    "role", [pytest.param("physics_worker", marks=pytest.mark.story), "learner"]
+)
 def test_a_killed_node_without_restarts_ends_the_run(role: str, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     process = tools.start(*LONG, "--run-dir", str(run_dir), "--set", "layout.restarts=0")
@@ -112,6 +114,7 @@ def test_killing_the_launcher_leaves_no_process(tmp_path: Path) -> None:
         tools.finish(process, run_dir)
 
 
+@pytest.mark.story
 def test_a_run_dir_is_run_once_at_a_time(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     process = tools.start(*LONG, "--run-dir", str(run_dir))

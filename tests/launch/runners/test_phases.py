@@ -119,6 +119,7 @@ def test_processes_are_started_once() -> None:
     )
 
 
+@pytest.mark.story
 @pytest.mark.skipif(distributed_missing() is not None, reason=str(distributed_missing()))
 def test_a_killed_program_goes_on_in_the_phase_it_was_in(tmp_path: Path) -> None:
     """Killed in the second phase; the run directory is that of a run in process all the same."""

@@ -10,7 +10,8 @@ import pytest
 
 from workers.physics.assets import AssetError, ensure_assets
 from workers.physics.build import BuildError, build_library
-from workers.physics.model import PhysicsModel, load_humanoid, model_text
+from workers.physics.model import PhysicsModel, model_text
+from workers.physics.model.urdf import load_humanoid
 from workers.physics.simulation import Simulator, Status, WindowSpec
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from workers.physics.model import PhysicsModel
-from workers.physics.model.mjcf_xml import about, matrix
+from workers.physics.model.rotations import about, matrix
 
 WIDTHS = {"free": (7, 6), "spherical": (4, 3), "revolute": (1, 1)}
 

@@ -152,7 +152,6 @@ def test_a_read_only_folder_is_noticed(monkeypatch, bare):
 
 def test_forced_beside_a_read_only_library_the_new_one_is_found(monkeypatch, bare):
     monkeypatch.setattr(native, "writable", lambda: False)
-    monkeypatch.setattr(build, "writable", lambda: False)
     native.BESIDE.mkdir(parents=True)
     carried = native.BESIDE / library_path().name
     carried.write_text("does not load here")

@@ -21,6 +21,7 @@ from tests.workers import fakes
 from workers import unroll as unrolls
 from workers.actor import Actor
 from workers.scheduling import drive
+from workers.unroll import base
 
 STEPS = 3
 SECANT = dataclasses.replace(fakes.SMALL, secant=2, step_scale="relative")
@@ -41,7 +42,7 @@ def theta_of(config: TrainConfig) -> np.ndarray:
     return unrolls.parameter_layout(config).flatten(params)
 
 
-def window(unroll: Any, weights: Any, arrays: Any, fresh: list[int | None]) -> unrolls.Window:
+def window(unroll: Any, weights: Any, arrays: Any, fresh: list[int | None]) -> base.Window:
     return drive([unroll.window(weights, arrays, fresh, STEPS)], threading.Event())[0]
 
 
@@ -171,8 +172,8 @@ def test_lanes_of_another_rule_come_back_from_a_checkpoint() -> None:
     theta = theta_of(config)
     weights = jnp.broadcast_to(jnp.asarray(theta), (2, 1, theta.size))
     first = window(unroll, weights, None, [3, 5])
-    named = unrolls.arrays_to_names(first.arrays)
-    loaded = unrolls.arrays_from_names(named, unrolls.state_type(config))
+    named = base.arrays_to_names(first.arrays)
+    loaded = base.arrays_from_names(named, base.state_type(config))
     again = window(unroll, weights, loaded, [None, None])
     expected = window(unroll, weights, first.arrays, [None, None])
     np.testing.assert_array_equal(again.losses, expected.losses)

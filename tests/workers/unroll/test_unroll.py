@@ -30,10 +30,10 @@ PLUS_FORM = dataclasses.replace(PLUS, dim=8, encoders=1, heads=2)
 def run(
     unroll: Any,
     weights: Any,
-    arrays: unrolls.LaneArrays | None,
+    arrays: base.LaneArrays | None,
     fresh: Sequence[int | None],
     steps: int,
-) -> unrolls.Window:
+) -> base.Window:
     return drive([unroll.window(weights, arrays, fresh, steps)], threading.Event())[0]
 
 
@@ -194,10 +194,10 @@ def test_lanes_come_back_from_a_checkpoint(
     weights = weights_of(layout.flatten(params), 2)
     first = run(unroll, weights, None, [3, 9], 2)
     expected = run(unroll, weights, first.arrays, [None, 4], 2)
-    named = unrolls.arrays_to_names(first.arrays)
+    named = base.arrays_to_names(first.arrays)
     assert all(array.size for array in named.values())
     checkpoint.save(tmp_path, 1, named, {})
-    loaded = unrolls.arrays_from_names(checkpoint.load(tmp_path / "1").arrays)
+    loaded = base.arrays_from_names(checkpoint.load(tmp_path / "1").arrays)
     shapes = [np.shape(leaf) for leaf in jax.tree_util.tree_leaves(loaded)]
     assert shapes == [np.shape(leaf) for leaf in jax.tree_util.tree_leaves(first.arrays)]
     found = run(unroll, weights, loaded, [None, 4], 2)

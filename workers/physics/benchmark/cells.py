@@ -82,7 +82,8 @@ def name(settings: Settings, case: Case, method: str, models: Models) -> str:
         decides["rate"] = models.adam_rate
     elif method == "policy":
         assert settings.policy is not None
-        decides["policy"] = [_digest(settings.policy), case.index]
+        program = hashlib.sha256(settings.policy.read_bytes()).hexdigest()
+        decides["policy"] = [program, case.index]
     text = json.dumps(decides, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     window = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in case.name)
@@ -94,10 +95,6 @@ def _weights(model: str) -> str:
     card = weights.load(model).card
     text = repr(sorted(card.items()))
     return str(card.get("sha256") or hashlib.sha256(text.encode()).hexdigest())
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def compute(settings: Settings, case: Case, method: str, models: Models) -> Cell:
@@ -119,22 +116,11 @@ def compute(settings: Settings, case: Case, method: str, models: Models) -> Cell
         loss, x, states, look = _baseline(settings, case, method, task)
         at, looks = np.zeros(1), [look]
         run = Run(np.array([loss]), at, at, at.astype(int), np.zeros((0, 0)), "baseline")
-    rows = [list(look.values()) for look in looks]
-    return Cell(
-        method=method,
-        window=case.name,
-        status=run.status,
-        lr=run.lr,
-        best=run.best,
-        elapsed=run.elapsed,
-        evaluating=run.evaluating,
-        at=run.improved,
-        metrics=np.array(rows).reshape(-1, len(metrics.COLUMNS)),
-        x=x,
-        states=np.zeros((0, 0)) if states is None else states,
-        reference=task.reference,
-        seconds=np.array(case.seconds),
-    )
+    seen = np.array([list(look.values()) for look in looks]).reshape(-1, len(metrics.COLUMNS))
+    states = np.zeros((0, 0)) if states is None else states
+    head = (method, case.name, run.status, run.lr)
+    curves = (run.best, run.elapsed, run.evaluating, run.improved)
+    return Cell(*head, *curves, seen, x, states, task.reference, np.array(case.seconds))
 
 
 def _baseline(

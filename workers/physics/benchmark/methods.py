@@ -70,18 +70,14 @@ class Recorder:
         self._started = time.perf_counter()
 
     @property
-    def count(self) -> int:
-        """Evaluations made."""
-        return len(self._rows)
-
-    @property
     def best(self) -> np.ndarray | None:
         """The best point so far `[N]`."""
         return self._points[-1] if self._points else None
 
     def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """Loss and gradient at x `[N]`; of an x that is not finite, +inf and nan."""
-        if self.count >= self._budget:
+        made = len(self._rows)
+        if made >= self._budget:
             raise BudgetSpent
         x = np.array(x, np.float64)
         before = time.perf_counter()
@@ -92,7 +88,7 @@ class Recorder:
         after = time.perf_counter()
         if loss < self.least:
             self.least = loss
-            self._improved.append(self.count)
+            self._improved.append(made)
             self._points.append(x)
         self._evaluating += after - before
         self._rows.append((loss, after - self._started, self._evaluating))
@@ -124,20 +120,16 @@ class Models:
 
     def used_by(self, method: str) -> str | None:
         """The weights that a row of the tables runs on; None if it has none."""
-        if method == "optimus_start":
-            return self.start
-        if method in ("optimus", "optimus_safeguarded"):
-            return self.optimus
-        return self.adafactor_mlp if method == "adafactor_mlp" else None
+        known = {"optimus_start": self.start, "adafactor_mlp": self.adafactor_mlp}
+        known |= dict.fromkeys(("optimus", "optimus_safeguarded"), self.optimus)
+        return known.get(method)
 
 
 # (task, x0 [N], evaluations it may make, models) -> what it did.
 Method = Callable[[Reconstruction, np.ndarray, int, Models], Run]
 
 
-def scipy_method(
-    name: str, task: Reconstruction, x0: np.ndarray, budget: int, models: Models
-) -> Run:
+def by_scipy(name: str, task: Reconstruction, x0: np.ndarray, budget: int, models: Models) -> Run:
     """SciPy's BFGS or L-BFGS-B (memory 20) until the budget is spent.
 
     Where it stops before, at a line search that fails say, it begins again at the best point with
@@ -204,11 +196,7 @@ def learned(
     """
     import optimus
 
-    try:
-        model = _model(getattr(models, which))
-        _warm_up(model, len(x0))
-    except (optimus.WeightsError, ImportError) as error:
-        raise Unavailable(str(error)) from None
+    model = _ready(getattr(models, which), len(x0))
     recorder = Recorder(task, budget)
     how: dict[str, Any] = {"model": model, "safeguard": safeguard, "stop_history": None}
     result = optimus.minimize(recorder, x0, jac=True, maxiter=budget, maxfev=budget, **how)
@@ -217,22 +205,17 @@ def learned(
 
 
 @functools.cache
-def _model(name: str) -> Any:
-    import optimus
-
-    return optimus.load(name)
-
-
-@functools.cache
-def _warm_up(model: Any, dim: int) -> None:
-    """Compiles the step for this N outside the clock."""
+def _ready(name: str, dim: int) -> Any:
+    """The model of this name, its step for this N compiled; `Unavailable` where that fails."""
     import optimus
 
     try:
-        of = {"jac": True, "model": model, "maxiter": 2, "safeguard": "none"}
+        model = optimus.load(name)
+        of: dict[str, Any] = {"jac": True, "model": model, "maxiter": 2, "safeguard": "none"}
         optimus.minimize(lambda x: (float(x @ x), 2.0 * x), np.ones(dim), **of)
-    except (TypeError, ValueError) as error:
+    except (optimus.WeightsError, ImportError, TypeError, ValueError) as error:
         raise Unavailable(str(error).splitlines()[0]) from None
+    return model
 
 
 METHODS: dict[str, Method] = {
@@ -240,8 +223,8 @@ METHODS: dict[str, Method] = {
     "optimus_safeguarded": functools.partial(learned, "optimus", "lbfgs"),
     "optimus_start": functools.partial(learned, "start", "none"),
     "adafactor_mlp": functools.partial(learned, "adafactor_mlp", "none"),
-    "bfgs": functools.partial(scipy_method, "BFGS"),
-    "l_bfgs_b": functools.partial(scipy_method, "L-BFGS-B"),
+    "bfgs": functools.partial(by_scipy, "BFGS"),
+    "l_bfgs_b": functools.partial(by_scipy, "L-BFGS-B"),
     "adam": adam,
 }
 # Rows that optimise nothing: the data themselves, PD tracking of them, a policy given by the user.

@@ -8,7 +8,7 @@ from pathlib import Path
 from optimus.errors import require, require_known
 from workers.physics import sequences
 from workers.physics.benchmark.methods import BASELINES, METHODS, Models
-from workers.physics.loss import PhysicsOptions, humanoid, reconstruction
+from workers.physics.loss import PhysicsOptions, humanoid
 from workers.physics.loss.reconstruction import Reconstruction, synthetic_window
 from workers.physics.loss.spec import clip_of
 from workers.physics.loss.windows import START_RULES, fixed_windows, random_window
@@ -59,8 +59,8 @@ class Settings:
     @property
     def length(self) -> float:
         """Seconds of a window, at most."""
-        default = 1.0 if self.split == "clips" else 0.5
-        return default if self.seconds is None else self.seconds
+        usual = 1.0 if self.split == "clips" else 0.5
+        return usual if self.seconds is None else self.seconds
 
     @property
     def budget(self) -> int:
@@ -85,11 +85,6 @@ class Settings:
         base = self.target_base or ("reference" if self.split == "clips" else "initial")
         return PhysicsOptions(control=self.control, target_base=base)
 
-    @property
-    def reads_test(self) -> bool:
-        """Whether held-out clips are looked at."""
-        return self.split in ("test", "clips")
-
 
 @dataclass(frozen=True, eq=False)
 class Case:
@@ -113,32 +108,27 @@ class Case:
         """The loss of this window."""
         if self.clip is None:
             return synthetic_window(self.seed, self.seconds, options)
-        return reconstruction.of_clip(self.clip, self.start, self.seconds, options)
+        return Reconstruction(self.clip, self.start, self.seconds, options)
 
 
 def cases(settings: Settings) -> list[Case]:
     """The windows, in a fixed order."""
+    length, count = settings.length, settings.windows
     if settings.split == "synthetic":
-        seeds = range(settings.seed, settings.seed + settings.windows)
-        count, length = settings.windows, settings.length
-        seeded = [(f"synthetic-{seed}", None, 0.0, length, seed) for seed in seeds]
-        return [Case(i, count, *each) for i, each in enumerate(seeded)]
-    found: list[tuple[Clip, float, float]] = []
+        seeds = range(settings.seed, settings.seed + count)
+        return [Case(i, count, f"synthetic-{k}", None, 0.0, length, k) for i, k in enumerate(seeds)]
     if settings.split in SPLITS:
-        for at in fixed_windows(settings.split, settings.length, settings.windows):
-            found.append((clip_of(at.clip), at.start, at.seconds))
+        windows = fixed_windows(settings.split, length, count)
+        return _numbered([(clip_of(each.clip), each.start, each.seconds) for each in windows])
+    if settings.split == "clips":
+        whole = [clip_of(name) for name in CLIPS]
     else:
-        if settings.split == "clips":
-            whole = [clip_of(name) for name in CLIPS]
-        else:
-            assert settings.data is not None
-            rows = sequences.table(settings.split)[: settings.windows]
-            whole = [sequences.load(row, settings.data, humanoid()) for row in rows]
-        dt = settings.options.dt
-        for clip in whole:
-            steps = math.floor(min(settings.length, clip.seconds) / dt + 1e-6)
-            found.append((clip, 0.0, steps * dt))
-    return _numbered(found)
+        assert settings.data is not None
+        rows = sequences.table(settings.split)[:count]
+        whole = [sequences.load(row, settings.data, humanoid()) for row in rows]
+    dt = settings.options.dt
+    steps = [math.floor(min(length, clip.seconds) / dt + 1e-6) for clip in whole]
+    return _numbered([(clip, 0.0, many * dt) for clip, many in zip(whole, steps)])
 
 
 def tuning_cases(settings: Settings) -> list[Case]:

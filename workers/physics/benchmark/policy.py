@@ -13,7 +13,7 @@ import runpy
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -32,12 +32,7 @@ def read(path: str | Path) -> np.ndarray | Act:
     path = Path(path)
     require(path.is_file(), f"--policy {path}: no such file")
     if path.suffix == ".npz":
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                controls = np.asarray(arrays["controls"], np.float64)
-        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-            reason = f"no array 'controls' of numbers ({error})"
-            raise ConfigError(f"--policy {path}: {reason}") from None
+        controls = read_controls(path, "--policy ", "controls")
         fits = controls.ndim in (1, 2) and bool(np.isfinite(controls).all())
         require(fits, f"--policy {path}: controls must be [N] or [W, N] and finite")
         return controls
@@ -48,9 +43,26 @@ def read(path: str | Path) -> np.ndarray | Act:
     except Exception as error:  # the user's own code
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ConfigError(f"--policy {path}: {reason}") from None
-    if not callable(act):
-        raise ConfigError(f"--policy {path}: defines no function act(q, qd, time)")
-    return act
+    require(callable(act), f"--policy {path}: defines no function act(q, qd, time)")
+    return cast("Act", act)
+
+
+def read_controls(path: Path, prefix: str, *names: str) -> np.ndarray:
+    """The first array of these names in an .npz, float64 `[...]`.
+
+    Args:
+      path: of the file. prefix: of messages, before it. *names: any of them will do.
+
+    Raises:
+      ConfigError: there is no such file or array, or it holds no numbers.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            name = next((each for each in names if each in arrays.files), names[-1])
+            return np.asarray(arrays[name], np.float64, order="C")
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        wanted = " or ".join(map(repr, names))
+        raise ConfigError(f"{prefix}{path}: no array {wanted} of numbers ({error})") from None
 
 
 def controls_for(controls: np.ndarray, index: int, windows: int, dim: int) -> np.ndarray:
@@ -62,11 +74,11 @@ def controls_for(controls: np.ndarray, index: int, windows: int, dim: int) -> np
     Raises:
       ValueError: sizes do not fit.
     """
-    if controls.ndim == 2 and len(controls) != windows:
-        raise ValueError(f"policy: controls has {len(controls)} rows for {windows} windows")
+    fits = controls.ndim == 1 or len(controls) == windows
+    require(fits, f"policy: controls has {len(controls)} rows for {windows} windows")
     row = controls[index] if controls.ndim == 2 else controls
-    if row.shape != (dim,):
-        raise ValueError(f"policy: controls has {len(row)} numbers a window, this one needs {dim}")
+    needs = f"{len(row)} numbers a window, this one needs {dim}"
+    require(row.shape == (dim,), f"policy: controls has {needs}")
     return np.ascontiguousarray(row)
 
 
@@ -104,13 +116,12 @@ def follow(act: Act, task: Reconstruction, options: PhysicsOptions) -> np.ndarra
 def _targets(answer: Any, simulator: Simulator) -> np.ndarray:
     targets = np.array(answer, np.float64).ravel()
     count = simulator.n_target
-    if targets.shape != (count,) or not np.isfinite(targets).all():
-        raise ValueError(f"policy: act must return {count} finite numbers, got {targets.shape}")
+    finite = targets.shape == (count,) and bool(np.isfinite(targets).all())
+    require(finite, f"policy: act must return {count} finite numbers, got {targets.shape}")
     for begin, end in rotation_spans(humanoid())[1:]:
         if end - begin == 4:
             part = targets[begin - 7 : end - 7]
             length = np.linalg.norm(part)
-            if length < 1e-6:
-                raise ValueError("policy: act returned a quaternion of length 0")
+            require(bool(length >= 1e-6), "policy: act returned a quaternion of length 0")
             part /= length
     return targets

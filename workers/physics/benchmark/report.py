@@ -6,15 +6,14 @@ same curves: as measured (mean over windows), and with 4 s for each evaluation, 
 paper, plus the time measured outside evaluations.
 """
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from optimus.bench.storage import markdown_table
+from optimus.bench.figures import figure_of, finish, styles_of
+from optimus.bench.storage import markdown_table, write_csv
 from optimus.rundir.checkpoint import write_atomically
 from workers.physics.benchmark import targets
 from workers.physics.benchmark.cells import Cell, extended
@@ -24,14 +23,8 @@ from workers.physics.loss.metrics import COLUMNS, HEADS
 Say = Callable[[str], None]
 PAPER_SECONDS = 4.0  # of one evaluation
 CLOSE, NEAR = 30.0, 50.0  # mm: root-aligned and global error of a clip that was reached
-PANELS = {
-    "loss_median": "loss, median",
-    "mpjpe_g": "MPJPE-G, mm",
-    "mpjpe": "MPJPE, mm",
-    "mpjpe_pa": "MPJPE-PA, mm",
-    "foot_skate": "foot skate, %",
-    "total_variation": "TV, mm/frame²",
-}
+SEEN = ("mpjpe_g", "mpjpe", "mpjpe_pa", "foot_skate", "total_variation")
+PANELS = {"loss_median": "loss, median"} | {key: HEADS[key] for key in SEEN}
 AGAINST = {
     "evaluation": "evaluations",
     "seconds": "seconds, as measured",
@@ -54,14 +47,10 @@ def write(settings: Settings, cells: Sequence[Cell], out: Path, figures: bool = 
     ]
     reached = targets.table(cells, settings.budget)
     whole = table(settings, cells) + (f"\n{reached}" if reached else "")
-    results = [*map(_row, cells)]
-    texts = {"results.csv": csv_text(results), "curves.csv": csv_text(rows), "table.md": whole}
-    for name, text in texts.items():
-        write_atomically(out / name, text)
-    written = [out / name for name in texts]
-    if figures:
-        written += draw_curves(curves, out)
-    return written
+    results = write_csv(out / "results.csv", six_digits(map(_row, cells)))
+    written = [results, write_csv(out / "curves.csv", six_digits(rows)), out / "table.md"]
+    write_atomically(written[-1], whole)
+    return written + (draw_curves(curves, out) if figures else [])
 
 
 def _by_method(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
@@ -78,14 +67,12 @@ def curve(cells: Sequence[Cell], budget: int) -> dict[str, np.ndarray]:
     outside = elapsed - np.stack([extended(cell.evaluating, count) for cell in cells])
     made = np.stack([np.minimum(np.arange(1, count + 1), len(cell.best)) for cell in cells])
     with np.errstate(invalid="ignore"):
-        return {
-            "evaluation": np.arange(1, count + 1),
-            "loss_median": np.median(best, axis=0),
-            "loss_mean": np.mean(best, axis=0),
-            **{key: np.mean(looks[..., i], axis=0) for i, key in enumerate(COLUMNS)},
-            "seconds": np.mean(elapsed, axis=0),
-            "seconds_at_4s": np.mean(PAPER_SECONDS * made + outside, axis=0),
-        }
+        columns = {"evaluation": np.arange(1, count + 1), "loss_median": np.median(best, axis=0)}
+        columns["loss_mean"] = np.mean(best, axis=0)
+        columns |= dict(zip(COLUMNS, np.moveaxis(np.mean(looks, axis=0), -1, 0)))
+        columns["seconds"] = np.mean(elapsed, axis=0)
+        columns["seconds_at_4s"] = np.mean(PAPER_SECONDS * made + outside, axis=0)
+        return columns
 
 
 def _metrics_by_evaluation(cell: Cell, count: int) -> np.ndarray:
@@ -101,28 +88,16 @@ def _row(cell: Cell) -> dict[str, Any]:
     optimises = cell.status != "baseline"
     outside = cell.elapsed[-1] - cell.evaluating[-1]
     evaluations = len(cell.best) if optimises else 0
-    return {
-        "method": cell.method,
-        "window": cell.window,
-        "status": cell.status,
-        "evaluations": evaluations,
-        "loss": cell.best[-1],
-        **dict(zip(COLUMNS, last)),
-        "lr": "" if np.isnan(cell.lr) else cell.lr,
-        "seconds": cell.elapsed[-1],
-        "seconds_evaluating": cell.evaluating[-1],
-        "seconds_at_4s": PAPER_SECONDS * evaluations + outside,
-    }
+    row: dict[str, Any] = {"method": cell.method, "window": cell.window, "status": cell.status}
+    row |= {"evaluations": evaluations, "loss": cell.best[-1], **dict(zip(COLUMNS, last))}
+    row |= {"lr": "" if np.isnan(cell.lr) else cell.lr, "seconds": cell.elapsed[-1]}
+    row["seconds_evaluating"] = cell.evaluating[-1]
+    return row | {"seconds_at_4s": PAPER_SECONDS * evaluations + outside}
 
 
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A CSV file whose columns are those of the first row, numbers with six digits."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-    return text.getvalue()
+def six_digits(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a CSV file, whose numbers have six digits."""
+    return [{k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows]
 
 
 def table(settings: Settings, cells: Sequence[Cell]) -> str:
@@ -173,19 +148,12 @@ def draw_curves(curves: Mapping[str, Mapping[str, np.ndarray]], folder: Path) ->
 
     curves: method -> `curve` of it, arrays `[E]`; rows that optimise nothing are level lines.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    written = []
+    styles, written = styles_of(curves), []
     for against, label in AGAINST.items():
-        # Fixed margins: matplotlib's own layout takes three times as long as the rest.
-        figure = Figure(figsize=(11.5, 6.0))
-        figure.subplots_adjust(0.055, 0.085, 0.835, 0.95, wspace=0.22, hspace=0.33)
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(2, 3).ravel()
+        figure, axes = figure_of(len(PANELS), columns=3)
         for axis, (key, title) in zip(axes, PANELS.items()):
-            for i, (method, values) in enumerate(curves.items()):
-                _draw(axis, values[against], values[key], method, i)
+            for method, values in curves.items():
+                _draw(axis, values[against], values[key], styles[method])
             axis.set(xlabel=label, xscale="log")
             axis.set_title(title, fontsize=9)
             if key == "loss_median":
@@ -193,19 +161,12 @@ def draw_curves(curves: Mapping[str, Mapping[str, np.ndarray]], folder: Path) ->
             else:
                 axis.set_ylim(bottom=0)
             axis.grid(alpha=0.25, linewidth=0.5)
-        lines = {line.get_label(): line for axis in axes for line in axis.get_lines()}
-        figure.legend(
-            lines.values(), lines.keys(), loc="upper left", bbox_to_anchor=(0.84, 0.96), fontsize=8
-        )
-        path = folder / f"curves_{against}.png"
-        figure.savefig(path, dpi=120)
-        written.append(path)
+        written.append(finish(figure, folder / f"curves_{against}.png", axes))
     return written
 
 
-def _draw(axis: Any, x: np.ndarray, y: np.ndarray, method: str, i: int) -> None:
-    if len(y) == 1:
-        if np.isfinite(y[0]):
-            axis.axhline(y[0], color=f"C{i % 10}", linestyle=":", linewidth=1.2, label=method)
-        return
-    axis.plot(np.maximum(x, 1e-4), y, color=f"C{i % 10}", linewidth=1.4, label=method)
+def _draw(axis: Any, x: np.ndarray, y: np.ndarray, style: dict[str, Any]) -> None:
+    if len(y) > 1:
+        axis.plot(np.maximum(x, 1e-4), y, linewidth=1.4, **style)
+    elif np.isfinite(y[0]):
+        axis.axhline(y[0], linewidth=1.2, **style | {"linestyle": ":"})

@@ -9,7 +9,7 @@ OUT/table.md        a row per method; OUT/curves_*.png against evaluations and t
 import dataclasses
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -31,15 +31,15 @@ from workers.physics.motion import SPLITS
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Result:
-    """Cells in the order method, window; reasons for what was left out or failed."""
+    """Cells in the order method, window; why methods were left out, and lines of what failed."""
 
-    cells: list[Cell]
-    left_out: tuple[str, ...]
-    failed: tuple[str, ...]
-    computed: int
-    found: int
+    cells: list[Cell] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+    computed: int = 0
+    found: int = 0
 
 
 def run(settings: Settings, out: Path, console: Console) -> Result:
@@ -51,13 +51,13 @@ def run(settings: Settings, out: Path, console: Console) -> Result:
     windows = cases(settings)
     models = Models(settings.model, settings.adafactor_model, settings.start_model)
     for method in settings.rows:
-        _check_weights(method, models.used_by(method))
+        chosen = models.used_by(method)
+        if chosen is not None:
+            held, needed = weights.load(chosen).kind, model_kind(method)
+            require(held == needed, f"{method}: {chosen} holds weights of {held}, need {needed}")
     if settings.policy is not None:
         policy.read(settings.policy)
-    done: list[Cell] = []
-    left_out: dict[str, None] = {}
-    failed: list[str] = []
-    computed = found = 0
+    result = Result()
     with progress_bar(console, TimeRemainingColumn()) as bar:
         progress = bar.add_task("windows", total=len(windows) * len(settings.rows))
         if "adam" in settings.rows:
@@ -66,33 +66,24 @@ def run(settings: Settings, out: Path, console: Console) -> Result:
         for method in settings.rows:
             for case in windows:
                 bar.update(progress, description=f"{method} {case.name}", advance=1)
-                if any(reason.startswith(f"{method}: ") for reason in left_out):
+                if method in result.left_out:
                     continue
                 name = cells.name(settings, case, method, models)
                 cell = cells.load(out / "cells", name)
-                found += cell is not None
+                result.found += cell is not None
                 try:
                     if cell is None:
                         cell = cells.compute(settings, case, method, models)
                         cells.store(out / "cells", name, cell)
-                        computed += 1
-                    done.append(cell)
+                        result.computed += 1
+                    result.cells.append(cell)
                 except Unavailable as error:
-                    left_out[f"{method}: {error}"] = None
+                    result.left_out[method] = str(error)
                 except Exception as error:  # one cell must not take the others with it
                     logger.debug("cell failed: %s %s", method, case.name, exc_info=True)
                     reason = f"{type(error).__name__}: {error}".splitlines()[0]
-                    failed.append(f"{method} {case.name}: {reason}")
-    return Result(done, tuple(left_out), tuple(failed), computed, found)
-
-
-def _check_weights(method: str, chosen: str | None) -> None:
-    """Raises `ConfigError` or `WeightsError` where a row's weights cannot be used."""
-    if chosen is not None:
-        model, want = weights.load(chosen), model_kind(method)
-        require(
-            model.kind == want, f"{method}: {chosen} holds weights of {model.kind}, need {want}"
-        )
+                    result.failed.append(f"{method} {case.name}: {reason}")
+    return result
 
 
 def _adam_rate(settings: Settings, out: Path, say: report.Say) -> float:
@@ -114,22 +105,20 @@ def _adam_rate(settings: Settings, out: Path, say: report.Say) -> float:
     return rate
 
 
-def main(
-    settings: Settings, out: Path, console: Console | None = None, figures: bool = True
-) -> int:
+def main(settings: Settings, out: Path, console: Console | None = None, draw: bool = True) -> int:
     """Runs the benchmark and writes the report; 0, or 1 where a cell failed.
 
     Args:
       settings: what to run. out: folder. console: where to say what happens.
-      figures: whether to draw as well, where matplotlib is installed.
+      draw: whether to draw as well, where matplotlib is installed.
     """
     console = console or Console(stderr=True)
     say = printer(console)
-    if settings.reads_test:
+    if settings.split in ("test", "clips"):
         say(f"--split {settings.split} reads the held-out clips: {', '.join(SPLITS['test'])}")
     result = run(settings, out, console)
-    for line in result.left_out:
-        say(f"left out: {line}")
+    for method, reason in result.left_out.items():
+        say(f"left out: {method}: {reason}")
     for line in result.failed:
         say(f"failed: {line}")
     if not result.cells:
@@ -139,7 +128,7 @@ def main(
     if rates:
         say(f"Adam's learning rate {min(rates):g}, chosen on 4 windows of the train split")
     say(f"{result.computed} cells computed, {result.found} found in {out / 'cells'}")
-    for path in report.write(settings, result.cells, out, figures and drawable(say)):
+    for path in report.write(settings, result.cells, out, draw and drawable(say)):
         say(f"wrote {path}")
     say((out / "table.md").read_text(encoding="utf-8").rstrip())
     return 1 if result.failed else 0

@@ -29,11 +29,8 @@ class Interval:
 
     def text(self, digits: int = 2) -> str:
         """ "value [low, high]"."""
-
-        def one(number: float) -> str:
-            return "∞" if np.isinf(number) else f"{number:.{digits}f}"
-
-        return f"{one(self.value)} [{one(self.low)}, {one(self.high)}]"
+        value, low, high = (f"{each:.{digits}f}" for each in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]".replace("inf", "∞")
 
 
 def best_curves(cells: Sequence[Cell], budget: int) -> dict[str, dict[str, np.ndarray]]:
@@ -104,10 +101,6 @@ def table(cells: Sequence[Cell], budget: int) -> str:
             shares = {n: "–" if method == EQUAL else _share(better[:, n - 1]) for n in after}
             row |= {f"better than {EQUAL} after {n}": share for n, share in shares.items()}
         rows.append(row)
-    lines = [
-        *markdown_table(rows),
-        "",
-        f"Losses are medians over {len(windows)} windows; shares and expected running "
-        "time with 95 % bootstrap intervals over windows.",
-    ]
-    return "\n".join(lines) + "\n"
+    losses = f"Losses are medians over {len(windows)} windows"
+    others = "shares and expected running time with 95 % bootstrap intervals over windows"
+    return "\n".join([*markdown_table(rows), "", f"{losses}; {others}.", ""])

@@ -15,19 +15,20 @@ import itertools
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import Console
 from rich.progress import TimeElapsedColumn
 
 from optimus.bench import cores, printer, progress_bar
-from optimus.bench.storage import markdown_table
+from optimus.bench.storage import markdown_table, write_csv
+from optimus.errors import require
 from optimus.rundir.checkpoint import write_atomically
-from workers.physics.benchmark.report import csv_text
+from workers.physics.benchmark.report import six_digits
 from workers.physics.build import how_to_build
 from workers.physics.loss import PhysicsLoss, PhysicsOptions, humanoid, window_spec
 from workers.physics.model import model_text
@@ -37,18 +38,14 @@ CLIP = "walk"  # from its start
 TIME_STEPS = (1 / 120, 1 / 240)  # s
 WARM_ROUNDS = 2
 CAMERA = Camera.looking_at((4.0, 1.0, 1.2), (0.0, 0.0, 1.0), 1000.0, (500.0, 500.0))
-EVERY_TERM = {
-    "weight_root": 10.0,
-    "weight_com": 10.0,
-    "weight_velocity": 0.1,
-    "weight_reprojection": 1e-4,
-    "weight_limit": 1.0,
-    "weight_smoothness": 0.1,
-    "camera": CAMERA,
-}
+EVERY_TERM: dict[str, Any] = {"weight_root": 10.0, "weight_com": 10.0, "weight_velocity": 0.1}
+EVERY_TERM |= {"weight_limit": 1.0, "weight_smoothness": 0.1}
+EVERY_TERM |= {"weight_reprojection": 1e-4, "camera": CAMERA}
 
 Evaluate = Callable[[np.ndarray], object]
 Row = dict[str, Any]
+Call = tuple[str, int]  # of a batch: gradient, threads
+Key = TypeVar("Key", str, Call)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +65,7 @@ class Bench:
 def build(seconds: float, dt: float, batch: int) -> Bench:
     """ValueError, one line, when `seconds` does not fit the clip or the time step."""
     options = PhysicsOptions(dt=dt)
-    every = PhysicsOptions(dt=dt, **EVERY_TERM)  # type: ignore[arg-type]
+    every = PhysicsOptions(dt=dt, **EVERY_TERM)
     rows: dict[str, Evaluate] = {}
     windows: dict[str, list[Window]] = {}
     left_out = []
@@ -97,9 +94,7 @@ def one_thread(bench: Bench, repeats: int) -> Iterator[dict[str, float]]:
         yield {name: _seconds(evaluate, x) for name, evaluate in bench.rows.items()}
 
 
-def batches(
-    bench: Bench, counts: Sequence[int], repeats: int
-) -> Iterator[dict[tuple[str, int], float]]:
+def batches(bench: Bench, counts: Sequence[int], repeats: int) -> Iterator[dict[Call, float]]:
     """Seconds of a batch call, by (gradient, threads), round after round; the order alternates."""
     random = np.random.default_rng(1)
     for number in range(repeats):
@@ -126,40 +121,30 @@ def measure(
       seconds: of motion. dt: s. counts: threads of a batch call. repeats: rounds that count.
       advance: called after each round.
     """
-    size = 4 * max(counts)
+    size, rounds = 4 * max(counts), repeats + WARM_ROUNDS
     bench = build(seconds, dt, size)
-    single, threaded = [], []
-    for taken in one_thread(bench, repeats + WARM_ROUNDS):
-        single.append(taken)
-        advance()
-    for batch in batches(bench, counts, repeats + WARM_ROUNDS):
-        threaded.append(batch)
-        advance()
+
+    def taken(samples: Iterable[dict[Key, float]]) -> dict[Key, np.ndarray]:
+        """Seconds `[rounds]` of what is timed in each round, without the first ones."""
+        found = []
+        for each in samples:
+            found.append(each)
+            advance()
+        return {key: np.array([each[key] for each in found[WARM_ROUNDS:]]) for key in found[0]}
+
+    times = taken(one_thread(bench, rounds))
+    calls = taken(batches(bench, counts, rounds))
     fixed = {"steps_per_s": round(1 / dt), "motion_s": seconds, "N": bench.size}
-    times = {name: np.array([taken[name] for taken in single[WARM_ROUNDS:]]) for name in bench.rows}
-    alone = [
-        {
-            **fixed,
-            "row": name,
-            **spread("ms", 1e3 * values),
-            "times_forward": float(np.median(values / times["forward"])),
-            "rounds": repeats,
-        }
-        for name, values in times.items()
-    ]
-    calls = {key: np.array([taken[key] for taken in threaded[WARM_ROUNDS:]]) for key in threaded[0]}
-    together = [
-        {
-            **fixed,
-            "gradient": name,
-            "threads": count,
-            "batch": size,
-            **spread("per_s", size / calls[name, count]),
-            **spread("times_first", calls[name, counts[0]] / calls[name, count]),
-            "rounds": repeats,
-        }
-        for name, count in itertools.product(bench.windows, counts)
-    ]
+    alone, together = [], []
+    for name, values in times.items():
+        ratio = float(np.median(values / times["forward"]))
+        row = {**fixed, "row": name, **spread("ms", 1e3 * values), "times_forward": ratio}
+        alone.append(row | {"rounds": repeats})
+    for name, count in itertools.product(bench.windows, counts):
+        row = {**fixed, "gradient": name, "threads": count, "batch": size}
+        row |= spread("per_s", size / calls[name, count])
+        row |= spread("times_first", calls[name, counts[0]] / calls[name, count])
+        together.append(row | {"rounds": repeats})
     return alone, together, bench.left_out
 
 
@@ -169,30 +154,19 @@ def spread(name: str, values: np.ndarray) -> Row:
     return {name: middle, f"{name}_q10": low, f"{name}_q90": high}
 
 
-def _markdown(
-    alone: Sequence[Row], together: Sequence[Row], left_out: Sequence[str], machine: str
-) -> str:
+def _text(alone: list[Row], together: list[Row], left_out: Sequence[str], machine: str) -> str:
     """What `physics.md` says."""
     first = alone[0]
-    speeds = [
-        {
-            "dt": f"1/{row['steps_per_s']}",
-            "row": row["row"],
-            "wall ms": _range(row, "ms", 3),
-            "times forward": f"{row['times_forward']:.2f}",
-        }
-        for row in sorted(alone, key=lambda row: (row["steps_per_s"], row["ms"]))
-    ]
-    calls = [
-        {
-            "dt": f"1/{row['steps_per_s']}",
-            "gradient": row["gradient"],
-            "threads": row["threads"],
-            "evaluations a second": _range(row, "per_s", 1),
-            f"times {together[0]['threads']} thread(s)": _range(row, "times_first", 2),
-        }
-        for row in together
-    ]
+    speeds, calls = [], []
+    for row in sorted(alone, key=lambda row: (row["steps_per_s"], row["ms"])):
+        speed = {"dt": f"1/{row['steps_per_s']}", "row": row["row"]}
+        speed["wall ms"] = _range(row, "ms", 3)
+        speeds.append(speed | {"times forward": f"{row['times_forward']:.2f}"})
+    for row in together:
+        call = {"dt": f"1/{row['steps_per_s']}", **{k: row[k] for k in ("gradient", "threads")}}
+        call["evaluations a second"] = _range(row, "per_s", 1)
+        call[f"times {together[0]['threads']} thread(s)"] = _range(row, "times_first", 2)
+        calls.append(call)
     lines = [
         "# Throughput of the physics loss",
         "",
@@ -224,59 +198,47 @@ def thread_counts(text: str) -> tuple[int, ...]:
         counts = tuple(dict.fromkeys(int(word) for word in text.split(",")))
     except ValueError:
         counts = ()
-    if not counts or min(counts) < 1:
-        raise ValueError(f"threads must be whole numbers of at least 1 with commas: {text!r}")
+    whole = bool(counts) and min(counts) >= 1
+    require(whole, f"threads must be whole numbers of at least 1 with commas: {text!r}")
     return counts
 
 
 def main(
-    seconds: float,
-    repeats: int,
-    threads: str,
-    out: Path,
-    console: Console | None = None,
-    time_steps: Sequence[float] = TIME_STEPS,
+    seconds: float, repeats: int, threads: str, out: Path, console: Console | None = None
 ) -> int:
     """Measures and writes the tables; 0.
 
     Args:
       seconds: of motion. repeats: rounds. threads: as `thread_counts` reads them.
-      out: folder. console: where to say what happens. time_steps: s each.
+      out: folder. console: where to say what happens.
 
     Raises:
       ValueError: in one line: a mistake in the arguments.
     """
     console = console or Console(stderr=True)
     counts = thread_counts(threads)
-    if repeats < 1:
-        raise ValueError(f"repeats must be at least 1: {repeats}")
+    require(repeats >= 1, f"repeats must be at least 1: {repeats}")
     load = os.getloadavg()[0]
     alone: list[Row] = []
     together: list[Row] = []
     left_out: dict[str, None] = {}
     with progress_bar(console, TimeElapsedColumn()) as bar:
-        task = bar.add_task("", total=2 * len(time_steps) * (repeats + WARM_ROUNDS))
-        for dt in time_steps:
+        task = bar.add_task("", total=2 * len(TIME_STEPS) * (repeats + WARM_ROUNDS))
+        for dt in TIME_STEPS:
             bar.update(task, description=f"dt 1/{1 / dt:.0f} s")
             rows, more, missing = measure(seconds, dt, counts, repeats, lambda: bar.advance(task))
             alone, together = alone + rows, together + more
             left_out |= dict.fromkeys(missing)
-    machine = (
-        f"{platform.machine()}, {cores()} visible cores, Python "
-        f"{platform.python_version()}; load average {load:.1f} at the start, "
-        f"{os.getloadavg()[0]:.1f} at the end"
-    )
-    texts = {
-        "physics.csv": csv_text(alone),
-        "physics_threads.csv": csv_text(together),
-        "physics.md": _markdown(alone, together, tuple(left_out), machine),
-    }
+    loads = f"load average {load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end"
+    python = f"{cores()} visible cores, Python {platform.python_version()}"
+    machine = f"{platform.machine()}, {python}; {loads}"
+    text = _text(alone, together, tuple(left_out), machine)
     say = printer(console)
     for reason in left_out:
         say(f"left out: {reason}")
     out.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        write_atomically(out / name, text)
-        say(f"wrote {out / name}")
-    say("\n" + texts["physics.md"])
+    write_atomically(out / "physics.md", text)
+    say(f"wrote {write_csv(out / 'physics.csv', six_digits(alone))}")
+    say(f"wrote {write_csv(out / 'physics_threads.csv', six_digits(together))}")
+    say(f"wrote {out / 'physics.md'}\n\n{text}")
     return 0

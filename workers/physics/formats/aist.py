@@ -8,23 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from workers.physics.formats import FormatError, safe_pickle, site_map
+from workers.physics.formats import safe_pickle, site_map, want
 from workers.physics.formats.keypoints import Keypoints, checked
 from workers.physics.formats.smpl import SmplMotion
 
 
-def read_keypoints3d(
-    path: str | Path, field: str = "keypoints3d_optim", mapping: site_map.SiteMap | None = None
-) -> Keypoints:
+def read_keypoints3d(path: str | Path, field: str = "keypoints3d_optim") -> Keypoints:
     """COCO joints in m, z up.
 
     field: "keypoints3d_optim" (smoothed) or "keypoints3d" (triangulated; may hold NaN, which is
     refused). Both are [F, 17, 3] in cm, y up.
     """
-    mapping = mapping or site_map.load("aist-keypoints3d")
     values = _field(safe_pickle.load(path), field, path)
-    assert mapping.frame_rate is not None
-    return mapping.track(Path(path).stem, values, mapping.frame_rate, f"{path}: {field}")
+    return site_map.load("aist-keypoints3d").track(Path(path).stem, values, f"{path}: {field}")
 
 
 def read_motion(path: str | Path, rate: float = 60.0) -> SmplMotion:
@@ -35,17 +31,17 @@ def read_motion(path: str | Path, rate: float = 60.0) -> SmplMotion:
     trans = np.asarray(_field(data, "smpl_trans", path))[:, None]
     trans = checked(trans, 1, 3, f"{path}: smpl_trans")[:, 0]
     scaling = np.asarray(_field(data, "smpl_scaling", path), np.float64).ravel()
-    if scaling.size != 1 or not np.isfinite(scaling[0]) or scaling[0] <= 0:
-        raise FormatError(f"{path}: smpl_scaling must be one positive number, got {scaling}")
-    if len(trans) != len(poses):
-        raise FormatError(f"{path}: smpl_trans has {len(trans)} frames and smpl_poses {len(poses)}")
+    positive = scaling.size == 1 and 0 < scaling[0] < np.inf
+    want(positive, f"{path}: smpl_scaling must be one positive number, got {scaling}")
+    frames = f"{len(trans)} frames and smpl_poses {len(poses)}"
+    want(len(trans) == len(poses), f"{path}: smpl_trans has {frames}")
     return SmplMotion(Path(path).stem, poses, trans / scaling[0], rate)
 
 
 def _field(data: Any, name: str, path: str | Path) -> Any:
-    if not isinstance(data, dict) or name not in data:
-        there = ", ".join(map(str, data)) if isinstance(data, dict) else type(data).__name__
-        raise FormatError(f"{path}: no field {name!r}; there are: {there}")
-    if np.ndim(data[name]) == 0 and name != "smpl_scaling":
-        raise FormatError(f"{path}: {name} must be an array, got {data[name]!r}")
+    there = ", ".join(map(str, data)) if isinstance(data, dict) else type(data).__name__
+    known = isinstance(data, dict) and name in data
+    want(known, f"{path}: no field {name!r}; there are: {there}")
+    array = np.ndim(data[name]) > 0 or name == "smpl_scaling"
+    want(array, f"{path}: {name} must be an array, got {data[name]!s:.80}")
     return data[name]

@@ -10,20 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from workers.physics.formats import FormatError, safe_pickle, site_map
+from workers.physics.formats import FormatError, safe_pickle, site_map, want
 from workers.physics.formats.keypoints import Keypoints, checked
 
 CAMERAS = ("54138969", "55011271", "58860488", "60457274")  # in the order of positions_2d
-RATE = 50.0
 
 
 def read_positions_3d(path: str | Path, subject: str, action: str) -> Keypoints:
     """One action of data_3d_h36m.npz. Actions may be written Walking_1 or "Walking 1"."""
     values, where = _action(path, "positions_3d", subject, action)
     joints = np.shape(values)[1] if np.ndim(values) == 3 else 0
-    if joints not in (17, 32):
-        raise FormatError(f"{where}: must have shape [F, 17 or 32, 3], got {np.shape(values)}")
-    return _track(values, f"{subject} {action}", f"human36m-{joints}", where)
+    shape = f"must have shape [F, 17 or 32, 3], got {np.shape(values)}"
+    want(joints in (17, 32), f"{where}: {shape}")
+    return site_map.load(f"human36m-{joints}").track(f"{subject} {action}", values, where)
 
 
 def read_positions_2d(path: str | Path, subject: str, action: str, camera: str) -> Keypoints:
@@ -32,13 +31,12 @@ def read_positions_2d(path: str | Path, subject: str, action: str, camera: str) 
     Args:
       path: of the file. subject: "S9". action: as of `read_positions_3d`. camera: of `CAMERAS`.
     """
-    if camera not in CAMERAS:
-        raise FormatError(f"no camera {camera!r}; there are: {', '.join(CAMERAS)}")
+    want(camera in CAMERAS, f"no camera {camera!r}; there are: {', '.join(CAMERAS)}")
     values, where = _action(path, "positions_2d", subject, action)
-    if len(values) != len(CAMERAS):
-        raise FormatError(f"{where}: must hold {len(CAMERAS)} cameras, got {len(values)}")
+    there = f"must hold {len(CAMERAS)} cameras, got {len(values)}"
+    want(len(values) == len(CAMERAS), f"{where}: {there}")
     seen, name = values[CAMERAS.index(camera)], f"{subject} {action} {camera}"
-    return _track(seen, name, "human36m-2d", f"{where}, camera {camera}")
+    return site_map.load("human36m-2d").track(name, seen, f"{where}, camera {camera}")
 
 
 def read_subject_folder(folder: str | Path, subject: str, action: str) -> Keypoints:
@@ -46,8 +44,7 @@ def read_subject_folder(folder: str | Path, subject: str, action: str) -> Keypoi
     from scipy.io import loadmat
 
     path = subject_file(folder, subject, action)
-    if not path.is_file():
-        raise FormatError(f"no {path}")
+    want(path.is_file(), f"no {path}")
     try:
         values = loadmat(path)["data"]
     except Exception as error:  # SciPy has many, for as many kinds of damage
@@ -55,7 +52,7 @@ def read_subject_folder(folder: str | Path, subject: str, action: str) -> Keypoi
     while values.dtype == object and values.size == 1:
         values = values.ravel()[0]
     positions = checked(values, 32, 3, f"{path}: data") / 1000
-    return _track(positions, f"{subject} {action}", "human36m-32", str(path))
+    return site_map.load("human36m-32").track(f"{subject} {action}", positions, str(path))
 
 
 def subject_file(folder: str | Path, subject: str, action: str) -> Path:
@@ -65,25 +62,19 @@ def subject_file(folder: str | Path, subject: str, action: str) -> Path:
     return next((path for path in paths if path.is_file()), paths[0])
 
 
-def _track(values: Any, name: str, format_name: str, where: str) -> Keypoints:
-    mapping = site_map.load(format_name)
-    return mapping.track(name, values, mapping.frame_rate or RATE, where)
-
-
 def _spellings(action: str) -> tuple[str, ...]:
     """An action such as "Walking_1" as files and VideoPose3D's canonical names spell it."""
     name = action.replace("_", " ")
-    other = name.replace("TakingPhoto", "Photo").replace("WalkingDog", "WalkDog")
-    third = name.replace("Photo", "TakingPhoto") if "Taking" not in name else name
-    fourth = name.replace("WalkDog", "WalkingDog")
-    return tuple(dict.fromkeys((name, other, third, fourth)))
+    short = name.replace("TakingPhoto", "Photo").replace("WalkingDog", "WalkDog")
+    long = short.replace("Photo", "TakingPhoto").replace("WalkDog", "WalkingDog")
+    return tuple(dict.fromkeys((name, short, long)))
 
 
 def _action(path: str | Path, field: str, subject: str, action: str) -> tuple[Any, str]:
     data = safe_pickle.read_npz(path, field)
-    if not isinstance(data, dict) or not isinstance(data.get(subject), dict):
-        there = ", ".join(data) if isinstance(data, dict) else type(data).__name__
-        raise FormatError(f"{path}: {field} has no subject {subject!r}; there are: {there}")
+    there = ", ".join(data) if isinstance(data, dict) else type(data).__name__
+    known = isinstance(data, dict) and isinstance(data.get(subject), dict)
+    want(known, f"{path}: {field} has no subject {subject!r}; there are: {there}")
     actions = data[subject]
     for name in _spellings(action):
         if name in actions:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from optimus.errors import require_positive
-from workers.physics.formats import FormatError
+from workers.physics.formats import FormatError, want
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,13 @@ def checked(values: object, joints: int, width: int, where: str) -> np.ndarray:
       FormatError: naming the field and the first bad frame.
     """
     array = np.asarray(values)
-    if array.dtype.kind not in "fiu":
-        raise FormatError(f"{where}: must hold numbers, got {array.dtype}")
+    want(array.dtype.kind in "fiu", f"{where}: must hold numbers, got {array.dtype}")
     if array.ndim == 2 and array.shape[1] == joints * width:
         array = array.reshape(len(array), joints, width)
-    if array.ndim != 3 or array.shape[1:] != (joints, width):
-        raise FormatError(f"{where}: must have shape [F, {joints}, {width}], got {array.shape}")
-    if len(array) < 2:
-        raise FormatError(f"{where}: needs two frames or more, got {len(array)}")
-    bad = ~np.isfinite(array).all(axis=(1, 2))
-    if bad.any():
-        frame = int(np.argmax(bad))
-        joint = int(np.argmax(~np.isfinite(array[frame]).all(axis=1)))
+    fits = array.ndim == 3 and array.shape[1:] == (joints, width)
+    want(fits, f"{where}: must have shape [F, {joints}, {width}], got {array.shape}")
+    want(len(array) >= 2, f"{where}: needs two frames or more, got {len(array)}")
+    for frame, joint in np.argwhere(~np.isfinite(array).all(axis=2))[:1]:
         raise FormatError(f"{where}: frame {frame}, joint {joint} is not finite")
     return array.astype(np.float64)
 
@@ -66,9 +61,8 @@ def at_times(track: Keypoints, times: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """
     frame = np.asarray(times, np.float64) * track.rate
     last = len(track.positions) - 1
-    if frame.min() < -1e-6 or frame.max() > last + 1e-6:
-        asked = f"{frame.max() / track.rate:.3f} s asked for"
-        raise FormatError(f"{track.name}: {asked}, it has 0..{track.seconds:.3f} s")
+    asked = f"{frame.max() / track.rate:.3f} s asked for, it has 0..{track.seconds:.3f} s"
+    want(frame.min() >= -1e-6 and frame.max() <= last + 1e-6, f"{track.name}: {asked}")
     low = np.clip(np.floor(frame + 1e-6).astype(int), 0, last - 1)
     share = np.clip(frame - low, 0, 1)[:, None]
     share = np.where(share < 1e-6, 0.0, np.where(share > 1 - 1e-6, 1.0, share))
@@ -94,8 +88,7 @@ def resample(track: Keypoints, rate: float) -> Keypoints:
 
 def cut(track: Keypoints, first: int, last: int) -> Keypoints:
     """Frames first..last, counted from 0, both included; FormatError when there are fewer."""
-    if not 0 <= first < last < len(track.positions):
-        asked = f"frames {first}..{last} asked for"
-        raise FormatError(f"{track.name}: {asked}, it has {len(track.positions)}")
+    asked = f"frames {first}..{last} asked for, it has {len(track.positions)}"
+    want(0 <= first < last < len(track.positions), f"{track.name}: {asked}")
     positions, confidence = track.positions[first : last + 1], track.confidence[first : last + 1]
     return dataclasses.replace(track, positions=positions, confidence=confidence)

@@ -11,32 +11,22 @@ import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from workers.physics.formats import FormatError
+from workers.physics.formats import FormatError, read_bytes, want
 
 _CODE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|[SU]\d{1,6}|O8?)")
 
 
-class _Named:
-    """What a pickle gets for a name: it can be called and nothing else, not even changed."""
+class _Named(NamedTuple):
+    """What a pickle gets for a name: it can be called, and nothing changes a tuple."""
 
-    __slots__ = ("_function",)
-    _function: Callable[..., Any]
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        object.__setattr__(self, "_function", function)
+    function: Callable[..., Any]
 
     def __call__(self, *arguments: Any) -> Any:
-        return self._function(*arguments)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise FormatError(f"sets {name} of a function")
-
-    def __setstate__(self, state: Any) -> None:
-        raise FormatError("changes a function")
+        return self.function(*arguments)
 
 
 class _Dtype:
@@ -45,20 +35,15 @@ class _Dtype:
     __slots__ = ("code", "order")
 
     def __init__(self, code: Any, *_: Any) -> None:
-        if not isinstance(code, str) or not _CODE.fullmatch(code):
-            raise FormatError(f"holds an array of dtype {code!r}")
+        known = isinstance(code, str) and _CODE.fullmatch(code)
+        want(known, f"holds an array of dtype {code!r}")
         self.code = code.lstrip("<>|=")
         self.order = "="
 
     def __setstate__(self, state: Any) -> None:
-        order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
-        if order not in ("<", ">", "|", "="):
-            raise FormatError("holds a damaged dtype")
+        order: Any = state[1] if isinstance(state, tuple) and len(state) > 1 else None
+        want(order in ("<", ">", "|", "="), "holds a damaged dtype")
         self.order = order
-
-    @property
-    def is_object(self) -> bool:
-        return self.code.startswith("O")
 
     def dtype(self) -> np.dtype:
         return np.dtype(("" if self.order == "|" else self.order) + self.code)
@@ -73,25 +58,24 @@ class _Array:
         self.value: np.ndarray | None = None
 
     def __setstate__(self, state: Any) -> None:
-        if not isinstance(state, tuple) or len(state) != 5:
-            raise FormatError("holds a damaged array")
+        want(isinstance(state, tuple) and len(state) == 5, "holds a damaged array")
         _, shape, dtype, fortran, data = state
         self.value = _array(data, dtype, shape, "F" if fortran else "C")
 
 
 def _array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     whole = isinstance(shape, tuple) and all(isinstance(n, int) and n >= 0 for n in shape)
-    if not isinstance(dtype, _Dtype) or not whole or order not in ("C", "F"):
-        raise FormatError("holds a damaged array")
-    if not isinstance(data, list if dtype.is_object else bytes | bytearray):
-        raise FormatError("holds a damaged array")
-    if dtype.is_object:
+    objects = isinstance(dtype, _Dtype) and dtype.code.startswith("O")
+    sound = isinstance(dtype, _Dtype) and whole and order in ("C", "F")
+    sound = sound and isinstance(data, list if objects else bytes | bytearray)
+    want(sound, "holds a damaged array")
+    if objects:
         flat = np.empty(len(data), object)
         flat[:] = [_plain(each) for each in data]
     else:
         flat = np.frombuffer(bytes(data), dtype.dtype())
-    if flat.size != int(np.prod(shape, dtype=object)):
-        raise FormatError(f"holds an array of {flat.size} entries that says its shape is {shape}")
+    fits = flat.size == int(np.prod(shape, dtype=object))
+    want(fits, f"holds an array of {flat.size} entries that says its shape is {shape}")
     return flat.reshape(shape, order=order)
 
 
@@ -101,15 +85,14 @@ def _scalar(dtype: Any, data: Any = b"") -> Any:
 
 def _encode(text: Any, encoding: Any = "latin1") -> bytes:
     """How protocol 2 spells bytes."""
-    if not isinstance(text, str) or encoding != "latin1":
-        raise FormatError("holds text in another encoding")
+    known = isinstance(text, str) and encoding == "latin1"
+    want(known, "holds text in another encoding")
     return text.encode("latin1")
 
 
 def _no_bytes(*arguments: Any) -> bytes:
     """How protocols 0 to 2 spell b""."""
-    if arguments:
-        raise FormatError("makes bytes in an unknown way")
+    want(not arguments, "makes bytes in an unknown way")
     return b""
 
 
@@ -132,9 +115,8 @@ for _package in ("numpy.core", "numpy._core"):  # before and since NumPy 2
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _NAMES:
-            what = f"{module}.{name}, which is no part of a NumPy array"
-            raise FormatError(f"names {what}; nothing was run")
+        what = f"{module}.{name}, which is no part of a NumPy array"
+        want((module, name) in _NAMES, f"names {what}; nothing was run")
         return _Named(_NAMES[module, name])
 
     def persistent_load(self, pid: Any) -> Any:
@@ -143,15 +125,13 @@ class _Unpickler(pickle.Unpickler):
 
 def _plain(value: Any) -> Any:
     if isinstance(value, _Array):
-        if value.value is None:
-            raise FormatError("holds an array without contents")
+        want(value.value is not None, "holds an array without contents")
         return value.value
+    want(not isinstance(value, _Dtype | _Named), "holds something that is no array")
     if isinstance(value, dict):
         return {_plain(key): _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_plain(each) for each in value)
-    if isinstance(value, _Dtype | _Named):
-        raise FormatError("holds something that is no array")
     return value
 
 
@@ -168,11 +148,7 @@ def loads(data: bytes, where: str | Path) -> Any:
 
 def load(path: str | Path) -> Any:
     """As `loads`, of a file."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror})") from None
-    return loads(data, path)
+    return loads(read_bytes(path), path)
 
 
 def read_npz(path: str | Path, name: str) -> Any:
@@ -183,9 +159,9 @@ def read_npz(path: str | Path, name: str) -> Any:
     where = f"{path}: {name}"
     try:
         with zipfile.ZipFile(path) as archive:
-            if f"{name}.npy" not in archive.namelist():
-                there = ", ".join(n.removesuffix(".npy") for n in archive.namelist())
-                raise FormatError(f"{path}: no array {name!r}; there are: {there or 'none'}")
+            there = [each.removesuffix(".npy") for each in archive.namelist()]
+            known = f"there are: {', '.join(there) or 'none'}"
+            want(name in there, f"{path}: no array {name!r}; {known}")
             with archive.open(f"{name}.npy") as file:
                 read = np.lib.format.read_array_header_2_0
                 if np.lib.format.read_magic(file) == (1, 0):
@@ -203,6 +179,6 @@ def read_npz(path: str | Path, name: str) -> Any:
     if dtype.hasobject:
         array = loads(data, where)
         return array[()] if isinstance(array, np.ndarray) and array.ndim == 0 else array
-    if len(data) != dtype.itemsize * int(np.prod(shape)):
-        raise FormatError(f"{where}: truncated, {len(data)} bytes for shape {shape}")
+    fits = len(data) == dtype.itemsize * int(np.prod(shape))
+    want(fits, f"{where}: truncated, {len(data)} bytes for shape {shape}")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")

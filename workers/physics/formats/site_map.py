@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from optimus.files import parse_json
-from workers.physics.formats import FormatError
+from optimus.errors import require
+from workers.physics.formats import FormatError, read_json, want
 from workers.physics.formats.keypoints import Keypoints, at_times, checked
 from workers.physics.model import PhysicsModel
 from workers.physics.simulation.window_spec import Camera, WindowSpec
 
 FOLDER = Path(__file__).with_name("maps")
+Seen = tuple[np.ndarray, np.ndarray]  # positions [..., n_sites, D], weights [..., n_sites]
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "px": 1.0}
 # world (x, y, z) with z up from the format's axes: rows of a rotation
 AXES = {
@@ -53,16 +54,16 @@ class SiteMap:
         """Positions `[..., D]` in the format's units and axes -> m, z up (pixels stay pixels)."""
         return UNITS[self.units] * positions @ AXES[self.up].T
 
-    def track(self, name: str, values: object, rate: float, where: str) -> Keypoints:
-        """The values of a file in this format as a track, every joint seen.
+    def track(self, name: str, values: object, where: str) -> Keypoints:
+        """The values of a file in this format, whose rate is known, as a track, every joint seen.
 
         Args:
-          name: of the recording. values: `[F, J, D]`, checked. rate: Hz.
-          where: names the field in messages.
+          name: of the recording. values: `[F, J, D]`, checked. where: names the field in messages.
         """
+        assert self.frame_rate is not None
         positions = checked(values, len(self.joints), len(AXES[self.up]), where)
         seen = np.ones(positions.shape[:2])
-        return Keypoints(name, self.joints, self.world(positions), seen, rate)
+        return Keypoints(name, self.joints, self.world(positions), seen, self.frame_rate)
 
 
 def names() -> tuple[str, ...]:
@@ -73,30 +74,23 @@ def names() -> tuple[str, ...]:
 def load(name_or_path: str | Path) -> SiteMap:
     """A map that ships, by name, or a JSON file; FormatError naming file and field."""
     path = FOLDER / f"{name_or_path}.json" if str(name_or_path) in names() else Path(name_or_path)
-    try:
-        data = parse_json(path.read_bytes())
-    except OSError as error:
-        there = f"there are: {', '.join(names())}, or give a file"
-        what = f"no site map {str(name_or_path)!r} ({error.strerror})"
-        raise FormatError(f"{what}; {there}") from None
-    except ValueError as error:
-        raise FormatError(f"{path}: {error}") from None
-    return _from_json(data, path)
+    there = f"there are: {', '.join(names())}, or give a file"
+    want(path.is_file(), f"no site map {str(name_or_path)!r} here; {there}")
+    return _from_json(read_json(path), path)
 
 
 def _from_json(data: Any, path: Path) -> SiteMap:
     keys = {"format", "joints", "units", "up", "frame_rate", "sites"}
-    if not isinstance(data, dict) or not keys <= set(data) <= keys | {"about"}:
-        got = set(data) if isinstance(data, dict) else set()
-        wrong = sorted(keys - got) or sorted(got - keys - {"about"})
-        want = f"a site map needs exactly {', '.join(sorted(keys))}"
-        raise FormatError(f"{path}: {want}; wrong: {', '.join(wrong)}")
+    got = set(data) - {"about"} if isinstance(data, dict) else set()
+    wrong = ", ".join(sorted(keys - got) or sorted(got - keys))
+    needed = f"a site map needs exactly {', '.join(sorted(keys))}"
+    want(got == keys, f"{path}: {needed}; wrong: {wrong}")
     joints, rate = tuple(data["joints"]), data["frame_rate"]
     for key, known in (("units", UNITS), ("up", AXES)):
-        if data[key] not in known:
-            raise FormatError(f"{path}: {key} is {data[key]!r}, want one of {', '.join(known)}")
-    if rate is not None and not (isinstance(rate, int | float) and rate > 0):
-        raise FormatError(f"{path}: frame_rate must be positive or null, got {rate!r}")
+        one_of = f"want one of {', '.join(known)}"
+        want(data[key] in known, f"{path}: {key} is {data[key]!r}, {one_of}")
+    positive = rate is None or (isinstance(rate, int | float) and rate > 0)
+    want(positive, f"{path}: frame_rate must be positive or null, got {rate!r}")
     sites: dict[str, tuple[tuple[str, ...], float]] = {}
     for site, entry in data["sites"].items():
         source = entry.get("joint") if isinstance(entry, dict) else None
@@ -104,15 +98,13 @@ def _from_json(data: Any, path: Path) -> SiteMap:
         for part in parts:
             _known(part, joints, f"{path}: site {site}", "joint")
         weight = entry.get("weight", 1.0)
-        if not (isinstance(weight, int | float) and np.isfinite(weight) and weight >= 0):
-            raise FormatError(f"{path}: site {site}: weight must be 0 or more, got {weight!r}")
+        good = isinstance(weight, int | float) and 0 <= weight < np.inf
+        want(good, f"{path}: site {site}: weight must be 0 or more, got {weight!r}")
         sites[site] = (parts, float(weight))
     return SiteMap(data["format"], joints, data["units"], data["up"], rate, sites)
 
 
-def to_sites(
-    track: Keypoints, site_map: SiteMap, sites: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
+def to_sites(track: Keypoints, site_map: SiteMap, sites: Sequence[str]) -> Seen:
     """The track on the model's sites: positions `[F, n_sites, D]` and weights
     `[F, n_sites]`.
 
@@ -168,7 +160,6 @@ def with_keypoints(
     values, trust = to_sites(seen, site_map, [site.name for site in model.sites])
     if values.shape[2] == 3:
         return dataclasses.replace(spec, reference=values, confidence=trust, weight_position=weight)
-    if camera is None:
-        raise ValueError(f"{track.name}: keypoints in pixels need a camera")
+    require(camera is not None, f"{track.name}: keypoints in pixels need a camera")
     spec = dataclasses.replace(spec, camera=camera, weight_reprojection=weight)
     return dataclasses.replace(spec, keypoints=values, keypoint_confidence=trust)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workers.physics.formats import FormatError
+from workers.physics.formats import want
 from workers.physics.formats.keypoints import Keypoints
-from workers.physics.formats.site_map import SiteMap, to_sites
+from workers.physics.formats.site_map import Seen, SiteMap, to_sites
 from workers.physics.model import PhysicsModel, model_text
 from workers.physics.model.rotations import exp_map, from_matrix, multiply
 from workers.physics.motion import Clip, displacement, rotation_spans, without_sign_jumps
@@ -22,7 +22,6 @@ from workers.physics.simulation import Simulator
 CLOSE, REST = 1e-4, 1e-5  # m^2 / rad^2
 ITERATIONS, FIRST_ITERATIONS = 8, 60
 STEP = 1e-6  # of the finite differences, rad or m
-Seen = tuple[np.ndarray, np.ndarray]  # of a frame: positions [n_sites, 3], weights [n_sites]
 LIMBS = (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
 
 
@@ -39,9 +38,7 @@ class Fit:
     lift: float
 
 
-def clip_from_keypoints(
-    track: Keypoints, site_map: SiteMap, model: PhysicsModel
-) -> tuple[Clip, Fit]:
+def clip_from_keypoints(track: Keypoints, sites: SiteMap, model: PhysicsModel) -> tuple[Clip, Fit]:
     """The model's motion that comes closest to a 3-D track, at the track's rate, on the ground.
 
     FormatError when the hips and a point above them are not in the map, which leaves no way to
@@ -49,7 +46,7 @@ def clip_from_keypoints(
     """
     simulator = Simulator(model_text(model), 1 / 120, "pd")
     names = [site.name for site in model.sites]
-    positions, weights = to_sites(track, site_map, names)
+    positions, weights = to_sites(track, sites, names)
     scale = _scale(positions, weights, names, simulator.sites(_rest(model)))
     positions = scale * positions
     q = np.empty((len(positions), simulator.nq))
@@ -74,28 +71,26 @@ def on_ground(clip: Clip, model: PhysicsModel, simulator: Simulator) -> tuple[Cl
     return dataclasses.replace(clip, q=q), lift
 
 
-def move(q: np.ndarray, step: np.ndarray, model: PhysicsModel) -> np.ndarray:
-    """State q [nq] after a small displacement [nv] (position, then turns in body axes)."""
-    moved = _moved_freely(q, step, model)
-    for body, (begin, end) in zip(model.bodies, rotation_spans(model)):
-        if end - begin == 4:
-            moved[begin:end] /= np.linalg.norm(moved[begin:end])
-        else:
-            moved[begin] = np.clip(moved[begin], body.lower, body.upper)
-    return moved
+def move(q: np.ndarray, step: np.ndarray, model: PhysicsModel, freely: bool = False) -> np.ndarray:
+    """State q [nq] after a small displacement [nv] (position, then turns in body axes).
 
-
-def _moved_freely(q: np.ndarray, step: np.ndarray, model: PhysicsModel) -> np.ndarray:
-    """`move` as a derivative wants it: hinges may pass their limits, nothing is normalised."""
+    Args:
+      q, step: the state and what is added to it. model: whose they are.
+      freely: as a derivative wants it: hinges may pass their limits, nothing is normalised.
+    """
     moved, at = q.copy(), 3
     moved[:3] += step[:3]
-    for begin, end in rotation_spans(model):
+    for body, (begin, end) in zip(model.bodies, rotation_spans(model)):
         part = step[at : at + min(3, end - begin)]
         at += len(part)
         if len(part) == 1:
-            moved[begin] += part[0]
-        elif part.any():
+            angle = moved[begin] + part[0]
+            moved[begin] = angle if freely else np.clip(angle, body.lower, body.upper)
+            continue
+        if part.any():
             moved[begin:end] = multiply(q[begin:end], exp_map(part))
+        if not freely:
+            moved[begin:end] /= np.linalg.norm(moved[begin:end])
     return moved
 
 
@@ -113,24 +108,27 @@ def _fit(
     positions, root = seen[0], np.sqrt(np.repeat(seen[1], 3))
     joints = (np.arange(nv) >= 6).astype(float)
     damping = 1e-3
-    for _ in range(iterations):
-        here = simulator.sites(q)
-        residual = root * (here - positions).ravel()
-        nudged = [simulator.sites(_moved_freely(q, STEP * e, model)) for e in np.eye(nv)]
-        change = np.stack([(each - here).ravel() for each in nudged], axis=1)
-        jacobian = change * root[:, None] / STEP
+
+    def errors(q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+        """Of the sites, from the frame before, from the rest pose; and what they cost together."""
+        residual = root * (simulator.sites(q) - positions).ravel()
         back, bent = displacement(before, q, model), joints * displacement(rest, q, model)
         cost = residual @ residual + CLOSE * back @ back + REST * bent @ bent
+        return residual, back, bent, cost
+
+    for _ in range(iterations):
+        here = simulator.sites(q)
+        nudged = [simulator.sites(move(q, STEP * e, model, freely=True)) for e in np.eye(nv)]
+        change = np.stack([(each - here).ravel() for each in nudged], axis=1)
+        jacobian = change * root[:, None] / STEP
+        residual, back, bent, cost = errors(q)
         gradient = jacobian.T @ residual + CLOSE * back + REST * bent
         hessian = jacobian.T @ jacobian + np.diag(CLOSE + REST * joints)
         for _ in range(8):
             step = -np.linalg.solve(hessian + damping * np.eye(nv), gradient)
             step *= min(1.0, 0.5 / np.max(np.abs(step)) if step.any() else 1.0)
             trial = move(q, step, model)
-            error = root * (simulator.sites(trial) - positions).ravel()
-            back = displacement(before, trial, model)
-            bent = joints * displacement(rest, trial, model)
-            if error @ error + CLOSE * back @ back + REST * bent @ bent < cost:
+            if errors(trial)[-1] < cost:
                 q, damping = trial, max(damping / 5, 1e-9)
                 break
             damping *= 5
@@ -146,10 +144,9 @@ def _first(seen: Seen, names: list[str], model: PhysicsModel) -> np.ndarray:
 
     at = {name: p for name, p, weight in zip(names, *seen) if weight > 0}
     above = [at[name] for name in ("left_shoulder", "right_shoulder", "neck", "head") if name in at]
-    if not ("left_hip" in at and "right_hip" in at and above):
-        raise FormatError(
-            "the first frame needs left_hip, right_hip and a shoulder, neck or head to start from"
-        )
+    needed = "left_hip, right_hip and a shoulder, neck or head"
+    start = {"left_hip", "right_hip"} <= at.keys() and above
+    want(start, f"the first frame needs {needed} to start from")
     hips = (at["left_hip"] + at["right_hip"]) / 2
     up = np.mean(above, axis=0) - hips
     right = at["right_hip"] - at["left_hip"]
@@ -175,6 +172,7 @@ def _scale(positions: np.ndarray, weights: np.ndarray, names: list[str], rest: n
                 ours += float(np.linalg.norm(rest[pair[0]] - rest[pair[1]]))
                 theirs += np.linalg.norm(positions[:, pair[0]] - positions[:, pair[1]], axis=1)
     length = float(np.median(theirs))
-    if ours > 0 and not length > 0:
-        raise FormatError("the observed limbs have length 0: wrong units or an empty track")
-    return ours / length if ours > 0 else 1.0
+    if ours == 0:
+        return 1.0
+    want(length > 0, "the observed limbs have length 0: wrong units or an empty track")
+    return ours / length

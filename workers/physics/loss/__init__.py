@@ -12,11 +12,11 @@ follow. Simulator and gradient: `docs/results/physics.md`.
 from __future__ import annotations
 
 import functools
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
-from optimus.errors import require_known
+from optimus.errors import require, require_known
 from workers.physics.loss.options import DEFAULT
 from workers.physics.loss.options import PhysicsOptions as PhysicsOptions
 from workers.physics.loss.options import options_hash as options_hash
@@ -24,16 +24,22 @@ from workers.physics.loss.spec import clip_of, humanoid_simulator
 from workers.physics.loss.spec import humanoid as humanoid
 from workers.physics.loss.spec import window_spec as window_spec
 from workers.physics.motion import Clip
-from workers.physics.simulation import Simulator, Status, Window
+from workers.physics.simulation import Simulator, Status
 from workers.physics.simulation.window_spec import WindowSpec
 
 Backend = Literal["direct", "tensorflow"]
+Loss = TypeVar("Loss", bound="PhysicsLoss")
+
+
+def normal(seed: int, count: int) -> np.ndarray:
+    """Normal noise `[count]`, drawn by the seed."""
+    return np.random.Generator(np.random.Philox(key=seed)).standard_normal(count)
 
 
 class PhysicsLoss:
     """One window of one clip as a function of its controls, with an exact gradient.
 
-    `window` is the simulator's (rollouts, site positions).
+    `window` is the simulator's (rollouts), `spec` what it simulates and against what.
 
     Args:
       clip: a name in `motion.CLIPS`, or a user's `Clip` (`workers.physics.formats`).
@@ -53,20 +59,20 @@ class PhysicsLoss:
         options: PhysicsOptions = DEFAULT,
         backend: Backend = "direct",
     ):
-        require_known(backend, get_args(Backend), "backend")
         simulator = humanoid_simulator(options.dt, options.control)
         spec = window_spec(clip, float(start), float(seconds), options, simulator)
-        self._set(simulator.window(spec), clip_of(clip).name, float(seconds), options, backend)
+        self.options = options
+        self._set(spec, simulator, clip_of(clip).name, backend)
 
     @classmethod
     def from_spec(
-        cls,
+        cls: type[Loss],
         spec: WindowSpec,
         simulator: Simulator,
         name: str = "spec",
         options: PhysicsOptions = DEFAULT,
         backend: Backend = "direct",
-    ) -> PhysicsLoss:
+    ) -> Loss:
         """The loss of any motion: users' data, users' bodies.
 
         Args:
@@ -79,24 +85,23 @@ class PhysicsLoss:
         Raises:
           ValueError: in one line: the shape or contents of an array are wrong.
         """
-        require_known(backend, get_args(Backend), "backend")
         loss = cls.__new__(cls)
-        seconds = len(spec.control_index) * simulator.dt
-        loss._set(simulator.window(spec), name, seconds, options, backend)
+        loss.options = options
+        loss._set(spec, simulator, name, backend)
         return loss
 
-    def _set(
-        self, window: Window, clip: str, seconds: float, options: PhysicsOptions, backend: Backend
-    ) -> None:
+    def _set(self, spec: WindowSpec, simulator: Simulator, clip: str, backend: Backend) -> None:
+        require_known(backend, get_args(Backend), "backend")
         self.clip = clip
-        self.seconds = seconds
-        self.options = options
-        self.window = window
-        self._evaluate = window.loss_and_grad
+        self.spec = spec
+        self.simulator = simulator
+        self.seconds = len(spec.control_index) * simulator.dt
+        self.window = simulator.window(spec)
+        self._evaluate = self.window.loss_and_grad
         if backend == "tensorflow":
             from workers.physics.simulation.tf_op import evaluate
 
-            self._evaluate = functools.partial(evaluate, window.handle)
+            self._evaluate = functools.partial(evaluate, self.window.handle)
 
     @property
     def dim(self) -> int:
@@ -107,8 +112,7 @@ class PhysicsLoss:
         """x0 float64 `[N]`: options.initial_noise times normal noise drawn by the seed."""
         if self.options.initial_noise == 0:
             return np.zeros(self.dim)
-        noise = np.random.Generator(np.random.Philox(key=seed)).standard_normal(self.dim)
-        return self.options.initial_noise * noise
+        return self.options.initial_noise * normal(seed, self.dim)
 
     def evaluate(self, x: np.ndarray) -> tuple[Status, float, np.ndarray]:
         """(status, loss, gradient float64 `[N]`) at x float64 `[N]`.
@@ -116,14 +120,12 @@ class PhysicsLoss:
         Status.NONFINITE: the motion overflowed; loss is +inf and the gradient all nan.
         ValueError when x has another shape or dtype or holds nan or infinity.
         """
-        if not isinstance(x, np.ndarray) or x.dtype != np.float64:
-            kind = getattr(x, "dtype", type(x).__name__)
-            raise ValueError(f"x must be a float64 array [{self.dim}], got {kind}")
-        if x.shape != (self.dim,):
-            raise ValueError(f"x must have shape ({self.dim},), got {x.shape}")
-        if not np.isfinite(x).all():
-            bad = int(np.argmin(np.isfinite(x)))
-            raise ValueError(f"x must be finite, x[{bad}] is {x[bad]}")
+        kind = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
+        require(kind == np.float64, f"x must be a float64 array [{self.dim}], got {kind}")
+        require(x.shape == (self.dim,), f"x must have shape ({self.dim},), got {x.shape}")
+        finite = np.isfinite(x)
+        bad = int(np.argmin(finite))
+        require(bool(finite.all()), f"x must be finite, x[{bad}] is {x[bad]}")
         return self._evaluate(x)
 
     def value_and_grad(self, x: np.ndarray) -> tuple[float, np.ndarray]:

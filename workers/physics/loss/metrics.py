@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from optimus.errors import require
 from workers.physics.simulation.window_spec import Camera
 
 MM = 1000.0
@@ -65,8 +66,7 @@ def mpjpe_2d(p: np.ndarray, r: np.ndarray, weights: np.ndarray | None = None) ->
 
     NaN where all weights are 0.
     """
-    if p.shape != r.shape or p.ndim != 3 or p.shape[2] != 2:
-        raise ValueError(f"points must be two arrays [F, J, 2], got {p.shape} and {r.shape}")
+    _same(p, r, 2)
     distance = np.linalg.norm(p - r, axis=-1)
     if weights is None:
         return float(np.mean(distance))
@@ -142,6 +142,6 @@ def every(p: np.ndarray, r: np.ndarray, soles: Soles, camera: Camera) -> dict[st
     }
 
 
-def _same(p: np.ndarray, r: np.ndarray) -> None:
-    if p.shape != r.shape or p.ndim != 3 or p.shape[2] != 3:
-        raise ValueError(f"points must be two arrays [F, J, 3], got {p.shape} and {r.shape}")
+def _same(p: np.ndarray, r: np.ndarray, width: int = 3) -> None:
+    both = p.shape == r.shape and p.ndim == 3 and p.shape[2] == width
+    require(both, f"points must be two arrays [F, J, {width}], got {p.shape} and {r.shape}")

@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import dataclass
 
-from optimus.errors import require, require_known, require_positive
+from optimus.errors import require, require_known, require_positive, require_within
 from workers.physics.native.binding import TERMS
 from workers.physics.simulation import CONTROLS
 from workers.physics.simulation.window_spec import Camera
@@ -71,8 +71,7 @@ class PhysicsOptions:
         for name in ("control_rate", "frame_rate", "dt", "control_scale", "velocity_scale"):
             require_positive(getattr(self, name), name)
         for name in (*(f"weight_{term}" for term in TERMS), "initial_noise"):
-            value = getattr(self, name)
-            require(0 <= value < math.inf, f"{name}: got {value}, want >= 0 and finite")
+            require_within(getattr(self, name), 0.0, math.inf, name)
         data = [f"weight_{term}" for term in _DATA_TERMS]
         given = any(getattr(self, name) for name in data)
         require(given, f"all of {', '.join(data)} are 0, want one of them positive")
@@ -85,15 +84,8 @@ _DATA_TERMS = ("position", "root", "com", "velocity", "reprojection")
 # Options of the first version. Later ones enter the hash where they differ from their default, so
 # that losses that did not change keep theirs.
 _FIRST = (
-    "control",
-    "control_rate",
-    "frame_rate",
-    "dt",
-    "target_base",
-    "control_scale",
-    "weight_position",
-    "weight_control",
-    "initial_noise",
+    *("control", "control_rate", "frame_rate", "dt", "target_base", "control_scale"),
+    *("weight_position", "weight_control", "initial_noise"),
 )
 
 

@@ -4,51 +4,36 @@
     value, gradient = task.value_and_grad(x)
     task.metrics(x)["mpjpe"]                          # mm
 
-A window of users' data is the same: `of_clip` takes a `Clip` as well as a name. In a synthetic
+A window of users' data is the same: it takes a `Clip` as well as a name. In a synthetic
 window the simulator made the motion, so the least loss is 0, at known controls.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from workers.physics.loss import PhysicsLoss, PhysicsOptions, metrics
 from workers.physics.loss.metrics import Soles
-from workers.physics.loss.spec import clip_of, humanoid, window_spec
+from workers.physics.loss.spec import clip_of, humanoid
 from workers.physics.loss.windows import random_window
 from workers.physics.motion import Clip, pose_at
 from workers.physics.native.binding import TERMS
-from workers.physics.simulation import Simulator, Status, Window
+from workers.physics.simulation import Status
 from workers.physics.simulation.window_spec import Camera, WindowSpec
 
 CONTROL_KNOTS = 5.0  # Hz, of the smooth controls
 CONTROL_SIZE = 0.15  # their standard deviation at the knots
 
 
-@dataclass(frozen=True, eq=False)
-class Reconstruction:
-    """A loss with what is needed to judge its motions.
+class Reconstruction(PhysicsLoss):
+    """A loss with what is needed to judge its motions; made as a `PhysicsLoss` is.
 
     Attributes:
-      name: of the window. spec: what is simulated and against what. window: the simulator's.
       optimum: controls of a known optimum `[N]`, or None.
     """
 
-    name: str
-    spec: WindowSpec
-    window: Window
     optimum: np.ndarray | None = None
-
-    @property
-    def simulator(self) -> Simulator:
-        """That runs the window."""
-        return self.window.simulator
-
-    @property
-    def dim(self) -> int:
-        """N, the number of variables."""
-        return self.window.dim
 
     @property
     def camera(self) -> Camera:
@@ -59,13 +44,8 @@ class Reconstruction:
     def reference(self) -> np.ndarray:
         """Sites that the motion is compared with [F, n_sites, 3], m."""
         if self.spec.reference is None:
-            raise ValueError(f"{self.name} has no 3-D reference")
+            raise ValueError(f"{self.clip} has no 3-D reference")
         return self.spec.reference
-
-    def value_and_grad(self, x: np.ndarray) -> tuple[float, np.ndarray]:
-        """(loss, gradient float64 [N]); (+inf, all nan) when the motion overflowed."""
-        _, loss, grad = self.window.loss_and_grad(x)
-        return loss, grad
 
     def states(self, x: np.ndarray) -> np.ndarray | None:
         """States q [S + 1, nq] of the motion, None when it overflowed."""
@@ -101,17 +81,7 @@ class Reconstruction:
         return centers, radii, np.array([bodies[s.body].name.endswith("ankle") for s in spheres])
 
 
-def of_clip(
-    clip: Clip | str, start: float, seconds: float, options: PhysicsOptions
-) -> Reconstruction:
-    """A window of a clip: one of `motion.CLIPS` by name, or a user's motion.
-
-    Args:
-      clip, start, seconds, options: as of `PhysicsLoss`, and so are the errors.
-    """
-    loss = PhysicsLoss(clip, start, seconds, options)
-    spec = window_spec(clip, start, seconds, options, loss.window.simulator)
-    return Reconstruction(f"{loss.clip}@{start:.3f}", spec, loss.window)
+of_clip = Reconstruction
 
 
 def synthetic_window(
@@ -129,14 +99,16 @@ def synthetic_window(
     """
     clip, start = random_window(seed, split, seconds)
     off: dict[str, Any] = {f"weight_{term}": 0.0 for term in TERMS if term != "position"}
-    task = of_clip(clip, start, seconds, replace(options, **off))
+    task = Reconstruction(clip, start, seconds, replace(options, **off))
     optimum = np.zeros(task.dim)
     optimum[: task.spec.n_controls] = smooth_controls(seed, seconds, task.spec)
     q = task.states(optimum)
     if q is None:
         raise ValueError(f"synthetic window {seed} of {clip} overflows; take another seed")
     spec = replace(task.spec, reference=task.sites_of(q))
-    return Reconstruction(f"synthetic-{seed}", spec, task.simulator.window(spec), optimum)
+    found = Reconstruction.from_spec(spec, task.simulator, f"synthetic-{seed}", task.options)
+    found.optimum = optimum
+    return found
 
 
 def smooth_controls(seed: int, seconds: float, spec: WindowSpec) -> np.ndarray:

@@ -4,13 +4,14 @@ import functools
 import time
 
 from optimus.config import PhysicsTask
+from optimus.errors import require
 from optimus.rundir.metrics import MetricsWriter
-from optimus.wire import LossReply, LossRequest, decode
-from workers.loss_server import LossServer
-from workers.physics.loss import Backend, PhysicsLoss, options_hash
+from optimus.wire import LossRequest, decode
+from workers.loss_server import LossServer, ValueAndGrad
+from workers.physics.loss import Backend, options_hash
 from workers.physics.loss.windows import LOSS, MotionWindow, load_window, options_of
 
-_WINDOWS = 256  # loaded windows kept; one is a few kilobytes
+_WINDOWS = 256  # loaded windows kept; one is some tens of kilobytes
 
 
 class PhysicsLossServer(LossServer):
@@ -30,17 +31,10 @@ class PhysicsLossServer(LossServer):
         load = functools.partial(load_window, task, backend=backend)
         self._load = functools.lru_cache(maxsize=_WINDOWS)(load)
 
-    def _evaluate(self, message: LossRequest, received: float) -> LossReply:
-        loss = self._loss_of(decode(MotionWindow, message.window))
+    def _loss_of(self, message: LossRequest, received: float) -> ValueAndGrad:
+        window, own = decode(MotionWindow, message.window), self._task.seconds
+        require(window.seconds == own, f"window of {window.seconds} s; this worker's are {own} s")
+        loss = self._load(window)
         if time.monotonic() - received > message.budget:
-            text = f"budget of {message.budget:.1f} s spent before the start"
-            return LossReply(message.request_id, "expired", message=text)
-        began = time.monotonic()
-        value, gradient = loss.value_and_grad(message.x)
-        return self._evaluated(message, value, gradient, time.monotonic() - began)
-
-    def _loss_of(self, window: MotionWindow) -> PhysicsLoss:
-        own = self._task.seconds
-        if window.seconds != own:
-            raise ValueError(f"window of {window.seconds} s; this worker's are {own} s")
-        return self._load(window)
+            raise TimeoutError(f"budget of {message.budget:.1f} s spent before the start")
+        return loss.value_and_grad

@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from optimus.errors import require
 from workers.physics.assets import ensure_assets
 from workers.physics.loss.options import PhysicsOptions
-from workers.physics.model import PhysicsModel, load_humanoid, model_text
+from workers.physics.model import PhysicsModel, model_text
+from workers.physics.model.urdf import load_humanoid
 from workers.physics.motion import Clip, check_window, load_clip, pose_at, velocity_at
 from workers.physics.native.binding import TERMS
 from workers.physics.simulation import Simulator
@@ -53,10 +55,14 @@ def window_spec(
     # Lift the whole window so that the first pose touches the ground without being in it.
     radii = np.array([sphere.radius for sphere in model.spheres])
     q[:, 2] += max(0.0, float(np.max(radii - simulator.spheres(q[0])[:, 2])))
+    targets = None
+    if options.control == "pd":  # the joint part of a state; signs as the clip's, so none jumps
+        at = slice(1, None) if options.target_base == "reference" else np.zeros(steps, int)
+        targets = q[at, 7:]
     return WindowSpec(
         n_controls=n,
         control_index=control_index(steps, n, model.n_actuated),
-        targets=_targets(q, options),
+        targets=targets,
         frame_steps=frames,
         q0=q[0],
         qd0=velocity_at(motion, start, model),
@@ -65,20 +71,16 @@ def window_spec(
     )
 
 
-def _targets(q: np.ndarray, options: PhysicsOptions) -> np.ndarray | None:
-    """PD targets at x = 0 `[S, n_target]` of states q `[S + 1, nq]`; None for torques."""
-    if options.control != "pd":
-        return None
-    # The joint part of a state; clips keep their quaternions' signs, so no target jumps.
-    return q[1:, 7:] if options.target_base == "reference" else np.tile(q[0, 7:], (len(q) - 1, 1))
-
-
 def _references(
     motion: Clip, times: np.ndarray, q: np.ndarray, options: PhysicsOptions, simulator: Simulator
 ) -> dict[str, Any]:
     """What the terms with a weight compare with, at `times` `[F]` s: states q `[F, nq]` then."""
     sites = np.stack([simulator.sites(state) for state in q])
-    trust = _confidence(options, len(times), simulator.n_sites)
+    trust = None
+    if options.site_weight is not None:
+        given, wanted = len(options.site_weight), simulator.n_sites
+        require(given == wanted, f"site_weight has {given} numbers, the model has {wanted} sites")
+        trust = np.tile(np.array(options.site_weight, float), (len(times), 1))
     found: dict[str, Any] = {"reference": sites, "confidence": trust}
     if options.weight_root:
         found["root"] = q[:, :3]
@@ -94,21 +96,11 @@ def _references(
     return found
 
 
-def _confidence(options: PhysicsOptions, frames: int, n_sites: int) -> np.ndarray | None:
-    """site_weight for every frame, `[F, n_sites]`, or None."""
-    if options.site_weight is None:
-        return None
-    given = len(options.site_weight)
-    if given != n_sites:
-        raise ValueError(f"site_weight has {given} numbers, the model has {n_sites} sites")
-    return np.tile(np.array(options.site_weight, float), (frames, 1))
-
-
 def whole_steps(seconds: float, dt: float) -> int:
     """Number of simulation steps in a window; ValueError when it is not whole."""
     steps = round(seconds / dt)
-    if steps < 1 or abs(steps * dt - seconds) > 1e-9:
-        raise ValueError(f"seconds={seconds:g} is not a whole number of steps dt={dt:g}")
+    whole = steps >= 1 and abs(steps * dt - seconds) <= 1e-9
+    require(whole, f"seconds={seconds:g} is not a whole number of steps dt={dt:g}")
     return steps
 
 
@@ -121,12 +113,11 @@ def control_index(n_steps: int, n_controls: int, n_actuated: int) -> np.ndarray:
     x is ordered by the time of first effect, then by axis. The array is shared and read-only.
     """
     counts = np.diff(np.arange(n_actuated + 1) * n_controls // n_actuated)
-    if counts.min() < 1:
-        few = f"{n_controls} controls are too few for {n_actuated} joint axes"
-        raise ValueError(f"{few}: lengthen the window or raise control_rate")
-    if counts.max() > n_steps:
-        many = f"{counts.max()} controls of an axis do not fit into {n_steps} steps"
-        raise ValueError(f"{many}: lower control_rate or dt")
+    least, most = int(counts.min()), int(counts.max())
+    few = f"{n_controls} controls are too few for {n_actuated} joint axes"
+    require(least >= 1, f"{few}: lengthen the window or raise control_rate")
+    many = f"{most} controls of an axis do not fit into {n_steps} steps"
+    require(most <= n_steps, f"{many}: lower control_rate or dt")
     period = np.arange(n_steps)[:, None] * counts[None, :] // n_steps
     controls = [(i, j) for i in range(n_actuated) for j in range(counts[i])]
     first_step = [(-(-j * n_steps // counts[i]), i, j) for i, j in controls]

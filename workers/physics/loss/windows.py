@@ -7,7 +7,7 @@ import numpy as np
 
 from optimus.config import PhysicsTask
 from optimus.errors import require, require_known
-from workers.physics.loss import Backend, PhysicsLoss, PhysicsOptions, options_hash
+from workers.physics.loss import Backend, PhysicsLoss, PhysicsOptions, normal, options_hash
 from workers.physics.loss.spec import clip_of
 from workers.physics.motion import SPLITS, Clip
 
@@ -75,19 +75,12 @@ def _van_der_corput(k: int) -> float:
     return value
 
 
-def zero_start(dim: int, seed: int) -> np.ndarray:
-    """x0 = 0, `[N]`: sees N alone."""
-    return np.zeros(dim)
-
-
-def noise_start(dim: int, seed: int) -> np.ndarray:
-    """x0 `[N]` = 0.1 times normal noise: sees N and the seed."""
-    return 0.1 * np.random.Generator(np.random.Philox(key=seed)).standard_normal(dim)
-
-
 # x0 float64 [N] of (N, seed); a rule sees nothing of the motion that is to be found.
 StartRule = Callable[[int, int], np.ndarray]
-START_RULES: dict[str, StartRule] = {"zero": zero_start, "noise": noise_start}
+START_RULES: dict[str, StartRule] = {
+    "zero": lambda dim, seed: np.zeros(dim),
+    "noise": lambda dim, seed: 0.1 * normal(seed, dim),
+}
 
 
 def options_of(task: PhysicsTask) -> PhysicsOptions:
@@ -95,11 +88,9 @@ def options_of(task: PhysicsTask) -> PhysicsOptions:
     return PhysicsOptions(control=task.control, control_rate=task.control_rate, dt=task.dt)
 
 
-def load_window(
-    task: PhysicsTask, window: MotionWindow, backend: Backend = "direct"
-) -> PhysicsLoss:
+def load_window(task: PhysicsTask, at: MotionWindow, backend: Backend = "direct") -> PhysicsLoss:
     """The loss of one window under a task's options."""
-    return PhysicsLoss(window.clip, window.start, window.seconds, options_of(task), backend)
+    return PhysicsLoss(at.clip, at.start, at.seconds, options_of(task), backend)
 
 
 class PhysicsWindows:

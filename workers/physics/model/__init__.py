@@ -10,33 +10,13 @@ Body axes are those of the URDF: x forward, y up along the limb, z to the right.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import astuple, dataclass, replace
-from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 
+from optimus.errors import require
 from workers.physics.model.shapes import Vector, vector
-from workers.physics.model.urdf import Link, merge_fixed, read_urdf
-
-SCALE = 0.25  # the URDF is drawn four times too large
-
-# Gains and torque limits of DeepMimic's humanoid (Peng et al. 2018, and pybullet's deep_mimic):
-# joint -> kp (N m / rad), kd (N m s / rad), largest torque (N m).
-GAINS = {
-    "chest": (1000.0, 100.0, 200.0),
-    "neck": (100.0, 10.0, 50.0),
-    "hip": (500.0, 50.0, 200.0),
-    "knee": (500.0, 50.0, 150.0),
-    "ankle": (400.0, 40.0, 90.0),
-    "shoulder": (400.0, 40.0, 100.0),
-    "elbow": (300.0, 30.0, 60.0),
-}
-# Passive damping uses up a joint's largest torque at this speed (muscles stop pulling at about 20
-# rad/s). Torque control has no other damping, and thin limbs would spin up without bound.
-FREE_SPEED = 20.0  # rad/s
-
 
 Joint = Literal["free", "spherical", "revolute"]
 
@@ -133,77 +113,26 @@ class PhysicsModel:
         Offsets, centres of mass, spheres and sites scale with length, masses with mass, inertias
         with mass * length^2. Joints, gains and limits stay. It shares tapes and generated code.
         """
-        if not (np.isfinite([length, mass]).all() and length > 0 and mass > 0):
-            raise ValueError(f"length and mass must be positive factors, got {length} and {mass}")
+        whole = bool(np.isfinite([length, mass]).all()) and length > 0 and mass > 0
+        require(whole, f"length and mass must be positive factors, got {length} and {mass}")
 
         def grown(v: Vector) -> Vector:
-            return (v[0] * length, v[1] * length, v[2] * length)
+            return vector(length * np.array(v))
 
         def body(b: Body) -> Body:
-            xx, yy, zz, xy, xz, yz = (mass * length**2 * entry for entry in b.inertia)
+            inertia: Any = tuple(mass * length**2 * entry for entry in b.inertia)
             b = replace(b, offset=grown(b.offset), com=grown(b.com), mass=mass * b.mass)
-            return replace(b, inertia=(xx, yy, zz, xy, xz, yz))
+            return replace(b, inertia=inertia)
 
-        def sphere(s: Sphere) -> Sphere:
-            return replace(s, center=grown(s.center), radius=length * s.radius)
-
-        bodies, spheres = tuple(map(body, self.bodies)), tuple(map(sphere, self.spheres))
-        sites = tuple(replace(s, position=grown(s.position)) for s in self.sites)
-        return replace(self, bodies=bodies, spheres=spheres, sites=sites)
+        balls = [replace(s, center=grown(s.center), radius=length * s.radius) for s in self.spheres]
+        sites = [replace(s, position=grown(s.position)) for s in self.sites]
+        bodies = tuple(map(body, self.bodies))
+        return replace(self, bodies=bodies, spheres=tuple(balls), sites=tuple(sites))
 
     @property
     def n_actuated(self) -> int:
         """Actuated degrees of freedom: 3 for each spherical joint, 1 for each revolute one."""
         return sum({"free": 0, "spherical": 3, "revolute": 1}[b.joint] for b in self.bodies)
-
-
-@functools.lru_cache(maxsize=4)
-def load_humanoid(path: str | Path) -> PhysicsModel:
-    """Reads humanoid.urdf: 13 bodies, 28 actuated degrees of freedom.
-
-    Inertias are those of the collision shapes at the URDF's masses (its own are placeholders);
-    links behind fixed joints become part of their parents. Raises ValueError naming the file and
-    what is wrong in it.
-    """
-    path = Path(path)
-    links = merge_fixed(read_urdf(path, SCALE), path)
-    index = {link.name: i for i, link in enumerate(links)}
-    bodies = tuple(_body(link, index, path) for link in links)
-    spheres = tuple(Sphere(index[link.name], *ball) for link in links for ball in link.balls)
-    return PhysicsModel(bodies, spheres, _sites(links, index, path))
-
-
-def _body(link: Link, index: dict[str, int], path: Path) -> Body:
-    mass = link.mass
-    if mass.mass <= 0:
-        raise ValueError(f"{path}: link {link.name} has no mass")
-    com = vector(mass.center)
-    body = Body(link.name, -1, "free", link.offset, mass.mass, com, mass.entries)
-    if link.parent is None:
-        return body
-    kind = link.name.split("_")[-1]
-    if kind not in GAINS:
-        raise ValueError(f"{path}: no gains are known for joint {link.name}")
-    kp, kd, torque_max = GAINS[kind]
-    body = replace(body, kp=kp, kd=kd, torque_max=torque_max, damping=torque_max / FREE_SPEED)
-    body = replace(body, axis=link.axis, lower=link.lower, upper=link.upper)
-    joint = cast("Joint", link.joint)  # fixed ones are merged
-    return replace(body, parent=index[link.parent], joint=joint)
-
-
-def _sites(links: list[Link], index: dict[str, int], path: Path) -> tuple[Site, ...]:
-    """All joint origins, and the ends of limbs, so that every joint moves some site."""
-    sites = [Site(link.name, index[link.name], (0.0, 0.0, 0.0)) for link in links]
-    for link in links:
-        for name, position in link.fixed:
-            sites.append(Site(name, index[link.name], position))
-    by_name = {link.name: link for link in links}
-    for name, body in (("head", "neck"), ("right_toe", "right_ankle"), ("left_toe", "left_ankle")):
-        if body not in by_name or not by_name[body].balls:
-            raise ValueError(f"{path}: link {body} with a collision shape is missing")
-        front = max(by_name[body].balls, key=lambda ball: ball[0][0])[0]
-        sites.append(Site(name, index[body], (front[0], front[1], 0.0)))
-    return tuple(sites)
 
 
 def model_text(model: PhysicsModel) -> str:
@@ -216,8 +145,7 @@ def model_text(model: PhysicsModel) -> str:
              kp kd torque_max damping stiffness armature lower upper cone
     """
     rows: list[tuple[object, ...]] = [
-        ("gravity", *model.gravity),
-        ("contact", *astuple(model.contact)),
+        *(("gravity", *model.gravity), ("contact", *astuple(model.contact))),
         ("limit", *astuple(model.limit)),
     ]
     for b in model.bodies:

@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from workers.physics.model import Body, Joint, PhysicsModel, Site, Sphere, mjcf_xml
-from workers.physics.model.mjcf_shapes import Place, geom_shape, inertial_mass, total
-from workers.physics.model.mjcf_xml import Angles, Defaults, Element, matrix, orientation, unit
-from workers.physics.model.rotations import conjugate, multiply
+from workers.physics.model import Body, Joint, PhysicsModel, Site, Sphere
+from workers.physics.model import mjcf_elements as rules
+from workers.physics.model.elements import Element, parse
+from workers.physics.model.mjcf_elements import Angles, Defaults, Place, orientation
+from workers.physics.model.rotations import NO_TURN, conjugate, matrix, multiply
 from workers.physics.model.shapes import Mass, vector
 
 Gains = Mapping[str, tuple[float, float, float]]
@@ -29,7 +30,6 @@ _WIDTHS = {"free": (7, 6), "spherical": (4, 3), "revolute": (1, 1)}  # of a join
 _KINDS: dict[str, Joint] = {"free": "free", "ball": "spherical", "hinge": "revolute"}
 _PASSIVE = ("damping", "armature", "stiffness")
 _ZERO = np.zeros(3)
-_NO_TURN = np.array([1.0, 0.0, 0.0, 0.0])
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def read_mjcf(path: str | Path, gains: Gains | None = None, ignore: Collection[s
     Raises:
       ValueError: in one line with file, line and element: what is malformed or not supported.
     """
-    return _Reader(mjcf_xml.parse(Path(path)), gains or {}, ignore).read()
+    return _Reader(parse(Path(path), "mujoco"), gains or {}, ignore).read()
 
 
 class _Reader:
@@ -94,8 +94,8 @@ class _Reader:
         self._root = root
         self._gains = gains
         for element in root.children:
-            if element.tag not in mjcf_xml.SKIPPED and element.tag not in ignore:
-                element.fail("is not supported")
+            known = element.tag in rules.SKIPPED or element.tag in ignore
+            element.require(known, "is not supported")
         self._compiler(root.all("compiler"))
         self._defaults = Defaults(root)
         self._links: list[_Link] = []
@@ -110,8 +110,8 @@ class _Reader:
         angle = compiler.choice("angle", "degree", ("degree", "radian"))
         compiler.choice("coordinate", "local", ("local",))
         sequence = compiler.get("eulerseq", "xyz")
-        if len(sequence) != 3 or set(sequence.lower()) - set("xyz"):
-            compiler.fail(f"eulerseq {sequence!r} is not three letters of xyz or XYZ")
+        letters = len(sequence) == 3 and set(sequence.lower()) <= set("xyz")
+        compiler.require(letters, f"eulerseq {sequence!r} is not three letters of xyz or XYZ")
         compiler.refuse("boundmass", "boundinertia")
         compiler.choice("balanceinertia", "false", ("false",))
         self._angles = Angles(np.pi / 180 if angle == "degree" else 1.0, sequence)
@@ -124,15 +124,15 @@ class _Reader:
         for group in self._root.all("actuator"):
             for raw in group.children:
                 motor = self._defaults.resolve(raw, "main")
-                if motor.tag != "motor" or "joint" not in motor.attributes:
-                    motor.fail("is not supported, only <motor joint=...> is")
+                known = motor.tag == "motor" and "joint" in motor.attributes
+                motor.require(known, "is not supported, only <motor joint=...> is")
                 gear = float(np.abs(motor.numbers("gear", None, "1"))[0])
                 reach = float(np.abs(motor.numbers("ctrlrange", 2, "1 1")).max())
                 motors[motor.get("joint")] = gear * reach
         return motors
 
     def read(self) -> Mjcf:
-        gravity = vector(np.array([0.0, 0.0, -9.81]))
+        gravity = (0.0, 0.0, -9.81)
         for option in self._root.all("option"):
             option.refuse("wind", "density", "viscosity", "magnetic")
             if "gravity" in option.attributes:
@@ -140,21 +140,20 @@ class _Reader:
         for world in self._root.all("worldbody"):
             for raw in world.all("geom"):
                 geom = self._defaults.resolve(raw, "main")
-                if geom.get("type", "sphere") != "plane" and _touches(geom):
-                    geom.fail("is fixed to the world; only planes are supported there")
+                apart = geom.get("type", "sphere") == "plane" or not _touches(geom)
+                geom.require(apart, "is fixed to the world; only planes are supported there")
             for body in world.all("body"):
-                self._body(body, -1, (_ZERO, _NO_TURN), "main")
-        if not self._links:
-            self._root.fail("holds no joint")
-        unknown = {**self._motors, **self._gains}.keys() - {link.body.name for link in self._links}
-        if unknown:
-            self._root.fail(f"no joint {sorted(unknown)[0]!r} for a motor or gain")
+                self._body(body, -1, (_ZERO, NO_TURN), "main")
+        self._root.require(self._links, "holds no joint")
+        joints = {link.body.name for link in self._links}
+        for name in sorted({**self._motors, **self._gains}.keys() - joints):
+            self._root.fail(f"no joint {name!r} for a motor or gain")
         return self._finish(gravity)
 
     def _body(self, element: Element, host: int, place: Place, childclass: str) -> None:
         """Adds a body whose parent's frame lies at `place` in link `host`."""
         childclass = element.get("childclass", childclass)
-        element.known(mjcf_xml.KNOWN["body"])
+        element.known(rules.KNOWN["body"])
         element.refuse("gravcomp")
         element.choice("mocap", "false", ("false",))
         start = element.numbers("pos", 3, "0 0 0")
@@ -163,10 +162,10 @@ class _Reader:
         joints = [j for j in element.children if j.tag in ("joint", "freejoint")]
         for raw in joints:
             joint = self._defaults.resolve(raw, childclass)
-            joint.known(mjcf_xml.KNOWN["joint"])
+            joint.known(rules.KNOWN["joint"])
             kind = self._kind(joint, alone=host < 0 and len(joints) == 1)
             if kind == "free":
-                origin, turn = _ZERO, _NO_TURN
+                origin, turn = _ZERO, NO_TURN
                 name = joint.get("name") or element.get("name", "root")
                 body = Body(name, -1, "free", vector(_ZERO))
                 self._links.append(_Link(body, turn, pose=(*start, *own)))
@@ -178,27 +177,24 @@ class _Reader:
                 origin = origin - anchor
             host = len(self._links) - 1
         if host < 0:
-            if any(_touches(self._defaults.resolve(g, childclass)) for g in element.all("geom")):
-                element.fail("is fixed to the world; a body needs a joint")
+            geoms = [self._defaults.resolve(geom, childclass) for geom in element.all("geom")]
+            fixed = any(_touches(geom) for geom in geoms)
+            element.require(not fixed, "is fixed to the world; a body needs a joint")
         else:
             self._contents(element, host, (origin, turn), childclass)
         for child in element.children:
-            if child.tag not in mjcf_xml.INSIDE:
-                child.fail("is not supported")
+            child.require(child.tag in rules.INSIDE, "is not supported")
         for child in element.all("body"):
             self._body(child, host, (origin, turn), childclass)
 
     def _kind(self, joint: Element, alone: bool) -> Joint:
         written = "free" if joint.tag == "freejoint" else joint.get("type", "hinge")
-        if written not in _KINDS:
-            joint.fail(f"type {written!r} is not supported, only free, ball and hinge are")
-        if joint.tag == "joint":
-            joint.refuse("frictionloss", "ref", "springref", "springdamper", "actuatorgravcomp")
+        what = f"type {written!r} is not supported, only free, ball and hinge are"
+        joint.require(written in _KINDS, what)
+        joint.refuse("frictionloss", "ref", "springref", "springdamper", "actuatorgravcomp")
         if written == "free":
-            if not alone:
-                joint.fail("a free joint must be alone on a body of the world")
-            if joint.tag == "joint":
-                joint.refuse(*_PASSIVE)
+            joint.require(alone, "a free joint must be alone on a body of the world")
+            joint.refuse(*_PASSIVE)
         return _KINDS[written]
 
     def _joint(self, joint: Element, body: Body, turn: np.ndarray) -> Body:
@@ -206,13 +202,12 @@ class _Reader:
         lower, upper, cone = self._limits(joint, body.joint)
         axis = np.array([0.0, 0.0, 1.0])
         if body.joint == "revolute":
-            axis = unit(joint, "axis", matrix(turn) @ joint.numbers("axis", 3, "0 0 1"))
+            axis = joint.unit("axis", matrix(turn) @ joint.numbers("axis", 3, "0 0 1"))
         passive: dict[str, Any] = {key: joint.number(key, 0.0) for key in _PASSIVE}
-        if body.joint == "spherical" and passive["stiffness"] != 0:
-            joint.fail("stiffness of a ball joint is not supported")
+        stiff = body.joint == "spherical" and passive["stiffness"] != 0
+        joint.require(not stiff, "stiffness of a ball joint is not supported")
         for key, value in passive.items():
-            if value < 0:
-                joint.fail(f"{key} must not be negative")
+            joint.require(value >= 0, f"{key} must not be negative")
         motor = (0.0, 0.0, self._motors.get(body.name, 0.0))
         kp, kd, torque = self._gains.get(body.name, motor)
         body = replace(body, axis=vector(axis), kp=kp, kd=kd, torque_max=torque, **passive)
@@ -223,17 +218,16 @@ class _Reader:
         lower, upper = (0.0, 0.0) if kind == "spherical" else (-np.inf, np.inf)
         limited = joint.choice("limited", "auto", ("true", "false", "auto"))
         has_range = "range" in joint.attributes
-        if limited == "auto" and has_range and not self._autolimits:
-            joint.fail("has a range, but neither limited nor autolimits")
+        said = limited != "auto" or not has_range or self._autolimits
+        joint.require(said, "has a range, but neither limited nor autolimits")
         if limited == "false" or (limited == "auto" and not has_range):
             return lower, upper, 0.0
         first, second = (joint.numbers("range", 2) * self._angles.unit).tolist()
         if kind == "spherical":
-            if first != 0 or not 0 < second <= 3.1:
-                joint.fail("range of a ball needs 0 and an angle of at most 3.1 rad")
+            cone = first == 0 and 0 < second <= 3.1
+            joint.require(cone, "range of a ball needs 0 and an angle of at most 3.1 rad")
             return lower, upper, second
-        if not first < second:
-            joint.fail("range needs a lower and a higher angle")
+        joint.require(first < second, "range needs a lower and a higher angle")
         return first, second, 0.0
 
     def _contents(self, element: Element, host: int, place: Place, childclass: str) -> None:
@@ -241,11 +235,11 @@ class _Reader:
         link, (origin, turn) = self._links[host], place
         geoms = [self._defaults.resolve(g, childclass) for g in element.all("geom")]
         for geom in geoms:
-            geom.known(mjcf_xml.KNOWN["geom"])
-        shapes = [geom_shape(geom, place, self._angles) for geom in geoms]
+            geom.known(rules.KNOWN["geom"])
+        shapes = [rules.geom_shape(geom, place, self._angles) for geom in geoms]
         inertials = element.all("inertial")
         if inertials and self._from_geoms != "true":
-            link.masses.append(inertial_mass(inertials[0], place, self._angles))
+            link.masses.append(rules.inertial_mass(inertials[0], place, self._angles))
         elif self._from_geoms != "false":
             link.masses += [shape.whole_mass() for shape in shapes]
         for geom, shape in zip(geoms, shapes):
@@ -262,10 +256,10 @@ class _Reader:
         bodies: list[Body] = []
         q0: list[float] = []
         for link in self._links:
-            mass = total(link.masses, factor)
+            mass = rules.total(link.masses, factor)
             body = replace(link.body, mass=mass.mass, com=vector(mass.center))
             bodies.append(replace(body, inertia=mass.entries))
-            q0.extend(link.pose or (_NO_TURN if body.joint == "spherical" else (0.0,)))
+            q0.extend(link.pose or (NO_TURN if body.joint == "spherical" else (0.0,)))
         spheres, sites = tuple(self._spheres), tuple(self._sites)
         model = PhysicsModel(tuple(bodies), spheres, sites, gravity=gravity)
         turns = np.stack([link.turn for link in self._links])

@@ -1,6 +1,11 @@
 """Unit quaternions (w, x, y, z) on numpy arrays `[..., 4]`."""
 
+import math
+from collections.abc import Iterable
+
 import numpy as np
+
+NO_TURN = np.array([1.0, 0.0, 0.0, 0.0])
 
 
 def multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -27,6 +32,38 @@ def snapped(rotation: np.ndarray, tolerance: float) -> np.ndarray:
     """A matrix `[3, 3]` of quarter turns without rounding, so that exact zeros stay structure."""
     rounded = np.round(rotation)
     return rounded if np.abs(rotation - rounded).max() < tolerance else rotation
+
+
+def matrix(q: np.ndarray) -> np.ndarray:
+    """Rotation matrix `[3, 3]` of a unit quaternion `[4]`."""
+    across = np.cross(np.eye(3), q[1:])  # across @ p = (x, y, z) x p
+    return np.eye(3) + 2 * (q[0] * across + across @ across)
+
+
+def about(axis: np.ndarray, angle: float) -> np.ndarray:
+    """Unit quaternion `[4]` of a turn about a unit axis `[3]`, rad."""
+    return np.array([math.cos(angle / 2), *(math.sin(angle / 2) * np.asarray(axis))])
+
+
+def z_to(direction: np.ndarray) -> np.ndarray:
+    """The shortest turn `[4]` from the z axis to a unit direction `[3]`, as MuJoCo's zaxis."""
+    axis = np.cross([0.0, 0.0, 1.0], direction)
+    sine = float(np.linalg.norm(axis))
+    if sine < 1e-10:
+        return about(np.array([1.0, 0.0, 0.0]), math.atan2(0.0, float(direction[2])))
+    return about(axis / sine, math.atan2(sine, float(direction[2])))
+
+
+def from_euler(sequence: str, angles: Iterable[float]) -> np.ndarray:
+    """Unit quaternion `[4]` of turns one after the other, rad.
+
+    sequence: their axes, such as "xyz": in lower case those that moved, in upper case fixed ones.
+    """
+    q = NO_TURN
+    for letter, angle in zip(sequence, angles):
+        turn = about(np.eye(3)["xyz".index(letter.lower())], angle)
+        q = multiply(q, turn) if letter.islower() else multiply(turn, q)
+    return q
 
 
 def from_matrix(r: np.ndarray) -> np.ndarray:

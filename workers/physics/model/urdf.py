@@ -1,185 +1,179 @@
-"""Reads the pybullet humanoid's URDF: spherical joints, and a NUL byte behind the last tag."""
+"""The humanoid, out of pybullet's URDF."""
 
-import math
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from pathlib import Path
-from xml.etree import ElementTree
+from typing import cast, get_args
 
 import numpy as np
 
-from workers.physics.model.rotations import snapped
-from workers.physics.model.shapes import Ball, Mass, Shape, Solid, Vector, combined, vector
+from workers.physics.model import Body, Joint, PhysicsModel, Site, Sphere
+from workers.physics.model.elements import Element, parse
+from workers.physics.model.rotations import from_euler, matrix, snapped
+from workers.physics.model.shapes import Ball, Shape, Solid, Vector, combined, vector
+
+SCALE = 0.25  # the URDF is drawn four times too large
+
+# Gains and torque limits of DeepMimic's humanoid (Peng et al. 2018, and pybullet's deep_mimic):
+# joint -> kp (N m / rad), kd (N m s / rad), largest torque (N m).
+GAINS = {
+    "chest": (1000.0, 100.0, 200.0),
+    "neck": (100.0, 10.0, 50.0),
+    "hip": (500.0, 50.0, 200.0),
+    "knee": (500.0, 50.0, 150.0),
+    "ankle": (400.0, 40.0, 90.0),
+    "shoulder": (400.0, 40.0, 100.0),
+    "elbow": (300.0, 30.0, 60.0),
+}
+# Passive damping uses up a joint's largest torque at this speed (muscles stop pulling at about 20
+# rad/s). Torque control has no other damping, and thin limbs would spin up without bound.
+FREE_SPEED = 20.0  # rad/s
+_SIZES: dict[Solid, tuple[str, ...]] = {"sphere": ("radius",), "capsule": ("radius", "length")}
+_ZERO: Vector = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
-class Link:
-    """A link with the joint that carries it. Lengths already scaled to metres."""
+class _Link:
+    """A link with the joint that carries it, `body.joint`, a fixed one too until it is merged.
 
-    name: str
+    body: lacks parent, mass and gains. shapes: in its axes. merged: links behind fixed joints that
+    became part of it, and where they sat.
+    """
+
+    element: Element
     parent: str | None
-    joint: str  # "free", "spherical", "revolute", "fixed"
-    offset: Vector
-    axis: Vector
-    lower: float
-    upper: float
+    body: Body
     shapes: tuple[Shape, ...]
-    fixed: tuple[tuple[str, Vector], ...] = ()  # merged child links and where they sat
+    merged: tuple[tuple[str, Vector], ...] = ()
 
     @property
     def balls(self) -> list[Ball]:
         return [ball for shape in self.shapes for ball in shape.balls()]
 
-    @property
-    def mass(self) -> Mass:
-        """Of all its shapes."""
-        return combined([shape.whole_mass() for shape in self.shapes])
 
+def load_humanoid(path: str | Path) -> PhysicsModel:
+    """Reads humanoid.urdf: 13 bodies, 28 actuated degrees of freedom.
 
-def read_urdf(path: Path, scale: float) -> list[Link]:
-    """Links in the file's order, parents first, lengths times `scale`.
-
-    Raises ValueError naming the file and the element that is malformed or not supported.
+    Inertias are those of the collision shapes at the URDF's masses (its own are placeholders);
+    links behind fixed joints become part of their parents. Raises ValueError naming the file and
+    what is wrong in it.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        robot = ElementTree.fromstring(text.split("</robot>")[0] + "</robot>")
-    except ElementTree.ParseError as error:
-        raise ValueError(f"{path}: not well-formed XML ({error})") from error
-    joints: dict[str, ElementTree.Element] = {}
-    for joint in robot.findall("joint"):
-        child = _need(joint, "child", path).get("link", "")
-        if child in joints:
-            raise ValueError(f"{path}: link {child} has two parent joints")
+    links = _merge_fixed(_in_order(parse(Path(path), "robot")))
+    index = {link.body.name: i for i, link in enumerate(links)}
+    bodies = tuple(_body(link, index) for link in links)
+    spheres = tuple(Sphere(index[link.body.name], *ball) for link in links for ball in link.balls)
+    return PhysicsModel(bodies, spheres, _sites(links, index))
+
+
+def _body(link: _Link, index: dict[str, int]) -> Body:
+    mass = combined([shape.whole_mass() for shape in link.shapes])
+    link.element.require(mass.mass > 0, "has no mass")
+    body = replace(link.body, mass=mass.mass, com=vector(mass.center), inertia=mass.entries)
+    if link.parent is None:
+        return body
+    kind = body.name.split("_")[-1]
+    link.element.require(kind in GAINS, f"no gains are known for joint {body.name}")
+    kp, kd, torque = GAINS[kind]
+    body = replace(body, kp=kp, kd=kd, torque_max=torque, damping=torque / FREE_SPEED)
+    return replace(body, parent=index[link.parent])
+
+
+def _sites(links: list[_Link], index: dict[str, int]) -> tuple[Site, ...]:
+    """All joint origins, and the ends of limbs, so that every joint moves some site."""
+    sites = [Site(name, body, _ZERO) for name, body in index.items()]
+    sites += [Site(name, index[k.body.name], at) for k in links for name, at in k.merged]
+    for name, body in (("head", "neck"), ("right_toe", "right_ankle"), ("left_toe", "left_ankle")):
+        balls = links[index[body]].balls if body in index else []
+        links[0].element.require(balls, f"link {body} with a collision shape is missing")
+        front = max(balls, key=lambda ball: ball[0][0])[0]
+        sites.append(Site(name, index[body], (front[0], front[1], 0.0)))
+    return tuple(sites)
+
+
+def _in_order(robot: Element) -> list[_Link]:
+    """Links in the file's order, but parents first."""
+    joints: dict[str, Element] = {}
+    for joint in robot.all("joint"):
+        child = joint.one("child").get("link")
+        joint.require(child not in joints, f"link {child} has two parent joints")
         joints[child] = joint
-    names = [element.get("name", "") for element in robot.findall("link")]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{path}: there are two links {name}")
-    found = robot.findall("link")
-    unread = [_link(each, joints.get(name), scale, path) for each, name in zip(found, names)]
-    for link in unread:
-        if link.parent is not None and link.parent not in names:
-            raise ValueError(f"{path}: link {link.name} has no parent link {link.parent}")
-    links: list[Link] = []
-    while unread:  # the file's order, but parents first
-        known = {link.name for link in links}
-        ready = next((k for k in unread if k.parent is None or k.parent in known), None)
-        if ready is None:
-            names = [link.name for link in unread]
-            raise ValueError(f"{path}: links {', '.join(names)} hang on each other in a circle")
-        links.append(ready)
-        unread.remove(ready)
-    if sum(link.parent is None for link in links) != 1:
-        raise ValueError(f"{path}: exactly one link must have no parent joint")
+    unread: dict[str, _Link] = {}
+    for element in robot.all("link"):
+        name = element.get("name")
+        element.require(name not in unread, f"there are two links {name}")
+        unread[name] = _link(element, joints.get(name))
+    for name, link in unread.items():
+        there = link.parent is None or link.parent in unread
+        link.element.require(there, f"link {name} has no parent link {link.parent}")
+    roots = sum(link.parent is None for link in unread.values())
+    links: list[_Link] = []
+    while unread:
+        ready = [name for name, link in unread.items() if link.parent not in unread]
+        robot.require(ready, f"links {', '.join(unread)} hang on each other in a circle")
+        links.append(unread.pop(ready[0]))
+    robot.require(roots == 1, "exactly one link must have no parent joint")
     return links
 
 
-def merge_fixed(links: list[Link], path: Path) -> list[Link]:
+def _merge_fixed(links: list[_Link]) -> list[_Link]:
     """Makes links behind fixed joints part of their parents (the root takes its child's name)."""
-    merged: dict[str, Link] = {}
+    merged: dict[str, _Link] = {}
     home: dict[str, tuple[str, Vector]] = {}  # link -> the merged link it is in, and where
     for link in links:
-        host, origin = home[link.parent] if link.parent is not None else (None, (0.0, 0.0, 0.0))
-        at = np.add(origin, link.offset)
-        if link.joint != "fixed":
-            home[link.name] = (link.name, (0.0, 0.0, 0.0))
-            merged[link.name] = replace(link, parent=host, offset=vector(at))
+        name = link.body.name
+        host, origin = home[link.parent] if link.parent is not None else (None, _ZERO)
+        at = vector(np.add(origin, link.body.offset))
+        if link.body.joint in get_args(Joint):
+            home[name] = (name, _ZERO)
+            merged[name] = replace(link, parent=host, body=replace(link.body, offset=at))
             continue
         assert host is not None
-        home[link.name] = (host, vector(at))
-        moved = tuple(replace(s, center=vector(np.array(s.center) + at)) for s in link.shapes)
+        home[name] = (host, at)
+        moved = tuple(replace(s, center=vector(np.add(s.center, at))) for s in link.shapes)
         whole = merged[host]
-        merged[host] = replace(whole, shapes=whole.shapes + moved)
-        if whole.parent is not None:
-            merged[host] = replace(merged[host], fixed=(*whole.fixed, (link.name, vector(at))))
-    result = list(merged.values())
-    if len(result) < 2:
-        raise ValueError(f"{path}: no moving joint")
-    root = result[0]
-    return [replace(root, name="root")] + [
-        replace(link, parent="root") if link.parent == root.name else link for link in result[1:]
-    ]
+        sat = () if whole.parent is None else ((name, at),)
+        merged[host] = replace(whole, shapes=whole.shapes + moved, merged=whole.merged + sat)
+    root, *others = merged.values()
+    root.element.require(others, "no moving joint")
+    others = [replace(k, parent="root") if k.parent == root.body.name else k for k in others]
+    return [replace(root, body=replace(root.body, name="root")), *others]
 
 
-def _link(
-    element: ElementTree.Element, joint: ElementTree.Element | None, scale: float, path: Path
-) -> Link:
-    name = element.get("name", "")
-    mass = _numbers(_need(element, "inertial/mass", path), "value", 1, path)[0]
-    if mass < 0:
-        raise ValueError(f"{path}: link {name} has a negative mass, {mass}")
-    shape = Shape("point", (), mass, (0.0, 0.0, 0.0))
-    collision = element.find("collision")
-    if collision is not None:
-        shape = _shape(collision, mass, scale, path)
+def _link(element: Element, joint: Element | None) -> _Link:
+    name, mass = element.get("name"), element.one("inertial").one("mass").number("value")
+    element.require(mass >= 0, f"link {name} has a negative mass, {mass}")
+    collisions = element.all("collision")
+    shape = _shape(collisions[0], mass) if collisions else Shape("point", (), mass, _ZERO)
     if joint is None:
-        return Link(name, None, "free", (0.0, 0.0, 0.0), (0.0, 0.0, 1.0), -3.14, 3.14, (shape,))
-    kind = joint.get("type", "")
-    if kind not in ("fixed", "spherical", "revolute"):
-        raise ValueError(f"{path}: joint {name} is {kind!r}, not fixed, spherical, revolute")
-    center, rotation = _origin(joint, scale, path)
-    if not np.array_equal(rotation, np.eye(3)):
-        raise ValueError(f"{path}: joint {name} has a rotated origin, which is not supported")
-    axis, lower, upper = (0.0, 0.0, 1.0), -3.14, 3.14
+        return _Link(element, None, Body(name, -1, "free", _ZERO), (shape,))
+    kind, known = joint.get("type"), ("fixed", "spherical", "revolute")
+    joint.require(kind in known, f"joint {name} is {kind!r}, not {', '.join(known)}")
+    center, rotation = _origin(joint)
+    straight = np.array_equal(rotation, np.eye(3))
+    joint.require(straight, f"joint {name} has a rotated origin, which is not supported")
+    body = Body(name, -1, cast("Joint", kind), center)
     if kind == "revolute":
-        axis = vector(np.array(_numbers(_need(joint, "axis", path), "xyz", 3, path)))
-        if abs(float(np.linalg.norm(axis)) - 1) > 1e-9:
-            raise ValueError(f"{path}: joint of link {name} has an axis that is not of length 1")
-        limit = _need(joint, "limit", path)
-        lower, upper = (_numbers(limit, key, 1, path)[0] for key in ("lower", "upper"))
-    parent = _need(joint, "parent", path).get("link")
-    return Link(name, parent, kind, center, axis, lower, upper, (shape,))
+        axis = joint.one("axis").numbers("xyz", 3)
+        whole = abs(float(np.linalg.norm(axis)) - 1) <= 1e-9
+        joint.require(whole, f"joint of link {name} has an axis that is not of length 1")
+        lower, upper = (joint.one("limit").number(key) for key in ("lower", "upper"))
+        body = replace(body, axis=vector(axis), lower=lower, upper=upper)
+    return _Link(element, joint.one("parent").get("link"), body, (shape,))
 
 
-def _shape(collision: ElementTree.Element, mass: float, scale: float, path: Path) -> Shape:
-    geometry = _need(collision, "geometry", path)
-    center, rotation = _origin(collision, scale, path)
-    round_kinds: dict[Solid, tuple[str, ...]]
-    round_kinds = {"sphere": ("radius",), "capsule": ("radius", "length")}
-    for kind, keys in round_kinds.items():
-        found = geometry.find(kind)
-        if found is not None:
-            size = tuple(scale * _numbers(found, key, 1, path)[0] for key in keys)
+def _shape(collision: Element, mass: float) -> Shape:
+    geometry, (center, rotation) = collision.one("geometry"), _origin(collision)
+    for kind, keys in _SIZES.items():
+        for found in geometry.all(kind):
+            size = tuple(SCALE * found.number(key) for key in keys)
             return Shape(kind, size, mass, center, rotation)
-    box = _need(geometry, "box", path)
-    size = tuple(scale * edge for edge in _numbers(box, "size", 3, path))
+    size = tuple((SCALE * geometry.one("box").numbers("size", 3)).tolist())
     return Shape("box", size, mass, center, rotation)
 
 
-def _origin(element: ElementTree.Element, scale: float, path: Path) -> tuple[Vector, np.ndarray]:
-    origin = _need(element, "origin", path)
-    xyz = np.array(_numbers(origin, "xyz", 3, path)) * scale
-    roll, pitch, yaw = _numbers(origin, "rpy", 3, path)
-    cr, sr, cp, sp = math.cos(roll), math.sin(roll), math.cos(pitch), math.sin(pitch)
-    cy, sy = math.cos(yaw), math.sin(yaw)
-    rotation = np.array(
-        [
-            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-            [-sp, cp * sr, cp * cr],
-        ]
-    )
+def _origin(element: Element) -> tuple[Vector, np.ndarray]:
+    origin = element.one("origin")
+    rotation = matrix(from_euler("XYZ", origin.numbers("rpy", 3)))
     # The file writes a quarter turn as 1.570796: snap, so that exact zeros leave the tape.
-    return vector(xyz), snapped(rotation, 1e-5)
-
-
-def _need(element: ElementTree.Element, tag: str, path: Path) -> ElementTree.Element:
-    found = element.find(tag)
-    if found is None:
-        raise ValueError(f"{path}: <{element.tag} name={element.get('name')!r}> lacks <{tag}>")
-    return found
-
-
-def _numbers(element: ElementTree.Element, key: str, count: int, path: Path) -> list[float]:
-    words = element.get(key, "").split()
-    try:
-        values = [float(word) for word in words]
-    except ValueError:
-        values = []
-    if len(values) != count or not np.isfinite(values).all():
-        want = f"{key} with {count} finite number(s)"
-        raise ValueError(f"{path}: <{element.tag}> needs {want}, got {words}")
-    return values
+    return vector(origin.numbers("xyz", 3) * SCALE), snapped(rotation, 1e-5)

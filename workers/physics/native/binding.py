@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from optimus.errors import UserError
+from optimus.errors import UserError, require
 from workers.physics.native import library_path
 
 
@@ -105,8 +105,7 @@ def as_array(
       ValueError: the shape differs.
     """
     array: np.ndarray = np.ascontiguousarray(value, dtype=dtype)
-    if array.shape != shape:
-        raise ValueError(f"{what} must have shape {shape}, got {array.shape}")
+    require(array.shape == shape, f"{what} must have shape {shape}, got {array.shape}")
     return array
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from optimus.errors import require
 from workers.physics.model import PhysicsModel
 from workers.physics.rendering.drawing import HEIGHT, WIDTH, camera_for, picture
 
@@ -42,12 +43,11 @@ def frames(
     from PIL import Image
 
     wanted = (len(reference), len(model.sites), 3)
-    if reference.shape != wanted or motion.shape != wanted or not len(reference):
-        got = f"{reference.shape} and {motion.shape}"
-        raise ValueError(f"motions must be two arrays [F, {len(model.sites)}, 3], got {got}")
-    if not (np.isfinite(reference).all() and np.isfinite(motion).all()):
-        raise ValueError("a motion that is not finite cannot be drawn")
+    both_are = reference.shape == motion.shape == wanted and len(reference) > 0
+    got = f"{reference.shape} and {motion.shape}"
+    require(both_are, f"motions must be two arrays [F, {len(model.sites)}, 3], got {got}")
     both = np.concatenate([reference, motion])
+    require(bool(np.isfinite(both).all()), "a motion that is not finite cannot be drawn")
     camera = camera_for(both)
     low, high = both[..., :2].min(axis=(0, 1)), both[..., :2].max(axis=(0, 1))
     ground = np.stack([np.floor(2 * (low - 0.6)) / 2, np.ceil(2 * (high + 0.6)) / 2])
@@ -68,10 +68,9 @@ def frames(
 
 def check_path(path: Path) -> None:
     """ValueError, one line, when `save` could not write such a file here."""
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: want a file that ends in {', '.join(SUFFIXES)}")
-    if path.suffix == ".mp4" and shutil.which("ffmpeg") is None:
-        raise ValueError(f"{path}: MP4 needs the program ffmpeg, which is not here; write a .gif")
+    require(path.suffix in SUFFIXES, f"{path}: want a file that ends in {', '.join(SUFFIXES)}")
+    able = path.suffix != ".mp4" or shutil.which("ffmpeg") is not None
+    require(able, f"{path}: MP4 needs the program ffmpeg, which is not here; write a .gif")
 
 
 def save(pictures: list[Any], path: Path, rate: float) -> Path:
@@ -125,6 +124,5 @@ def _ffmpeg(pictures: list[Any], path: Path, rate: float) -> None:
         done = subprocess.run(command, input=data, capture_output=True, timeout=FFMPEG_SECONDS)
     except subprocess.TimeoutExpired:
         raise ValueError(f"{path}: ffmpeg did not finish in {FFMPEG_SECONDS:g} s") from None
-    if done.returncode != 0:
-        reason = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
-        raise ValueError(f"{path}: ffmpeg: {reason[-1]}")
+    reason = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+    require(done.returncode == 0, f"{path}: ffmpeg: {reason[-1]}")

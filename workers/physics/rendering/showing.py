@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from optimus.errors import require
 from optimus.files import path_of
 from workers.physics.benchmark import cells
 from workers.physics.benchmark.methods import METHODS, Models
+from workers.physics.benchmark.policy import read_controls
 from workers.physics.loss import PhysicsOptions, humanoid, reconstruction
 from workers.physics.model import model_text
 from workers.physics.motion import CLIPS
@@ -31,8 +33,7 @@ def of_cell(path: Path) -> Shown:
     cell = cells.load(path.parent, path.stem)
     if cell is None:
         raise ValueError(f"{path}: not a cell of optimus bench physics")
-    if not cell.states.size:
-        raise ValueError(f"{path}: {cell.method} has no simulated motion to show")
+    require(cell.states.size > 0, f"{path}: {cell.method} has no simulated motion to show")
     count = len(cell.reference)
     steps = len(cell.states) - 1
     at = np.round((np.arange(count) + 1) * steps / count).astype(int)
@@ -63,8 +64,8 @@ def of_clip(
     if controls is None:
         run = METHODS["l_bfgs_b"](task, np.zeros(task.dim), evaluations, Models("", ""))
         controls, title = run.points[-1], f"L-BFGS, {len(run.losses)} evaluations"
-    if controls.shape != (task.dim,):
-        raise ValueError(f"controls must be {task.dim} numbers, got {controls.shape}")
+    fits = controls.shape == (task.dim,)
+    require(fits, f"controls must be {task.dim} numbers, got {controls.shape}")
     states = task.states(controls)
     if states is None:
         raise ValueError("the motion of these controls overflows")
@@ -95,22 +96,12 @@ def main(
     """
     render.check_path(out)
     if source in CLIPS:
-        given = None if controls is None else _controls(controls)
+        given = None if controls is None else read_controls(controls, "", "controls", "x")
         shown = of_clip(source, start, seconds, options, evaluations, given)
-    elif path_of(source, "source").is_file():
-        shown = of_cell(Path(source))
     else:
-        raise ValueError(f"{source}: neither a clip ({', '.join(CLIPS)}) nor a file")
+        there = path_of(source, "source").is_file()
+        require(there, f"{source}: neither a clip ({', '.join(CLIPS)}) nor a file")
+        shown = of_cell(Path(source))
     pictures = render.frames(shown.reference, shown.motion, humanoid(), shown.rate, shown.title)
     say(f"wrote {render.save(pictures, out, shown.rate)}")
     return 0
-
-
-def _controls(path: Path) -> np.ndarray:
-    """`controls` or, of a cell, `x` out of an .npz file."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            key = "controls" if "controls" in arrays.files else "x"
-            return np.ascontiguousarray(arrays[key], np.float64)
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: no array 'controls' or 'x' ({error})") from None

@@ -14,12 +14,12 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from optimus.errors import require_known
-from workers.physics.formats import FormatError, aist, human36m, keypoints, site_map, smpl, states
+from workers.physics.formats import FormatError, aist, human36m, site_map, smpl, states
+from workers.physics.formats.keypoints import Keypoints, cut, resample
 from workers.physics.model import PhysicsModel, model_text
 from workers.physics.motion import Clip
 from workers.physics.simulation import Simulator
@@ -35,23 +35,23 @@ class MissingData(FormatError):
 class Sequence:
     """One row of the paper's tables.
 
-    name: as printed (AIST) or the action (Human3.6M). first, last: frames, both included, counted
-    from index_origin. frame_rate: Hz, of the frame numbers. resampled_to: Hz, None as recorded.
-    inferred: names of fields that the paper does not state.
+    name: as printed (AIST) or the action (Human3.6M). frame_rate: Hz, of the frame numbers.
+    inferred: names of fields that the paper does not state. first, last: frames, both included,
+    counted from index_origin; None: the whole recording. resampled_to: Hz, None as recorded.
     """
 
     dataset: str
     name: str
     subject: str
     camera: str
-    first: int | None
-    last: int | None
     frame_rate: float
-    index_origin: int
-    resampled_to: float | None
     inferred: tuple[str, ...]
     licence: str
     where: str
+    first: int | None = None
+    last: int | None = None
+    index_origin: int = 0
+    resampled_to: float | None = None
 
     @property
     def label(self) -> str:
@@ -60,42 +60,10 @@ class Sequence:
         return " ".join(parts) if self.dataset == "human36m" else self.name
 
 
-def _read(name: str) -> dict[str, Any]:
-    return json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def _row(dataset: str, data: dict[str, Any], name: str, subject: str, camera: str) -> Sequence:
-    """A sequence of a table; what the table leaves out is the whole recording, as recorded."""
-    resampled = data.get("resampled_to")
-    return Sequence(
-        dataset=dataset,
-        name=name,
-        subject=subject,
-        camera=camera,
-        first=data.get("first_frame"),
-        last=data.get("last_frame"),
-        frame_rate=float(data["frame_rate"]),
-        index_origin=data.get("index_origin", 0),
-        resampled_to=None if resampled is None else float(resampled),
-        inferred=tuple(data["inferred"]),
-        licence=data["licence"],
-        where=data["where"],
-    )
-
-
 def table(dataset: str) -> tuple[Sequence, ...]:
     """Table 1 ("aist", 15 clips) or Table 2 ("human36m", 20 clips) of the paper's supplement."""
     require_known(dataset, TABLES, "table")
-    data = _read(dataset)
-    rows = []
-    for clip in data["clips"]:
-        if dataset == "aist":
-            camera = re.search(r"_(c\d\d)_", clip)
-            assert camera is not None
-            rows.append(_row(dataset, data, clip, clip.split("_")[3], camera.group(1)))
-        else:
-            rows.append(_row(dataset, data, clip["action"], clip["subject"], clip["camera"]))
-    return tuple(rows)
+    return _rows(dataset)
 
 
 def comparison() -> tuple[Sequence, ...]:
@@ -103,13 +71,14 @@ def comparison() -> tuple[Sequence, ...]:
 
     Whole recordings. Each action has two takes; that both are used is inferred.
     """
-    data = _read("human36m_comparison")
-    return tuple(
-        _row("human36m", data, action + take, subject, data["camera"])
-        for subject in data["subjects"]
-        for action in data["actions"]
-        for take in data["takes"]
-    )
+    return _rows("human36m_comparison")
+
+
+def _rows(name: str) -> tuple[Sequence, ...]:
+    """The rows of a file beside this one, with the fields that they have in common."""
+    data = json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))
+    common = data["common"] | {"inferred": tuple(data["common"]["inferred"])}
+    return tuple(Sequence(**common, **row) for row in data["rows"])
 
 
 def load(sequence: Sequence, folder: str | Path, model: PhysicsModel) -> Clip:
@@ -156,12 +125,10 @@ def _human36m(sequence: Sequence, folder: Path, model: PhysicsModel) -> Clip:
     return _fitted(sequence, track, f"human36m-{len(track.joints)}", model)
 
 
-def _fitted(
-    sequence: Sequence, track: keypoints.Keypoints, mapping: str, model: PhysicsModel
-) -> Clip:
-    track = keypoints.cut(track, *_span(sequence, len(track.positions)))
+def _fitted(sequence: Sequence, track: Keypoints, mapping: str, model: PhysicsModel) -> Clip:
+    track = cut(track, *_span(sequence, len(track.positions)))
     if sequence.resampled_to is not None:
-        track = keypoints.resample(track, sequence.resampled_to)
+        track = resample(track, sequence.resampled_to)
     clip, _ = states.clip_from_keypoints(track, site_map.load(mapping), model)
     return Clip(sequence.label, clip.times, np.ascontiguousarray(clip.q))
 

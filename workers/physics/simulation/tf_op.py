@@ -51,9 +51,8 @@ def loss_and_grad(
     LookupError. A motion that overflows gives +inf and nan in its own row; a wrong size raises
     InvalidArgumentError, a destroyed window NotFoundError.
     """
-    result = op_library().physics_loss_and_grad(
-        x=x, window=tf.constant(window, tf.int64), threads=threads
-    )
+    handles = tf.constant(window, tf.int64)
+    result = op_library().physics_loss_and_grad(x=x, window=handles, threads=threads)
     return result.loss, tf.raw_ops.PreventGradient(input=result.grad, message=_ONCE)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from workers.physics.simulation import Simulator
 
 Vector = tuple[float, float, float]
+Pixel = tuple[float, float]
 _IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
@@ -36,9 +37,7 @@ class Camera:
     near: float = 0.1
 
     @staticmethod
-    def looking_at(
-        eye: Vector, target: Vector, focal: float, center: tuple[float, float]
-    ) -> Camera:
+    def looking_at(eye: Vector, target: Vector, focal: float, center: Pixel) -> Camera:
         """An upright camera.
 
         Args:
@@ -120,11 +119,7 @@ class WindowSpec:
 
 
 # Data -> the weights of their mean; where those are 0 the data may be nan.
-_TRUST = {
-    "reference": "confidence",
-    "velocities": "confidence",
-    "keypoints": "keypoint_confidence",
-}
+_TRUST = {"reference": "confidence", "velocities": "confidence", "keypoints": "keypoint_confidence"}
 
 
 def window_record(spec: WindowSpec, simulator: Simulator) -> tuple[WindowRecord, list[Any]]:
