@@ -26,22 +26,10 @@ if TYPE_CHECKING:
     from optimus.optax_adapter import as_optax
     from optimus.weights import LearnedOptimizer, WeightsError, load, save
 
-__all__ = [
-    "minimize",
-    "as_optax",
-    "load",
-    "save",
-    "LearnedOptimizer",
-    "WeightsError",
-    "OptimizerConfig",
-    "PAPER",
-    "PLUS",
-    "CONFIGURATIONS",
-    "init_params",
-    "init_state",
-    "update",
-    "__version__",
-]
+__all__ = ["minimize", "as_optax", "__version__"]
+__all__ += ["load", "save", "LearnedOptimizer", "WeightsError"]
+__all__ += ["OptimizerConfig", "PAPER", "PLUS", "CONFIGURATIONS"]
+__all__ += ["init_params", "init_state", "update"]
 
 _HOME = {
     "minimize": "minimization",
@@ -52,23 +40,12 @@ _HOME = {
 }
 
 
-_DISTRIBUTION = "optimus-learned-optimizer"
-_NOT_INSTALLED = "0+unknown"  # run from a folder of sources that was never installed
-
-
-def _version() -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version(_DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return _NOT_INSTALLED
-
-
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        globals()[name] = _version()
-        return globals()[name]
+        from optimus.installation import DISTRIBUTION, version_of
+
+        # Where it was never installed, it is run from a folder of sources.
+        return globals().setdefault(name, version_of(DISTRIBUTION) or "0+unknown")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -70,22 +70,19 @@ def require_within(value: float, least: float, most: float, where: str) -> None:
     require(good, f"{where}: got {value!r}, want {wanted}")
 
 
-def require_whole(config: object, where: str, **bounds: int | tuple[int, int]) -> None:
+def require_whole(config: object, where: str, **bounds: tuple[int, int]) -> None:
     """Raises `ConfigError` unless fields of `config` are integers within their bounds.
 
     Args:
       config: a part of a configuration. where: its name, or "".
-      **bounds: by field, (least, most), or the least alone of what may be large.
+      **bounds: by field, (least, most).
     """
-    for field, bound in bounds.items():
+    for field, (least, most) in bounds.items():
         value, path = getattr(config, field), f"{where}.{field}".removeprefix(".")
-        least, most = bound if isinstance(bound, tuple) else (bound, MANY)
         whole = isinstance(value, int) and not isinstance(value, bool)
-        require(
-            whole and least <= value,
-            f"{path}: got {value!r}, want an integer of at least {least}",
-        )
-        require(value <= most, f"{path}: got {value!r}, want at most {most}")
+        got = f"{path}: got {value!r}"
+        require(whole and least <= value, f"{got}, want an integer of at least {least}")
+        require(value <= most, f"{got}, want at most {most}")
 
 
 def require_known(value: str, known: tuple[str, ...], where: str) -> None:

@@ -33,6 +33,14 @@ def distributed_command() -> str | None:
     return extra_command("distributed") if here == ((3, 10), "linux", "x86_64") else None
 
 
+def version_of(distribution: str) -> str | None:
+    """The version that is installed; None: none is, as when run from a folder of sources."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def has_pip() -> bool:
     """Whether pip is here. Looking for the module would make setuptools take its distutils back,
     and TensorFlow's import then warns."""

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 
 from optimus.minimization import proposal
 from optimus.weights import LearnedOptimizer
@@ -76,15 +77,15 @@ def as_optax(
 
 def _flatten(tree: Any) -> jax.Array:
     """Every leaf of a tree, one after the other: float32 [N]."""
-    leaves = [jnp.asarray(leaf) for leaf in jax.tree_util.tree_leaves(tree)]
-    for leaf in leaves:
+    for leaf in map(jnp.asarray, jax.tree_util.tree_leaves(tree)):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise TypeError(
-                f"a leaf has dtype {leaf.dtype}, must be real floating point; optax.masked leaves "
-                "others out"
-            )
-    parts = [jnp.ravel(leaf).astype(jnp.float32) for leaf in leaves]
-    return jnp.concatenate(parts) if parts else jnp.zeros((0,), jnp.float32)
+            wanted = "must be real floating point; optax.masked leaves others out"
+            raise TypeError(f"a leaf has dtype {leaf.dtype}, {wanted}")
+    return ravel_pytree(_float32(tree))[0]
+
+
+def _float32(tree: Any) -> Any:
+    return jax.tree_util.tree_map(lambda leaf: jnp.asarray(leaf).astype(jnp.float32), tree)
 
 
 def _shapes(tree: Any) -> tuple[Any, list[tuple[int, ...]]]:
@@ -94,11 +95,5 @@ def _shapes(tree: Any) -> tuple[Any, list[tuple[int, ...]]]:
 
 def _unflatten(flat: jax.Array, like: Any) -> Any:
     """The inverse, with the shapes and dtypes of `like`."""
-    leaves, structure = jax.tree_util.tree_flatten(like)
-    result, start = [], 0
-    for leaf in leaves:
-        size = jnp.size(leaf)
-        part = flat[start : start + size].reshape(jnp.shape(leaf))
-        result.append(part.astype(jnp.asarray(leaf).dtype))
-        start += size
-    return jax.tree_util.tree_unflatten(structure, result)
+    parts = ravel_pytree(_float32(like))[1](flat)
+    return jax.tree_util.tree_map(lambda a, b: a.astype(jnp.asarray(b).dtype), parts, like)

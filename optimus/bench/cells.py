@@ -154,16 +154,11 @@ def compute(
         row(cell, method, problem, f0, trace)
         for problem, f0, trace in zip(problems, values.tolist(), traces, strict=True)
     ]
-    arrays = {
-        "best": padded([trace.best for trace in traces]),
-        "best_by_iteration": padded([trace.best_by_iteration for trace in traces]),
-        "iterates": padded([trace.iterates for trace in traces]),
-        "n_f": np.asarray([trace.n_f for trace in traces]),
-        "non_finite": np.asarray([trace.non_finite for trace in traces]),
-    }
-    paths = [trace.path for trace in traces if trace.path is not None]
-    if len(paths) == len(traces):
-        arrays["path"] = padded(paths)
+    series = ["best", "best_by_iteration", "iterates"]
+    series += ["path"] if all(trace.path is not None for trace in traces) else []
+    arrays = {name: padded([getattr(trace, name) for trace in traces]) for name in series}
+    for name in ("n_f", "non_finite"):
+        arrays[name] = np.asarray([getattr(trace, name) for trace in traces])
     return rows, arrays
 
 

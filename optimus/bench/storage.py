@@ -6,7 +6,6 @@
 import csv
 import io
 import json
-import math
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from optimus.rundir.checkpoint import write_atomically
+from optimus.rundir.metrics import finite
 
 Row = dict[str, Any]
+Arrays = Mapping[str, np.ndarray]
 Key = tuple[str, int, str]  # (function, dim, method)
 Traces = Mapping[Key, Path]  # the npz of each cell
 NUMBERS = ("f0", "f_best", "f_last", "f_star", "lr", "seconds")
@@ -38,21 +39,12 @@ class Stored:
     decides: dict[str, Any]
 
 
-def _json(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they become strings."""
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _number(key: str, value: Any) -> Any:
     return float(value) if key in NUMBERS and value is not None else value
 
 
 def store(
-    out: Path,
-    name: str,
-    rows: Sequence[Row],
-    arrays: Mapping[str, np.ndarray],
-    decides: Mapping[str, Any],
+    out: Path, name: str, rows: Sequence[Row], arrays: Arrays, decides: Mapping[str, Any]
 ) -> Stored:
     """Writes `traces/<name>.npz`, then `cells/<name>.json`: a cell that exists is complete.
 
@@ -70,13 +62,13 @@ def store(
     document = {
         "non_finite": cell.non_finite,
         "decides": cell.decides,
-        "rows": [{key: _json(value) for key, value in each.items()} for each in rows],
+        "rows": finite(list(rows)),
     }
     write_atomically(out / "cells" / f"{name}.json", json.dumps(document))
     return cell
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_arrays(path: Path, arrays: Arrays) -> None:
     """Writes an npz in one move; on a full disk nothing is left and `OSError` is raised."""
     data = io.BytesIO()
     np.savez_compressed(data, **arrays)  # type: ignore[arg-type]
@@ -102,16 +94,6 @@ def load(out: Path, name: str) -> Stored | None:
 def trace_path(out: Path, name: str) -> Path:
     """Where the arrays of a cell lie."""
     return out / "traces" / f"{name}.npz"
-
-
-def names(out: Path, preset: str) -> list[str]:
-    """Names of the stored cells of a preset, sorted."""
-    return sorted(path.stem for path in (out / "cells").glob(f"{preset}-*.json"))
-
-
-def written_at(out: Path, name: str) -> int:
-    """When a cell was written, nanoseconds."""
-    return (out / "cells" / f"{name}.json").stat().st_mtime_ns
 
 
 def write_csv(path: Path, rows: Sequence[Row], columns: Iterable[str] = ()) -> Path:

@@ -46,19 +46,11 @@ def measure(cell: Cell) -> dict[str, Any]:
     from optimus.model.config import PLUS
 
     plus = dataclasses.replace(PLUS, dim=cell.dim, encoders=cell.encoders)
-    config = TrainConfig(
-        name="throughput",
-        task=ClassicalTask(functions=("rosenbrock",), sizes=(cell.n,), least_dim=cell.n),
-        updates=1_000_000,
-        optimizer=plus if cell.rule == "optimus" else AdafactorMlpConfig(hidden=32, step_mult=0.1),
-        phases=(
-            Phase(
-                estimator=Estimator(kind="pes", truncation=5, horizon=50),
-                meta=MetaOptimizer(batch=cell.lanes),
-                layout=Layout(1, 1, cell.lanes, 0),
-            ),
-        ),
-    )
+    rule = plus if cell.rule == "optimus" else AdafactorMlpConfig(hidden=32, step_mult=0.1)
+    task = ClassicalTask(functions=("rosenbrock",), sizes=(cell.n,), least_dim=cell.n)
+    layout, estimator = Layout(1, 1, cell.lanes, 0), Estimator("pes", truncation=5, horizon=50)
+    phase = Phase(estimator=estimator, meta=MetaOptimizer(batch=cell.lanes), layout=layout)
+    config = TrainConfig("throughput", task, 1_000_000, phases=(phase,), optimizer=rule)
     trainer = Trainer(config, devices=1)
     for _ in range(2):  # compiles; the second has lanes of the program's own layout
         jax.block_until_ready(trainer.update())
@@ -71,16 +63,10 @@ def measure(cell: Cell) -> dict[str, Any]:
         jax.block_until_ready(found)
         rates.append((trainer.inner_steps - before) / (time.perf_counter() - began))
     low, _, high = statistics.quantiles(rates, n=4)
-    return {
-        "rule": cell.rule,
-        "cores": cell.cores,
-        "weights": trainer.rule.layout.size,
-        "n": cell.n,
-        "lanes": cell.lanes,
-        "inner_steps_per_second": round(statistics.median(rates)),
-        "rounds": len(rates),
-        "spread": f"{low:.0f}-{high:.0f}",  # quartiles
-    }
+    known = {"rule": cell.rule, "cores": cell.cores, "weights": trainer.rule.layout.size}
+    rate, quartiles = round(statistics.median(rates)), f"{low:.0f}-{high:.0f}"
+    measured = {"n": cell.n, "lanes": cell.lanes, "inner_steps_per_second": rate}
+    return {**known, **measured, "rounds": len(rates), "spread": quartiles}
 
 
 def in_process_of_its_own(cell: Cell) -> dict[str, Any]:

@@ -27,7 +27,8 @@ from optimus.config.training import Estimator as Estimator
 from optimus.config.training import Evaluation, Layout, MetaLoss, Phase
 from optimus.config.training import MetaOptimizer as MetaOptimizer
 from optimus.errors import ConfigError as ConfigError
-from optimus.errors import require, require_positive, require_whole
+from optimus.errors import require
+from optimus.fields import check_fields, positive, whole
 from optimus.files import parse_json, path_of
 from optimus.model.config import AdafactorMlpConfig, OptimizerConfig
 
@@ -55,18 +56,20 @@ class TrainConfig:
 
     name: str
     task: Task
-    updates: int  # of all phases together
+    updates: int = whole(dataclasses.MISSING, 1)  # of all phases together
     phases: tuple[Phase, ...] = (Phase(),)
-    seed: int = 0
+    seed: int = whole(0, 0, 2**63 - 1)
     synchronous: bool = True  # every update uses exactly the samples of the newest version
     optimizer: LearnedRule = field(default_factory=OptimizerConfig)
     evaluation: Evaluation = field(default_factory=Evaluation)
-    checkpoint_every: int = 25  # updates; a fused run validates then too
-    keep_checkpoints: int = 3  # newest ones kept beside the first and the best
-    keep_checkpoints_every: int = 0  # updates; multiples of it are kept too; 0: no such rule
+    checkpoint_every: int = whole(25, 1)  # updates; a fused run validates then too
+    keep_checkpoints: int = whole(3, 1)  # newest ones kept beside the first and the best
+    keep_checkpoints_every: int = whole(0)  # updates; multiples of it are kept too; 0: no such rule
     evaluator: bool = False  # judge each checkpoint while it trains; a fused run does so itself
-    max_staleness: int | None = None  # updates; None: 4 x lanes / (2 x batch), at least 1
-    call_timeout: float = 60.0  # s, budget of one loss evaluation including its queueing
+    # updates; None: 4 x lanes / (2 x batch), at least 1
+    max_staleness: int | None = whole(None)
+    # s, budget of one loss evaluation including its queueing
+    call_timeout: float = positive(60.0, 1e6)
     meta_loss: MetaLoss = field(default_factory=MetaLoss)
     initial: str = ""  # weights to start from, a name or path for `weights.load`; "": random
     weight_average: float = 0.0  # fused: decay of the moving average that is kept; 0: none
@@ -75,13 +78,9 @@ class TrainConfig:
         path_of(self.name, "name")  # of the default run directory
         plain = "/" not in self.name and self.name.strip(".") != "" and self.name.isprintable()
         require(plain, f"name: got {self.name!r}, want letters, digits and such, and no /")
-        require_whole(self, "", updates=1, checkpoint_every=1, keep_checkpoints=1)
-        require_whole(self, "", keep_checkpoints_every=0, seed=(0, 2**63 - 1))
-        require_positive(self.call_timeout, "call_timeout", 1e6)
+        check_fields(self, "")
         average = self.weight_average
         require(0.0 <= average < 1.0, f"weight_average: got {average}, want 0 <= decay < 1")
-        if self.max_staleness is not None:
-            require_whole(self, "", max_staleness=0)
         require(bool(self.phases), "phases: got none, want at least one")
         for index, phase in enumerate(self.phases):
             self._check_phase(phase, f"phases.{index}", index == len(self.phases) - 1)
@@ -89,32 +88,22 @@ class TrainConfig:
     def _check_phase(self, phase: Phase, where: str, last: bool) -> None:
         got = "null" if phase.updates is None else phase.updates
         wanted = "null: the" if last else "a number: only the"
-        require(
-            (phase.updates is None) == last,
-            f"{where}.updates: got {got}, want {wanted} last phase lasts until the run's updates",
-        )
-        require(
-            not self.served or phase.layout.workers >= phase.layout.actors,
-            f"layout.workers: got {phase.layout.workers} for {phase.layout.actors} actors, want "
-            "at least one loss worker per actor",
-        )
-        require(
-            phase.task is None or _same_functions(phase.task, self.task),
-            f"{where}.task: got other functions than task has, want the same functions, hold_out "
-            "and least_dim, and generated and networks only where task has them",
-        )
-        require(
-            phase.estimator.guide == 0.0 or isinstance(self.task, ClassicalTask),
-            "estimator.guide: got a weight, want 0 but with task.kind 'classical', whose "
-            "minimisers are known",
-        )
-        lanes = phase.layout.total_lanes
-        require(
-            not self.synchronous or phase.meta.batch == lanes,
-            f"meta.batch: got {phase.meta.batch}, want {lanes} (actors x groups x lanes): a "
-            "synchronous update waits for one sample of every lane, so another batch would wait "
-            "for ever",
-        )
+        wanted += " last phase lasts until the run's updates"
+        require((phase.updates is None) == last, f"{where}.updates: got {got}, want {wanted}")
+        layout, lanes = phase.layout, phase.layout.total_lanes
+        got = f"layout.workers: got {layout.workers} for {layout.actors} actors"
+        enough = not self.served or layout.workers >= layout.actors
+        require(enough, f"{got}, want at least one loss worker per actor")
+        same = phase.task is None or _same_functions(phase.task, self.task)
+        want = "the same functions, hold_out and least_dim, and generated and networks only where"
+        require(same, f"{where}.task: got other functions than task has, want {want} task has them")
+        known = phase.estimator.guide == 0.0 or isinstance(self.task, ClassicalTask)
+        wanted = "want 0 but with task.kind 'classical', whose minimisers are known"
+        require(known, f"estimator.guide: got a weight, {wanted}")
+        got = f"meta.batch: got {phase.meta.batch}, want {lanes} (actors x groups x lanes)"
+        why = "a synchronous update waits for one sample of every lane, so another batch would wait"
+        whole_batch = not self.synchronous or phase.meta.batch == lanes
+        require(whole_batch, f"{got}: {why} for ever")
 
     @property
     def served(self) -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from optimus.errors import ConfigError
-from optimus.model import config as model_config
 
 FORMAT = 2  # of `config.json`; 1: files without the key
 PHASE_GROUPS = ("estimator", "meta", "layout")
@@ -17,12 +16,14 @@ PHASE_GROUPS = ("estimator", "meta", "layout")
 REMOVED: dict[str, Any] = {
     "estimator.tail": 0.0,
     "estimator.difference_clip": 0.0,
-    **{f"optimizer.{name}": value for name, value in model_config.REMOVED.items()},
+    "optimizer.branch": "encoder",
+    "optimizer.coord_pos": "none",
+    "optimizer.axes": 0,
 }
 # Dotted path of a key -> values of it that were removed.
 REMOVED_VALUES: dict[str, tuple[str, ...]] = {
     "meta_loss.kind": ("ratio", "raw"),
-    **{f"optimizer.{name}": gone for name, gone in model_config.REMOVED_CHOICES.items()},
+    "optimizer.time_features": ("paper",),
 }
 
 
@@ -37,7 +38,7 @@ def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
     written = tree.pop("format", 1)
     if type(written) is not int or not 1 <= written <= FORMAT:
         raise ConfigError(f"format: got {written!r}, this version of optimus reads 1 to {FORMAT}")
-    return tree if written == FORMAT else _in_phases(_without_removed(tree))
+    return tree if written == FORMAT else _in_phases(without_removed(tree))
 
 
 def _in_phases(tree: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def _in_phases(tree: dict[str, Any]) -> dict[str, Any]:
     alone = {key: tree.pop(key) for key in PHASE_GROUPS if key in tree}
     phases = tree.pop("phases", None) or [alone]
     if isinstance(phases, list) and all(isinstance(phase, Mapping) for phase in phases):
-        phases = [_without_removed(phase, f"phases.{k}.") for k, phase in enumerate(phases)]
+        phases = [without_removed(phase, f"phases.{k}.") for k, phase in enumerate(phases)]
         phases[-1].pop("updates", None)
     return {**tree, "phases": phases}
 
@@ -59,7 +60,15 @@ def layout_in(values: Mapping[str, Any]) -> dict[str, Any]:
     return layout if isinstance(layout, dict) else {}
 
 
-def _without_removed(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+def without_removed(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """A tree of values without what is no more.
+
+    Args:
+      values: groups of fields by name. where: stands before those names in messages.
+
+    Raises:
+      ConfigError: one of these is not at the value that changes nothing.
+    """
     tree = {key: dict(v) if isinstance(v, Mapping) else v for key, v in values.items()}
     for path in (*REMOVED, *REMOVED_VALUES):
         group, _, key = path.partition(".")
@@ -67,5 +76,7 @@ def _without_removed(values: Mapping[str, Any], where: str = "") -> dict[str, An
         if isinstance(inner, dict) and key in inner:
             value = inner.pop(key) if path in REMOVED else inner[key]
             if value != REMOVED.get(path, value) or value in REMOVED_VALUES.get(path, ()):
-                raise model_config.refusal(where + path, value)
+                last = "commit 7acff6f is the last that can run it"
+                got = f"{where}{path}: got {value!r}, which this version no longer has"
+                raise ConfigError(f"{got}; {last}")
     return tree

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from typing import Any, Literal, Union
 
 from optimus.errors import ConfigError, require_known
+from optimus.fields import required
 
 
 def convert(value: Any, annotation: Any, where: str) -> Any:
     """The value as the annotation wants it; raises `ConfigError`.
 
-    Of a union of dataclasses, the value's "kind" chooses: the one whose `kind` (a field's default
-    or a class attribute `KIND`) is that; a dataclass without either is the choice where there is no
+    Of a union of dataclasses, the value's "kind" chooses: the one whose `kind` (a field's default,
+    else what `KINDS` says) is that; a dataclass without either is the choice where there is no
     "kind".
     """
     origin = typing.get_origin(annotation)
@@ -49,23 +50,15 @@ def convert(value: Any, annotation: Any, where: str) -> Any:
 
 
 def _chosen(value: Any, choices: list[Any], where: str) -> Any:
-    by_kind = {kind_of(choice): choice for choice in choices}
+    by_kind = {getattr(c, "kind", KINDS.get(c.__name__)): c for c in choices}
     kind = value.get("kind") if isinstance(value, Mapping) else None
     if kind not in by_kind or not isinstance(value, Mapping):
         known = sorted(name for name in by_kind if name is not None)
         raise ConfigError(f"{where}.kind: got {kind!r}, want one of {known}")
     cls = by_kind[kind]
-    if "kind" not in {f.name for f in dataclasses.fields(cls)}:
+    if not hasattr(cls, "kind"):
         value = {key: each for key, each in value.items() if key != "kind"}
     return build(cls, value, where)
-
-
-def kind_of(cls: Any) -> str | None:
-    """What "kind" says of a dataclass in a union; None: nothing."""
-    for f in dataclasses.fields(cls):
-        if f.name == "kind":
-            return str(f.default)
-    return KINDS.get(cls.__name__)
 
 
 KINDS = {"AdafactorMlpConfig": "adafactor_mlp"}  # dataclasses that do not say it themselves
@@ -86,13 +79,7 @@ def build(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
     try:
         return cls(**arguments)
     except TypeError:
-        missing = [
-            f.name
-            for f in dataclasses.fields(cls)
-            if f.default is dataclasses.MISSING
-            and f.default_factory is dataclasses.MISSING
-            and f.name not in arguments
-        ]
+        missing = [name for name in required(cls) if name not in arguments]
         raise ConfigError(f"{where or 'config'}: missing {', '.join(missing)}") from None
     except ConfigError:
         raise

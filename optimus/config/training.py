@@ -1,18 +1,15 @@
 """The parts of a `TrainConfig` beside its task: estimator, meta-loss, Adam, layout, evaluation."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from optimus.config.tasks import ClassicalTask
-from optimus.errors import require, require_known, require_positive, require_whole, require_within
+from optimus.errors import require
+from optimus.fields import check_fields, positive, whole, within
 
 EstimatorKind = Literal[
     "pes", "nres", "full_es", "truncated_es", "bptt", "pes_pathwise", "nres_pathwise"
 ]
-NoiseKind = Literal["gaussian", "rademacher"]
-MetaLossKind = Literal["log_gap", "log_ratio"]
-ClipKind = Literal["global_norm", "value"]
 ESTIMATORS: tuple[EstimatorKind, ...] = get_args(EstimatorKind)
 PATHWISE: tuple[EstimatorKind, ...] = ESTIMATORS[4:]  # with derivatives through the window
 # More than anybody needs: what is more is a typo, found before memory is taken for it.
@@ -24,48 +21,36 @@ class Estimator:
     """How the meta-gradient is estimated; the defaults are the paper's (Table 3)."""
 
     kind: EstimatorKind = "pes"  # see `optimus.meta.estimators`
-    sigma: float = 0.01  # standard deviation of the perturbation of every weight
-    noise: NoiseKind = "gaussian"
-    truncation: int = 5  # inner steps per window: one sample each
-    horizon: int = 50  # inner steps per episode
-    task_clip: float = 1.0  # pathwise: largest norm of one task's gradient; 0: none
-    order: int = 1  # pathwise: 1 holds inner gradients constant, 2 differentiates them too
+    sigma: float = positive(0.01)  # standard deviation of the perturbation of every weight
+    noise: Literal["gaussian", "rademacher"] = "gaussian"
+    truncation: int = whole(5, 1, _LONGEST)  # inner steps per window: one sample each
+    horizon: int = whole(50, 0, _LONGEST)  # inner steps per episode
+    task_clip: float = within(1.0)  # pathwise: largest norm of one task's gradient; 0: none
+    # pathwise: 1 holds inner gradients constant, 2 differentiates them too
+    order: int = whole(1, 1, 2)
     # The rest is for `--launch fused`.
-    shortest: int = 0  # > 0: episodes are log-uniform in shortest ... horizon
+    shortest: int = whole(0, 0, _LONGEST)  # > 0: episodes are log-uniform in shortest ... horizon
     # bptt: weight of the log distance to the minimiser (supervision by it); 0: none
-    guide: float = 0.0
-    guide_radius: float = 1e-4  # distance per coordinate at which that fades out
+    guide: float = within(0.0)
+    guide_radius: float = positive(1e-4)  # distance per coordinate at which that fades out
 
     def __post_init__(self) -> None:
-        require_known(self.kind, ESTIMATORS, "estimator.kind")
-        require_positive(self.sigma, "estimator.sigma")
-        require_known(self.noise, get_args(NoiseKind), "estimator.noise")
-        require_whole(self, "estimator", truncation=(1, _LONGEST), horizon=(0, _LONGEST))
-        require_whole(self, "estimator", shortest=(0, _LONGEST), order=(1, 2))
-        for name in ("horizon", "shortest"):
+        check_fields(self, "estimator")
+        length = self.truncation
+        wanted = f"a multiple of truncation ({length}): episodes end only at window boundaries"
+        for name, least in (("horizon", length), ("shortest", 0)):
             value = getattr(self, name)
-            require(
-                value >= (self.truncation if name == "horizon" else 0)
-                and value % self.truncation == 0,
-                f"estimator.{name}: got {value}, want a multiple of truncation "
-                f"({self.truncation}): episodes end only at window boundaries",
-            )
-        require(
-            self.shortest <= self.horizon,
-            f"estimator.shortest: got {self.shortest}, want at most horizon ({self.horizon})",
-        )
-        require(
-            self.kind != "full_es" or self.truncation == self.horizon,
-            f"estimator.truncation: got {self.truncation}, want horizon ({self.horizon}): full_es "
-            "scores whole episodes",
-        )
-        require(
-            self.guide == 0.0 or self.kind == "bptt",
-            f"estimator.guide: got {self.guide} with {self.kind!r}, want 0 but with 'bptt'",
-        )
-        for name in ("task_clip", "guide"):
-            require_within(getattr(self, name), 0, math.inf, f"estimator.{name}")
-        require_positive(self.guide_radius, "estimator.guide_radius")
+            good = value >= least and value % length == 0
+            require(good, f"estimator.{name}: got {value}, want {wanted}")
+        wanted = f"want at most horizon ({self.horizon})"
+        fits = self.shortest <= self.horizon
+        require(fits, f"estimator.shortest: got {self.shortest}, {wanted}")
+        wanted = f"want horizon ({self.horizon}): full_es scores whole episodes"
+        fits = self.kind != "full_es" or length == self.horizon
+        require(fits, f"estimator.truncation: got {length}, {wanted}")
+        got = f"got {self.guide} with {self.kind!r}"
+        guided = self.guide == 0.0 or self.kind == "bptt"
+        require(guided, f"estimator.guide: {got}, want 0 but with 'bptt'")
 
     @property
     def windows(self) -> int:
@@ -82,32 +67,27 @@ class Estimator:
 class MetaLoss:
     """How an inner loss is scored: see `optimus.meta.loss`. Only `--launch fused` reads it."""
 
-    kind: MetaLossKind = "log_gap"
-    floor: float = 1e-8  # smallest gap, or ratio of gaps, that counts
-    cap: float = 5.0  # a step scores at most this
+    kind: Literal["log_gap", "log_ratio"] = "log_gap"
+    floor: float = positive(1e-8)  # smallest gap, or ratio of gaps, that counts
+    cap: float = positive(5.0)  # a step scores at most this
 
     def __post_init__(self) -> None:
-        require_known(self.kind, get_args(MetaLossKind), "meta_loss.kind")
-        require_positive(self.floor, "meta_loss.floor")
-        require_positive(self.cap, "meta_loss.cap")
+        check_fields(self, "meta_loss")
 
 
 @dataclass(frozen=True)
 class MetaOptimizer:
     """Clipped Adam on the weights (paper supplement, section on meta-training)."""
 
-    learning_rate: float = 5e-4
-    clip_norm: float = 3.0  # bound of the estimate, in the sense of `clip`
-    batch: int = 20  # samples per update, one antithetic pair each
-    clip: ClipKind = "global_norm"  # "value": every entry on its own
-    warmup: int = 0  # updates over which the rate rises linearly
-    cosine: int = 0  # updates after which a cosine has brought the rate to 1 %; 0: constant
+    learning_rate: float = positive(5e-4)
+    clip_norm: float = positive(3.0)  # bound of the estimate, in the sense of `clip`
+    batch: int = whole(20, 1, _MOST_LANES)  # samples per update, one antithetic pair each
+    clip: Literal["global_norm", "value"] = "global_norm"  # "value": every entry on its own
+    warmup: int = whole(0)  # updates over which the rate rises linearly
+    cosine: int = whole(0)  # updates after which a cosine has brought the rate to 1 %; 0: constant
 
     def __post_init__(self) -> None:
-        require_positive(self.learning_rate, "meta.learning_rate")
-        require_positive(self.clip_norm, "meta.clip_norm")
-        require_known(self.clip, get_args(ClipKind), "meta.clip")
-        require_whole(self, "meta", batch=(1, _MOST_LANES), warmup=0, cosine=0)
+        check_fields(self, "meta")
 
 
 @dataclass(frozen=True)
@@ -120,17 +100,15 @@ class Layout:
     over the devices that there are.
     """
 
-    actors: int = 1
-    groups: int = 2  # lane groups per actor
-    lanes: int = 10  # lanes per group
-    workers: int = 2  # loss workers; analytic losses need none
-    per_process: int = 1  # loss workers in one process
-    restarts: int = 5  # of one process within 10 minutes, before the run ends with its cause
+    actors: int = whole(1, 1, _MOST_PROCESSES)
+    groups: int = whole(2, 1, _MOST_LANES)  # lane groups per actor
+    lanes: int = whole(10, 1, _MOST_LANES)  # lanes per group
+    workers: int = whole(2, 0, _MOST_PROCESSES)  # loss workers; analytic losses need none
+    per_process: int = whole(1, 1, _MOST_PROCESSES)  # loss workers in one process
+    restarts: int = whole(5)  # of one process within 10 minutes, before the run ends with its cause
 
     def __post_init__(self) -> None:
-        most = (1, _MOST_PROCESSES)
-        require_whole(self, "layout", actors=most, groups=(1, _MOST_LANES), lanes=(1, _MOST_LANES))
-        require_whole(self, "layout", workers=(0, _MOST_PROCESSES), per_process=most, restarts=0)
+        check_fields(self, "layout")
         lanes = f"layout.lanes: got {self.total_lanes} over all groups and actors"
         require(self.total_lanes <= _MOST_LANES, f"{lanes}, want at most {_MOST_LANES}")
 
@@ -147,15 +125,15 @@ class Phase:
     It takes over the weights and nothing else: Adam's moments and all episodes start afresh.
     """
 
-    updates: int | None = None  # None, of the last phase: until the run's `updates`
+    # None, of the last phase: until the run's `updates`
+    updates: int | None = whole(None, 1)
     estimator: Estimator = field(default_factory=Estimator)
     meta: MetaOptimizer = field(default_factory=MetaOptimizer)
     layout: Layout = field(default_factory=Layout)
     task: ClassicalTask | None = None  # other proportions of the same functions; None: the run's
 
     def __post_init__(self) -> None:
-        if self.updates is not None:
-            require_whole(self, "phases", updates=1)
+        check_fields(self, "phases")
 
     @property
     def inner_steps(self) -> int:
@@ -167,12 +145,10 @@ class Phase:
 class Evaluation:
     """The fixed evaluation set: tasks that no training episode uses, the same for every run."""
 
-    tasks: int = 16  # in a fused run, per size
-    steps: int = 50
+    tasks: int = whole(16, 2, _MOST_LANES)  # in a fused run, per size; two at least: an interval
+    steps: int = whole(50, 1, _LONGEST)
     split: str = "validation"  # of motion clips; analytic families use keys of their own
-    seed: int = 20221201
+    seed: int = whole(20221201, 0, 2**63 - 1)
 
     def __post_init__(self) -> None:
-        # Two tasks: for an interval.
-        require_whole(self, "evaluation", tasks=(2, _MOST_LANES), steps=(1, _LONGEST))
-        require_whole(self, "evaluation", seed=(0, 2**63 - 1))
+        check_fields(self, "evaluation")

@@ -100,16 +100,9 @@ def minimize(
     proposal.check_size(learned.config, start.size)
     scale = arguments.scale(x_scale, start.size)
     objective = Objective(fun, jac, args, start, scale, maxfev)
-    run = basin_hopping.run(
-        objective,
-        learned,
-        start / scale,
-        Limits(maxiter, gtol, stop_history),
-        guarded=safeguard == "lbfgs",
-        restarts=hops,
-        seed=seed,
-        notify=arguments.notifier(callback),
-    )
+    limits, notify = Limits(maxiter, gtol, stop_history), arguments.notifier(callback)
+    how: dict[str, Any] = {"guarded": safeguard == "lbfgs", "restarts": hops, "seed": seed}
+    run = basin_hopping.run(objective, learned, start / scale, limits, notify=notify, **how)
     return _result(objective, run)
 
 
@@ -118,17 +111,11 @@ def _result(objective: Objective, run: basin_hopping.Run) -> OptimizeResult:
     reached = [value for each in descents for value in each.values]  # a lucky trial proves nothing
     improved = min(reached) < reached[0]
     outcome, message = run.end
-    return OptimizeResult(
-        x=best.x,
-        fun=best.fun,
-        jac=objective.unscaled(best),
-        nit=steps,
-        nfev=objective.nfev,
-        njev=objective.njev,
-        hops=len(descents) - 1,
-        status=int(outcome),
-        success=outcome == Outcome.GRADIENT or (outcome == Outcome.STALLED and improved),
-        message=message,
-        accepted_share=sum(each.accepted for each in descents) / steps if steps else float("nan"),
-        history=np.fmin.accumulate([value for each in descents for value in each.history]),
-    )
+    at = {"x": best.x, "fun": best.fun, "jac": objective.unscaled(best)}
+    counts = {"nit": steps, "nfev": objective.nfev, "njev": objective.njev}
+    counts["hops"] = len(descents) - 1
+    success = outcome == Outcome.GRADIENT or (outcome == Outcome.STALLED and improved)
+    ended = {"status": int(outcome), "success": success, "message": message}
+    share = sum(each.accepted for each in descents) / steps if steps else float("nan")
+    history = np.fmin.accumulate([value for each in descents for value in each.history])
+    return OptimizeResult(**at, **counts, **ended, accepted_share=share, history=history)

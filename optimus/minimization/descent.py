@@ -40,6 +40,7 @@ class Limits(NamedTuple):
     made: int = 0
 
 
+Notify = Callable[[Point], None]  # is told of each step
 Abandoned = Callable[["Descent"], str | None]  # why a descent is not worth going on with
 
 
@@ -83,11 +84,7 @@ class Descent:
         self._rest = 0  # steps without a learned one to come
 
     def run(
-        self,
-        z: np.ndarray,
-        limits: Limits,
-        notify: Callable[[Point], None],
-        abandoned: Abandoned | None = None,
+        self, z: np.ndarray, limits: Limits, notify: Notify, abandoned: Abandoned | None = None
     ) -> None:
         """Descends until a rule ends it.
 
@@ -110,8 +107,7 @@ class Descent:
             try:
                 end = self._step()
             except EvaluationLimit:
-                message = f"maxfev = {self.objective.maxfev} evaluations made"
-                end = End(Outcome.LIMIT, message)
+                end = End(Outcome.LIMIT, f"maxfev = {self.objective.maxfev} evaluations made")
                 break
             if end is None:
                 end = self._verdict(limits, abandoned)
@@ -164,9 +160,8 @@ class Descent:
     def _guarded_step(self, change: np.ndarray | None) -> End | None:
         recent = self.values[-safeguard.HISTORY :]
         tried, memory = change is not None and self._rest == 0, tuple(self.pairs)
-        found, taken = safeguard.guarded_step(
-            self.objective, self.pairs, recent, self.point, change if tried else None
-        )
+        step = change if tried else None
+        found, taken = safeguard.guarded_step(self.objective, self.pairs, recent, self.point, step)
         self._refusals = 0 if taken else self._refusals + tried
         self._rest = safeguard.rest(self._refusals) if tried else max(self._rest - 1, 0)
         if found is None:
@@ -197,8 +192,7 @@ class Descent:
             # Differences to the newest value: the mean of large values would round.
             excess = np.asarray(values[-1 - length : -1]) - values[-1]
             if np.mean(excess) <= 0.0:
-                message = f"f is not below the mean of its last {length} values"
-                return End(Outcome.STALLED, message)
+                return End(Outcome.STALLED, f"f is not below the mean of its last {length} values")
         reason = abandoned(self) if abandoned is not None else None
         return None if reason is None else End(Outcome.STALLED, reason)
 

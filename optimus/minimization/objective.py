@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimus.errors import require
+
 Evaluation = Callable[[np.ndarray], Any]
 
 
@@ -93,10 +95,8 @@ class Objective:
         gradient = None
         if self._jac is None:
             if not isinstance(result, tuple | list) or len(result) != 2:
-                raise TypeError(
-                    f"fun returned {type(result).__name__} at evaluation {self.nfev}; with "
-                    "jac=True it must return (value, gradient)"
-                )
+                got = f"fun returned {type(result).__name__} at evaluation {self.nfev}"
+                raise TypeError(f"{got}; with jac=True it must return (value, gradient)")
             self.njev += 1
             result, gradient = result[0], self._gradient(result[1])
         point = Point(x, x / self._scale, self._scalar(result), gradient)
@@ -124,27 +124,21 @@ class Objective:
             return function(x.astype(self._dtype))  # a copy: the user may write into it
         except Exception as error:
             if hasattr(error, "add_note"):  # CPython 3.11
-                error.add_note(
-                    f"raised by {name} at evaluation {self.nfev} of optimus.minimize, x = "
-                    f"{np.array2string(x, threshold=20)}"
-                )
+                where = f"raised by {name} at evaluation {self.nfev} of optimus.minimize"
+                error.add_note(f"{where}, x = {np.array2string(x, threshold=20)}")
             raise
 
     def _scalar(self, value: Any) -> float:
         array = _real(value, "fun", self.nfev)
-        if array.size != 1:
-            raise ValueError(
-                f"fun returned shape {array.shape} at evaluation {self.nfev}, must be a scalar"
-            )
+        found = f"fun returned shape {array.shape} at evaluation {self.nfev}"
+        require(array.size == 1, f"{found}, must be a scalar")
         return float(array.reshape(()))
 
     def _gradient(self, value: Any) -> np.ndarray:
         array = _real(value, "the gradient", self.nfev)
-        if array.shape != self._scale.shape:
-            raise ValueError(
-                f"the gradient has shape {array.shape} at evaluation {self.nfev}, must be "
-                f"{self._scale.shape} like x0"
-            )
+        found = f"the gradient has shape {array.shape} at evaluation {self.nfev}"
+        same = array.shape == self._scale.shape
+        require(same, f"{found}, must be {self._scale.shape} like x0")
         return array * self._scale
 
 
@@ -157,10 +151,8 @@ def _real(value: Any, name: str, count: int) -> np.ndarray:
                 raise TypeError
             return array.astype(np.float64)
         except (TypeError, ValueError):
-            raise TypeError(
-                f"{name} is {type(value).__name__} of dtype {array.dtype} at evaluation {count}, "
-                "must be real numbers"
-            ) from None
+            got = f"{type(value).__name__} of dtype {array.dtype} at evaluation {count}"
+            raise TypeError(f"{name} is {got}, must be real numbers") from None
     return array.astype(np.float64)
 
 
@@ -177,13 +169,11 @@ def _differentiated(fun: Callable[..., Any], args: tuple[Any, ...], x0: np.ndarr
             "its gradient: jac=function, or jac=True if fun returns (value, gradient)"
         ) from error
     if isinstance(shape, tuple | list):
-        raise TypeError(
-            f"fun returns a {type(shape).__name__}; pass jac=True if that is (value, gradient)"
-        )
+        instead = "pass jac=True if that is (value, gradient)"
+        raise TypeError(f"fun returns a {type(shape).__name__}; {instead}")
     if getattr(shape, "size", None) != 1 or not jnp.issubdtype(shape.dtype, jnp.floating):
-        raise ValueError(
-            f"fun returns {shape}, must be a real scalar (pass jac=True for a value with gradient)"
-        )
+        instead = "pass jac=True for a value with gradient"
+        raise ValueError(f"fun returns {shape}, must be a real scalar ({instead})")
     # Compiling again for each call of minimize is the price of a plain function, which may read
     # values that have changed since. A function that is jitted has already promised otherwise.
     if not args and hasattr(fun, "lower"):

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from optimus import weights
+from optimus.errors import require
 from optimus.model.config import OptimizerConfig
 from optimus.model.registry import Config, rule_of
 from optimus.weights import LearnedOptimizer
@@ -28,12 +29,12 @@ def check_size(config: Config, size: int) -> None:
     memory."""
     if not isinstance(config, OptimizerConfig) or config.linear_cost:
         return
-    if size > MAX_COORDINATES:
-        raise ValueError(
-            f"{size} variables are too many: memory of a model with attention={config.attention!r}"
-            f" and rank={config.rank} grows with their square, and {MAX_COORDINATES} is the most"
-            " that is tried; with attention='inducing' and rank >= 1 there is no limit"
-        )
+    require(
+        size <= MAX_COORDINATES,
+        f"{size} variables are too many: memory of a model with attention={config.attention!r} and "
+        f"rank={config.rank} grows with their square, and {MAX_COORDINATES} is the most that is "
+        "tried; with attention='inducing' and rank >= 1 there is no limit",
+    )
 
 
 def sees_position(config: Config) -> bool:

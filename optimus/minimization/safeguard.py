@@ -20,7 +20,7 @@ and ends higher.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -122,11 +122,7 @@ def line_search(
 
 
 def guarded_step(
-    objective: Objective,
-    pairs: Pairs,
-    recent: Sequence[float],
-    point: Point,
-    step: np.ndarray | None,
+    objective: Objective, pairs: Pairs, recent: list[float], point: Point, step: np.ndarray | None
 ) -> tuple[Point | None, bool]:
     """One safeguarded iteration.
 

@@ -34,11 +34,9 @@ class AdafactorMlpState(NamedTuple):
 @functools.cache
 def _network(config: AdafactorMlpConfig) -> hk.Transformed:
     """[N, 39] -> [N, 2]. Haiku's defaults are the public code's: weights truncated normal with
-    standard deviation 1/√fan_in, biases 0."""
+    standard deviation 1/√fan_in, biases 0, ReLU."""
     sizes = [config.hidden] * config.layers + [2]
-    return hk.without_apply_rng(
-        hk.transform(lambda inputs: hk.nets.MLP(sizes, activation=jax.nn.relu)(inputs))
-    )
+    return hk.without_apply_rng(hk.transform(lambda inputs: hk.nets.MLP(sizes)(inputs)))
 
 
 def init_params(config: AdafactorMlpConfig, key: jax.Array) -> Params:

@@ -6,57 +6,19 @@ tells, with our choices where it is silent; `PLUS` is the form we would train to
 changed with `dataclasses.replace(PLUS, dim=32, encoders=2)`.
 """
 
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
-from optimus.errors import (
-    ConfigError,
-    require,
-    require_known,
-    require_positive,
-    require_whole,
-    require_within,
-)
+from optimus.errors import require
+from optimus.fields import check_fields, positive, whole, within
 
 RankOne = Literal["sym", "signed", "gated", "asym", "none"]
-TimeFeatures = Literal["shifted", "none"]
-Position = Literal["x", "displacement", "none"]
-Attention = Literal["full", "inducing", "none"]
 AttentionPrecision = Literal["float32", "bfloat16"]
-StepScale = Literal["fixed", "relative"]
-GradientScale = Literal["raw", "first"]
-
-# Options that older cards and configurations hold, with the only value that is still understood.
-REMOVED = MappingProxyType({"branch": "encoder", "coord_pos": "none", "axes": 0})
-REMOVED_CHOICES = MappingProxyType({"time_features": ("paper",)})
-
-
-def refusal(path: str, value: object) -> ConfigError:
-    """The error for something that was removed: `path` is a dotted field of a configuration."""
-    return ConfigError(
-        f"{path}: got {value!r}, which this version no longer has; commit 7acff6f is the last that "
-        "can run it"
-    )
-
-
-def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of an `OptimizerConfig` as they were saved, without options that are no more.
-
-    Raises:
-      ConfigError: one of these is not at its default, so that this version cannot do the same.
-    """
-    for field, value in values.items():
-        gone = field in REMOVED and value != REMOVED[field]
-        if gone or value in REMOVED_CHOICES.get(field, ()):
-            raise refusal(f"optimizer.{field}", value)
-    return {field: value for field, value in values.items() if field not in REMOVED}
-
 
 # Sizes beyond these are typos, found before memory is taken for them or a program traced.
 _WIDEST, _DEEPEST, _MOST_WEIGHTS = 8192, 128, 2**30
+_LEAST_EPS = 1e-30  # squares of float32 stay exact enough down to it
 
 
 def _require_few(weights: int, sizes: str) -> None:
@@ -112,67 +74,48 @@ class OptimizerConfig:
         bfloat16, for hardware with units for it; sums and softmax stay float32.
     """
 
-    dim: int = 128
-    encoders: int = 3
-    heads: int = 4
-    ffn_multiplier: int = 4
-    lambda_a: float = 0.1
-    lambda_b: float = 0.1
+    dim: int = whole(128, 1, _WIDEST)
+    encoders: int = whole(3, 1, _DEEPEST)
+    heads: int = whole(4, 1, _WIDEST)
+    ffn_multiplier: int = whole(4, 1, _WIDEST)
+    lambda_a: float = positive(0.1)
+    lambda_b: float = positive(0.1)
     rank_one: RankOne = "sym"
-    b_decay: float = 1.0
-    rank: int = 0
-    time_features: TimeFeatures = "shifted"
-    position: Position = "x"
+    b_decay: float = within(1.0, 0.0, 1.0)
+    rank: int = whole(0, 0, _WIDEST)
+    time_features: Literal["shifted", "none"] = "shifted"
+    position: Literal["x", "displacement", "none"] = "x"
     place: bool = False
     curvature: bool = False
     progress: bool = False
-    secant: int = 0
-    gradient_scale: GradientScale = "raw"
-    normalizer_eps: float = 1e-5
-    step_scale: StepScale = "fixed"
+    secant: int = whole(0, 0, _WIDEST)
+    gradient_scale: Literal["raw", "first"] = "raw"
+    normalizer_eps: float = within(1e-5, _LEAST_EPS, 1.0)
+    step_scale: Literal["fixed", "relative"] = "fixed"
     b_decay_learned: bool = False
-    attention: Attention = "full"
-    inducing_points: int = 32
+    attention: Literal["full", "inducing", "none"] = "full"
+    inducing_points: int = whole(32, 1, _WIDEST)
     attention_precision: AttentionPrecision = "float32"
 
     def __post_init__(self) -> None:
-        self._check_numbers()
-        for field, hint in typing.get_type_hints(OptimizerConfig).items():
-            value, where = getattr(self, field), f"optimizer.{field}"
-            if hint is bool:
-                require(isinstance(value, bool), f"{where}: got {value!r}, want true or false")
-            elif typing.get_origin(hint) is Literal:
-                require_known(value, typing.get_args(hint), where)
-        require(
-            0.0 < self.b_decay < 1.0 or not self.b_decay_learned,
-            f"optimizer.b_decay: got {self.b_decay}, want inside (0, 1) where it is learned",
-        )
-        require(
-            self.attention != "none" or self.attention_precision == "float32",
-            f"optimizer.attention_precision: got {self.attention_precision!r}, want float32 where "
-            "attention is none",
-        )
+        check_fields(self, "optimizer")
+        weights = self.encoders * (4 + 2 * self.ffn_multiplier) * self.dim**2
+        sizes = f"{self.dim} with {self.encoders} encoders, ffn x {self.ffn_multiplier}"
+        _require_few(weights, f"dim: got {sizes}")
+        whole_heads = self.dim % self.heads == 0
+        wanted = f"want a multiple of heads ({self.heads})"
+        require(whole_heads, f"optimizer.dim: got {self.dim}, {wanted}")
+        inside = 0.0 < self.b_decay < 1.0 or not self.b_decay_learned
+        wanted = "want inside (0, 1) where it is learned"
+        require(inside, f"optimizer.b_decay: got {self.b_decay}, {wanted}")
+        got = f"optimizer.attention_precision: got {self.attention_precision!r}"
+        used = self.attention != "none" or self.attention_precision == "float32"
+        require(used, f"{got}, want float32 where attention is none")
         for field in ("rank", "b_decay_learned"):
             value = getattr(self, field)
-            require(
-                self.rank_one != "none" or not value,
-                f"optimizer.{field}: got {value}, want {type(value)()} where rank_one is none",
-            )
-
-    def _check_numbers(self) -> None:
-        width, ffn = (1, _WIDEST), self.ffn_multiplier
-        require_whole(self, "optimizer", dim=width, heads=width, encoders=(1, _DEEPEST))
-        require_whole(self, "optimizer", ffn_multiplier=width, inducing_points=width)
-        require_whole(self, "optimizer", rank=(0, _WIDEST), secant=(0, _WIDEST))
-        weights = self.encoders * (4 + 2 * ffn) * self.dim**2
-        _require_few(weights, f"dim: got {self.dim} with {self.encoders} encoders, ffn x {ffn}")
-        whole = self.dim % self.heads == 0
-        require(whole, f"optimizer.dim: got {self.dim}, want a multiple of heads ({self.heads})")
-        require_positive(self.lambda_a, "optimizer.lambda_a")
-        require_positive(self.lambda_b, "optimizer.lambda_b")
-        require_within(self.b_decay, 0.0, 1.0, "optimizer.b_decay")
-        # Squares of float32 stay exact enough down to 1e-30.
-        require_within(self.normalizer_eps, 1e-30, 1.0, "optimizer.normalizer_eps")
+            wanted = f"want {type(value)()} where rank_one is none"
+            used = self.rank_one != "none" or not value
+            require(used, f"optimizer.{field}: got {value}, {wanted}")
 
     @property
     def factored(self) -> bool:
@@ -209,14 +152,12 @@ CONFIGURATIONS = MappingProxyType({"paper": PAPER, "plus": PLUS})
 class AdafactorMlpConfig:
     """Sizes and multipliers; the defaults are the published ones: 197 meta-parameters."""
 
-    hidden: int = 4  # width of the hidden layers
-    layers: int = 2  # hidden layers, ReLU
-    step_mult: float = 1e-3
-    exp_mult: float = 1e-3
+    hidden: int = whole(4, 1, _WIDEST)  # width of the hidden layers
+    layers: int = whole(2, 1, _DEEPEST)  # hidden layers, ReLU
+    step_mult: float = positive(1e-3)
+    exp_mult: float = positive(1e-3)
 
     def __post_init__(self) -> None:
-        require_whole(self, "optimizer", hidden=(1, _WIDEST), layers=(1, _DEEPEST))
+        check_fields(self, "optimizer")
         weights = self.layers * self.hidden**2
         _require_few(weights, f"hidden: got {self.hidden} with {self.layers} layers")
-        require_positive(self.step_mult, "optimizer.step_mult")
-        require_positive(self.exp_mult, "optimizer.exp_mult")

@@ -21,23 +21,14 @@ FACTORED_DECAYS = (0.9, 0.99, 0.999)
 TIME_SCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
 
 
-def _names(stem: str) -> tuple[str, ...]:
-    return tuple(f"{stem}_{decay}" for decay in FACTORED_DECAYS)
+def _names(*stems: str) -> tuple[str, ...]:
+    return tuple(f"{stem}_{decay}" for stem in stems for decay in FACTORED_DECAYS)
 
 
 DATA_FEATURE_NAMES: tuple[str, ...] = (
-    "gradient",
-    "parameter",
-    *_names("momentum"),
-    "rms",
-    *_names("momentum_over_rms"),
-    "inverse_rms",
-    *_names("factored_gradient"),
-    *_names("row"),
-    *_names("column"),
-    *_names("inverse_row"),
-    *_names("inverse_column"),
-    *_names("factored_momentum"),
+    *("gradient", "parameter", *_names("momentum"), "rms", *_names("momentum_over_rms")),
+    *("inverse_rms", *_names("factored_gradient", "row", "column", "inverse_row")),
+    *_names("inverse_column", "factored_momentum"),
 )
 TIME_FEATURE_NAMES: tuple[str, ...] = tuple(f"time_{scale:g}" for scale in TIME_SCALES)
 FEATURE_NAMES = DATA_FEATURE_NAMES + TIME_FEATURE_NAMES
@@ -139,22 +130,11 @@ def data_features(x: jax.Array, gradient: jax.Array, state: Accumulators) -> jax
     momentum, rms, factored = state
     inverse_rms = jax.lax.rsqrt(rms + 1e-6)
     inverse_factored = jax.lax.rsqrt(factored + 1e-8)
-    return jnp.concatenate(
-        [
-            gradient[None],
-            x[None],
-            momentum,
-            rms[None],
-            momentum * inverse_rms,
-            inverse_rms[None],
-            gradient * jax.lax.rsqrt(jnp.maximum(factored + 1e-9, 1e-9)),
-            factored,
-            factored,
-            inverse_factored,
-            inverse_factored,
-            momentum * jax.lax.rsqrt(factored + 1e-6),
-        ]
-    )
+    own = [gradient[None], x[None], momentum, rms[None], momentum * inverse_rms, inverse_rms[None]]
+    factored_gradient = gradient * jax.lax.rsqrt(jnp.maximum(factored + 1e-9, 1e-9))
+    twice = [factored, factored, inverse_factored, inverse_factored]  # rows and columns
+    factored_momentum = momentum * jax.lax.rsqrt(factored + 1e-6)
+    return jnp.concatenate([*own, factored_gradient, *twice, factored_momentum])
 
 
 def normalize(channels: jax.Array, mask: jax.Array | None = None, eps: float = 1e-5) -> jax.Array:

@@ -121,11 +121,6 @@ class Network(hk.Module):
         rank_one = jnp.stack(vectors) * jax.lax.rsqrt(count)
         if mask is not None:
             rank_one = jnp.where(mask, rank_one, 0.0)
-        return NetworkOutput(
-            alpha=step[0],
-            direction=step[1],
-            secant=share,
-            raw_gates=jnp.stack(gates),
-            left=rank_one[:, 0],
-            right=rank_one[:, 1] if config.rank_one == "asym" else None,
-        )
+        raw_gates, left = jnp.stack(gates), rank_one[:, 0]
+        right = rank_one[:, 1] if config.rank_one == "asym" else None
+        return NetworkOutput(step[0], step[1], share, raw_gates, left, right)

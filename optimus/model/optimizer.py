@@ -40,11 +40,7 @@ class OptimizerState(NamedTuple):
 @functools.cache
 def _network(config: OptimizerConfig) -> hk.Transformed:
     """The network as a pair of pure functions, built once per configuration."""
-
-    def forward(inputs: jax.Array, mask: jax.Array | None = None) -> NetworkOutput:
-        return Network(config)(inputs, mask)
-
-    return hk.without_apply_rng(hk.transform(forward))
+    return hk.without_apply_rng(hk.transform(lambda *given: Network(config)(*given)))
 
 
 def init_params(config: OptimizerConfig, key: jax.Array) -> Params:

@@ -6,7 +6,7 @@ their path, path parts joined with "/", each leaf raveled in C order.
 
 import functools
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,23 +104,16 @@ def _backward(layout: ParameterLayout, _: None, tree: dict[str, Any]) -> tuple[j
 _unflatten.defvjp(_forward, _backward)
 
 
-def _paths(tree: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _paths(value, (*prefix, key))
-        else:
-            yield (*prefix, key)
-
-
 def _leaf(tree: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     return functools.reduce(lambda node, key: node[key], path, tree)
 
 
 def layout_of(params: Mapping[str, Any]) -> ParameterLayout:
     """The layout of a nested dict of arrays."""
-    paths = sorted(_paths(params), key="/".join)
-    shapes = [tuple(np.shape(_leaf(params, path))) for path in paths]
-    return ParameterLayout(tuple(paths), tuple(shapes))
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    named = [(tuple(part.key for part in path), tuple(np.shape(leaf))) for path, leaf in leaves]
+    named.sort(key=lambda leaf: "/".join(leaf[0]))
+    return ParameterLayout(*map(tuple, zip(*named)))
 
 
 def state_leaves(state: Any) -> dict[str, Any]:
@@ -139,11 +132,9 @@ def state_from_leaves(state_type: type[Any], leaves: Mapping[str, Any], absent: 
       leaves: arrays by field name; those that an option leaves empty may be missing.
       absent: stands for an array that is missing.
     """
-    return state_type(
-        **{
-            name: state_from_leaves(inner, leaves, absent)
-            if hasattr(inner, "_fields")
-            else leaves.get(name, absent)
-            for name, inner in typing.get_type_hints(state_type).items()
-        }
-    )
+    found = {}
+    for name, inner in typing.get_type_hints(state_type).items():
+        nested = hasattr(inner, "_fields")
+        leaf = leaves.get(name, absent)
+        found[name] = state_from_leaves(inner, leaves, absent) if nested else leaf
+    return state_type(**found)

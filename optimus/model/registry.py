@@ -29,13 +29,11 @@ class Rule(NamedTuple):
     functions: types.ModuleType
 
 
-RULES: dict[str, Rule] = {
-    rule.kind: rule
-    for rule in (
-        Rule("optimus", OptimizerConfig, optimizer),
-        Rule("adafactor_mlp", AdafactorMlpConfig, adafactor_mlp),
-    )
-}
+_RULES = (
+    Rule("optimus", OptimizerConfig, optimizer),
+    Rule("adafactor_mlp", AdafactorMlpConfig, adafactor_mlp),
+)
+RULES: dict[str, Rule] = {rule.kind: rule for rule in _RULES}
 
 
 def kind_of(config: Config) -> str:

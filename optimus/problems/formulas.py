@@ -1,5 +1,11 @@
 """Formulas of the 15 test functions, and the paper's slips of three: x `[N]` -> scalar, pure JAX.
 
+    value(x)               x [N], all of it real
+    value(x, mask, n)      x [size], real in its first n coordinates; mask bool [size]; n int32 []
+
+The second is the first of x[:n] up to the order of summation, so that one program serves many n;
+what stands in the padding, which must be finite, has no influence on value or gradient.
+
 Source: the Virtual Library of Simulation Experiments (Simon Fraser University); their minima,
 minimisers and domains are in `optimus.problems.functions`. Values have the dtype of x.
 """
@@ -11,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 PERM_BETA = 10.0
+Mask = jax.Array | None
+Count = jax.Array | int | None
 
 
 def index(x: jax.Array) -> jax.Array:
@@ -18,23 +26,39 @@ def index(x: jax.Array) -> jax.Array:
     return jnp.arange(1, x.size + 1, dtype=x.dtype)
 
 
-def ackley(x: jax.Array) -> jax.Array:
+def _real(mask: Mask, terms: jax.Array, other: float = 0.0) -> jax.Array:
+    """Terms `[N]`, `other` in the padding."""
+    return terms if mask is None else jnp.where(mask, terms, other)
+
+
+def _sum(mask: Mask, terms: jax.Array) -> jax.Array:
+    return jnp.sum(_real(mask, terms))
+
+
+def _pairs(mask: Mask) -> Mask:
+    """Which pairs of neighbours are real."""
+    return None if mask is None else mask[1:]
+
+
+def ackley(x: jax.Array, mask: Mask = None, n: Count = None) -> jax.Array:
     """A cone with ripples; x `[N]`. The gradient at 0, where there is none, is 0: a subgradient."""
-    mean = jnp.mean(jnp.square(x))
+    n = x.size if n is None else n
+    mean = _sum(mask, jnp.square(x)) / n
     root = jnp.where(mean > 0, jnp.sqrt(jnp.where(mean > 0, mean, 1.0)), 0.0)
-    waves = jnp.mean(jnp.cos(2 * math.pi * x))
+    waves = _sum(mask, jnp.cos(2 * math.pi * x)) / n
     return -20 * jnp.exp(-0.2 * root) - jnp.exp(waves) + 20 + math.e
 
 
-def dixon_price(x: jax.Array) -> jax.Array:
+def dixon_price(x: jax.Array, mask: Mask = None, n: Count = None) -> jax.Array:
     """(x₁−1)² + Σ_{i≥2} i (2x_i² − x_{i−1})²; x `[N]`. There is a stationary value of 2/3."""
-    terms = jnp.square(2 * jnp.square(x[1:]) - x[:-1])
-    return jnp.square(x[0] - 1) + jnp.sum(index(x)[1:] * terms)
+    terms = index(x)[1:] * jnp.square(2 * jnp.square(x[1:]) - x[:-1])
+    return jnp.square(x[0] - 1) + _sum(_pairs(mask), terms)
 
 
-def griewank(x: jax.Array) -> jax.Array:
+def griewank(x: jax.Array, mask: Mask = None, n: Count = None) -> jax.Array:
     """Σ x²/4000 − Π cos(x_i/√i) + 1; x `[N]`."""
-    return jnp.sum(jnp.square(x)) / 4000 - jnp.prod(jnp.cos(x / jnp.sqrt(index(x)))) + 1
+    squares = _sum(mask, jnp.square(x)) / 4000
+    return squares - jnp.prod(_real(mask, jnp.cos(x / jnp.sqrt(index(x))), 1.0)) + 1
 
 
 def levy_term(w: jax.Array) -> jax.Array:
@@ -42,76 +66,87 @@ def levy_term(w: jax.Array) -> jax.Array:
     return jnp.square(w - 1) * (1 + 10 * jnp.square(jnp.sin(math.pi * w + 1)))
 
 
-def levy(x: jax.Array) -> jax.Array:
+def levy(x: jax.Array, mask: Mask = None, n: Count = None) -> jax.Array:
     """With w = 1 + (x−1)/4; the inner sum runs to N − 1; x `[N]`."""
     w = 1 + (x - 1) / 4
-    last = jnp.square(w[-1] - 1) * (1 + jnp.square(jnp.sin(2 * math.pi * w[-1])))
-    return jnp.square(jnp.sin(math.pi * w[0])) + jnp.sum(levy_term(w[:-1])) + last
+    ends = w[-1] if mask is None else w
+    last = jnp.square(ends - 1) * (1 + jnp.square(jnp.sin(2 * math.pi * ends)))
+    if mask is None:
+        return jnp.square(jnp.sin(math.pi * w[0])) + jnp.sum(levy_term(w[:-1])) + last
+    at_end = index(x) == n
+    inner = _sum(mask & ~at_end, levy_term(w))
+    return jnp.square(jnp.sin(math.pi * w[0])) + inner + _sum(at_end, last)
 
 
-def perm(x: jax.Array) -> jax.Array:
+def perm(x: jax.Array, mask: Mask = None, n: Count = None) -> jax.Array:
     """Perm 0, d, β = 10: Σ_i (Σ_j (j+β)(x_jⁱ − j⁻ⁱ))²; x `[N]`, in float64 beyond N ~ 10."""
     j = np.arange(1.0, x.size + 1)
     # A running product along i is x_jⁱ, with right gradients at 0 and for negative x.
     powers = jnp.cumprod(jnp.broadcast_to(x, (x.size, x.size)), axis=0)
     targets = jnp.asarray(j ** -j[:, None], x.dtype)
-    inner = jnp.sum(jnp.asarray(j + PERM_BETA, x.dtype) * (powers - targets), axis=1)
+    terms = jnp.asarray(j + PERM_BETA, x.dtype) * (powers - targets)
+    inner = jnp.sum(_real(None if mask is None else mask[:, None] & mask, terms), axis=1)
     return jnp.sum(jnp.square(inner))
 
 
-def powell(x: jax.Array) -> jax.Array:
+def powell(x: jax.Array, mask: Mask = None, n: Count = None) -> jax.Array:
     """Σ over groups (a, b, c, d): (a+10b)² + 5(c−d)² + (b−2c)⁴ + 10(a−d)⁴; x `[N]`, 4 divides N."""
-    if x.size % 4:
+    whole = x.size - x.size % 4
+    if mask is None and whole < x.size:
         raise ValueError(f"powell needs a dimension that is a multiple of 4: {x.size}")
-    a, b, c, d = x.reshape(-1, 4).T
+    a, b, c, d = x[:whole].reshape(-1, 4).T
     squares = jnp.square(a + 10 * b) + 5 * jnp.square(c - d)
-    return jnp.sum(squares + (b - 2 * c) ** 4 + 10 * (a - d) ** 4)
+    groups = None if mask is None else mask[:whole:4]
+    return _sum(groups, squares + (b - 2 * c) ** 4 + 10 * (a - d) ** 4)
 
 
-def rastrigin(x: jax.Array) -> jax.Array:
+def rastrigin(x: jax.Array, mask: Mask = None, n: Count = None) -> jax.Array:
     """10N + Σ (x² − 10 cos 2πx); x `[N]`."""
-    return 10 * x.size + jnp.sum(jnp.square(x) - 10 * jnp.cos(2 * math.pi * x))
+    count = jnp.asarray(x.size if n is None else n, x.dtype)
+    return 10 * count + _sum(mask, jnp.square(x) - 10 * jnp.cos(2 * math.pi * x))
 
 
-def rosenbrock(x: jax.Array) -> jax.Array:
+def rosenbrock(x: jax.Array, mask: Mask = None, n: Count = None) -> jax.Array:
     """Σ 100 (x_{i+1} − x_i²)² + (x_i − 1)²; x `[N]`. From N = 4 on with a second local minimum."""
-    return jnp.sum(100 * jnp.square(x[1:] - jnp.square(x[:-1])) + jnp.square(x[:-1] - 1))
+    terms = 100 * jnp.square(x[1:] - jnp.square(x[:-1])) + jnp.square(x[:-1] - 1)
+    return _sum(_pairs(mask), terms)
 
 
-def rotated_hyper_ellipsoid(x: jax.Array) -> jax.Array:
+def rotated_hyper_ellipsoid(x: jax.Array, mask: Mask = None, n: Count = None) -> jax.Array:
     """Σ_i Σ_{j≤i} x_j² = Σ_j (N−j+1) x_j²; x `[N]`. In spite of the name it is not rotated."""
-    return jnp.sum(index(x)[::-1] * jnp.square(x))
+    count = jnp.asarray(x.size if n is None else n, x.dtype)
+    return _sum(mask, (count + 1 - index(x)) * jnp.square(x))
 
 
-def sphere(x: jax.Array) -> jax.Array:
+def sphere(x: jax.Array, mask: Mask = None, n: Count = None) -> jax.Array:
     """Σ x²; x `[N]`."""
-    return jnp.sum(jnp.square(x))
+    return _sum(mask, jnp.square(x))
 
 
-def styblinski_tang(x: jax.Array) -> jax.Array:
+def styblinski_tang(x: jax.Array, mask: Mask = None, n: Count = None) -> jax.Array:
     """½ Σ (x⁴ − 16x² + 5x); x `[N]`. The other local minimum of a coordinate costs 14.137 more."""
-    return jnp.sum(x**4 - 16 * jnp.square(x) + 5 * x) / 2
+    return _sum(mask, x**4 - 16 * jnp.square(x) + 5 * x) / 2
 
 
-def sum_of_powers(x: jax.Array) -> jax.Array:
+def sum_of_powers(x: jax.Array, mask: Mask = None, n: Count = None) -> jax.Array:
     """Σ |x_i|^{i+1}; x `[N]`. Overflows float32 where |x| > 1 and N is large."""
-    return jnp.sum(jnp.abs(x) ** (index(x) + 1))
+    return _sum(mask, _real(mask, jnp.abs(x)) ** (index(x) + 1))
 
 
-def sum_of_squares(x: jax.Array) -> jax.Array:
+def sum_of_squares(x: jax.Array, mask: Mask = None, n: Count = None) -> jax.Array:
     """Σ i x_i²; x `[N]`."""
-    return jnp.sum(index(x) * jnp.square(x))
+    return _sum(mask, index(x) * jnp.square(x))
 
 
-def trid(x: jax.Array) -> jax.Array:
+def trid(x: jax.Array, mask: Mask = None, n: Count = None) -> jax.Array:
     """Σ (x_i−1)² − Σ_{i≥2} x_i x_{i−1}; x `[N]`. The minimiser is of size N²/4."""
-    return jnp.sum(jnp.square(x - 1)) - jnp.sum(x[1:] * x[:-1])
+    return _sum(mask, jnp.square(x - 1)) - _sum(_pairs(mask), x[1:] * x[:-1])
 
 
-def zakharov(x: jax.Array) -> jax.Array:
+def zakharov(x: jax.Array, mask: Mask = None, n: Count = None) -> jax.Array:
     """Σ x² + s² + s⁴ with s = Σ i x_i / 2; x `[N]`."""
-    s = jnp.sum(index(x) * x) / 2
-    return jnp.sum(jnp.square(x)) + jnp.square(s) + s**4
+    s = _sum(mask, index(x) * x) / 2
+    return _sum(mask, jnp.square(x)) + jnp.square(s) + s**4
 
 
 def levy_to_d(x: jax.Array) -> jax.Array:

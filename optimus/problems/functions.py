@@ -12,6 +12,7 @@ definitions; scalings, offsets and slips of the paper, shifts and rotations are 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,19 +20,11 @@ import numpy as np
 from optimus.errors import require
 from optimus.problems import formulas
 
-Value = Callable[[jax.Array], jax.Array]
+Value = Callable[..., jax.Array]  # x `[N]`, or x, mask and n as in `formulas` -> scalar
 
 # The root of 4x³ − 32x + 5 next to −3, and x⁴/2 − 8x² + 5x/2 there.
 STYBLINSKI_TANG_X = -2.9035340277711770951
 STYBLINSKI_TANG_F = -39.166165703771415
-
-
-def _zero(dim: int) -> float:
-    return 0.0
-
-
-def _zeros(dim: int) -> np.ndarray:
-    return np.zeros(dim)
 
 
 @dataclass(frozen=True)
@@ -39,7 +32,6 @@ class Function:
     """A function on R^N for every N that `check` accepts.
 
     Attributes:
-      name: snake_case, as on the command line.
       value: x `[N]` -> scalar of the dtype of x; pure JAX.
       box: N -> (low, high) of the library's own domain. The paper starts elsewhere (`presets`).
       minimum: N -> least value.
@@ -49,14 +41,18 @@ class Function:
       least_dim, multiple_of: the N for which the function is defined.
     """
 
-    name: str
     value: Value
     box: Callable[[int], tuple[float, float]]
-    minimum: Callable[[int], float] = _zero
-    minimiser: Callable[[int], np.ndarray] = _zeros
-    cancelling: Callable[[int], float] = _zero
+    minimum: Callable[[Any], Any] = lambda n: 0.0
+    minimiser: Callable[[int], np.ndarray] = np.zeros
+    cancelling: Callable[[int], float] = lambda n: 0.0
     least_dim: int = 1
     multiple_of: int = 1
+
+    @property
+    def name(self) -> str:
+        """snake_case, as on the command line."""
+        return self.value.__name__
 
     def check(self, dim: int) -> None:
         """Raises `ConfigError` where the function is not defined on R^dim."""
@@ -74,48 +70,34 @@ def _dixon_price_minimiser(dim: int) -> np.ndarray:
     return 2.0 ** -(1 - 2.0 ** (1 - np.arange(1.0, dim + 1)))  # 2^{−(2^i − 2)/2^i}
 
 
-def _trid_minimiser(dim: int) -> np.ndarray:
-    i = np.arange(1.0, dim + 1)
-    return i * (dim + 1 - i)
-
-
-def trid_minimum(dim: int) -> float:
-    """−N(N+4)(N−1)/6, exact."""
-    return -dim * (dim + 4) * (dim - 1) / 6
-
-
 _ALL = (
-    Function("ackley", formulas.ackley, _box(-32.768, 32.768), cancelling=lambda n: 20 + math.e),
-    Function("dixon_price", formulas.dixon_price, _box(-10, 10), minimiser=_dixon_price_minimiser),
-    Function("griewank", formulas.griewank, _box(-600, 600), cancelling=lambda n: 1.0),
-    Function("levy", formulas.levy, _box(-10, 10), minimiser=np.ones),
+    Function(formulas.ackley, _box(-32.768, 32.768), cancelling=lambda n: 20 + math.e),
+    Function(formulas.dixon_price, _box(-10, 10), minimiser=_dixon_price_minimiser),
+    Function(formulas.griewank, _box(-600, 600), cancelling=lambda n: 1.0),
+    Function(formulas.levy, _box(-10, 10), minimiser=np.ones),
+    Function(formulas.perm, lambda n: (-n, n), minimiser=lambda n: 1 / np.arange(1.0, n + 1)),
+    Function(formulas.powell, _box(-4, 5), least_dim=4, multiple_of=4),
+    Function(formulas.rastrigin, _box(-5.12, 5.12), cancelling=lambda n: 10.0 * n),
+    Function(formulas.rosenbrock, _box(-5, 10), minimiser=np.ones, least_dim=2),
+    Function(formulas.rotated_hyper_ellipsoid, _box(-65.536, 65.536)),
+    Function(formulas.sphere, _box(-5.12, 5.12)),
     Function(
-        "perm", formulas.perm, lambda n: (-n, n), minimiser=lambda n: 1 / np.arange(1.0, n + 1)
-    ),
-    Function("powell", formulas.powell, _box(-4, 5), least_dim=4, multiple_of=4),
-    Function("rastrigin", formulas.rastrigin, _box(-5.12, 5.12), cancelling=lambda n: 10.0 * n),
-    Function("rosenbrock", formulas.rosenbrock, _box(-5, 10), minimiser=np.ones, least_dim=2),
-    Function("rotated_hyper_ellipsoid", formulas.rotated_hyper_ellipsoid, _box(-65.536, 65.536)),
-    Function("sphere", formulas.sphere, _box(-5.12, 5.12)),
-    Function(
-        "styblinski_tang",
         formulas.styblinski_tang,
         _box(-5, 5),
         minimum=lambda n: STYBLINSKI_TANG_F * n,
         minimiser=lambda n: np.full(n, STYBLINSKI_TANG_X),
         cancelling=lambda n: -STYBLINSKI_TANG_F * n,
     ),
-    Function("sum_of_powers", formulas.sum_of_powers, _box(-1, 1)),
-    Function("sum_of_squares", formulas.sum_of_squares, _box(-10, 10)),
+    Function(formulas.sum_of_powers, _box(-1, 1)),
+    Function(formulas.sum_of_squares, _box(-10, 10)),
     Function(
-        "trid",
         formulas.trid,
         lambda n: (-(n**2), n**2),
-        minimum=trid_minimum,
-        minimiser=_trid_minimiser,
+        minimum=lambda n: -n * (n + 4) * (n - 1) / 6,
+        minimiser=lambda n: np.arange(1.0, n + 1) * np.arange(n, 0.0, -1.0),  # i (N + 1 - i)
         cancelling=lambda n: n**3 / 6,
     ),
-    Function("zakharov", formulas.zakharov, _box(-5, 10)),
+    Function(formulas.zakharov, _box(-5, 10)),
 )
 FUNCTIONS: dict[str, Function] = {each.name: each for each in _ALL}
 

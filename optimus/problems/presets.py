@@ -73,15 +73,12 @@ class Preset:
     counts_evaluations: bool = True
 
 
-PRESETS = {
-    each.name: each
-    for each in (
-        Preset("paper", "float32", slips=True, counts_evaluations=False),
-        Preset("fair-shift", "float64", shift=5.0),
-        Preset("fair-rotate", "float64", shift=5.0, rotate=True, most_dim=100),
-    )
-}
-
+_ALL = (
+    Preset("paper", "float32", slips=True, counts_evaluations=False),
+    Preset("fair-shift", "float64", shift=5.0),
+    Preset("fair-rotate", "float64", shift=5.0, rotate=True, most_dim=100),
+)
+PRESETS = {each.name: each for each in _ALL}
 SUITE = Preset("suite", "float64")  # of the problems that `optimus.problems.suites` brings
 
 
@@ -262,18 +259,8 @@ def problem(preset_name: str, function_name: str, dim: int, seed: int, start: in
         data["rotation"] = _rotation(_random("rotation", *stream), count).astype(chosen.dtype)
         minimiser = data["rotation"].T.astype(np.float64) @ minimiser
     objective, f_star = objective_of(preset_name, function_name, count)
-    return Problem(
-        preset=preset_name,
-        function=function_name,
-        dim=dim,
-        seed=seed,
-        start=start,
-        x0=x0.astype(chosen.dtype),
-        box=(-half_width, half_width),
-        objective=objective,
-        data=data,
-        f_star=f_star,
-        minimum=twin.minimum(count) - f_star,
-        minimiser=minimiser,
-        floor=max(1e-9, 2.0**-23 * twin.cancelling(count)),
-    )
+    decided = (preset_name, function_name, dim, seed, start)
+    known: dict[str, Any] = {"f_star": f_star, "minimum": twin.minimum(count) - f_star}
+    known |= {"minimiser": minimiser, "floor": max(1e-9, 2.0**-23 * twin.cancelling(count))}
+    box = (-half_width, half_width)
+    return Problem(*decided, x0.astype(chosen.dtype), box, objective, data, **known)

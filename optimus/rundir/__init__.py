@@ -58,10 +58,8 @@ def check(run_dir: Path, config: TrainConfig) -> None:
     if path.exists():
         _require_same(f"{run_dir} holds a run", load_config(path), config)
     elif any((run_dir / "checkpoints").glob("[0-9]*")):
-        raise RunDirError(
-            f"{path} is missing, and without it nobody knows what the checkpoints beside it are "
-            "of; restore it, or use another --run-dir"
-        )
+        lost = "without it nobody knows what the checkpoints beside it are of"
+        raise RunDirError(f"{path} is missing, and {lost}; restore it, or use another --run-dir")
 
 
 def check_checkpoint(path: Path, manifest: Mapping[str, Any], config: TrainConfig) -> None:
@@ -105,10 +103,8 @@ def prepare(run_dir: Path, config: TrainConfig) -> None:
 def _require_same(what: str, stored: TrainConfig, config: TrainConfig) -> None:
     difference = _difference(to_dict(stored), to_dict(config))
     if difference:
-        raise RunDirError(
-            f"{what} of another configuration ({difference}); use another --run-dir, or that "
-            "configuration to resume it"
-        )
+        instead = "use another --run-dir, or that configuration to resume it"
+        raise RunDirError(f"{what} of another configuration ({difference}); {instead}")
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
@@ -144,10 +140,8 @@ def owned(run_dir: Path) -> Iterator[None]:
             _lock(stack, run_dir, os.O_RDONLY)  # too: the file may be removed or replaced
             _lock(stack, path, os.O_RDWR | os.O_CREAT)
         except BlockingIOError:
-            raise RunDirError(
-                f"{run_dir} is being run by another process; stop it first, or use another "
-                "--run-dir"
-            ) from None
+            instead = "stop it first, or use another --run-dir"
+            raise RunDirError(f"{run_dir} is being run by another process; {instead}") from None
         except FileExistsError:
             raise RunDirError(f"{run_dir} is not a directory") from None
         except OSError as error:

@@ -102,9 +102,8 @@ def save(
         (temporary / STATE).write_bytes(data)
         content = checkpoint_manifest.describe(manifest, time.time(), len(data))
         content |= {"step": step, "sha256": hashlib.sha256(data).hexdigest()}
-        (temporary / MANIFEST).write_text(
-            json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8"
-        )
+        text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+        (temporary / MANIFEST).write_text(text, encoding="utf-8")
         for name in (STATE, MANIFEST):
             sync(temporary / name)
         sync(temporary)
@@ -119,9 +118,8 @@ def save(
         if aside.exists() and not final.exists():
             with contextlib.suppress(OSError):
                 os.replace(aside, final)
-        raise CheckpointError(
-            f"cannot write checkpoint {final}: {error.strerror or error}; the previous one stands"
-        ) from error
+        why = f"{error.strerror or error}; the previous one stands"
+        raise CheckpointError(f"cannot write checkpoint {final}: {why}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     for left in steps(folder):  # of a course that was left: the run has passed them

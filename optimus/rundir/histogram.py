@@ -32,24 +32,17 @@ class Histogram:
 
 def total(records: Iterable[Any]) -> dict[str, Any] | None:
     """The sum of several `record()`s, foreign ones passed over; None without any."""
-    counts, seconds, found = [0] * (len(BOUNDS) + 1), 0.0, False
-    for record in records:
-        if not isinstance(record, Mapping) or not _good(record):
-            continue
-        counts = [a + b for a, b in zip(counts, record["counts"])]
-        seconds, found = seconds + float(record["sum"]), True
-    return {"counts": counts, "sum": seconds} if found else None
+    good = [each for each in records if isinstance(each, Mapping) and _good(each)]
+    counts = [sum(bucket) for bucket in zip(*(each["counts"] for each in good))]
+    seconds = sum(float(each["sum"]) for each in good)
+    return {"counts": counts, "sum": seconds} if good else None
 
 
 def _good(record: Mapping[str, Any]) -> bool:
-    counts, seconds = record.get("counts"), record.get("sum")
-    return (
-        isinstance(counts, list)
-        and len(counts) == len(BOUNDS) + 1
-        and all(isinstance(n, int) and n >= 0 for n in counts)
-        and isinstance(seconds, (int, float))
-        and math.isfinite(seconds)
-    )
+    counts, seconds = record.get("counts", ()), record.get("sum")
+    whole = isinstance(counts, list) and len(counts) == len(BOUNDS) + 1
+    number = isinstance(seconds, (int, float)) and math.isfinite(seconds)
+    return whole and number and all(isinstance(n, int) and n >= 0 for n in counts)
 
 
 def quantile(record: Mapping[str, Any], share: float) -> float | None:

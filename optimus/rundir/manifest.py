@@ -2,14 +2,14 @@
 
 import functools
 import hashlib
-import importlib.metadata
 import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from optimus.installation import DISTRIBUTION, version_of
+
 FORMAT = 1  # of the manifest; raised when an older reader could misread a newer one
-DISTRIBUTION = "optimus-learned-optimizer"
 PACKAGES = ("optimus", "workers", "learner", "launch")
 _ROOT = Path(__file__).resolve().parents[2]
 _LIBRARIES = (
@@ -24,17 +24,10 @@ _KINDS: dict[str, type] = {
 }
 
 
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 @functools.cache
 def libraries() -> Mapping[str, str]:
     """Versions of Python and of the libraries that decide the numbers; absent ones are left out."""
-    found = {name: _version(name) for name in _LIBRARIES}
+    found = {name: version_of(name) for name in _LIBRARIES}
     here = {name: version for name, version in found.items() if version}
     return {"python": platform.python_version(), **here}
 
@@ -48,7 +41,7 @@ def code() -> Mapping[str, str]:
       hexadecimal digits over every Python and C++ file: it tells edited trees apart, and needs no
       git.
     """
-    found = {"version": _version(DISTRIBUTION), "commit": _commit(_ROOT)}
+    found = {"version": version_of(DISTRIBUTION), "commit": _commit(_ROOT)}
     return {name: value for name, value in found.items() if value} | {"source": _source(_ROOT)}
 
 

@@ -188,17 +188,13 @@ def record_of(line: bytes) -> Record | None:
     return value if isinstance(value, dict) else None
 
 
-def _any(_: Record) -> bool:
-    return True
-
-
 def _records(
-    lines: Iterable[bytes], name: str, damaged: Damaged | None, good: Check
+    lines: Iterable[bytes], name: str, damaged: Damaged | None, good: Check | None
 ) -> Iterator[Record]:
     """The good records among lines with their ends; others are counted under the file's name."""
     for line in lines:
         record = record_of(line)
-        if record is not None and good(record):
+        if record is not None and (good is None or good(record)):
             yield record
         elif damaged is not None and line.endswith(b"\n") and line.strip():
             damaged[name] += 1
@@ -216,14 +212,14 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
             skipping = True
 
 
-def read(path: Path, damaged: Damaged | None = None, good: Check = _any) -> Iterator[Record]:
+def read(path: Path, damaged: Damaged | None = None, good: Check | None = None) -> Iterator[Record]:
     """The good records of one file in order; a half-written or damaged line is passed over."""
     with open(path, "rb") as file:
         yield from _records(_lines(file), path.name, damaged, good)
 
 
 def tail(
-    path: Path, limit: int = 65536, damaged: Damaged | None = None, good: Check = _any
+    path: Path, limit: int = 65536, damaged: Damaged | None = None, good: Check | None = None
 ) -> list[Record]:
     """Good records within the last `limit` bytes of a file: bounded work however long the run.
 
@@ -278,7 +274,7 @@ class Follower:
     """
 
     def __init__(
-        self, path: Path, offset: int = 0, damaged: Damaged | None = None, good: Check = _any
+        self, path: Path, offset: int = 0, damaged: Damaged | None = None, good: Check | None = None
     ) -> None:
         self._path, self.offset = path, max(0, offset)
         self._damaged, self._good = damaged, good

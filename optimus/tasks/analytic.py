@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimus.errors import require
 from optimus.tasks.draws import folded_key, halves
 
 TaskData = dict[str, jax.Array]
@@ -17,12 +18,12 @@ class Family(NamedTuple):
 
     Attributes:
       sample: (key, N) -> task data, a dict of arrays.
-      start: (key, N) -> x0, float32 `[N]`.
+      start: half-width of the box of x0, around 0.
       value: (task data, x `[N]`) -> loss, float32 scalar >= 0.
     """
 
     sample: Callable[[jax.Array, int], TaskData]
-    start: Callable[[jax.Array, int], jax.Array]
+    start: float
     value: Callable[[TaskData, jax.Array], jax.Array]
 
 
@@ -48,13 +49,9 @@ def _rosenbrock_sample(key: jax.Array, dim: int) -> TaskData:
     return {"shift": jax.random.uniform(key, (dim,), jnp.float32, -0.5, 0.5)}
 
 
-def _uniform_start(half_width: float) -> Callable[[jax.Array, int], jax.Array]:
-    return lambda key, dim: jax.random.uniform(key, (dim,), jnp.float32, -half_width, half_width)
-
-
 FAMILIES: dict[str, Family] = {
-    "quadratic": Family(_quadratic_sample, _uniform_start(5.0), _quadratic_value),
-    "rosenbrock": Family(_rosenbrock_sample, _uniform_start(2.0), _rosenbrock_value),
+    "quadratic": Family(_quadratic_sample, 5.0, _quadratic_value),
+    "rosenbrock": Family(_rosenbrock_sample, 2.0, _rosenbrock_value),
 }
 
 
@@ -65,9 +62,8 @@ def task_key(seed: int, episode: int) -> jax.Array:
 
 
 def family(name: str) -> Family:
-    """A family by name; raises `ValueError` naming the known ones."""
-    if name not in FAMILIES:
-        raise ValueError(f"unknown task family {name!r}; known: {', '.join(sorted(FAMILIES))}")
+    """A family by name; raises `ConfigError` naming the known ones."""
+    require(name in FAMILIES, f"unknown task family {name!r}; known: {', '.join(sorted(FAMILIES))}")
     return FAMILIES[name]
 
 
@@ -75,4 +71,5 @@ def make(name: str, dim: int, key: jax.Array) -> tuple[TaskData, jax.Array]:
     """Task data and start x0 `[dim]` of the episode with this key."""
     chosen: Any = family(name)
     data_key, start_key = jax.random.split(key)
-    return chosen.sample(data_key, dim), chosen.start(start_key, dim)
+    start = jax.random.uniform(start_key, (dim,), jnp.float32, -chosen.start, chosen.start)
+    return chosen.sample(data_key, dim), start

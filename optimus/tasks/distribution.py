@@ -4,7 +4,7 @@ evaluated for its own lanes only (a `switch` under `vmap` evaluates all of them 
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -82,24 +82,40 @@ def assign(task: AnalyticTask | ClassicalTask, size: int, lanes: int) -> Assignm
     """
     if isinstance(task, AnalyticTask):
         draw = functools.partial(_unpadded, task.family, task.dim)
-        return _one_member(task.family, analytic.family(task.family).value, None, draw, lanes)
+        value = analytic.family(task.family).value
+        return _assigned((draw, [Segment(task.family, value, None, 0, lanes)]))
     low, families = least(task, size), allowed_generated(task.hold_out)
     spans = _spans(task, low, size)
-    shares = {
-        "generated": task.generated if families else 0.0,
-        NETWORK: 0.0 if NETWORK in task.hold_out else task.networks,
-    }
-    if not spans and not sum(shares.values()):
+    generated_share = task.generated if families else 0.0
+    shares = (generated_share, 0.0 if NETWORK in task.hold_out else task.networks)
+    if not spans and not sum(shares):
         raise ValueError(f"no function is left in size {size}")
-    counts = _counts(len(spans), tuple(shares.values()), lanes)
+    counts = _counts(len(spans), shares, lanes)
     generate = functools.partial(generated.sample, families, task, low, size, size)
     network = functools.partial(networks.sample, task, low, size, size)
     values = (generated.value, generated.minimiser)
-    return _joined(
-        _functions(task, size, spans, counts),
-        _one_member("generated", *values, jax.vmap(generate), counts[-2]),
-        _one_member(NETWORK, networks.value, None, jax.vmap(network), counts[-1]),
+    functions = [Segment(name, *_of_function(name), 0, n) for name, n in zip(spans, counts)]
+    return _assigned(
+        (_draw_functions(task, size, spans, counts), functions),
+        (jax.vmap(generate), [Segment("generated", *values, 0, counts[-2])]),
+        (jax.vmap(network), [Segment(NETWORK, networks.value, None, 0, counts[-1])]),
     )
+
+
+def _assigned(*parts: tuple[Sampler, list[Segment]]) -> Assignment:
+    """Parts in order, each with what draws it and its segments, as if each began at lane 0."""
+    segments: list[Segment] = []
+    sources: list[Source] = []
+    first = 0
+    for draw, members in parts:
+        begins = first
+        for member in members:
+            if member.stop:
+                segments.append(member._replace(start=first, stop=first + member.stop))
+                first += member.stop
+        if first > begins:
+            sources.append(Source(draw, begins, first))
+    return Assignment(tuple(segments), tuple(sources))
 
 
 def _spans(task: ClassicalTask, low: int, size: int) -> dict[str, tuple[int, int]]:
@@ -128,52 +144,23 @@ def _counts(functions: int, shares: tuple[float, ...], lanes: int) -> list[int]:
     return counts
 
 
-def _functions(
+def _of_function(name: str) -> tuple[Any, Any]:
+    """Its value and its minimiser."""
+    return functools.partial(mixture.value, name), functools.partial(mixture.minimiser, name)
+
+
+def _draw_functions(
     task: ClassicalTask, size: int, spans: dict[str, tuple[int, int]], counts: Sequence[int]
-) -> Assignment:
+) -> Sampler:
     """So many lanes for each function, drawn together."""
-    segments: list[Segment] = []
-    numbers: list[mixture.Numbers] = []
-    for (name, span), count in zip(spans.items(), counts):
-        if count:
-            value = functools.partial(mixture.value, name)
-            minimiser = functools.partial(mixture.minimiser, name)
-            start = len(numbers)
-            segments.append(Segment(name, value, minimiser, start, start + count))
-            numbers += [mixture.numbers(name, *span)] * count
-    if not numbers:
-        return Assignment((), ())
-    table = jax.tree_util.tree_map(lambda *column: np.asarray(column), *numbers)
+    named = [mixture.numbers(name, *span) for name, span in spans.items()]
+    lanes = [numbers for numbers, count in zip(named, counts) for _ in range(count)]
 
     def draw(keys: jax.Array) -> tuple[Data, jax.Array]:
+        table = jax.tree_util.tree_map(lambda *column: np.asarray(column), *lanes)
         return jax.vmap(functools.partial(mixture.sample, task, size))(table, keys)
 
-    return Assignment(tuple(segments), (Source(draw, 0, len(numbers)),))
-
-
-def _one_member(
-    name: str,
-    value: Callable[[Data, jax.Array], jax.Array],
-    minimiser: Callable[[Data], jax.Array] | None,
-    draw: Sampler,
-    lanes: int,
-) -> Assignment:
-    if not lanes:
-        return Assignment((), ())
-    segment = Segment(name, value, minimiser, 0, lanes)
-    return Assignment((segment,), (Source(draw, 0, lanes),))
-
-
-def _joined(*parts: Assignment) -> Assignment:
-    """One after the other."""
-    segments: list[Segment] = []
-    sources: list[Source] = []
-    first = 0
-    for part in parts:
-        segments += [s._replace(start=first + s.start, stop=first + s.stop) for s in part.segments]
-        sources += [s._replace(start=first + s.start, stop=first + s.stop) for s in part.sources]
-        first = sources[-1].stop if sources else 0
-    return Assignment(tuple(segments), tuple(sources))
+    return draw
 
 
 def _unpadded(name: str, dim: int, keys: jax.Array) -> tuple[Data, jax.Array]:
@@ -220,9 +207,8 @@ def has_minimiser(assigned: Assignment) -> np.ndarray:
 
 def values(segments: Sequence[Segment], data: Sequence[Data], x: jax.Array) -> jax.Array:
     """f - f* of every lane at x `[L, N]`, float32 `[L]`."""
-    found = [
-        jax.vmap(part.value)(each, x[part.start : part.stop]) for part, each in zip(segments, data)
-    ]
+    parts = [x[part.start : part.stop] for part in segments]
+    found = [jax.vmap(part.value)(own, at) for part, own, at in zip(segments, data, parts)]
     return jnp.concatenate(found)
 
 

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optimus.problems.functions import FUNCTIONS
 from optimus.problems.presets import PRESETS, SCALES, shift_half_width, start_half_width
 from optimus.tasks.draws import dimension, log_scaled, maybe_rotation, rotate, rotate_back
-from optimus.tasks.masked import MASKED
 
 _FAIR = PRESETS["fair-shift"]
+_MOST = {"perm": 10}  # powers up to n: meaningless in float32 beyond
 _MOST_SHIFTED_POWERS = 100  # Sum of Powers overflows beyond when its optimum is moved
 
 Data = dict[str, jax.Array]
@@ -25,9 +26,9 @@ Data = dict[str, jax.Array]
 
 def span(name: str, low: int, high: int) -> tuple[int, int] | None:
     """The n of low..high that a function is defined for; None where there is none."""
-    function = MASKED[name]
-    least = max(low, function.least, function.multiple)
-    most = high if function.most == 0 else min(high, function.most)
+    function = FUNCTIONS[name]
+    least = max(low, function.least_dim, function.multiple_of)
+    most = min(high, _MOST.get(name, high))
     # Rounding down to the multiple may leave low..high below, never `least`.
     return (least, most) if least <= most else None
 
@@ -52,16 +53,10 @@ class Numbers(NamedTuple):
 
 def numbers(name: str, low: int, high: int) -> Numbers:
     """The numbers of a function for n in low..high, which `span` must have agreed to."""
-    powers = name == "sum_of_powers"
-    return Numbers(
-        low=low,
-        high=high,
-        multiple=MASKED[name].multiple,
-        start=start_half_width(_FAIR, name),
-        shift=shift_half_width(_FAIR, name),
-        most_shifted=_MOST_SHIFTED_POWERS if powers else high,
-        turns=0.0 if powers else 1.0,
-    )
+    multiple = FUNCTIONS[name].multiple_of
+    boxes = (start_half_width(_FAIR, name), shift_half_width(_FAIR, name))
+    moves = (_MOST_SHIFTED_POWERS, 0.0) if name == "sum_of_powers" else (high, 1.0)
+    return Numbers(low, high, multiple, *boxes, *moves)
 
 
 def sample(spec: Any, size: int, given: Any, key: jax.Array) -> tuple[Data, jax.Array]:
@@ -95,14 +90,23 @@ def sample(spec: Any, size: int, given: Any, key: jax.Array) -> tuple[Data, jax.
 
 def value(name: str, data: Data, x: jax.Array) -> jax.Array:
     """The task's value at x `[size]`, float32 [], 0 at its minimum up to rounding."""
-    function, mask = MASKED[name], data["mask"]
+    function, mask, n = FUNCTIONS[name], data["mask"], data["n"]
     z = rotate(data, jnp.where(mask, x, 0.0)) - data["shift"]
     z = jnp.where(mask, SCALES.get(name, 1.0) * data["x_scale"] * z, 0.0)
-    return data["f_scale"] * (function.value(z, mask, data["n"]) - function.minimum(data["n"]))
+    minimum = jnp.asarray(function.minimum(n), jnp.float32)
+    return data["f_scale"] * (function.value(z, mask, n) - minimum)
+
+
+def _true_minimiser(name: str, size: int, n: jax.Array) -> jax.Array:
+    """Of the function itself, float32 `[size]`; anything in the padding."""
+    if name == "trid":  # the others' are the same for every n
+        place = jnp.arange(1, size + 1, dtype=jnp.float32)
+        return place * (n + 1 - place)
+    return jnp.asarray(FUNCTIONS[name].minimiser(size), jnp.float32)
 
 
 def minimiser(name: str, data: Data) -> jax.Array:
     """The task's minimiser, float32 `[size]`; anything in the padding."""
-    z = MASKED[name].minimiser(data["mask"].shape[0], data["n"])
+    z = _true_minimiser(name, data["mask"].shape[0], data["n"])
     z = z / (SCALES.get(name, 1.0) * data["x_scale"]) + data["shift"]
     return rotate_back(data, jnp.where(data["mask"], z, 0.0))

@@ -13,10 +13,8 @@ import dataclasses
 import difflib
 import functools
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,14 +28,16 @@ import safetensors
 import safetensors.numpy
 
 from optimus import rundir
+from optimus.config.compatibility import without_removed
 from optimus.config.serialization import build
 from optimus.errors import ConfigError, UserError, require
 from optimus.files import path_of, read_json, refused
 from optimus.model import registry
-from optimus.model.config import OptimizerConfig, without_removed
+from optimus.model.config import OptimizerConfig
 from optimus.model.parameters import PREFIX, layout_of
 from optimus.model.registry import Config
 from optimus.rundir import checkpoint
+from optimus.rundir.manifest import libraries
 
 AnyPath = str | os.PathLike[str]
 Params = Any  # nested dict of float32 arrays, as `init_params` of the rule lays them out
@@ -48,6 +48,7 @@ _CHECKOUT = Path(__file__).parents[2] / BESIDE
 _INDEX = Path(__file__).with_name("elsewhere.json")  # their names and sha256
 FORMAT = 1  # of the card; raised when an older reader could misread a newer one
 _SUFFIX, _FOLDER_NAME = ".safetensors", "weights.safetensors"
+_LIBRARIES = ("python", "jax", "dm-haiku", "numpy", "safetensors")
 _OWN_KEYS = ("format", "kind", "architecture", "sha256", "parameters", "libraries")
 
 
@@ -82,8 +83,8 @@ class LearnedOptimizer:
         """16 hexadecimal digits that all that decides the steps goes into: weights, kind and every
         field of the architecture that is not at its default."""
         fields = dataclasses.fields(self.config)
-        chosen = {field.name: getattr(self.config, field.name) for field in fields}
-        chosen = {f.name: chosen[f.name] for f in fields if chosen[f.name] != f.default}
+        values = dataclasses.asdict(self.config)
+        chosen = {f.name: values[f.name] for f in fields if values[f.name] != f.default}
         digest = hashlib.sha256(json.dumps([self.kind, chosen], sort_keys=True).encode())
         digest.update(layout_of(self.params).flatten(self.params).tobytes())
         return digest.hexdigest()[:16]
@@ -108,9 +109,7 @@ def save(
       WeightsError: `params` are of another architecture or not finite, the card is no JSON or
         uses a key that `save` fills in, or the disk refuses.
     """
-    target = Path(path)
-    if target.suffix != _SUFFIX:
-        target = target / _FOLDER_NAME
+    target = _file(path)
     layout = layout_of(params)
     arrays = layout.to_arrays(layout.flatten(params))
     _params_from(arrays, config, str(target))  # what could not be loaded is not written
@@ -124,7 +123,7 @@ def save(
         "architecture": dataclasses.asdict(config),
         "parameters": layout.size,
         "sha256": hashlib.sha256(data).hexdigest(),
-        "libraries": _libraries(),
+        "libraries": {name: libraries()[name] for name in _LIBRARIES},
         **(card or {}),
     }
     try:
@@ -142,12 +141,6 @@ def save(
         failure.exit_code = why.exit_code
         raise failure from None
     return target
-
-
-def _libraries() -> dict[str, str]:
-    names = ("jax", "dm-haiku", "numpy", "safetensors")
-    versions = {name: importlib.metadata.version(name) for name in names}
-    return {"python": platform.python_version(), **versions}
 
 
 def load(name_or_path: AnyPath) -> LearnedOptimizer:
@@ -184,17 +177,14 @@ def _load(name_or_path: AnyPath) -> LearnedOptimizer:
         return _load_run(path)
     names = ", ".join(available())
     if path.exists():
-        raise WeightsError(
-            f"{path} holds no weights: want a {_SUFFIX} file, a folder with {_FOLDER_NAME}, a "
-            f"checkpoint folder with {checkpoint.STATE}, a run directory with checkpoints/, or one "
-            f"of the names {names}"
-        )
+        some = f"a {_SUFFIX} file, a folder with {_FOLDER_NAME}, a checkpoint folder with"
+        more = f"{checkpoint.STATE}, a run directory with checkpoints/, or one of the names {names}"
+        raise WeightsError(f"{path} holds no weights: want {some} {more}")
     sha256 = read_json(_INDEX).get(str(name_or_path))
     if sha256:
-        raise WeightsError(
-            f"{name_or_path} is not in the package: fetch {BESIDE}/{name_or_path}{_SUFFIX} (sha256 "
-            f"{sha256}) and {name_or_path}.json from the repository, and load it by its path"
-        )
+        both = f"{BESIDE}/{name_or_path}{_SUFFIX} (sha256 {sha256}) and {name_or_path}.json"
+        how = f"fetch {both} from the repository, and load it by its path"
+        raise WeightsError(f"{name_or_path} is not in the package: {how}")
     if len(path.parts) > 1:
         raise WeightsError(f"no weights at {path}: no such file or folder")
     close = difflib.get_close_matches(str(name_or_path), available(), n=1)
@@ -205,8 +195,13 @@ def _load(name_or_path: AnyPath) -> LearnedOptimizer:
 
 def card_path(path: AnyPath) -> Path:
     """Where the card of weights that `save` wrote to `path` lies."""
+    return _file(path).with_suffix(".json")
+
+
+def _file(path: AnyPath) -> Path:
+    """The safetensors file that `save` writes to `path`."""
     target = Path(path)
-    return (target if target.suffix == _SUFFIX else target / _FOLDER_NAME).with_suffix(".json")
+    return target if target.suffix == _SUFFIX else target / _FOLDER_NAME
 
 
 def shipped() -> tuple[str, ...]:
@@ -256,12 +251,10 @@ def _architecture(kind: Any, values: dict[str, Any], where: Path) -> Config:
     config_type = registry.RULES[kind].config_type
     try:
         if config_type is OptimizerConfig:
-            values = without_removed(values)
+            values = without_removed({"optimizer": values})["optimizer"]
         unknown = sorted(set(values) - {field.name for field in dataclasses.fields(config_type)})
-        new = (
-            f"architecture has {', '.join(unknown)}, unknown to this version of optimus for {kind}"
-        )
-        require(not unknown, new)
+        new = f"architecture has {', '.join(unknown)}, unknown to this version of optimus"
+        require(not unknown, f"{new} for {kind}")
         config: Config = build(config_type, values, "optimizer")
         return config
     except ConfigError as error:

@@ -19,6 +19,7 @@ Cards of earlier versions hold others too; these are not read.
 
 import dataclasses
 import json
+import math
 import os
 import platform
 import shlex
@@ -29,7 +30,8 @@ from typing import Any
 from optimus import rundir, weights
 from optimus.config import ClassicalTask, TrainConfig, config_hash, to_dict
 from optimus.problems.groups import allowed, allowed_generated
-from optimus.rundir import checkpoint, metrics
+from optimus.rundir import metrics
+from optimus.weights import AnyPath
 
 _READ = ("step", "evaluations", "uptime", "cpu_seconds")  # of the learner's records
 
@@ -40,12 +42,7 @@ def _drawn(task: ClassicalTask) -> tuple[str, ...]:
 
 
 def card_of_run(
-    run_dir: str | os.PathLike[str],
-    *,
-    what: str = "",
-    command: str = "",
-    machine: str = "",
-    step: int | None = None,
+    run_dir: AnyPath, what: str = "", command: str = "", machine: str = "", step: int | None = None
 ) -> dict[str, Any]:
     """The card of a run's weights, for `weights.save`.
 
@@ -60,17 +57,13 @@ def card_of_run(
       WeightsError, ConfigError: no checkpoint, or no readable configuration; one line.
     """
     run_dir = Path(run_dir)
-    if step is None:
-        manifest = dict(weights.load(run_dir).card)
-    else:
-        folder = run_dir / "checkpoints" / str(step)
-        try:
-            manifest = checkpoint.load(folder).manifest
-        except checkpoint.CheckpointError as error:
-            raise weights.WeightsError(str(error)) from None
+    where = run_dir if step is None else run_dir / "checkpoints" / str(step)
+    manifest = dict(weights.load(where).card)
     config = rundir.load_config(run_dir / rundir.CONFIG)
-    records = _records(run_dir)
+    path = run_dir / "metrics" / "learner-0.jsonl"
+    records = list(metrics.read(path, good=_whole)) if path.is_file() else []
     last = max((each for each in records if "step" in each), key=_step, default={})
+    usual = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores visible"
     card = {
         "what": what or f"{config.name}, seed {config.seed}",
         **_distribution(config),
@@ -80,13 +73,10 @@ def card_of_run(
             "inner_steps": manifest.get("evaluations"),
             "updates_of_run": last.get("step"),
             "inner_steps_of_run": last.get("evaluations"),
-            "phases": [
-                _phase(phase, updates, config.task)
-                for phase, updates in zip(config.phases, config.lengths)
-            ],
+            "phases": [_phase(*each, config.task) for each in zip(config.phases, config.lengths)],
             "meta_loss": dataclasses.asdict(config.meta_loss),
         },
-        "compute": _compute(records, manifest["step"]) | {"machine": machine or _machine()},
+        "compute": _compute(records, manifest["step"]) | {"machine": machine or usual},
         "command": command or _command(config, manifest),
         "config": to_dict(config),
         "config_hash": config_hash(config),
@@ -125,11 +115,6 @@ def _changed(found: Any, usual: Any) -> dict[str, Any]:
     return {k: value for k, value in dataclasses.asdict(found).items() if value != before[k]}
 
 
-def _records(run_dir: Path) -> list[dict[str, Any]]:
-    path = run_dir / "metrics" / "learner-0.jsonl"
-    return list(metrics.read(path, good=_whole)) if path.is_file() else []
-
-
 def _whole(record: Mapping[str, Any]) -> bool:
     """Whether those of its values that the card reads are finite numbers."""
     numbers = [record[key] for key in _READ if key in record]
@@ -150,22 +135,14 @@ def _compute(records: Iterable[Mapping[str, Any]], step: int) -> dict[str, Any]:
         sessions[-1].append(record)
     found: dict[str, Any] = {}
     for name, key in (("seconds", "uptime"), ("core_seconds", "cpu_seconds")):
-        for suffix, until in (("", step), ("_of_run", None)):
+        for suffix, until in (("", step), ("_of_run", math.inf)):
             clocks = [
-                [float(each[key]) for each in session if key in each and _by(each, until)]
+                [float(r[key]) for r in session if key in r and r.get("step", 0) <= until]
                 for session in sessions
             ]
             known = [max(each) for each in clocks if each]
             found[name + suffix] = round(sum(known), 1) if known else None
     return found
-
-
-def _by(record: Mapping[str, Any], until: int | None) -> bool:
-    return until is None or record.get("step", 0) <= until
-
-
-def _machine() -> str:
-    return f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores visible"
 
 
 def _command(config: TrainConfig, manifest: Mapping[str, Any]) -> str:

@@ -30,19 +30,16 @@ def _default(value: Any) -> msgpack.ExtType:
         value = np.asarray(value)
     if isinstance(value, np.ndarray):
         if value.dtype.name not in DTYPES:
-            raise CodecError(
-                f"cannot pack an array of dtype {value.dtype}; want one of "
-                + ", ".join(sorted(DTYPES))
-            )
+            known = ", ".join(sorted(DTYPES))
+            raise CodecError(f"cannot pack an array of dtype {value.dtype}; want one of {known}")
         little = value.astype(value.dtype.newbyteorder("<"), copy=False)
         body = (value.dtype.name, list(value.shape), np.ascontiguousarray(little).tobytes())
         return msgpack.ExtType(_ARRAY, msgpack.packb(body))
     if isinstance(value, int):  # outside 64 bits: MessagePack itself calls us
         return msgpack.ExtType(_BIG_INT, str(value).encode())
-    raise CodecError(
-        f"cannot pack a {type(value).__module__}.{type(value).__name__}; want None, bool, int, "
-        "float, str, bytes, list, tuple, dict with str keys, or a NumPy array"
-    )
+    kind = f"{type(value).__module__}.{type(value).__name__}"
+    known = "None, bool, int, float, str, bytes, list, tuple, dict with str keys, or a NumPy array"
+    raise CodecError(f"cannot pack a {kind}; want {known}")
 
 
 def _ext_hook(code: int, data: bytes) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from optimus.fields import required
 from optimus.wire import codec
 
 T = TypeVar("T")
@@ -158,9 +159,7 @@ def from_fields(cls: type[T], tree: Any) -> T:
 @functools.cache
 def _fields_of(cls: Any) -> tuple[dict[str, Any], set[str]]:
     """Types by field, and the fields without a default."""
-    fields, missing = dataclasses.fields(cls), dataclasses.MISSING
-    needed = {f.name for f in fields if f.default is missing and f.default_factory is missing}
-    return typing.get_type_hints(cls), needed
+    return typing.get_type_hints(cls), set(required(cls))
 
 
 def check_type(where: str, hint: Any, value: Any) -> None:
@@ -195,12 +194,11 @@ def check_sample(
     schema = "pathwise/1" if derivatives else "es/1"
     if sample.schema != schema:
         return f"schema {sample.schema!r}, want {schema!r}"
-    for name, shape in (("losses", (signs, truncation)), ("gradient", (derivatives,))):
-        array = getattr(sample, name)
-        if array.shape != shape or array.dtype != np.float32:
-            return f"{name} {array.dtype}{array.shape}, want float32{shape}"
-    if sample.mask.shape != (truncation,) or sample.mask.dtype != np.bool_:
-        return f"mask {sample.mask.dtype}{sample.mask.shape}, want bool({truncation},)"
+    whole = {"losses": (signs, truncation), "gradient": (derivatives,), "mask": (truncation,)}
+    for name, shape in whole.items():
+        array, kind = getattr(sample, name), "bool" if name == "mask" else "float32"
+        if array.shape != shape or array.dtype != kind:
+            return f"{name} {array.dtype}{array.shape}, want {kind}{shape}"
     if not 0 <= sample.window < windows or not 0 <= sample.episode < 2**64:
         return f"window {sample.window} of episode {sample.episode}: out of range"
     if len(sample.versions) != sample.window + 1:

@@ -45,31 +45,22 @@ class _Found:
     rows: list[Row]
 
 
-def _parse(name: str, preset: str) -> Key | None:
-    """The key in a cell's name, `PRESET-FUNCTION-DIM-METHOD-DIGEST`; None if it is no such name."""
-    try:
-        function, dim, rest = name[len(preset) + 1 :].split("-", 2)
-        method, _ = rest.rsplit("-", 1)
-        return (function, int(dim), method) if function in FUNCTIONS else None
-    except ValueError:
-        return None
-
-
 def _variant(decides: Mapping[str, Any]) -> str:
     return json.dumps([decides.get("options"), decides.get("weights_hash")], sort_keys=True)
 
 
 def _look(out: Path, name: str, preset: str, counts: tuple[int, int, int]) -> _Found | None:
     """The cell of that name, or None where something else than the method has changed."""
-    key = _parse(name, preset)
-    stored = storage.load(out, name) if key else None
-    if key is None or stored is None:
+    stored = storage.load(out, name)
+    if stored is None or stored.decides.get("function") not in FUNCTIONS:
         return None
+    decides: dict[str, Any] = {"dim": 0, "method": "", **stored.decides}
+    key = (decides["function"], decides["dim"], decides["method"])
     now = json.loads(json.dumps(Cell(preset, *key, *counts).decides()))
     if any(stored.decides.get(what) != value for what, value in now.items()):
         return None
-    variant = _variant(stored.decides)
-    return _Found(key, name, variant, storage.written_at(out, name), stored.rows)
+    written = (out / "cells" / f"{name}.json").stat().st_mtime_ns
+    return _Found(key, name, _variant(stored.decides), written, stored.rows)
 
 
 def gather(
@@ -83,7 +74,7 @@ def gather(
       counts: starts, steps and seed.
       called: the methods whose own options and weights count.
     """
-    names = storage.names(out, preset)
+    names = sorted(path.stem for path in (out / "cells").glob(f"{preset}-*.json"))
     looked = (_look(out, name, preset, counts) for name in names)
     found = [one for one in looked if one is not None]
     wanted = {method.name: _variant(method.decides()) for method in called}

@@ -91,12 +91,9 @@ def compare(values: Sequence[float], reference: float, minimum: float, floor: fl
     floored, target = np.maximum(raw, level), max(reference, level)
     random = np.random.default_rng(0)
     # In blocks: 10,000 × 64 indices at once would be five megabytes for every cell.
-    means = np.concatenate(
-        [
-            floored[random.integers(0, len(raw), (RESAMPLES // 10, STARTS))].mean(axis=1)
-            for _ in range(10)
-        ]
-    )
+    block = (RESAMPLES // 10, STARTS)
+    blocks = (floored[random.integers(0, len(raw), block)] for _ in range(10))
+    means = np.concatenate([each.mean(axis=1) for each in blocks])
     # A mean of equal numbers must not fall above them by rounding.
     share = float(np.mean(means <= target * (1 + 1e-12)))
     return Comparison(agreement, share, float(np.mean(means < target * (1 - 1e-12))))

@@ -141,8 +141,7 @@ def main(
     out = Path(out)
     chosen = plan.methods_of(methods, model, adafactor_model)
     numbers = (starts, steps, seed, out, console, split)
-    wanted = plan.names(functions, FUNCTIONS, "function")
-    result = run(preset, wanted, plan.dimensions(dims), chosen, *numbers)
+    result = run(preset, functions, plan.dimensions(dims), chosen, *numbers)
     others = len(result.traces) - result.computed - result.cached
     lines = [f"left out: {line}" for line in result.left_out]
     lines += [f"failed: {line}" for line in result.failed]

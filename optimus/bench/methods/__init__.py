@@ -21,7 +21,7 @@ BASELINES: Mapping[str, RunAll] = MappingProxyType(
         "newton_cg": scipy_methods.named("newton_cg"),
         "trust_ncg": scipy_methods.named("trust_ncg"),
         "adam": functools.partial(first_order.run_all, method="adam"),
-        "adam_cosine": functools.partial(first_order.run_all, method="adam", schedule="cosine"),
+        "adam_cosine": functools.partial(first_order.run_all, method="adam_cosine"),
         "momentum": functools.partial(first_order.run_all, method="momentum"),
         "optax_lbfgs": optax_lbfgs.run_all,
         "cma": cma_es.run_all,

@@ -19,12 +19,7 @@ GTOL = 1e-5
 
 
 def line_search(
-    counted: Counted,
-    x: np.ndarray,
-    direction: np.ndarray,
-    gradient: np.ndarray,
-    value: float,
-    before: float,
+    counted: Counted, x: np.ndarray, towards: np.ndarray, slope: float, value: float, before: float
 ) -> tuple[float, float] | None:
     """(step length, value there) by the line search of SciPy's BFGS; None where it fails.
 
@@ -34,11 +29,11 @@ def line_search(
 
     Args:
       counted: the function.
-      x, direction, gradient: `[N]`, where it stands.
+      x, towards: `[N]`, where it stands and where it goes.
+      slope: of the function at x along the direction.
       value: at x.
       before: value at the iterate before x.
     """
-    slope = float(gradient @ direction)
     if not -np.inf < slope < 0:
         return None  # no descent
     first = min(1.0, 2.02 * (value - before) / slope)
@@ -47,20 +42,16 @@ def line_search(
     first = 1.0 if first < 0 else first
 
     def along(length: np.ndarray) -> float:
-        return counted.value(x + length * direction) if length[0] else value
+        return counted.value(x + length * towards) if length[0] else value
 
     def slope_along(length: np.ndarray) -> np.ndarray:
         if not length[0]:
             return np.array([slope])
-        return np.array([counted.gradient(x + length * direction) @ direction])
+        return np.array([counted.gradient(x + length * towards) @ towards])
 
-    found = scipy.optimize.minimize(
-        along,
-        np.zeros(1),
-        jac=slope_along,
-        method="BFGS",
-        options={"maxiter": 1, "gtol": 0.0, "hess_inv0": np.array([[-first / slope]])},
-    )
+    one = {"maxiter": 1, "gtol": 0.0, "hess_inv0": np.array([[-first / slope]])}
+    how = {"jac": slope_along, "method": "BFGS", "options": one}
+    found = scipy.optimize.minimize(along, np.zeros(1), **how)
     return (float(found.x[0]), float(found.fun)) if found.nit else None
 
 
@@ -87,7 +78,8 @@ def minimise(counted: Counted, x0: np.ndarray, steps: int) -> Status:
         if not np.max(np.abs(gradient)) > GTOL:
             break
         direction = -(inverse @ gradient)
-        found = line_search(counted, x, direction, gradient, value, before)
+        slope = float(gradient @ direction)
+        found = line_search(counted, x, direction, slope, value, before)
         if found is None:
             return "stalled"
         before = value

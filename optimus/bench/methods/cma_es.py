@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from optimus.bench.methods import counting
-from optimus.bench.methods.counting import Status, Trace, compiled_value, one_by_one
+from optimus.bench.methods.counting import Cap, Status, Trace, compiled_value, one_by_one
 from optimus.problems.presets import Objective, Problem, arithmetic
 
-SIGMA = 3.0
+SIGMA = 3.0  # first step size
 
 
 @functools.lru_cache(maxsize=counting.KEPT)
@@ -21,14 +21,7 @@ def _compiled_batch(objective: Objective) -> Any:
     return jax.jit(jax.vmap(objective, in_axes=(None, 0)))
 
 
-def run(
-    problem: Problem,
-    steps: int,
-    *,
-    max_evaluations: int | None = None,
-    sigma: float = SIGMA,
-    factor: int = 1,
-) -> Trace:
+def run(problem: Problem, steps: int, *, max_evaluations: Cap = None, factor: int = 1) -> Trace:
     """`factor` times `max_evaluations` (or `steps`) values; the start is the first.
 
     The last generation is cut short at the budget: what is left of it counts, then it ends.
@@ -37,7 +30,6 @@ def run(
       problem: what to minimise.
       steps: values, where `max_evaluations` does not say.
       max_evaluations: values.
-      sigma: first step size.
       factor: on the number of values.
     """
     import cma
@@ -45,16 +37,13 @@ def run(
     budget = factor * (max_evaluations or steps)
     dtype = problem.dtype
     random = counting.random_of(problem, "cma")
-    options = {
-        "verbose": -9,
-        "seed": np.nan,  # ours is below: cma's would seed NumPy's global state
-        "randn": lambda *shape: random.standard_normal(shape),
-        "maxfevals": np.inf,
-    }
+    options: dict[str, Any] = {"verbose": -9, "maxfevals": np.inf}
+    # Ours: with a seed cma would seed NumPy's global state.
+    options |= {"seed": np.nan, "randn": lambda *shape: random.standard_normal(shape)}
     with arithmetic(dtype), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         batch = _compiled_batch(problem.objective)
-        strategy = cma.CMAEvolutionStrategy(problem.x0.astype(np.float64), sigma, options)
+        strategy = cma.CMAEvolutionStrategy(problem.x0.astype(np.float64), SIGMA, options)
         batch(problem.data, np.zeros((strategy.popsize, problem.x0.size), dtype))
         started = time.perf_counter()
         points = [float(compiled_value(problem.objective)(problem.data, problem.x0))]

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.optimize import OptimizeResult
 
 from optimus.problems.presets import Objective, Problem, arithmetic
 
@@ -81,6 +82,8 @@ class Trace:
         return int(reached[0]) + 1 if len(reached) else None
 
 
+Cap = int | None  # of the points evaluated; None: there is none
+Problems = Sequence[Problem]  # of one cell
 RunAll = Callable[..., list[Trace]]  # (problems of one cell, steps, **options) -> their traces
 
 
@@ -113,24 +116,26 @@ def recorded(
     return Trace(points, iterates, evaluations, status=status, **(counts | more))
 
 
-def one_point_a_step(points: np.ndarray, *, gradients: bool, **more: Any) -> Trace:
+def one_point_a_step(
+    points: np.ndarray, *, gradients: bool, status: Status = "steps", **more: Any
+) -> Trace:
     """The trace of a method that evaluates exactly one point an iteration.
 
     Args:
       points: reported values `[P]`.
       gradients: whether the gradient was computed at each of them.
+      status: how it ended.
       **more: `lr`, `seconds` and `path` of the trace.
     """
     points = np.asarray(points, np.float64)
-    count = len(points)
-    n_g = count if gradients else 0
-    return recorded(points, points, np.arange(1, count + 1), "steps", n_g=n_g, **more)
+    evaluations, n_g = np.arange(1, len(points) + 1), len(points) if gradients else 0
+    return recorded(points, points, evaluations, status, n_g=n_g, **more)
 
 
 # ------------------------------------------------------------------------- problems of one cell
 
 
-def stacked(problems: Sequence[Problem]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def stacked(problems: Problems) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Data and starts `[S, N]` of problems that share an objective, with a leading dimension S."""
     if any(each.objective is not problems[0].objective for each in problems):
         raise ValueError("problems of one batch must share preset, function and dimension")
@@ -150,7 +155,7 @@ def timed(problem: Problem, jitted: Any, *arguments: Any) -> tuple[Any, float]:
 def one_by_one(run: Callable[..., Trace]) -> RunAll:
     """`run_all` of a method that runs on the host: the problems one after the other."""
 
-    def run_all(problems: Sequence[Problem], steps: int, **options: Any) -> list[Trace]:
+    def run_all(problems: Problems, steps: int, **options: Any) -> list[Trace]:
         return [run(problem, steps, **options) for problem in problems]
 
     return run_all
@@ -217,9 +222,8 @@ class Counted:
       hvp: whether `hvp` will be called, so that it is compiled outside the clock.
     """
 
-    def __init__(self, problem: Problem, cap: int | None = None, hvp: bool = False) -> None:
+    def __init__(self, problem: Problem, cap: Cap = None, hvp: bool = False) -> None:
         self._problem = problem
-        self._dtype = np.dtype(problem.dtype)
         self._data = {name: jnp.asarray(leaf) for name, leaf in problem.data.items()}
         self._value_and_grad = compiled_value_and_grad(problem.objective)
         self._hvp = compiled_hvp(problem.objective)
@@ -227,11 +231,9 @@ class Counted:
         self._x: np.ndarray | None = None
         self._f = np.nan
         self._gradient = np.zeros(0)
-        self._has_gradient = False
         self._points: list[float] = []
-        self._iterates: list[float] = []
-        self._evaluations: list[int] = []
-        self._path: list[np.ndarray] = []
+        self._iterates: list[tuple[float, int, np.ndarray]] = []  # value, points by then, x[:2]
+        self._graded = 0  # points when a gradient was asked for last
         self.n_g = 0
         self.n_hvp = 0
         # Compile outside the clock and the counts.
@@ -246,11 +248,10 @@ class Counted:
             return
         if self._cap is not None and len(self._points) >= self._cap:
             raise BudgetSpent
-        value, gradient = self._value_and_grad(self._data, x.astype(self._dtype))
+        value, gradient = self._value_and_grad(self._data, x.astype(self._problem.dtype))
         self._x = x.copy()
         self._f = float(value)
         self._gradient = np.asarray(gradient, np.float64)
-        self._has_gradient = False
         self._points.append(self._f)
         if not self._iterates:
             self.iterated(self._f, x)  # the first point is the start
@@ -263,32 +264,28 @@ class Counted:
     def gradient(self, x: np.ndarray) -> np.ndarray:
         """Gradient at x, float64 `[N]`."""
         self._at(x)
-        if not self._has_gradient:
-            self._has_gradient = True
-            self.n_g += 1
+        self.n_g += self._graded < len(self._points)
+        self._graded = len(self._points)
         return self._gradient.copy()
 
     def hvp(self, x: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Hessian at x times v, float64 `[N]`. No new point, whatever x is."""
         self.n_hvp += 1
-        x, v = np.asarray(x, self._dtype), np.asarray(v, self._dtype)
-        return np.asarray(self._hvp(self._data, x, v), np.float64)
+        at = (np.asarray(each, self._problem.dtype) for each in (x, v))
+        return np.asarray(self._hvp(self._data, *at), np.float64)
 
     def iterated(self, value: float, x: np.ndarray) -> None:
         """Notes the end of an iteration with its iterate, `[N]`, and the value there."""
-        self._iterates.append(float(value))
-        self._path.append(np.array(x[:2], np.float64))
-        self._evaluations.append(len(self._points))
+        self._iterates.append((float(value), len(self._points), np.array(x[:2], np.float64)))
+
+    def noted(self, intermediate_result: OptimizeResult) -> None:
+        """`iterated` as a callback of SciPy's, which goes by the name of its argument."""
+        self.iterated(intermediate_result.fun, intermediate_result.x)
 
     def trace(self, status: Status) -> Trace:
         """What was recorded until now."""
-        return recorded(
-            np.asarray(self._points),
-            np.asarray(self._iterates),
-            np.asarray(self._evaluations),
-            status,
-            n_g=self.n_g,
-            n_hvp=self.n_hvp,
-            seconds=time.perf_counter() - self._started,
-            path=path_of(self._problem, np.asarray(self._path)),
-        )
+        seconds = time.perf_counter() - self._started
+        iterates, evaluations, path = map(np.asarray, zip(*self._iterates))
+        more = {"n_g": self.n_g, "n_hvp": self.n_hvp, "path": path_of(self._problem, path)}
+        points = np.asarray(self._points)
+        return recorded(points, iterates, evaluations, status, seconds=seconds, **more)

@@ -11,7 +11,6 @@ optimum of most of its functions; what they score there is what seeking the cent
 """
 
 import functools
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import jax
@@ -19,26 +18,34 @@ import numpy as np
 import optax
 
 from optimus.bench.methods import counting
-from optimus.bench.methods.counting import Trace, one_point_a_step, path_of, stacked, timed
+from optimus.bench.methods.counting import (
+    Cap,
+    Problems,
+    Trace,
+    one_point_a_step,
+    path_of,
+    stacked,
+    timed,
+)
 from optimus.problems import presets
 from optimus.problems.functions import FUNCTIONS
 from optimus.problems.presets import TUNING_START, Objective, Problem
 
-Name = Literal["adam", "momentum"]
-Schedule = Literal["constant", "cosine"]
+Name = Literal["adam", "adam_cosine", "momentum"]
 MOMENTUM = 0.9
 TUNING_STARTS = 16
 SHARED_RATE_DIMS = (10, 100)
 
 
 @functools.lru_cache(maxsize=counting.KEPT)
-def _compiled(objective: Objective, method: Name, steps: int, schedule: Schedule) -> Any:
+def _compiled(objective: Objective, method: Name, steps: int) -> Any:
     """(data, x0, lr), all of leading dimension S -> values `[S, steps]` and the first two
     coordinates `[S, steps, 2]` of the points they belong to, jitted."""
 
     def descend(data: Any, x0: jax.Array, lr: jax.Array) -> jax.Array:
-        rate = optax.cosine_decay_schedule(lr, steps) if schedule == "cosine" else lr
-        optimizer = optax.adam(rate) if method == "adam" else optax.sgd(rate, momentum=MOMENTUM)
+        rate = optax.cosine_decay_schedule(lr, steps) if method == "adam_cosine" else lr
+        momentum = method == "momentum"
+        optimizer = optax.sgd(rate, momentum=MOMENTUM) if momentum else optax.adam(rate)
 
         def step(carry: Any, _: None) -> tuple[Any, Any]:
             x, state = carry
@@ -52,31 +59,29 @@ def _compiled(objective: Objective, method: Name, steps: int, schedule: Schedule
 
 
 def run_all(
-    problems: Sequence[Problem],
+    problems: Problems,
     steps: int,
     *,
     method: Name = "adam",
-    schedule: Schedule = "constant",
     lr: float | None = None,
-    max_evaluations: int | None = None,
+    max_evaluations: Cap = None,
 ) -> list[Trace]:
     """Problems of one cell together.
 
     Args:
       problems: of one cell.
       steps: evaluations.
-      method: which of the two.
-      schedule: of the rate over the steps.
+      method: which; the rate of "adam_cosine" falls over the steps.
       lr: learning rate; None tunes it first, outside the clock.
       max_evaluations: caps `steps`.
     """
     steps = min(steps, max_evaluations or steps)
-    lr = tune(problems[0], method, steps, schedule) if lr is None else lr
+    lr = tune(problems[0], method, steps) if lr is None else lr
     data, x0 = stacked(problems)
-    run = _compiled(problems[0].objective, method, steps, schedule)
+    run = _compiled(problems[0].objective, method, steps)
     rates = np.full(len(x0), lr, x0.dtype)
     (values, shown), seconds = timed(problems[0], run, data, x0, rates)
-    more = {"lr": lr, "seconds": seconds / len(problems)}
+    more: dict[str, Any] = {"lr": lr, "seconds": seconds / len(problems)}
     return [
         one_point_a_step(row, gradients=True, path=path_of(problem, points), **more)
         for problem, row, points in zip(problems, values, shown)
@@ -90,20 +95,19 @@ def grid(preset: str, method: Name) -> np.ndarray:
     """Learning rates `[rates]` to choose from, ascending."""
     if presets.preset(preset).slips:
         return np.logspace(-6, 0, 100)
-    lowest = -4 if method == "adam" else -9
+    lowest = -9 if method == "momentum" else -4
     return np.logspace(lowest, 1, 4 * (1 - lowest) + 1)
 
 
 def tuning_runs(
-    problem: Problem, method: Name, steps: int, schedule: Schedule, rates: np.ndarray
+    problem: Problem, method: Name, steps: int, rates: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Runs from the tuning starts of the problem's cell, those from `TUNING_START` on.
 
     Args:
       problem: any of the cell.
-      method: which of the two.
+      method: which.
       steps: evaluations.
-      schedule: of the rate over the steps.
       rates: learning rates `[rates]`.
 
     Returns:
@@ -113,30 +117,23 @@ def tuning_runs(
     cell = (problem.preset, problem.function, problem.dim, problem.seed)
     data, x0 = stacked([presets.problem(*cell, start) for start in starts])
     with presets.arithmetic(problem.dtype):
-        run = _compiled(problem.objective, method, steps, schedule)
+        run = _compiled(problem.objective, method, steps)
         found = [run(data, x0, np.full(len(x0), rate, x0.dtype))[0] for rate in rates]
         values = np.asarray(found, np.float64)
     return values[0, :, 0], counting.best_so_far(values)[:, :, -1]
 
 
-def tune(
-    problem: Problem,
-    method: Name,
-    steps: int,
-    schedule: Schedule = "constant",
-    rates: np.ndarray | None = None,
-) -> float:
+def tune(problem: Problem, method: Name, steps: int, rates: np.ndarray | None = None) -> float:
     """The rate with the least mean best-so-far over the tuning starts; of equals the smallest.
 
     Args:
       problem: any of the cell.
-      method: which of the two.
+      method: which.
       steps: evaluations.
-      schedule: of the rate over the steps.
       rates: to choose from, `[rates]`, ascending; None for those of `grid`.
     """
     rates = grid(problem.preset, method) if rates is None else rates
-    _, best = tuning_runs(problem, method, steps, schedule, rates)
+    _, best = tuning_runs(problem, method, steps, rates)
     return float(rates[int(np.argmin(np.mean(best, axis=1)))])
 
 
@@ -144,7 +141,7 @@ def log_gap_left(problem: Problem, method: Name, steps: int) -> np.ndarray:
     """Mean over the tuning starts of log10 of the floored share of the gap that is left, at most 0,
     for each rate of the grid: `[rates]`."""
     rates = grid(problem.preset, method)
-    first, best = tuning_runs(problem, method, steps, "constant", rates)
+    first, best = tuning_runs(problem, method, steps, rates)
     first, best = (np.maximum(each - problem.minimum, problem.floor) for each in (first, best))
     return np.mean(np.log10(best / first), axis=1)
 
@@ -180,7 +177,7 @@ def _compiled_along(objective: Objective) -> Any:
     return jax.jit(jax.vmap(along, in_axes=(0, 0, None)))
 
 
-def _along(problems: Sequence[Problem], factors: np.ndarray) -> list[Trace]:
+def _along(problems: Problems, factors: np.ndarray) -> list[Trace]:
     data, x0 = stacked(problems)
     run = _compiled_along(problems[0].objective)
     values, seconds = timed(problems[0], run, data, x0, factors.astype(x0.dtype))
@@ -190,11 +187,7 @@ def _along(problems: Sequence[Problem], factors: np.ndarray) -> list[Trace]:
 
 
 def shrink_all(
-    problems: Sequence[Problem],
-    steps: int,
-    *,
-    factor: float = 0.9,
-    max_evaluations: int | None = None,
+    problems: Problems, steps: int, *, factor: float = 0.9, max_evaluations: Cap = None
 ) -> list[Trace]:
     """x <- factor · x, as many values as steps.
 
@@ -207,8 +200,6 @@ def shrink_all(
     return _along(problems, factor ** np.arange(min(steps, max_evaluations or steps)))
 
 
-def zero_all(
-    problems: Sequence[Problem], steps: int, *, max_evaluations: int | None = None
-) -> list[Trace]:
+def zero_all(problems: Problems, steps: int, *, max_evaluations: Cap = None) -> list[Trace]:
     """x = 0: one evaluation, and not even the start is looked at."""
     return _along(problems, np.zeros(1))

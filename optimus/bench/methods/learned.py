@@ -19,18 +19,15 @@ where nothing is left to gain; with `hops=None` it goes on from there by basin h
 budget is spent.
 """
 
-import dataclasses
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import OptimizeResult
 
 from optimus.bench.methods import counting
-from optimus.bench.methods.counting import Status, Trace, one_point_a_step, path_of, stacked, timed
+from optimus.bench.methods.counting import Cap, Problems, Status, Trace, one_point_a_step, stacked
 from optimus.minimization import minimize
 from optimus.model import registry
 from optimus.model.registry import Config
@@ -39,8 +36,6 @@ from optimus.weights import LearnedOptimizer
 
 MEMORY = 1 << 30  # bytes that the starts of one group may take, by `lane_bytes`
 SHOWN = 2  # coordinates of each iterate that are kept
-# By OptimizeResult.status of `minimize`; what is not here has met its test or got stuck.
-_STATUSES: dict[int, Status] = {0: "converged", 3: "stalled"}
 
 
 def lane_bytes(config: Config, size: int) -> int:
@@ -110,25 +105,20 @@ def _descend(
     """What `compiled` returns for these starts, as NumPy arrays, and the seconds it took."""
     together = lanes_together(model.config, x0.shape[1], len(x0))
     run = compiled(problem.objective, model.config, steps, together)
-    return timed(problem, run, model.params, data, x0)
+    return counting.timed(problem, run, model.params, data, x0)
 
 
 def _trace(
     problem: Problem, values: np.ndarray, shown: np.ndarray, seconds: float, budget: int
 ) -> Trace:
-    trace = one_point_a_step(values, gradients=True, seconds=seconds, path=path_of(problem, shown))
-    if trace.n_f < budget:
-        status: Status = "stalled" if np.isfinite(values[1:]).any() else "non_finite"
-        trace = dataclasses.replace(trace, status=status)
-    return trace
+    stopped: Status = "stalled" if np.isfinite(values[1:]).any() else "non_finite"
+    status = stopped if len(values) < budget else "steps"
+    more = {"seconds": seconds, "path": counting.path_of(problem, shown)}
+    return one_point_a_step(values, gradients=True, status=status, **more)
 
 
 def run_all(
-    problems: Sequence[Problem],
-    steps: int,
-    *,
-    model: LearnedOptimizer,
-    max_evaluations: int | None = None,
+    problems: Problems, steps: int, *, model: LearnedOptimizer, max_evaluations: Cap = None
 ) -> list[Trace]:
     """Problems of one cell together.
 
@@ -148,12 +138,12 @@ def run_all(
 
 
 def multistart_all(
-    problems: Sequence[Problem],
+    problems: Problems,
     steps: int,
     *,
     model: LearnedOptimizer,
     restarts: int = 4,
-    max_evaluations: int | None = None,
+    max_evaluations: Cap = None,
 ) -> list[Trace]:
     """Several short runs instead of a long one, at the same number of evaluations in all.
 
@@ -192,7 +182,7 @@ def safeguarded(
     steps: int,
     *,
     model: LearnedOptimizer,
-    max_evaluations: int | None = None,
+    max_evaluations: Cap = None,
     hops: int | None = 0,
 ) -> Trace:
     """One problem by `optimus.minimize`; value and gradient come together at every point.
@@ -210,28 +200,13 @@ def safeguarded(
         def value_and_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
             return counted.value(x), counted.gradient(x)
 
-        def iterated(intermediate_result: OptimizeResult) -> None:
-            counted.iterated(intermediate_result.fun, intermediate_result.x)
-
-        try:
-            result = minimize(
-                value_and_gradient,
-                problem.x0,
-                jac=True,
-                model=model,
-                maxiter=steps,
-                maxfev=max_evaluations,
-                callback=iterated,
-                safeguard="lbfgs",
-                hops=hops,
-                seed=int(counting.random_of(problem, "hops").integers(2**31)),
-            )
-        except counting.BudgetSpent:  # not met as long as both counts agree
-            return counted.trace("evaluations")
+        seed = int(counting.random_of(problem, "hops").integers(2**31))
+        how: dict[str, Any] = {"jac": True, "model": model, "callback": counted.noted, "seed": seed}
+        how |= {"maxiter": steps, "maxfev": max_evaluations, "hops": hops}
+        result = minimize(value_and_gradient, problem.x0, **how)
         if result.status == 1:
             return counted.trace("steps" if result.nit >= steps else "evaluations")
-        ended: Status = "converged" if result.success else "stalled"
-        return counted.trace(_STATUSES.get(result.status, ended))
+        return counted.trace("converged" if result.success else "stalled")
 
 
 safeguarded_all = counting.one_by_one(safeguarded)

@@ -26,7 +26,7 @@ import jax
 from optimus import rundir, weights
 from optimus.bench.cells import Method
 from optimus.bench.methods import LEARNED
-from optimus.bench.methods.counting import RunAll, Trace
+from optimus.bench.methods.counting import Trace
 from optimus.errors import ConfigError, require
 from optimus.model import registry
 from optimus.problems.groups import GROUPS, tag_of
@@ -123,34 +123,18 @@ def method_of(name: str, name_or_path: str | os.PathLike[str], label: str = "") 
     return Method(label or name, run_all, weights_hash=weights_hash, unseen=groups)
 
 
-def run_folds(
-    problems: Sequence[Problem],
-    steps: int,
-    *,
-    run_all: RunAll,
-    models: Mapping[str, LearnedOptimizer],
-    **options: Any,
-) -> list[Trace]:
-    """Problems of one cell with the model that is kept for their function's group.
-
-    Args:
-      problems: of one cell.
-      steps: as `run_all` takes them.
-      run_all: the method.
-      models: by group.
-      **options: of the method.
-    """
-    return run_all(problems, steps, model=models[tag_of(problems[0].function)], **options)
-
-
 def _held_out_method(name: str, prefix: str, label: str) -> Method:
+    """A method that takes the model which is kept for the group of a cell's function."""
     models, unseen = {}, []
     for group in GROUPS:
         where = fold_name(prefix, group)
         models[group], _ = model_of(model_kind(name), where)
         if group in held_out(models[group], where):
             unseen.append(group)
-    run_all = functools.partial(run_folds, run_all=LEARNED[name], models=models)
+
+    def run_all(problems: Sequence[Problem], steps: int, **options: Any) -> list[Trace]:
+        return LEARNED[name](problems, steps, model=models[tag_of(problems[0].function)], **options)
+
     prints = {group: model.fingerprint for group, model in models.items()}
     digest = hashlib.sha256(json.dumps(prints, sort_keys=True).encode()).hexdigest()[:16]
     return Method(label, run_all, weights_hash=f"{HELD_OUT}:{digest}", unseen=tuple(unseen))
@@ -186,10 +170,11 @@ def require_unseen(method: Method, functions: Sequence[str]) -> None:
     Raises:
       ConfigError: one line.
     """
-    for function in functions if method.unseen is not None else ():
-        require(
-            tag_of(function) in (method.unseen or ()),
-            f"{method.name}: its weights do not hold out the group {tag_of(function)} of "
-            f"{function}, only {', '.join(method.unseen or ()) or 'none'}; score them on held-out "
-            "functions, use heldout:PREFIX, or say --split any",
-        )
+    if method.unseen is None:
+        return
+    only = ", ".join(method.unseen) or "none"
+    instead = "score them on held-out functions, use heldout:PREFIX, or say --split any"
+    for function in functions:
+        tag = tag_of(function)
+        seen = f"{method.name}: its weights do not hold out the group {tag} of {function}"
+        require(tag in method.unseen, f"{seen}, only {only}; {instead}")

@@ -6,7 +6,6 @@ long as the longest. Stops where max |g| <= 1e-5, as SciPy does, or the step cha
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,8 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from optimus.bench.methods.counting import KEPT, Status, Trace, path_of, stacked, timed
-from optimus.problems.presets import Objective, Problem
+from optimus.bench.methods.counting import (
+    KEPT,
+    Cap,
+    Problems,
+    Status,
+    Trace,
+    path_of,
+    stacked,
+    timed,
+)
+from optimus.problems.presets import Objective
 
 GTOL = 1e-5
 
@@ -41,9 +49,8 @@ def _compiled(objective: Objective, steps: int) -> Any:
 
         def step(carry: Any) -> Any:
             k, x, state, value, gradient, (values, evaluations, path), _ = carry
-            updates, state = optimizer.update(
-                gradient, state, x, value=value, grad=gradient, value_fn=value_of
-            )
+            known = {"value": value, "grad": gradient, "value_fn": value_of}
+            updates, state = optimizer.update(gradient, state, x, **known)
             new = optax.apply_updates(x, updates)
             value = optax.tree_utils.tree_get(state, "value")
             gradient = optax.tree_utils.tree_get(state, "grad")
@@ -59,9 +66,7 @@ def _compiled(objective: Objective, steps: int) -> Any:
     return jax.jit(lambda data, x0: jax.lax.map(one, (data, x0)))
 
 
-def _trace(
-    values: np.ndarray, evaluations: np.ndarray, flat: bool, steps: int, cap: int | None
-) -> Trace:
+def _trace(values: np.ndarray, evaluations: np.ndarray, flat: bool, steps: int, cap: Cap) -> Trace:
     """A line search is seen from outside: its trials count, their values are not known, and stand
     in the record as the value it began with. A cap ends the record after the last iteration that
     is wholly within it."""
@@ -73,20 +78,11 @@ def _trace(
     status: Status = "converged" if flat else "steps" if len(values) > steps else "stalled"
     if len(values) > 1 and not np.isfinite(values[1:]).any():
         status = "non_finite"
-    return Trace(
-        points=points,
-        iterates=values,
-        evaluations=evaluations,
-        n_f=len(points),
-        n_g=len(points),
-        n_hvp=0,
-        status="evaluations" if capped else status,
-    )
+    counts: dict[str, Any] = {"n_f": len(points), "n_g": len(points), "n_hvp": 0}
+    return Trace(points, values, evaluations, status="evaluations" if capped else status, **counts)
 
 
-def run_all(
-    problems: Sequence[Problem], steps: int, *, max_evaluations: int | None = None
-) -> list[Trace]:
+def run_all(problems: Problems, steps: int, *, max_evaluations: Cap = None) -> list[Trace]:
     """Problems of one cell, at most `steps` iterations and `max_evaluations` points each."""
     data, x0 = stacked(problems)
     run = _compiled(problems[0].objective, steps)

@@ -8,14 +8,13 @@ to another, the first shared with the other methods, then uniform in the start b
 import functools
 import itertools
 import warnings
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import scipy.optimize
 
 from optimus.bench.methods import bfgs_quadratic, counting
-from optimus.bench.methods.counting import Counted, RunAll, Status, Trace, one_by_one
+from optimus.bench.methods.counting import Cap, Counted, Problems, RunAll, Status, Trace, one_by_one
 from optimus.problems.presets import Problem, arithmetic
 
 Name = Literal["bfgs", "l_bfgs_b", "newton_cg", "trust_ncg"]
@@ -40,23 +39,16 @@ def minimise(counted: Counted, method: Name, x0: np.ndarray, steps: int, **optio
       **options: for SciPy, by SciPy's names.
     """
 
-    def iterated(intermediate_result: scipy.optimize.OptimizeResult) -> None:
-        counted.iterated(intermediate_result.fun, intermediate_result.x)
-
+    options = {"maxiter": steps, **options}
     if method == "l_bfgs_b":
         options.setdefault("maxfun", 100 * steps)  # iterations are the budget, not SciPy's 15000
+    slopes = {"jac": counted.gradient, "hessp": counted.hvp if method in SECOND_ORDER else None}
+    how = {"method": SCIPY_NAMES[method], "callback": counted.noted, "options": options}
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # a failed line search shows in the status
-            result = scipy.optimize.minimize(
-                counted.value,
-                np.asarray(x0, np.float64),
-                jac=counted.gradient,
-                hessp=counted.hvp if method in SECOND_ORDER else None,
-                method=SCIPY_NAMES[method],
-                callback=iterated,
-                options={"maxiter": steps, **options},
-            )
+            start = np.asarray(x0, np.float64)
+            result = scipy.optimize.minimize(counted.value, start, **slopes, **how)
     except counting.BudgetSpent:
         return "evaluations"
     except (ValueError, FloatingPointError, np.linalg.LinAlgError):
@@ -67,12 +59,7 @@ def minimise(counted: Counted, method: Name, x0: np.ndarray, steps: int, **optio
 
 
 def run(
-    problem: Problem,
-    steps: int,
-    *,
-    method: Name,
-    max_evaluations: int | None = None,
-    **options: Any,
+    problem: Problem, steps: int, *, method: Name, max_evaluations: Cap = None, **options: Any
 ) -> Trace:
     """One problem.
 
@@ -93,25 +80,23 @@ def named(method: Name) -> RunAll:
     return one_by_one(functools.partial(run, method=method))
 
 
-def bfgs(problems: Sequence[Problem], steps: int, **options: Any) -> list[Trace]:
+def bfgs(problems: Problems, steps: int, **options: Any) -> list[Trace]:
     """SciPy's own BFGS up to `LARGE` coordinates, beyond it the one with an O(N²) update."""
     if problems[0].x0.size > LARGE:
         return bfgs_quadratic.run_all(problems, steps, **options)
     return named("bfgs")(problems, steps, **options)
 
 
-def multistart(
-    problem: Problem, steps: int, *, max_evaluations: int | None = None, **options: Any
-) -> Trace:
+def multistart(problem: Problem, steps: int, *, max_evaluations: Cap = None, **more: Any) -> Trace:
     """L-BFGS-B, restarted until `max_evaluations` points, or `steps` where no cap is given, are
     spent.
 
     Under a budget of iterations the points are capped at that number all the same: a restart is
-    not a way around the budget. Options are SciPy's for L-BFGS-B.
+    not a way around the budget. Further options are SciPy's for L-BFGS-B.
     """
     with arithmetic(problem.dtype):
         counted = Counted(problem, max_evaluations or steps)
         for x0 in itertools.chain([problem.x0], counting.further_starts(problem)):
-            if minimise(counted, "l_bfgs_b", x0, steps, **options) == "evaluations":
+            if minimise(counted, "l_bfgs_b", x0, steps, **more) == "evaluations":
                 break
         return counted.trace("evaluations")

@@ -18,20 +18,19 @@ machine is faster. A row stops being sampled when its time is up; how often it w
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress, TimeElapsedColumn
+from rich.progress import TimeElapsedColumn
 
 from optimus.bench import printer, progress_bar
 from optimus.bench.figures import drawable
 from optimus.bench.plan import DIMS, dimensions
 from optimus.bench.runtime.report import draw, markdown
-from optimus.bench.runtime.steps import BUILDERS, REFERENCE, Build, gemm
+from optimus.bench.runtime.steps import BUILDERS, REFERENCE, Builders, gemm
 from optimus.bench.runtime.timing import Timed, TooLarge, compiling_anew
 from optimus.bench.storage import Row, write_csv
 from optimus.errors import require, require_positive
@@ -71,21 +70,6 @@ class _Series:
         self.left -= seconds * self.timed.steps * self.calls
 
 
-def _build(
-    dim: int, builders: Mapping[str, Build], budget: float, bar: Progress, task: Any
-) -> tuple[dict[str, _Series], list[str]]:
-    series, skipped = {}, []
-    for name, build in builders.items():
-        bar.update(task, description=f"N = {dim}: {name}")
-        try:
-            series[name] = _Series(build(dim))
-        except TooLarge as error:
-            skipped.append(f"{name} N = {dim}: {error}")
-            continue
-        series[name].warm(budget)
-    return series, skipped
-
-
 def _row(dim: int, name: str, series: _Series, rate: float, reference: float) -> Row:
     milliseconds = 1e3 * np.asarray(series.samples)
     median, q10, q90 = (float(np.quantile(milliseconds, share)) for share in (0.5, 0.1, 0.9))
@@ -98,11 +82,7 @@ def _row(dim: int, name: str, series: _Series, rate: float, reference: float) ->
 
 
 def measure(
-    dims: Sequence[int],
-    repeats: int,
-    budget: float,
-    console: Console,
-    builders: Mapping[str, Build] = BUILDERS,
+    dims: Sequence[int], repeats: int, budget: float, console: Console, builders: Builders
 ) -> tuple[list[Row], list[str], dict[int, float]]:
     """Times everything in interleaved rounds.
 
@@ -124,8 +104,15 @@ def measure(
         yardstick = _Series(gemm())
         yardstick.warm(math.inf)
         for dim in dims:
-            series, more = _build(dim, builders, budget, bar, task)
-            skipped += more
+            series: dict[str, _Series] = {}
+            for name, build in builders.items():
+                bar.update(task, description=f"N = {dim}: {name}")
+                try:
+                    series[name] = _Series(build(dim))
+                except TooLarge as error:
+                    skipped.append(f"{name} N = {dim}: {error}")
+                    continue
+                series[name].warm(budget)
             yardstick.samples.clear()
             for turn in range(repeats):
                 bar.update(task, description=f"N = {dim}: round {turn + 1}")
@@ -145,7 +132,7 @@ def main(
     budget: float = 6.0,
     out: str | Path = "runs/runtime",
     console: Console | None = None,
-    builders: Mapping[str, Build] = BUILDERS,
+    builders: Builders = BUILDERS,
 ) -> int:
     """Measures, writes the files, prints the table; 0.
 

@@ -141,8 +141,8 @@ def gemm() -> Timed:
     return Timed(lambda: clocked(lambda: compiled(matrix, matrix)), 1, seconds, 2.0 * GEMM**3)
 
 
-Build = Callable[[int], Timed]  # N -> what is timed
-BUILDERS: Mapping[str, Build] = {
+Builders = Mapping[str, Callable[[int], Timed]]  # by name: N -> what is timed
+BUILDERS: Builders = {
     REFERENCE: functools.partial(scipy_iteration, method="BFGS"),
     "scipy_bfgs_update": scipy_update,
     "quadratic_bfgs_update": quadratic_update,

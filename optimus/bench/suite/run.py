@@ -15,7 +15,7 @@ import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast, get_args
+from typing import cast
 
 import numpy as np
 from rich.console import Console
@@ -24,7 +24,7 @@ from optimus.bench import cells, plan, printer, storage
 from optimus.bench.cells import Cell, Method, Planned
 from optimus.bench.figures import drawable
 from optimus.bench.methods import BASELINES, first_order
-from optimus.bench.methods.counting import Trace
+from optimus.bench.methods.counting import Problems, Trace
 from optimus.bench.methods.models import kind_in, learned
 from optimus.bench.suite import report
 from optimus.errors import require
@@ -34,7 +34,7 @@ from optimus.problems.suites import Case
 from optimus.rundir.checkpoint import write_atomically
 
 DEFAULT_METHODS = "l_bfgs_b,adam,optimus,optimus_safeguarded"
-ONE_RATE: tuple[str, ...] = get_args(first_order.Name)
+ONE_RATE = ("adam", "momentum")
 CLASSICAL = ("bfgs", "l_bfgs_b", "optax_lbfgs")
 NO_LEARNED = ("multistart_optimus",)  # there is no box to start from
 REFERENCE_FACTOR = 10
@@ -57,9 +57,7 @@ def methods_of(chosen: Sequence[Method], steps: int, out: Path) -> list[Method]:
     return [*found, Method(report.REFERENCE, _reference, {"factor": REFERENCE_FACTOR})]
 
 
-def _reference(
-    problems: Sequence[Problem], steps: int, *, factor: int, max_evaluations: int
-) -> list[Trace]:
+def _reference(problems: Problems, steps: int, *, factor: int, max_evaluations: int) -> list[Trace]:
     more = {"max_evaluations": factor * max_evaluations, "ftol": 0.0, "gtol": 1e-10}
     return BASELINES["l_bfgs_b"](problems, factor * steps, **more)
 
@@ -69,9 +67,8 @@ def _rate(name: first_order.Name, steps: int, out: Path) -> float:
     path, key = out / "rates.json", f"{name} {steps} {json.dumps(dict(cells.versions()))}"
     known: dict[str, float] = {}
     with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
-        known = {
-            each: float(rate) for each, rate in json.loads(path.read_text(encoding="utf-8")).items()
-        }
+        text = path.read_text(encoding="utf-8")
+        known = {each: float(rate) for each, rate in json.loads(text).items()}
     if key not in known:
         known[key] = first_order.shared_rate("fair-shift", name, steps)
         out.mkdir(parents=True, exist_ok=True)

@@ -11,9 +11,7 @@ from optimus.config import Estimator
 from optimus.meta.estimators import evolution, pathwise
 from optimus.meta.estimators.evolution import GradientEstimator as GradientEstimator
 
-BY_NAME: dict[str, GradientEstimator] = {
-    each.name: each for each in (*evolution.STRATEGIES, *pathwise.ESTIMATORS)
-}
+BY_NAME = {each.name: each for each in (*evolution.STRATEGIES, *pathwise.ESTIMATORS)}
 
 
 def of(config: Estimator) -> GradientEstimator:
@@ -43,6 +41,5 @@ def estimate(
     chosen = of(config)
     if not chosen.needs_gradient:
         return evolution.estimate(accumulated, differences, np.float32(config.sigma))
-    return pathwise.estimate(
-        chosen, gradients, differences, drawn, accumulated, config.sigma, config.task_clip
-    )
+    terms = (gradients, differences, drawn, accumulated)
+    return pathwise.estimate(chosen, *terms, config.sigma, config.task_clip)

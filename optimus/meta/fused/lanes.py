@@ -63,16 +63,10 @@ def start(rule: Rule, assigned: Assignment, estimator: Estimator, keys: jax.Arra
     def both(leaf: jax.Array) -> jax.Array:
         return jnp.repeat(leaf[:, None], signs, axis=1)
 
-    return Lanes(
-        data=data,
-        mask=mask,
-        first=distribution.values(assigned.segments, data, x),
-        x=both(x),
-        state=jax.tree_util.tree_map(both, state),
-        left=left,
-        fresh=jnp.ones(lanes, bool),
-        credit=jnp.zeros((lanes, size), jnp.float32),
-    )
+    first = distribution.values(assigned.segments, data, x)
+    states = jax.tree_util.tree_map(both, state)
+    fresh, credit = jnp.ones(lanes, bool), jnp.zeros((lanes, size), jnp.float32)
+    return Lanes(data, mask, first, both(x), states, left, fresh, credit)
 
 
 def replace(assigned: Assignment, over: jax.Array, new: Lanes, old: Lanes) -> Lanes:
@@ -85,15 +79,13 @@ def replace(assigned: Assignment, over: jax.Array, new: Lanes, old: Lanes) -> La
       old: L lanes.
     """
 
-    def pick(chosen: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
-        return jnp.where(chosen.reshape((-1,) + (1,) * (a.ndim - 1)), a, b)
-
     def picked(chosen: jax.Array, a: Any, b: Any) -> Any:
-        return jax.tree_util.tree_map(lambda x, y: pick(chosen, x, y), a, b)
+        def pick(x: jax.Array, y: jax.Array) -> jax.Array:
+            return jnp.where(chosen.reshape((-1,) + (1,) * (x.ndim - 1)), x, y)
 
-    data = tuple(
-        picked(over[segment.start : segment.stop], a, b)
-        for segment, a, b in zip(assigned.segments, new.data, old.data)
-    )
+        return jax.tree_util.tree_map(pick, a, b)
+
+    parts = [over[segment.start : segment.stop] for segment in assigned.segments]
+    data = tuple(map(picked, parts, new.data, old.data))
     merged: Lanes = picked(over, new._replace(data=()), old._replace(data=()))
     return merged._replace(data=data)

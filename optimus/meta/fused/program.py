@@ -96,10 +96,11 @@ def _estimate(
     groups, each = lanes.left.shape
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(groups * each))
     keys = keys.reshape(groups, each)
-    update = functools.partial(update_of_group, program, supervision, theta)
-    totals, lanes, scored, events = over_groups(
-        lambda pair: update(*pair), (lanes, keys), program.devices
-    )
+
+    def update(pair: Any) -> Any:
+        return update_of_group(program, supervision, theta, *pair)
+
+    totals, lanes, scored, events = over_groups(update, (lanes, keys), program.devices)
     if program.devices > 1:  # as they came: else the next update would compile again
         as_before = shardings(lanes, program.devices, "groups")
         lanes = jax.lax.with_sharding_constraint(lanes, as_before)

@@ -26,6 +26,9 @@ class Trainer:
     Every draw follows from (seed, update, lane), so that a run resumed from `arrays` is the run
     that never stopped, bit for bit, on the same devices.
 
+    Attributes:
+      phase: index of the phase of the last update.
+
     Args:
       config: with a task in JAX; raises `ConfigError` else.
       devices: most devices to spread groups over; default all that JAX sees.
@@ -39,7 +42,7 @@ class Trainer:
         params = initial_params(config)
         self.rule = Rule(config.optimizer, layout_of(params))
         self._devices = jax.device_count() if devices is None else devices
-        self.step, self.inner_steps, self._phase = 0, 0, 0
+        self.step, self.inner_steps, self.phase = 0, 0, 0
         self._meta = meta_update.init(config.phases[0].meta, self.rule.layout.flatten(params))
         self._average = self._meta.theta  # where `weight_average` is set, the weights that count
         self._lanes: dict[int, Any]
@@ -50,23 +53,20 @@ class Trainer:
 
     def _enter(self, phase: int) -> None:
         """Fresh lanes for a phase."""
-        self._phase, self._lanes = phase, {}
+        self.phase, self._lanes = phase, {}
         key = jax.random.fold_in(domain_key(self.config.seed, "lanes"), phase)
         for size in sorted(set(distribution.sizes(self._task))):
-            found = programs.first_lanes(self._program(size), jax.random.fold_in(key, size))
+            found = programs.first_lanes(self._compiled_for(size)[0], jax.random.fold_in(key, size))
             self._lanes[size] = self._spread(found, "groups")
         self._settle()
 
     @property
     def _task(self) -> AnalyticTask | ClassicalTask:
         """The tasks of this phase."""
-        return self.config.phases[self._phase].task or self._whole_task
-
-    def _program(self, size: int) -> Program:
-        return self._compiled_for(size)[0]
+        return self.config.phases[self.phase].task or self._whole_task
 
     def _compiled_for(self, size: int) -> tuple[Program, Supervision]:
-        phase = self.config.phases[self._phase]
+        phase = self.config.phases[self.phase]
         assigned = distribution.assign(self._task, size, phase.layout.lanes)
         score, devices = self.config.meta_loss, self.devices_used
         return compiled_for(self.rule, phase, score, assigned, devices)
@@ -74,7 +74,7 @@ class Trainer:
     @property
     def devices_used(self) -> int:
         """The most devices that the phase's groups can be spread over evenly."""
-        layout = self.config.phases[self._phase].layout
+        layout = self.config.phases[self.phase].layout
         groups = layout.actors * layout.groups
         return max(d for d in range(1, self._devices + 1) if groups % d == 0)
 
@@ -94,7 +94,7 @@ class Trainer:
         """One update; returns its "meta_loss" and "norm", float32 [] on the device."""
         index = self.config.phase_index(self.step)
         phase = self.config.phases[index]
-        if index != self._phase:
+        if index != self.phase:
             self._meta = meta_update.init(phase.meta, self._meta.theta)
             self._enter(index)
         sizes = distribution.sizes(self._task)
@@ -106,21 +106,15 @@ class Trainer:
         self._meta, self._lanes[size], self._counts, found = after
         self.inner_steps += phase.inner_steps
         self.step += 1
-        if self.config.weight_average:
-            self._average = meta_update.averaged(
-                self._average, self._meta.theta, self.step, self.config.weight_average
-            )
+        decay = self.config.weight_average
+        if decay:
+            self._average = meta_update.averaged(self._average, self._meta.theta, self.step, decay)
         return found
 
     @property
     def theta(self) -> np.ndarray:
         """Weights, float32 `[P]`: what is validated and kept. Their average, if there is one."""
         return np.asarray(self._average if self.config.weight_average else self._meta.theta)
-
-    @property
-    def phase(self) -> int:
-        """Index of the phase of the last update."""
-        return self._phase
 
     @property
     def counts(self) -> dict[str, int]:
@@ -140,7 +134,7 @@ class Trainer:
         kept = self._meta._replace(theta=self.theta)
         named = {
             **meta_update.to_arrays(kept, self.rule.layout),
-            "fused/progress": np.asarray([self.step, self.inner_steps, self._phase], np.int64),
+            "fused/progress": np.asarray([self.step, self.inner_steps, self.phase], np.int64),
             "fused/counts": np.asarray([int(each) for each in self._counts], np.int32),
         }
         if self.config.weight_average:  # then "theta" is the average, and training goes on here
@@ -161,7 +155,7 @@ class Trainer:
             if self.config.weight_average:
                 _same(arrays["adam/theta"], self._average.shape, "adam/theta")
                 self._meta = self._meta._replace(theta=jnp.asarray(arrays["adam/theta"]))
-            if phase != self._phase:
+            if phase != self.phase:
                 self._enter(phase)
             for size, lanes in self._lanes.items():
                 leaves, structure = jax.tree_util.tree_flatten(lanes)
@@ -172,14 +166,11 @@ class Trainer:
                 self._lanes[size] = self._spread(restored, "groups")
             self._settle()
         except KeyError as error:
-            raise CheckpointError(
-                f"the checkpoint has no array {error}: it is of another --launch or configuration"
-            ) from None
+            why = "it is of another --launch or configuration"
+            raise CheckpointError(f"the checkpoint has no array {error}: {why}") from None
 
 
 def _same(array: np.ndarray, shape: tuple[int, ...], name: str) -> None:
     if array.shape != tuple(shape):
-        raise CheckpointError(
-            f"the checkpoint is of another configuration: {name} has shape {array.shape}, "
-            f"want {tuple(shape)}"
-        )
+        found = f"{name} has shape {array.shape}, want {tuple(shape)}"
+        raise CheckpointError(f"the checkpoint is of another configuration: {found}")

@@ -112,7 +112,5 @@ def unroll(
     if order and x.shape[1] >= _REMATERIALISE_FROM:
         body = jax.checkpoint(body, prevent_cse=False)
     _, gradient = evaluate(x)
-    (x, state, _), (values, distances) = jax.lax.scan(
-        body, (x, state, gradient), None, length=steps
-    )
-    return values.T, distances.reshape(-1, x.shape[0]).T, x, state
+    (x, state, _), (values, squares) = jax.lax.scan(body, (x, state, gradient), None, length=steps)
+    return values.T, squares.reshape(-1, x.shape[0]).T, x, state

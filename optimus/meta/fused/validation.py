@@ -10,6 +10,7 @@ import numpy as np
 from optimus.config import AnalyticTask, ClassicalTask, Evaluation
 from optimus.meta.fused.unroll import Rule, unroll
 from optimus.tasks import distribution
+from optimus.tasks.distribution import Assignment
 from optimus.tasks.draws import domain_key
 
 FLOOR = 1e-12  # of the share of the first gap that is left
@@ -17,12 +18,7 @@ FLOOR = 1e-12  # of the share of the first gap that is left
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _scores(
-    rule: Rule,
-    assigned: distribution.Assignment,
-    steps: int,
-    count: int,
-    theta: jax.Array,
-    key: jax.Array,
+    rule: Rule, assigned: Assignment, steps: int, count: int, theta: jax.Array, key: jax.Array
 ) -> jax.Array:
     data, x, mask = distribution.sample(assigned, jax.random.split(key, count))
     state = jax.vmap(rule.init_state)(x)

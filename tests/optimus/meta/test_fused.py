@@ -79,7 +79,7 @@ def test_every_estimator_moves_the_weights(kind):
 def window_alone(kind):
     """(theta, a lane) -> mean meta-loss of its next window, unrolled on its own; its gradient."""
     trainer = Trainer(config(kind), devices=1)
-    value = trainer._program(3).assignment.segments[0].value
+    value = trainer._compiled_for(3)[0].assignment.segments[0].value
 
     def run(theta, lane):
         data, x, state, mask, first = lane
@@ -190,7 +190,7 @@ def test_random_horizons_are_multiples_of_the_window():
 def diverging(kind):
     """A program and its first lanes, with tasks that become data["bad"], if that is not 0, once
     the start is left."""
-    chosen = Trainer(config(kind), devices=1)._program(3)
+    chosen = Trainer(config(kind), devices=1)._compiled_for(3)[0]
     segment, source = chosen.assignment.segments[0], chosen.assignment.sources[0]
 
     def sample(keys):

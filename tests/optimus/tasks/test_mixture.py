@@ -13,7 +13,6 @@ from optimus.problems import groups, presets
 from optimus.problems.functions import FUNCTIONS
 from optimus.tasks import distribution, generated, mixture
 from optimus.tasks.draws import domain_key
-from optimus.tasks.masked import MASKED
 
 SIZE = 12
 EVERYTHING = ClassicalTask(
@@ -22,16 +21,15 @@ EVERYTHING = ClassicalTask(
 
 
 def dims(name):
-    function = MASKED[name]
-    candidates = [1, 2, 4, 5, 8, 10, 12]
-    most = function.most or SIZE
-    return [n for n in candidates if function.least <= n <= most and n % function.multiple == 0]
+    function, candidates = FUNCTIONS[name], [1, 2, 4, 5, 8, 10, 12]
+    least, most = mixture.span(name, 1, SIZE)
+    return [n for n in candidates if least <= n <= most and n % function.multiple_of == 0]
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_masked_functions_are_the_formulas_at_the_true_dimension(name):
     random = np.random.default_rng(0)
-    both = jax.jit(jax.value_and_grad(MASKED[name].value))
+    both = jax.jit(jax.value_and_grad(FUNCTIONS[name].value))
     width = 1.0 if name in ("perm", "sum_of_powers") else 10.0
     for n in dims(name):
         x = random.uniform(-width, width, SIZE).astype(np.float32)
@@ -46,7 +44,8 @@ def test_masked_functions_are_the_formulas_at_the_true_dimension(name):
         again, _ = both(np.where(mask, x, 7.0).astype(np.float32), mask, np.int32(n))
         assert float(again) == float(value)
         minimum = FUNCTIONS[name].minimum(n)
-        assert float(MASKED[name].minimum(jnp.int32(n))) == pytest.approx(minimum, rel=1e-6)
+        traced = jnp.asarray(FUNCTIONS[name].minimum(jnp.int32(n)), jnp.float32)
+        assert float(traced) == pytest.approx(minimum, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
