@@ -28,6 +28,9 @@ BESIDE = (
 )
 TEXTS = [*PAGES, *(ROOT / name for name in BESIDE)]
 RESULTS = sorted(set((DOCS / "results").glob("*.md")) - {DOCS / "results/README.md"})
+NOTES = DOCS / "experiments"
+FOLDERS = "optimus|workers|learner|launch|benchmarks|scripts|tests|examples|requirements|docs"
+MADE_BY_THE_READER = "docs/how-to/add-baseline.md: optimus/bench/methods/steepest.py"
 WIDEST = 120
 _FREE = re.compile(r"\s*(\||!\[|<!--|</?(?:picture|source|img)\b)")  # tables, pictures, comments
 
@@ -142,9 +145,6 @@ def _sentences(text: str) -> list[str]:
     return [s for p in paragraphs for s in re.split(r"(?<=[.?!])\s+", " ".join(p.split()))]
 
 
-NOTES = DOCS / "experiments"
-
-
 @pytest.mark.parametrize("path", [p for p in TEXTS if NOTES not in p.parents], ids=_of)
 def test_no_sentence_has_more_than_40_words(path: Path) -> None:
     assert not [each for each in _sentences(path.read_text()) if len(each.split()) > 40]
@@ -173,6 +173,30 @@ def test_generated_parts_are_made_from_the_code() -> None:
     assert done.returncode == 0, done.stderr
     for part in ("optimus train", "`learning_rate`", "### optimus-classical", "Unreleased"):
         assert part in done.stdout
+
+
+def test_numbers_of_the_readme_are_those_of_the_pages_of_results() -> None:
+    readme, motions = (
+        p.read_text() for p in (ROOT / "README.md", DOCS / "results/physics-flagship.md")
+    )
+    shares = re.findall(r"^\|.*?\| (\d+ % \| \d+ % \| \d+ %) \|$", readme, re.MULTILINE)
+    against = re.findall(r"better on (\d+), worse on (\d+)", readme)
+    held_out = (DOCS / "results/held-out.md").read_text()
+    assert len(shares) == 3 and all(each in held_out for each in shares)
+    assert len(against) == 1 and "better on {} and worse on {}".format(*against[0]) in held_out
+    errors = re.findall(r"by (\d+) mm", readme)
+    exact = re.findall(
+        r"^\| (?:`optimus-physics`, bare|BFGS) .*\| ([\d.]+) \|$", motions, re.MULTILINE
+    )
+    assert len(errors) == 2 and errors == [f"{float(each):.0f}" for each in exact]
+
+
+def test_files_that_pages_name_exist() -> None:
+    missing = []
+    for path in (path for path in TEXTS if NOTES not in path.parents):
+        named = re.findall(rf"`((?:{FOLDERS})/[\w./-]*)", path.read_text())
+        missing += [f"{_of(path)}: {name}" for name in named if not (ROOT / name).exists()]
+    assert missing == [MADE_BY_THE_READER]
 
 
 def test_diagrams_are_as_they_are_drawn() -> None:
