@@ -1,4 +1,4 @@
-"""What must never be reused, written down before it is used: run id, epochs, episode ids."""
+"""Run id, epochs and episode ids: on disk before they are used, so that none is used twice."""
 
 import json
 import threading

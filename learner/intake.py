@@ -1,4 +1,4 @@
-"""Which samples count: every refusal has a reason and is counted, nothing is dropped silently."""
+"""The check of samples: each is taken, or refused and counted under its reason."""
 
 from collections import Counter, OrderedDict
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Paths and small JSON files as people and crashes leave them: what is wrong is one line.
+"""Paths and small JSON files, checked: whatever is wrong with one is a `UserError` of one line.
 
 Every path that a user may type goes through `path_of`, every JSON file through `read_json`.
 """

@@ -1,6 +1,7 @@
 """MkDocs hooks: generated parts of pages, equations as MathML, and no request to the network.
 
-    <!-- generated: cli -->     in a page: replaced by `docs_pages.PAGES["cli"]()`
+    <!-- generated: cli -->     in a page: replaced by `docs_pages.PAGES["cli"]()`, with the line
+    *...*                       behind it, which is for readers of the page that is not built
     $`x + s`$                   an equation inside a sentence
     ```math                     an equation of its own
 
@@ -46,7 +47,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     def generated(match: re.Match[str]) -> str:
         return docs_pages.PAGES[match[1]]()
 
-    return re.sub(r"^<!-- generated: ([\w-]+) -->$", generated, markdown, flags=re.MULTILINE)
+    return docs_pages.PLACE.sub(generated, markdown)
 
 
 def fence_math(source: str, *_: Any, **__: Any) -> str:

@@ -1,8 +1,9 @@
 """The generated parts of the documentation: commands, configuration, cards of the weights.
 
-A page of docs/ holds a line `<!-- generated: NAME -->`; `scripts/docs_hooks.py` puts the text of
-`PAGES[NAME]()` in its place while the site is built. Nothing of this is committed, so that none of
-it can become stale. `python scripts/docs_pages.py NAME` prints one.
+A page of docs/ holds a line `<!-- generated: NAME -->` and behind it one in italics that says how
+to see the text without a build. `scripts/docs_hooks.py` puts the text of `PAGES[NAME]()` in place
+of both while the site is built. Nothing of this is committed, so that none of it can become stale.
+`python scripts/docs_pages.py NAME` prints one.
 
 It imports the command line and the configuration, which need no JAX, and reads the cards as files.
 """
@@ -24,6 +25,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED, BESIDE = "optimus/weights/data", "benchmarks/weights"
+PLACE = re.compile(r"^<!-- generated: ([\w-]+) -->\n\*(.+)\*$", re.MULTILINE)
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -6,8 +6,9 @@ and docs/assets/roll-{light,dark}.png, that of the tutorial on motions.
     python scripts/draw_motion.py runs/motion runs/compared/cells/optimus-roll@0.000-*.npz
 
 Left: a window of the test clips after 20 evaluations, at its last moment, by Optimus and by BFGS,
-with the reference behind them. Right: the median loss over all windows of that benchmark. The roll
-is of the cell that the tutorial makes, at two moments.
+with the reference behind them. Right: the median loss over all windows of that benchmark. The table
+of docs/results/physics-flagship.md beside that picture is printed. The roll is of the cell that the
+tutorial makes, at two moments.
 """
 
 from __future__ import annotations
@@ -23,14 +24,18 @@ import matplotlib.colors
 import numpy as np
 from PIL import Image
 
+from optimus.bench.storage import markdown_table
+from workers.physics.benchmark import cells
 from workers.physics.benchmark.methods import METHODS, Models
 from workers.physics.loss import PhysicsOptions, humanoid, reconstruction
+from workers.physics.loss.metrics import COLUMNS
 from workers.physics.rendering import drawing, render, showing
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 CLIP, START, SECONDS, EVALUATIONS = "cartwheel", 16 / 30, 0.5, 20
+SHOWN = f"{CLIP}@{START:.3f}"  # name of that window
 TOP = 130  # rows of sky that are cut off
 OUT = Path(__file__).resolve().parents[1] / "docs" / "assets"
 NAMES = {"optimus": "Optimus", "bfgs": "BFGS", "l_bfgs_b": "L-BFGS-B"}
@@ -161,12 +166,34 @@ def draw_cell(theme: Theme, cell: Path) -> Path:
     return path
 
 
+def after(bench: Path, count: int) -> list[str]:
+    """A table of the windows after so many evaluations: losses and joint errors (MPJPE-G)."""
+    column = COLUMNS.index("mpjpe_g")
+    found: dict[str, dict[str, tuple[float, float]]] = {method: {} for method in NAMES}
+    for path in sorted((bench / "cells").glob("*.npz")):
+        cell = cells.load(path.parent, path.stem)
+        if cell is not None and cell.method in NAMES:
+            newest = np.searchsorted(cell.at, count) - 1
+            error = float(cell.metrics[newest, column])
+            found[cell.method][cell.window] = float(cell.best[count - 1]), error
+    rows = []
+    for method, windows in found.items():
+        loss, error = np.median(list(windows.values()), axis=0)
+        shown = windows[SHOWN][1]
+        row = {"method": NAMES[method], "loss, median": f"{loss:.3g}"}
+        row |= {"mm, median": f"{error:.1f}", "mm, the picture's window": f"{shown:.1f}"}
+        rows.append(row)
+    return markdown_table(rows)
+
+
 def main(bench: Path, cell: Path) -> None:
     """Draws both forms of both, from a benchmark's folder and a cell of another."""
+    print(*after(bench, EVALUATIONS), sep="\n")
     curves: dict[str, list[float]] = {method: [] for method in NAMES}
     with (bench / "curves.csv").open() as file:
         for row in csv.DictReader(file):
-            curves[row["method"]].append(float(row["loss_median"]))
+            if row["method"] in curves:
+                curves[row["method"]].append(float(row["loss_median"]))
     OUT.mkdir(exist_ok=True)
     for theme in (LIGHT, DARK):
         print(draw(theme, curves))

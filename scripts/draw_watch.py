@@ -1,6 +1,8 @@
-"""Draws docs/assets/watch-{light,dark}.svg: what `optimus watch RUN_DIR` shows now.
+"""Draws watch-{light,dark}.svg: what `optimus watch RUN_DIR` shows now.
 
-python scripts/draw_watch.py RUN_DIR
+    python scripts/draw_watch.py RUN_DIR [FOLDER]      # FOLDER is docs/assets by default
+
+docs/reference/monitoring has those of a run with several processes.
 """
 
 from __future__ import annotations
@@ -33,16 +35,16 @@ LIGHT = TerminalTheme(
 )
 
 
-def main(run_dir: Path) -> None:
-    """Writes both forms, without what rich's SVG would fetch from the net."""
+def main(run_dir: Path, folder: Path = OUT) -> None:
+    """Writes both forms into a folder, without what rich's SVG would fetch from the net."""
     for name, theme in (("light", LIGHT), ("dark", DIMMED_MONOKAI)):
         console = Console(record=True, width=80, file=io.StringIO(), highlight=False)
         console.print(panel(read_status(run_dir)))
         svg = console.export_svg(title=f"optimus watch {run_dir}", theme=theme)
         svg = re.sub(r"@font-face \{.*?\}\n", "", svg, flags=re.DOTALL)
         svg = svg.replace("Fira Code, monospace", "ui-monospace, DejaVu Sans Mono, monospace")
-        (OUT / f"watch-{name}.svg").write_text(re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE))
+        (folder / f"watch-{name}.svg").write_text(re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))

@@ -76,7 +76,7 @@ def test_readme(session: Session) -> None:
         if block.language == "python":
             assert session.run(block, "README.md", block.code)
         elif not block.never:
-            tutorial = (TUTORIALS / "train.md").read_text()
+            tutorial = (TUTORIALS / "train.md").read_text().replace("\\\n    ", "")
             assert all(command in tutorial for command in block.code.splitlines())
 
 
@@ -145,33 +145,9 @@ def test_the_readme_is_one_screen_or_two_and_names_the_tests() -> None:
     assert "make test" in text
 
 
-def prose(text: str) -> str:
-    """A page without code, tables, comments and HTML; links are their words."""
-    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    text = re.sub(r"<!--.*?-->|</?(?:picture|source|img)\b[^>]*>", "", text, flags=re.DOTALL)
-    text = re.sub(r"^\|.*$", "", text, flags=re.MULTILINE)
-    return re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
-
-
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "examples" / "README.md"], ids=named)
-def test_no_sentence_has_more_than_40_words(page: Path) -> None:
-    paragraphs = re.split(r"\n\s*\n|\n(?=[-#] )", prose(page.read_text()))
-    sentences = [s for p in paragraphs for s in re.split(r"(?<=[.:?!])\s+", " ".join(p.split()))]
-    assert not [sentence for sentence in sentences if len(sentence.split()) > 40]
-
-
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "examples" / "README.md"], ids=named)
-def test_no_line_of_prose_is_longer_than_120_characters(page: Path) -> None:
-    lines = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    free = r"\||!\[|<!--|\s*<(?:source|img)\b"  # tables, pictures, comments
-    wide = [line for line in lines.splitlines() if len(line) > 120 and not re.match(free, line)]
-    assert not wide
-
-
-@pytest.mark.parametrize("page", [README, ROOT / "docs" / "index.md", *PAGES[2:]], ids=named)
-def test_pictures_have_a_light_and_a_dark_form(page: Path) -> None:
-    shown = re.findall(r'(?:\]\(|src(?:set)?=")([^)"#]+-(?:light|dark)\.\w+)', page.read_text())
-    assert all((page.parent / path).is_file() for path in shown)
+def test_the_readmes_pictures_have_a_light_and_a_dark_form() -> None:
+    shown = re.findall(r'src(?:set)?="([^"]+)"', README.read_text())
+    assert shown and all((README.parent / path).is_file() for path in shown)
     assert {p for p in shown if "-light." in p} == {p.replace("-dark.", "-light.") for p in shown}
 
 

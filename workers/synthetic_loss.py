@@ -1,4 +1,4 @@
-"""The synthetic quadratic: a served loss of known cost and known trouble, for timings and faults.
+"""The synthetic quadratic: a served loss with set delays and failures, for timings and tests.
 
 NumPy only, so a worker starts in a moment and hundreds fit on one machine. It is served through the
 same requests and replies as the physics loss.

@@ -123,7 +123,7 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Physics:
-    """Motion windows: optimisers judged by the physics loss and by what is seen, at equal cost.
+    """Compare optimisers on motion windows, by loss and joint errors, for equal evaluations.
 
     Rows: optimus, optimus_safeguarded, optimus_start (weights that never saw physics),
     adafactor_mlp, bfgs, l_bfgs_b, adam; and, optimising nothing, kinematic (the data), pd_tracking

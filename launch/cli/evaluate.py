@@ -22,7 +22,7 @@ class Eval:
     """Judge a checkpoint: held-out classical functions, and the held-out tasks of its run.
 
     In a run directory the result is added to eval.jsonl, and BEST moves if it is the best of those
-    that were judged in the same way. Scores are lower for the better. Examples:
+    that were judged in the same way. Lower scores are better. Examples:
 
       optimus eval runs/physics-small/checkpoints/300
       optimus eval runs/physics-small            (its best checkpoint, else its newest)

@@ -20,7 +20,7 @@ from optimus.files import read_json
 class Export:
     """Turn a checkpoint into weights and card: NAME.safetensors and NAME.json.
 
-    What is written needs no run directory any more: optimus.load, optimus.as_optax and every
+    The files need no run directory: optimus.load, optimus.as_optax and every
     command that takes weights read it. Examples:
 
       optimus export runs/classical mine.safetensors

@@ -1,4 +1,4 @@
-"""`optimus watch` and `optimus monitor`: a run, from its files alone, for people and for tools."""
+"""`optimus watch` and `optimus monitor`: the state of a run, read from its files alone."""
 
 import contextlib
 import importlib.util

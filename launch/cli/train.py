@@ -54,7 +54,7 @@ class Train:
     """Where the run lives; default runs/<config>."""
     launch: str | None = None
     """inprocess: one process, no servers. local_mt: Courier and Reverb in threads. local_mp: a
-    process per role, the real thing. fused: losses in JAX only, an update is one compiled program.
+    process per role. fused: losses in JAX only, an update is one compiled program.
     Default: the first of local_mp, inprocess and fused that can run the configuration here."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Override one value: --set meta.batch=8 (repeatable; the value is JSON or a bare word)."""

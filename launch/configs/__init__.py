@@ -7,6 +7,7 @@ import difflib
 import importlib
 import importlib.util
 import pkgutil
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -48,13 +49,19 @@ def sweep_names() -> list[str]:
 
 
 def summaries() -> tuple[dict[str, str], dict[str, str]]:
-    """(configurations, sweeps): name -> first sentence of its file's docstring."""
+    """(configurations, sweeps): name -> the first sentence that a file's docstring has of it."""
 
-    def sentence(file: str) -> str:
-        paragraph = (_module(file).__doc__ or "").partition("\n\n")[0]
-        return " ".join(paragraph.split()).partition(". ")[0].rstrip(".:")
+    def sentence(file: str, name: str = "") -> str:
+        paragraphs = (_module(file).__doc__ or "").split("\n\n")
+        chosen = paragraphs[0]
+        for paragraph in paragraphs:  # "classical: ...", "heldout-GROUP: ...", "-physics: ..."
+            head, _, rest = paragraph.partition(": ")
+            known = re.fullmatch(re.escape(head).replace("GROUP", r"\w+"), name)
+            if known or (head.startswith("-") and name.endswith(head)):
+                chosen = rest
+        return re.split(r"[.;] |[.:]$", " ".join(chosen.split()))[0]
 
-    runs = {name: sentence(file) for name, (file, _) in _runs().items()}
+    runs = {name: sentence(file, name) for name, (file, _) in _runs().items()}
     return runs, {name: sentence(_SWEEP + name) for name in sweep_names()}
 
 

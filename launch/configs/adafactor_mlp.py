@@ -8,10 +8,12 @@
 Same tasks, phases, rates, lanes, estimator and meta-loss; hidden width 64 and step multiplier 1,
 the best of 4, 32, 64 x 0.01, 0.1, 1 on validation, one seed, 700 updates each.
 
--classical: its steps are far cheaper than Optimus's, so it gets four times the updates.
+-classical: Adafactor-MLP on the terms of `classical`. Its steps are far cheaper than Optimus's, so
+it gets four times the updates.
 
--physics: the first two phases of `physics-flagship`, from `adafactor-mlp-classical-first`; what
-ships is the checkpoint after 730 updates. Exact derivatives did not help it.
+-physics: Adafactor-MLP in the first two phases of `physics-flagship`, from
+`adafactor-mlp-classical-first`; what ships is the checkpoint after 730 updates. Exact derivatives
+did not help it.
 """
 
 import dataclasses

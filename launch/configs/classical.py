@@ -10,28 +10,28 @@ Truncated back-propagation (first order) in windows of 10, supervised by the dis
 minimiser: in a training task it is known, and following it is what leads out of local minima, where
 NRES needs many times as long (`docs/results/training.md`). D 32, 2 encoders, the `plus` form.
 
-classical: evaluation split B, trained on the functions that it is judged by, at other starts,
-shifts and dimensions. `place` and the quasi-Newton direction of the last 10 steps; n up to 250;
-40 % of the optima moved, 10 % of the tasks rotated, 15 % generated. Two phases more, in which the
-distance gives way to f further from the minimum, are for the last digits. What is kept is the
-average of the last five hundred updates' weights: single ones swing by a third of a decade on
+classical: the default weights, from the functions that they are judged by, at other starts, shifts
+and dimensions (evaluation split B). `place` and the quasi-Newton direction of the last 10 steps; n
+up to 250; 40 % of the optima moved, 10 % of the tasks rotated, 15 % generated. Two phases more, in
+which the distance gives way to f further from the minimum, are for the last digits. What is kept is
+the average of the last five hundred updates' weights: single ones swing by a third of a decade on
 validation. What ships is the checkpoint after 7,200 updates, the best on validation.
 
-classical-first: without the quasi-Newton direction, without averaging, one group of lanes and 25 %
-of the optima moved; 11,000 updates.
+classical-first: earlier weights, which `physics-flagship` starts from. Without the quasi-Newton
+direction, without averaging, one group of lanes and 25 % of the optima moved; 11,000 updates.
 
-classical-noposition: blind to where x is. The network sees x - x0 and no `place`, so that moving
-function and start moves the whole run: what it has learned is not where the benchmark's minima lie.
-n up to 50; half of the optima moved.
+classical-noposition: weights that are blind to where x is. The network sees x - x0 and no `place`,
+so that moving function and start moves the whole run: what it has learned is not where the
+benchmark's minima lie. n up to 50; half of the optima moved.
 
-rosenbrock: evaluation split A, on Rosenbrock's function alone, as the paper says of its classical
-models. Neither shift nor rotation: `place` tells this model where the minimum is, and what it does
-here says nothing about other functions.
+rosenbrock: Rosenbrock's function alone, as the paper says of its classical models (evaluation split
+A). Neither shift nor rotation: `place` tells this model where the minimum is, and what it does here
+says nothing about other functions.
 
-heldout-GROUP: evaluation split C, never a function of one group of `optimus.problems.groups`;
-generated families of the group are not drawn, and validation is on the groups that are left.
-`optimus bench classical --methods heldout:optimus-heldout` scores every function with the weights
-that have not seen its group.
+heldout-GROUP: no function of one group of `optimus.problems.groups` (evaluation split C); generated
+families of the group are not drawn, and validation is on the groups that are left. `optimus bench
+classical --methods heldout:optimus-heldout` scores every function with the weights that have not
+seen its group.
 """
 
 import dataclasses

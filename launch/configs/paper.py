@@ -4,14 +4,14 @@ supplement), D 128, 3 encoders, random initial weights.
     optimus train paper-classical --launch fused
     optimus train physics-paper --launch local_mp
 
-paper-classical: on the benchmark's functions; the training mixture, its dimensions and the
-logarithmic meta-loss are our choices, since the paper names none. Neither shift nor rotation. Not
-run to its end: 20,000 updates of a model with 617,103 weights are ten hours of one core.
-`optimus-paper` is where it stood after 1,241 (`--set updates=1241`), 36 minutes: validation from
--0.17 to -3.45, and still improving.
+paper-classical: the paper's recipe on the benchmark's functions; the training mixture, its
+dimensions and the logarithmic meta-loss are our choices, since the paper names none. Neither shift
+nor rotation. Not run to its end: 20,000 updates of a model with 617,103 weights are ten hours of
+one core. `optimus-paper` is where it stood after 1,241 (`--set updates=1241`), 36 minutes:
+validation from -0.17 to -3.45, and still improving.
 
-physics-paper: on motion windows of 0.25 s. Not run to its end: 732 updates took 24 minutes of one
-core, 2 s each, and brought the validation meta-loss from 2.30 to -2.39.
+physics-paper: the paper's recipe on motion windows of 0.25 s. Not run to its end: 732 updates took
+24 minutes of one core, 2 s each, and brought the validation meta-loss from 2.30 to -2.39.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Ansible: the only way in which fleet commands reach hosts. One call, one answer from each."""
+"""Ansible, by which all fleet commands reach hosts: one call, one answer from each host."""
 
 import base64
 import importlib.util

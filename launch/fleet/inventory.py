@@ -1,4 +1,4 @@
-"""Who the hosts are: any inventory Ansible reads, or the cloud's own list of instances as JSON."""
+"""The hosts of a fleet: an inventory of Ansible, or the cloud's own list of instances as JSON."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""A Prometheus endpoint on a run directory: reads files at each scrape, harms nobody.
+"""A Prometheus endpoint on a run directory: reads its files at each scrape, writes none.
 
 /metrics   everything `optimus watch` knows, in Prometheus' text format
 /healthz   200 while the run is well; 503 when it is stale, lost or failed, with the reason

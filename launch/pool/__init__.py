@@ -1,4 +1,4 @@
-"""The elastic pool of loss workers: who is there, who serves whom, and where each request goes."""
+"""The elastic pool of loss workers: its members, their heartbeats, and the choice of a worker."""
 
 from launch.pool.dispatch import Rules as Rules
 from launch.pool.member import share as share

@@ -1,4 +1,4 @@
-"""The Launchpad program: who there is and who talks to whom, on one page.
+"""The Launchpad program: its nodes, and which of them call each other.
 
     loss workers  <--loss requests--  actors  --samples-->  stream (Reverb)  -->  learner
          |                             |  ^------ weights, episode ids ---------------'

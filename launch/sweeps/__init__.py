@@ -15,7 +15,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from optimus.config import Phase, TrainConfig, config_hash, override, to_dict
@@ -30,7 +29,7 @@ class Arm:
     """Changes to the base configuration: dotted paths, as in `--set`, to JSON values."""
 
     name: str
-    changes: Mapping[str, Any] = MappingProxyType({})
+    changes: Mapping[str, Any] = field(default_factory=dict)
     study: str = ""  # arms of one study share a table and a panel
 
 

@@ -1,4 +1,4 @@
-"""The safeguard of `minimize`: a learned step must earn its place, else L-BFGS steps in.
+"""The safeguard of `minimize`: tests each learned step, and replaces bad ones by L-BFGS steps.
 
 A learned step s from x is taken when
 

@@ -1,4 +1,4 @@
-"""Which functions count as relatives, so that "held out" means something. Plain values.
+"""Groups of related test functions: to hold out a function means to hold out its group.
 
 The first group is one weighted quadratic family: who has trained on one member knows the others.
 Perm stands with it because the paper's Perm is Sum of Squares. Generated families carry the tag of

@@ -1,4 +1,4 @@
-"""Calls of the head: each says which run it means, and is answered, never raised at."""
+"""Calls to the head: each names its run, and a refusal is an answer, not an exception."""
 
 import functools
 import logging

@@ -1,5 +1,5 @@
-"""What a host is asked to do: one request in, one JSON object out, with "error" (one line) when it
-could not."""
+"""Requests that a host carries out: each is answered by one JSON object, which has "error" (one
+line) when the host could not."""
 
 import base64
 import contextlib

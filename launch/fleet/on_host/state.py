@@ -1,4 +1,4 @@
-"""What is on a host.
+"""The files of a host.
 
 In the root folder of a host:
 

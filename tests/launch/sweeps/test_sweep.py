@@ -52,6 +52,12 @@ def sweep(*arms, **changes):
 # ------------------------------------------------------------------------------------------- arms
 
 
+def test_defaults_have_a_hash_which_cpython_3_11_wants_of_them() -> None:
+    for kind in (Arm, Axis, Sweep):
+        for field in dataclasses.fields(kind):
+            hash(field.default)
+
+
 def test_a_grid_has_every_combination():
     arms = grid(
         Axis("meta.learning_rate", (1e-3, 1e-4)),
