@@ -76,7 +76,6 @@ def without_removed(values: Mapping[str, Any], where: str = "") -> dict[str, Any
         if isinstance(inner, dict) and key in inner:
             value = inner.pop(key) if path in REMOVED else inner[key]
             if value != REMOVED.get(path, value) or value in REMOVED_VALUES.get(path, ()):
-                last = "commit 7acff6f is the last that can run it"
-                got = f"{where}{path}: got {value!r}, which this version no longer has"
-                raise ConfigError(f"{got}; {last}")
+                why = "which this version no longer has; commit 7acff6f is the last that can run it"
+                raise ConfigError(f"{where}{path}: got {value!r}, {why}")
     return tree
