@@ -15,6 +15,10 @@ _REPORT_EVERY = 2.0  # s
 ValueAndGrad = Callable[[np.ndarray], tuple[float, np.ndarray]]  # of x [N]: loss, gradient [N]
 
 
+class Expired(Exception):
+    """A request whose time budget was spent before its evaluation began."""
+
+
 class LossServer(abc.ABC):
     """Evaluates one loss at a time; what Courier exposes is `evaluate` and `ping`.
 
@@ -73,7 +77,7 @@ class LossServer(abc.ABC):
             began = time.monotonic()
             value, gradient = loss(message.x)
             seconds = time.monotonic() - began
-        except TimeoutError as error:
+        except Expired as error:
             return LossReply(message.request_id, "expired", message=str(error))
         except Exception as error:  # of a loss that fails for whatever reason of its own
             plain = isinstance(error, ValueError | KeyError | OSError)
@@ -90,7 +94,7 @@ class LossServer(abc.ABC):
         """What a request of this loss, which arrived at `received` (monotonic s), asks to be
         evaluated at its x.
 
-        `TimeoutError`, here or there, becomes a reply with status "expired", all else "error".
+        `Expired` becomes a reply with status "expired", any other error, here or there, "error".
         """
 
     def _answer(self, reply: LossReply) -> bytes:

@@ -7,7 +7,7 @@ from optimus.config import PhysicsTask
 from optimus.errors import require
 from optimus.rundir.metrics import MetricsWriter
 from optimus.wire import LossRequest, decode
-from workers.loss_server import LossServer, ValueAndGrad
+from workers.loss_server import Expired, LossServer, ValueAndGrad
 from workers.physics.loss import Backend, options_hash
 from workers.physics.loss.windows import LOSS, MotionWindow, load_window, options_of
 
@@ -36,5 +36,5 @@ class PhysicsLossServer(LossServer):
         require(window.seconds == own, f"window of {window.seconds} s; this worker's are {own} s")
         loss = self._load(window)
         if time.monotonic() - received > message.budget:
-            raise TimeoutError(f"budget of {message.budget:.1f} s spent before the start")
+            raise Expired(f"budget of {message.budget:.1f} s spent before the start")
         return loss.value_and_grad
