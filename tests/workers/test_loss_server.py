@@ -49,6 +49,17 @@ def test_a_good_request_is_evaluated_and_a_poisoned_one_is_an_error(
     assert poisoned.message == "RuntimeError: episode 4 is poisoned"
 
 
+def test_a_loss_that_times_out_is_an_error_and_not_a_spent_budget(
+    server: SyntheticLossServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loss_of(*_: Any) -> Any:
+        raise TimeoutError(110, "Connection timed out")
+
+    monkeypatch.setattr(server, "_loss_of", loss_of)
+    reply = answer(server, encode(GOOD))
+    assert reply.status == "error" and "timed out" in reply.message
+
+
 @pytest.mark.parametrize("field", [*unpack(encode(GOOD))])
 def test_odd_fields_are_answered(server: SyntheticLossServer, field: str) -> None:
     arrays = [np.zeros(2), np.zeros((3, 1)), np.zeros(3, np.int8), np.zeros(3, np.float32)]
