@@ -14,6 +14,7 @@ import numpy as np
 
 from launch import Say
 from launch.adapters.local import LocalPool
+from learner.intake import largest_sample
 from learner.learner import Learner
 from optimus.config import AnalyticTask, Phase, PhysicsTask, ServedTask, TrainConfig
 from optimus.errors import ConfigError
@@ -23,7 +24,7 @@ from optimus.rundir.histogram import Histogram
 from optimus.rundir.metrics import MetricsWriter
 from optimus.tasks import analytic
 from optimus.weights.warm_start import initial_params
-from optimus.wire import MAX_SAMPLE_BYTES, LossPool, ParameterSource, SampleReader, SampleWriter
+from optimus.wire import LossPool, ParameterSource, SampleReader, SampleWriter
 from workers.actor import Actor
 from workers.synthetic_loss import SyntheticLossServer, SyntheticWindows
 from workers.unroll import AnalyticUnroll, PooledUnroll, Unroll, parameter_layout
@@ -39,8 +40,7 @@ def initial_theta(config: TrainConfig) -> np.ndarray:
 
 def sample_limit(config: TrainConfig) -> int:
     """Bytes of the largest sample of this run."""
-    pathwise = any(estimators.of(phase.estimator).needs_gradient for phase in config.phases)
-    return MAX_SAMPLE_BYTES + (4 * parameter_layout(config).size if pathwise else 0)
+    return largest_sample(config, parameter_layout(config).size)
 
 
 def check_task(config: TrainConfig) -> None:

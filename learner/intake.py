@@ -8,15 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learner.expected import Expected
-from optimus.config import Phase, TrainConfig
+from optimus.config import Estimator, Phase, TrainConfig
 from optimus.meta import estimators, noise
 from optimus.meta.estimators.evolution import mean_difference
-from optimus.wire import CodecError, Sample, Version, check_sample, decode
+from optimus.wire import MAX_SAMPLE_BYTES, CodecError, Sample, Version, check_sample, decode
 
 REASONS = (
     *("malformed", "foreign_run", "foreign_epoch", "unknown_actor", "unknown_episode"),
     *("duplicate", "stale", "nonfinite", "noise_mismatch"),
 )
+
+
+def largest_sample(config: TrainConfig, parameters: int) -> int:
+    """Bytes that a sample of any phase has at most; `parameters`: P, number of weights."""
+
+    def largest(chosen: Estimator) -> int:
+        gradient = 4 * parameters if estimators.of(chosen).needs_gradient else 0
+        return max(MAX_SAMPLE_BYTES, 1024 + 20 * chosen.windows + 9 * chosen.truncation) + gradient
+
+    return max(largest(phase.estimator) for phase in config.phases)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -52,6 +62,7 @@ class Intake:
         self._run_id = run_id
         self._parameters = parameters
         self._most = max_open
+        self._largest = largest_sample(config, parameters)
         self._sums: OrderedDict[int, tuple[int, NDArray[np.float32]]] = OrderedDict()
         self._accepted: OrderedDict[int, int] = OrderedDict()  # episode -> last accepted window
         self.expected: Expected | None = None
@@ -87,7 +98,7 @@ class Intake:
     def accept(self, data: bytes, version: Version) -> Contribution | None:
         """Decodes and checks one sample at learner version `version`; None when refused."""
         try:
-            sample = decode(Sample, data)
+            sample = decode(Sample, data, self._largest)
         except CodecError as error:
             return self._refuse("malformed", str(error))
         where = f"window {sample.window} of episode {sample.episode}"[:100]

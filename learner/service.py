@@ -1,5 +1,6 @@
 """The learner as actors call it: an encoded `Call` in, an encoded `Answer` out. No servers here."""
 
+import reprlib
 from typing import Any
 
 from learner.learner import Learner
@@ -35,7 +36,7 @@ class Service(Entrance):
     def parameters(self, have: list[int]) -> list[Any]:
         """See `ParameterSource.parameters`: [] for no version; [], or [epoch, step, weights]."""
         if have and [type(number) for number in have] != [int, int]:
-            raise ValueError(f"version {have!r:.80}; want [epoch, step], or []")
+            raise ValueError(f"version {reprlib.repr(have)}; want [epoch, step], or []")
         answer = self.learner.parameters(Version(*have) if have else None)
         return [] if answer is None else [*answer[0], answer[1]]
 

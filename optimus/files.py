@@ -8,6 +8,7 @@ import json
 import os
 import stat
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def parse_json(data: bytes | str) -> Any:
         value = json.loads(text, object_pairs_hook=_object, parse_int=_integer)
     except RecursionError:
         raise ValueError(deep) from None
-    if text.count("[") + text.count("{") > DEEPEST and _depth(value) > DEEPEST:
+    if text.count("[") + text.count("{") > DEEPEST and len([*levels(value)]) > DEEPEST:
         raise ValueError(deep)
     return value
 
@@ -131,11 +132,9 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-def _depth(value: Any) -> int:
-    level, depth = [value], 0
-    while level:
-        inner = [each for each in level if isinstance(each, (dict, list))]
-        depth += bool(inner)
-        values = (each.values() if isinstance(each, dict) else each for each in inner)
-        level = [item for each in values for item in each]
-    return depth
+def levels(tree: Any) -> Iterator[list[Any]]:
+    """The dicts, lists and tuples of a tree: first the outermost, then those inside, and so on."""
+    level = [tree]
+    while inner := [each for each in level if isinstance(each, (dict, list, tuple))]:
+        yield inner
+        level = [v for each in inner for v in (each.values() if isinstance(each, dict) else each)]

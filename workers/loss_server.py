@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from optimus.rundir.metrics import MetricsWriter
-from optimus.wire import CodecError, LossReply, LossRequest, decode, encode, received
+from optimus.wire import MAX_REQUEST_BYTES, CodecError, LossReply, LossRequest, encode, received
 
 _REPORT_EVERY = 2.0  # s
 ValueAndGrad = Callable[[np.ndarray], tuple[float, np.ndarray]]  # of x [N]: loss, gradient [N]
@@ -52,7 +52,7 @@ class LossServer(abc.ABC):
         from its request alone."""
         began = time.monotonic()
         try:
-            message = decode(LossRequest, received(arguments, named))
+            message = received(LossRequest, arguments, named, MAX_REQUEST_BYTES)
             if message.x.dtype != np.float64 or message.x.ndim != 1:
                 raise CodecError(f"x {message.x.dtype}{message.x.shape}, want float64[N]")
         except CodecError as error:

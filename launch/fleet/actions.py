@@ -18,7 +18,7 @@ from launch.fleet.archives import unpack
 from launch.fleet.inventory import Host
 from launch.fleet.wheelhouse import Wheelhouse
 from launch.program.exit_record import object_in
-from optimus.errors import printable, require
+from optimus.errors import LONGEST, printable, require
 from optimus.files import refused
 
 Found = dict[str, dict[str, Any]]  # what hosts say, by name
@@ -154,7 +154,9 @@ def collect(hosts: list[Host], name: str | None, into: Path | None, say: Say) ->
             for host in sorted(mine, key=lambda host: host != head):
                 places = {"logs": target / "logs" / host}
                 places |= {"run": target} if host == head else {}
-                problem = _take(Path(scratch) / f"{host}.tar.gz", places)
+                others = [target / "logs" / other.name for other in hosts if other.name != host]
+                ours = [target / _CARD, target / ".lock", *others]
+                problem = _take(Path(scratch) / f"{host}.tar.gz", places, ours)
                 if problem:
                     say(f"{host}: {problem}")
                     well = False
@@ -199,14 +201,14 @@ def _claim(target: Path, run: str, run_id: str | None) -> dict[str, Any]:
         raise refused(target, error) from None
 
 
-def _take(archive: Path, places: dict[str, Path]) -> str:
+def _take(archive: Path, places: dict[str, Path], ours: list[Path]) -> str:
     """`unpack`; what was wrong with the archive, one line, or nothing."""
     try:
-        left = unpack(archive, places)
+        left = unpack(archive, places, ours)
     except Exception as error:  # a damaged archive fails in many ways
         return f"its archive: {printable(str(error), keep='')}; not all of it is here"
     names = ", ".join(map(ascii, left[:3]))
-    what = f"left out {len(left)} of its files, not plain ones in their place: {names}"
+    what = f"left out {len(left)} of its files, no plain ones of its own in their place: {names}"
     return what if left else ""
 
 
@@ -225,8 +227,8 @@ def logs(hosts: list[Host], name: str | None, lines: int, say: Say) -> bool:
     for host, answer in found.items():
         for label, text in answer["logs"].items():
             say(f"-- {host}: {label}")
-            for line in text:
-                say(f"   {line}")
+            for line in text[-lines:]:
+                say(f"   {line[:LONGEST]}")
     return well
 
 
@@ -256,7 +258,7 @@ def status(hosts: list[Host], say: Say) -> bool:
 
 
 def _progress(watch: Mapping[str, Any]) -> str:
-    if "problem" in watch:
+    if watch.get("problem"):
         return f"the run: {watch['problem']}"
     parts = [f"{watch.get('state')}, update {watch.get('step')} of {watch.get('updates')}"]
     if watch.get("evaluations_per_second") is not None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from launch.fleet import RUN
-from optimus.errors import printable
+from optimus.errors import LONGEST, printable
 from optimus.files import parse_json
+
+_MOST = 10_000  # processes of a host, each with a log
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,17 @@ def _fits(value: Any, shape: Any) -> bool:
     if "[]" in shape:
         return isinstance(value, list) and all(_fits(each, shape["[]"]) for each in value)
     if "*" in shape:
-        return isinstance(value, dict) and all(_fits(each, shape["*"]) for each in value.values())
+        few = isinstance(value, dict) and len(value) <= _MOST
+        return few and all(_fits(k, "text") and _fits(v, shape["*"]) for k, v in value.items())
     return isinstance(value, dict) and not _wrong(value, shape)
 
 
 _KINDS: dict[str, Callable[[Any], bool]] = {
-    "text": lambda value: isinstance(value, str),
+    "text": lambda value: isinstance(value, str) and len(value) <= LONGEST,
+    "line": lambda value: isinstance(value, str),  # cut where it is printed
     "flag": lambda value: isinstance(value, bool),
     "name": lambda value: isinstance(value, str) and bool(re.fullmatch(RUN[0], value)),
-    "number": lambda value: type(value) in (int, float) and 0 <= value < 1e300,  # no NaN
+    "number": lambda value: type(value) in (int, float) and 0 <= value < 1e15,  # no NaN
 }
 # Action -> key -> its shape. A run is as `start` left it there; an earlier version's lacks "own"
 # and "usable".

@@ -25,11 +25,16 @@ class _Header(tarfile.TarInfo):
         return made
 
 
-def unpack(archive: Path, places: dict[str, Path]) -> list[str]:
+def unpack(archive: Path, places: dict[str, Path], ours: list[Path]) -> list[str]:
     """Unpacks each top folder of an archive into its place.
 
     Plain files only, none outside its place: what comes from a host is not trusted further. Each
     file appears whole or not at all, so a copy that is being watched stays readable.
+
+    Args:
+      archive: gzipped.
+      places: by the top folder's name.
+      ours: files and folders of these places that an archive does not change.
 
     Returns:
       Names of what was left out.
@@ -44,7 +49,7 @@ def unpack(archive: Path, places: dict[str, Path]) -> list[str]:
                 raise tarfile.ReadError(f"more than {_MOST_FILES} files")
             if not 0 <= member.size <= free - _SPARE:
                 raise tarfile.ReadError(f"a file of {member.size} bytes, {free} are free")
-            target = _target_of(member, places)
+            target = _target_of(member, places, ours)
             if target is not None:
                 _write(tar, member, target)
             elif not member.isdir():
@@ -52,8 +57,8 @@ def unpack(archive: Path, places: dict[str, Path]) -> list[str]:
     return left
 
 
-def _target_of(member: tarfile.TarInfo, places: dict[str, Path]) -> Path | None:
-    """Where a member belongs; None for what is no plain file or would lie elsewhere."""
+def _target_of(member: tarfile.TarInfo, places: dict[str, Path], ours: list[Path]) -> Path | None:
+    """Where a member belongs; None for what is no plain file, would lie elsewhere or is ours."""
     first, *rest = PurePosixPath(member.name).parts or ("",)
     plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
     short = all(len(os.fsencode(part)) < _LONGEST_NAME for part in rest)
@@ -61,8 +66,10 @@ def _target_of(member: tarfile.TarInfo, places: dict[str, Path]) -> Path | None:
     if not (plain and short and inside and member.name.isprintable()):
         return None
     target = places[first].joinpath(*rest)
-    led_out = not target.parent.resolve().is_relative_to(places[first].resolve())  # by links here
-    return None if led_out else target
+    real = target.parent.resolve() / target.name  # links that are here may lead elsewhere
+    folded = Path(str(real).casefold())  # file systems may not tell A from a
+    taken = any(folded.is_relative_to(str(path.resolve()).casefold()) for path in ours)
+    return target if real.is_relative_to(places[first].resolve()) and not taken else None
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:

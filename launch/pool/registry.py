@@ -63,7 +63,7 @@ class Registry:
     def receive(self, *arguments: Any, **named: Any) -> bytes:
         """`heartbeat` over bytes; what cannot be read is refused and counted like the rest."""
         try:
-            message = wire.decode(Heartbeat, wire.received(arguments, named))
+            message = wire.received(Heartbeat, arguments, named)
             return wire.encode(self.heartbeat(message))
         except wire.CodecError as error:
             with self._lock:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from optimus.errors import printable
 from optimus.wire.codec import CodecError
 from optimus.wire.membership import PROTOCOL
-from optimus.wire.messages import MAX_REQUEST_BYTES, check_type, decode, encode
+from optimus.wire.messages import MAX_CALL_BYTES, T, check_type, decode, encode
 from optimus.wire.protocols import Refused
 
 _LOG = logging.getLogger(__name__)
@@ -41,15 +41,19 @@ class Answer:
     message: str = ""
 
 
-def received(arguments: Sequence[Any], named: Mapping[str, Any]) -> bytes:
-    """The one argument of a call from outside; raises `CodecError` for any other."""
+def received(
+    cls: type[T], arguments: Sequence[Any], named: Mapping[str, Any], most: int = MAX_CALL_BYTES
+) -> T:
+    """The one argument of a call from outside; raises `CodecError` for any other.
+
+    Args:
+      cls: the message it is. arguments, named: of the call.
+      most: bytes it may have; what is larger is not looked into.
+    """
     if named or len(arguments) != 1 or not isinstance(arguments[0], bytes):
         kinds = [type(argument).__name__ for argument in (*arguments, *named.values())]
         raise CodecError(f"want one argument of type bytes, got {', '.join(kinds[:9]) or 'none'}")
-    data = arguments[0]
-    if len(data) > MAX_REQUEST_BYTES:
-        raise CodecError(f"{len(data)} bytes; the limit is {MAX_REQUEST_BYTES}")
-    return data
+    return decode(cls, arguments[0], most)
 
 
 def require_own(protocol: int, run_id: str, own: str) -> None:
@@ -88,7 +92,7 @@ def served(method: Callable[..., Any]) -> Callable[..., bytes]:
     @functools.wraps(method)
     def answer(self: Entrance, *arguments: Any, **named: Any) -> bytes:
         try:
-            call = decode(Call, received(arguments, named))
+            call = received(Call, arguments, named)
             require_own(call.protocol, call.run_id, self.run_id)
             _check(method, call.arguments)
             return encode(Answer("ok", method(self, *call.arguments)))

@@ -5,14 +5,18 @@ and the adapters refuse anything but bytes. The format is MessagePack behind a f
 decoding yields data, never code.
 """
 
+import functools
 import math
 from typing import Any
 
 import msgpack
 import numpy as np
 
+from optimus.files import DEEPEST, levels
+
 MAGIC = b"OPT1"  # raised when the format changes; a peer of another version is refused
 MAX_BYTES = 256 * 1024 * 1024
+MAX_VALUES = 2**17  # in lists and dicts; 20,000 members have 100,000
 DTYPES = frozenset(
     ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
     + ("float16", "float32", "float64")
@@ -47,7 +51,8 @@ def _ext_hook(code: int, data: bytes) -> Any:
         return int(data)
     if code != _ARRAY:
         raise CodecError(f"unknown extension type {code}")
-    dtype, shape, raw = msgpack.unpackb(data)
+    take = functools.partial(_take, [0])
+    dtype, shape, raw = msgpack.unpackb(data, list_hook=take, max_array_len=64, max_map_len=0)
     if dtype not in DTYPES or not all(isinstance(n, int) and n >= 0 for n in shape):
         raise CodecError(f"bad array header: dtype {dtype!r}, shape {shape!r}")
     expected = math.prod(shape) * np.dtype(dtype).itemsize
@@ -56,25 +61,35 @@ def _ext_hook(code: int, data: bytes) -> Any:
     return np.frombuffer(raw, np.dtype(dtype).newbyteorder("<")).reshape(shape).astype(dtype)
 
 
-def _check_keys(tree: Any) -> None:
-    """MessagePack writes any key; a dict that the reader would refuse is refused here."""
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            if not isinstance(key, str):
-                kind = type(key).__name__
-                raise CodecError(f"cannot pack a dict with a key of type {kind}; want str keys")
-            _check_keys(value)
-    elif isinstance(tree, (list, tuple)):
-        for value in tree:
-            _check_keys(value)
+def _check(tree: Any) -> None:
+    """Raises `CodecError` for what must not travel though MessagePack could write it."""
+    values = 0
+    for depth, inner in enumerate(levels(tree), 1):
+        keys = (key for each in inner if isinstance(each, dict) for key in each)
+        odd = [type(key).__name__ for key in keys if not isinstance(key, str)]
+        values += sum(len(each) or 1 for each in inner)
+        if odd:
+            raise CodecError(f"a dict has a key of type {odd[0]}; want str keys")
+        if values > MAX_VALUES:
+            raise CodecError(f"{values} values; the limit is {MAX_VALUES}")
+        if depth > DEEPEST:
+            raise CodecError(f"lists and dicts are nested more than {DEEPEST} deep")
+
+
+def _take(seen: list[int], container: Any) -> Any:
+    """Counts each list and dict while it is read: a message of few bytes may hold many."""
+    seen[0] += len(container) or 1
+    if seen[0] > MAX_VALUES:
+        raise CodecError(f"more than {MAX_VALUES} values")
+    return container
 
 
 def pack(tree: Any) -> bytes:
     """Packs a tree; raises `CodecError` naming what it cannot carry. Tuples come back as lists."""
     try:
-        _check_keys(tree)
+        _check(tree)
         body: bytes = msgpack.packb(tree, default=_default, strict_types=False)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         if isinstance(error, CodecError):
             raise
         raise CodecError(f"cannot pack: {error}") from None
@@ -83,17 +98,23 @@ def pack(tree: Any) -> bytes:
     return MAGIC + body
 
 
-def unpack(data: bytes) -> Any:
-    """Inverse of `pack`; raises `CodecError` on anything that `pack` did not write."""
+def unpack(data: bytes, most: int = MAX_BYTES) -> Any:
+    """Inverse of `pack`; raises `CodecError` on anything that `pack` did not write, and on more
+    than `most` bytes, which are not looked into."""
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise CodecError(f"want bytes, got {type(data).__name__}")
     data = bytes(data)
-    if len(data) > MAX_BYTES + len(MAGIC):
-        raise CodecError(f"message of {len(data)} bytes; the limit is {MAX_BYTES}")
+    if len(data) > most + len(MAGIC):
+        raise CodecError(f"message of {len(data)} bytes; the limit is {most}")
     if data[: len(MAGIC)] != MAGIC:
         raise CodecError(f"not a message of this format: starts with {data[:4]!r}, want {MAGIC!r}")
     try:
-        return msgpack.unpackb(data[len(MAGIC) :], ext_hook=_ext_hook, strict_map_key=True)
+        take = functools.partial(_take, [0])
+        hooks = {"ext_hook": _ext_hook, "list_hook": take, "object_hook": take}
+        limits = {"max_array_len": MAX_VALUES, "max_map_len": MAX_VALUES}
+        tree = msgpack.unpackb(data[len(MAGIC) :], **hooks, **limits)
+        _check(tree)
+        return tree
     except CodecError:
         raise
     except Exception as error:  # msgpack raises many types on malformed input

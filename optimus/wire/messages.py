@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import reprlib
 import typing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ T = TypeVar("T")
 Status = typing.Literal["ok", "nonfinite", "busy", "expired", "error"]
 MAX_SAMPLE_BYTES = 2048  # without the derivative of a pathwise sample
 MAX_REQUEST_BYTES = 16 * 1024 * 1024  # a loss request: x of two million coordinates
+MAX_CALL_BYTES = 512 * 1024  # any other call, which has no arrays: a heartbeat of 4,000 members
 
 
 class Version(typing.NamedTuple):
@@ -136,9 +138,9 @@ def encode(message: Any) -> bytes:
     return codec.pack({f.name: getattr(message, f.name) for f in fields})
 
 
-def decode(cls: type[T], data: bytes) -> T:
-    """Bytes as a message of `cls`; raises `CodecError` as `from_fields` does."""
-    return from_fields(cls, codec.unpack(data))
+def decode(cls: type[T], data: bytes, most: int = codec.MAX_BYTES) -> T:
+    """Bytes, `most` at most, as a message of `cls`; raises `CodecError` as `from_fields` does."""
+    return from_fields(cls, codec.unpack(data, most))
 
 
 def from_fields(cls: type[T], tree: Any) -> T:
@@ -172,7 +174,7 @@ def check_type(where: str, hint: Any, value: Any) -> None:
         choices = typing.get_args(hint)
         if not (isinstance(value, str) and value in choices):
             want = ", ".join(map(repr, choices))
-            raise codec.CodecError(f"{where}: got {value!r:.80}, want one of {want}")
+            raise codec.CodecError(f"{where}: got {reprlib.repr(value)}, want one of {want}")
         return
     good = isinstance(value, origin) or (origin is float and isinstance(value, int))
     if not good or (origin in (int, float) and isinstance(value, bool)):
@@ -205,7 +207,7 @@ def check_sample(
         return f"{len(sample.versions)} versions for window {sample.window}"
     for pair in sample.versions:
         if not isinstance(pair, list) or [type(number) for number in pair] != [int, int]:
-            return f"version {pair!r:.80}, want [epoch, step]"
+            return f"version {reprlib.repr(pair)}, want [epoch, step]"
     counts = [sample.actor, sample.evaluations, sample.noise_checksum]
     counts += [number for pair in sample.versions for number in pair]
     if not all(0 <= count < 2**64 for count in counts) or not 0 <= sample.seconds < np.inf:

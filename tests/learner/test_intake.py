@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learner.intake import REASONS, Intake
+from learner.intake import REASONS, Intake, largest_sample
 from optimus.config import AnalyticTask, Estimator, Layout, MetaOptimizer
 from optimus.meta import noise
 from optimus.meta.estimators import BY_NAME
 from optimus.rundir import checkpoint
 from optimus.wire import Sample, Version, encode, pack, unpack
-from tests.one_phase import one_phase
+from tests.one_phase import one_phase, with_phase
 
 RUN, SIZE, WINDOW, WINDOWS = "0123456789ab", 50, 3, 6
 NOW = Version(epoch=2, step=10)
@@ -124,6 +124,12 @@ def test_a_window_without_scored_steps_is_counted(intake):
 # What arrives (bytes, or changes to a good sample), the reason, and what the line says.
 REFUSALS = {
     "garbage": (b"OPT1\x93", "malformed", "malformed message"),
+    "larger than any sample": (bytes(2053), "malformed", "2053 bytes; the limit is 2048"),
+    "deep versions": (
+        pack({"versions": 0})[:-1] + b"\x91" * 100 + b"\x00",
+        "malformed",
+        "more than 64 deep",
+    ),
     "another message": (pack({"a": 1}), "malformed", "not a Sample"),
     "another schema": ({"schema": "es/2"}, "malformed", "schema 'es/2'"),
     "another window length": (
@@ -190,6 +196,18 @@ def test_a_refusal_is_counted_under_its_reason(intake, case):
     assert (intake.accepted, intake.open_episodes()) == (0, {})
     # What was refused leaves no trace: the sample that should have come is taken.
     assert intake.accept(sample(), NOW).accumulated.tobytes() == regenerated(7, 0).tobytes()
+
+
+@pytest.mark.parametrize("horizon", [WINDOW, 1500])
+@pytest.mark.parametrize("kind", ["pes", "bptt"])
+def test_no_sample_of_the_run_is_too_large(kind, horizon):
+    estimator = Estimator(kind, truncation=WINDOW, horizon=horizon)
+    gradient = np.zeros(SIZE if kind == "bptt" else 0, np.float32)
+    big = 2**64 - 1
+    versions = [[big, big]] * (horizon // WINDOW)
+    largest = len(sample(0, len(versions) - 1, versions=versions, gradient=gradient))
+    whole = with_phase(config(), estimator=estimator)
+    assert largest <= largest_sample(whole, SIZE) < 3 * largest + 2048
 
 
 def test_every_reason_is_tested():

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import msgpack
 import numpy as np
 import pytest
 
@@ -64,7 +65,8 @@ STRAYS = {
         lambda bench: changed(bench, run_id="x", losses=np.zeros(7)),
         "foreign_run",
     ),
-    "a run id of a megabyte": (lambda bench: changed(bench, run_id="x" * 2**20), "foreign_run"),
+    "a long run id": (lambda bench: changed(bench, run_id="x" * 1000), "foreign_run"),
+    "a run id of a megabyte": (lambda bench: changed(bench, run_id="x" * 2**20), "malformed"),
     "an earlier epoch": (lambda bench: changed(bench, versions=[[0, 0]]), "foreign_epoch"),
     "a later epoch": (lambda bench: changed(bench, versions=[[9, 0]]), "foreign_epoch"),
     "a later step": (lambda bench: changed(bench, versions=[[1, 5]]), "stale"),
@@ -227,7 +229,9 @@ ODD = [
 @pytest.mark.parametrize("name", Service.exposed)
 def test_no_argument_raises(bench, name):
     service, run_id = Service(bench.learner, 1), bench.learner.run_id
-    method = getattr(service, name)
+    method, nested = getattr(service, name), []
+    for _ in range(400):
+        nested = [nested]
     for arguments in (
         (),
         *((odd,) for odd in ODD),
@@ -243,6 +247,9 @@ def test_no_argument_raises(bench, name):
         assert (answer.status, answer.message[: len(name)]) == ("refused", name)
     for raw in ((), (b"", b""), (codec.MAGIC,), (codec.MAGIC + b"\x93",), (bytes(2**24 + 1),)):
         assert decode(Answer, method(*raw)).status == "refused"
+    deep = codec.MAGIC + msgpack.packb({**vars(Call(PROTOCOL, run_id, [])), "arguments": nested})
+    assert "more than 64 deep" in decode(Answer, method(deep)).message
+    assert decode(Answer, method(deep)).status == "refused"  # and counted
     assert decode(Answer, method(b"", more=1)).status == "refused"
     assert bench.learner.refused_calls["malformed"] > 50
     bench.join("z")

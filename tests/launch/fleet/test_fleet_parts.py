@@ -198,7 +198,7 @@ def test_an_archive_cannot_write_outside_its_place(tmp_path: Path) -> None:
         link = tarfile.TarInfo("run/link")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
-    unpack(archive, {"run": tmp_path / "out"})
+    unpack(archive, {"run": tmp_path / "out"}, [])
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["a.tar.gz", "good.txt"]
 
 

@@ -134,6 +134,37 @@ def test_a_workers_archive_fills_its_own_logs_alone(fleet: Told) -> None:
     assert fleet.said("w1: left out 2 of its files")
 
 
+def test_what_is_ours_in_a_copy_is_of_no_archive(fleet: Told) -> None:
+    guard = json.dumps({"run": "x", "run_id": "other"}).encode()
+    fleet.holds(
+        HEAD,
+        "r",
+        {
+            "run/config.json": b"{}",
+            "run/collected.json": guard,
+            "run/./Collected.JSON": guard,
+            "run/collected.json/x": guard,
+            "run/.lock": b"x",
+            "run/logs/w1/worker-0.log": b"forged",
+            "run/logs/w1": b"forged",
+            "run/logs/w1x/0.log": b"the head's own",
+        },
+        id="one",
+    )
+    assert not fleet.collect()  # the worker is down
+    assert fleet.said("h1: left out 6 of its files") and fleet.said("collected into runs/r")
+    assert json.loads(Path("runs/r/collected.json").read_text()) == {"run": "r", "run_id": "one"}
+    assert Path("runs/r/.lock").read_bytes() == b""
+    assert _files(Path("runs")) == ["r/config.json", "r/logs/w1x/0.log"]
+    fleet.holds(WORKER, "r", {"logs/worker-0.log": b"own"})
+    assert not fleet.collect()  # the same run again
+    assert Path("runs/r/logs/w1/worker-0.log").read_bytes() == b"own"
+    fleet.holds(HEAD, "r", {"run/config.json": b"theirs"}, id="other")
+    with pytest.raises(ConfigError, match="no copy of this run 'r'"):
+        fleet.collect()
+    assert Path("runs/r/config.json").read_bytes() == b"{}"
+
+
 def test_links_that_are_there_lead_nothing_out(fleet: Told, tmp_path: Path) -> None:
     target, outside = Path("runs/r"), tmp_path / "outside"
     outside.mkdir()
@@ -273,6 +304,18 @@ def _deep(levels: int) -> Any:
         {"watch": "text"},
         {"watch": {"evaluations_per_second": "fast"}},
         {"watch": {"checkpoint_age": 10**400}},
+        {"watch": {"checkpoint_age": 1e299}},
+        {"watch": {"step": [["a"] * 3]}},
+        {"watch": {"step": float("nan")}},
+        {"watch": {"updates": "2"}},
+        {"watch": {"updates": -1}},
+        {"watch": {"state": 7}},
+        {"watch": {"state": "x" * 10**6}},
+        {"watch": {"problem": "x" * 10**6}},
+        {"watch": {"problem": ["x"]}},
+        {"deployed": "x" * 10**6},
+        {"programs": {str(k): "RUNNING" for k in range(10_001)}},
+        {"programs": {"x" * 10**6: "RUNNING"}},
         {"watch": {"checkpoint_age": float("nan")}},
     ],
 )
@@ -328,10 +371,13 @@ def test_printable_leaves_text_alone_and_nothing_that_steers() -> None:
 
 def test_no_host_steers_the_terminal(fleet: Told) -> None:
     programs = {STEER: f"EXITED {STEER}"}
-    watch = {"state": STEER, "step": STEER, "updates": STEER, "problem": f"{STEER}\nh1: forged"}
+    watch = {"state": STEER, "step": 1, "updates": 2}
     look = {**LOOK, "deployed": STEER, "programs": programs, "watch": watch}
     fleet.answers = {"h1": look, "w1": {"error": f"{STEER}\nh1: forged"}}
     assert not actions.status([HEAD, WORKER], fleet.lines.append)
+    fleet.answers["h1"]["watch"] = {"problem": f"{STEER}\nh1: forged"}
+    assert not actions.status([HEAD, WORKER], fleet.lines.append)
+    assert fleet.said(", update 1 of 2") and fleet.said("the run: \\x1b[31m")
     fleet.answers["h1"] = {"logs": {f"head.log{STEER}": [f"a\tb{STEER}", "two\nlines"]}}
     actions.logs([HEAD, WORKER], None, 10, fleet.lines.append)
     fleet.answers["h1"] = {"stopped": None, "killed": 0, "more": STEER}
@@ -339,6 +385,16 @@ def test_no_host_steers_the_terminal(fleet: Told) -> None:
     assert fleet.said("a\tb\\x1b[31m")
     for line in fleet.lines:
         assert line.replace("\t", " ").isprintable(), line
+
+
+def test_a_host_shows_no_more_of_its_logs_than_was_asked_for(fleet: Told) -> None:
+    fleet.answers = {"h1": {"logs": {"head.log": [*map(str, range(300_000))], "w": ["y" * 10**6]}}}
+    assert actions.logs([HEAD], None, 2, fleet.lines.append)
+    assert fleet.lines[:4] == ["-- h1: head.log", "   299998", "   299999", "-- h1: w"]
+    assert len(fleet.lines) == 5 and len(fleet.lines[4]) < 5000
+    fleet.answers = {"h1": {"logs": {str(k): ["x"] for k in range(10_001)}}}
+    assert not actions.logs([HEAD], None, 2, fleet.lines.append)
+    assert fleet.lines[5:] == ["h1: its answer cannot be: logs"]
 
 
 @pytest.mark.parametrize("state", ["unreachable", "failed"])
