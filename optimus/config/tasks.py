@@ -1,6 +1,5 @@
 """What a `TrainConfig` trains on."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -59,7 +58,7 @@ class ClassicalTask:
         both = self.generated + self.networks
         require(both <= 1.0, f"task.networks: got {both} with generated, want at most 1 together")
         for name in ("x_scale", "f_scale"):
-            require_within(getattr(self, name), 1.0, math.inf, f"task.{name}")
+            require_within(getattr(self, name), 1.0, 1e6, f"task.{name}")
         require_whole(self, "task", least_dim=(2, _LARGEST))
         least = max(4, self.least_dim)
         whole = all(type(size) is int and least <= size <= _LARGEST for size in self.sizes)

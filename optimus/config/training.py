@@ -1,11 +1,10 @@
 """The parts of a `TrainConfig` beside its task: estimator, meta-loss, Adam, layout, evaluation."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from optimus.config.tasks import ClassicalTask
-from optimus.errors import require, require_known, require_positive, require_whole, require_within
+from optimus.errors import require, require_known, require_whole, require_within
 
 EstimatorKind = Literal[
     "pes", "nres", "full_es", "truncated_es", "bptt", "pes_pathwise", "nres_pathwise"
@@ -17,6 +16,7 @@ ESTIMATORS: tuple[EstimatorKind, ...] = get_args(EstimatorKind)
 PATHWISE: tuple[EstimatorKind, ...] = ESTIMATORS[4:]  # with derivatives through the window
 # More than anybody needs: what is more is a typo, found before memory is taken for it.
 _LONGEST, _MOST_LANES, _MOST_PROCESSES = 10**7, 10**6, 10**5  # inner steps; tasks at once
+_LEAST, _MOST = 1e-15, 1e15  # what float32 holds the squares of
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Estimator:
 
     def __post_init__(self) -> None:
         require_known(self.kind, ESTIMATORS, "estimator.kind")
-        require_positive(self.sigma, "estimator.sigma")
+        # Less is lost in float32 weights of size 1; more leaves nothing of them.
+        require_within(self.sigma, 1e-6, 1e3, "estimator.sigma")
         require_known(self.noise, get_args(NoiseKind), "estimator.noise")
         require_whole(self, "estimator", truncation=(1, _LONGEST), horizon=(0, _LONGEST))
         require_whole(self, "estimator", shortest=(0, _LONGEST), order=(1, 2))
@@ -64,8 +65,8 @@ class Estimator:
             f"estimator.guide: got {self.guide} with {self.kind!r}, want 0 but with 'bptt'",
         )
         for name in ("task_clip", "guide"):
-            require_within(getattr(self, name), 0, math.inf, f"estimator.{name}")
-        require_positive(self.guide_radius, "estimator.guide_radius")
+            require_within(getattr(self, name), 0, _MOST, f"estimator.{name}")
+        require_within(self.guide_radius, _LEAST, _MOST, "estimator.guide_radius")
 
     @property
     def windows(self) -> int:
@@ -88,8 +89,8 @@ class MetaLoss:
 
     def __post_init__(self) -> None:
         require_known(self.kind, get_args(MetaLossKind), "meta_loss.kind")
-        require_positive(self.floor, "meta_loss.floor")
-        require_positive(self.cap, "meta_loss.cap")
+        require_within(self.floor, _LEAST, _MOST, "meta_loss.floor")
+        require_within(self.cap, _LEAST, _MOST, "meta_loss.cap")
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,9 @@ class MetaOptimizer:
     cosine: int = 0  # updates after which a cosine has brought the rate to 1 %; 0: constant
 
     def __post_init__(self) -> None:
-        require_positive(self.learning_rate, "meta.learning_rate")
-        require_positive(self.clip_norm, "meta.clip_norm")
+        # Adam's steps are as long as the rate.
+        require_within(self.learning_rate, 1e-12, 1e3, "meta.learning_rate")
+        require_within(self.clip_norm, _LEAST, _MOST, "meta.clip_norm")
         require_known(self.clip, get_args(ClipKind), "meta.clip")
         require_whole(self, "meta", batch=(1, _MOST_LANES), warmup=0, cosine=0)
 

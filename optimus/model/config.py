@@ -16,7 +16,6 @@ from optimus.errors import (
     ConfigError,
     require,
     require_known,
-    require_positive,
     require_whole,
     require_within,
 )
@@ -57,6 +56,7 @@ def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 # Sizes beyond these are typos, found before memory is taken for them or a program traced.
 _WIDEST, _DEEPEST, _MOST_WEIGHTS = 8192, 128, 2**30
+_FLOATS = (1e-30, 1e30)  # what float32 holds, with room for a product
 
 
 def _require_few(weights: int, sizes: str) -> None:
@@ -168,8 +168,8 @@ class OptimizerConfig:
         _require_few(weights, f"dim: got {self.dim} with {self.encoders} encoders, ffn x {ffn}")
         whole = self.dim % self.heads == 0
         require(whole, f"optimizer.dim: got {self.dim}, want a multiple of heads ({self.heads})")
-        require_positive(self.lambda_a, "optimizer.lambda_a")
-        require_positive(self.lambda_b, "optimizer.lambda_b")
+        for name in ("lambda_a", "lambda_b"):
+            require_within(getattr(self, name), *_FLOATS, f"optimizer.{name}")
         require_within(self.b_decay, 0.0, 1.0, "optimizer.b_decay")
         # Squares of float32 stay exact enough down to 1e-30.
         require_within(self.normalizer_eps, 1e-30, 1.0, "optimizer.normalizer_eps")
@@ -218,5 +218,5 @@ class AdafactorMlpConfig:
         require_whole(self, "optimizer", hidden=(1, _WIDEST), layers=(1, _DEEPEST))
         weights = self.layers * self.hidden**2
         _require_few(weights, f"hidden: got {self.hidden} with {self.layers} layers")
-        require_positive(self.step_mult, "optimizer.step_mult")
-        require_positive(self.exp_mult, "optimizer.exp_mult")
+        for name in ("step_mult", "exp_mult"):
+            require_within(getattr(self, name), *_FLOATS, f"optimizer.{name}")
