@@ -70,6 +70,19 @@ def require_within(value: float, least: float, most: float, where: str) -> None:
     require(good, f"{where}: got {value!r}, want {wanted}")
 
 
+def require_size(value: int, where: str, least: int, most: int) -> None:
+    """Raises `ConfigError` unless the value is an integer in least ... most.
+
+    Args:
+      value: to be checked. where: names it.
+      least, most: its bounds.
+    """
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    good = whole and least <= value
+    require(good, f"{where}: got {value!r}, want an integer of at least {least}")
+    require(value <= most, f"{where}: got {value!r}, want at most {most}")
+
+
 def require_whole(config: object, where: str, **bounds: int | tuple[int, int]) -> None:
     """Raises `ConfigError` unless fields of `config` are integers within their bounds.
 
@@ -78,14 +91,8 @@ def require_whole(config: object, where: str, **bounds: int | tuple[int, int]) -
       **bounds: by field, (least, most), or the least alone of what may be large.
     """
     for field, bound in bounds.items():
-        value, path = getattr(config, field), f"{where}.{field}".removeprefix(".")
-        least, most = bound if isinstance(bound, tuple) else (bound, MANY)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        require(
-            whole and least <= value,
-            f"{path}: got {value!r}, want an integer of at least {least}",
-        )
-        require(value <= most, f"{path}: got {value!r}, want at most {most}")
+        bounds_of = bound if isinstance(bound, tuple) else (bound, MANY)
+        require_size(getattr(config, field), f"{where}.{field}".removeprefix("."), *bounds_of)
 
 
 def require_known(value: str, known: tuple[str, ...], where: str) -> None:

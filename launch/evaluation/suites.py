@@ -22,7 +22,7 @@ from launch import Say
 from launch.runners import actors_cannot
 from optimus.bench.methods.counting import stacked
 from optimus.bench.methods.learned import compiled, lanes_together
-from optimus.bench.plan import names
+from optimus.bench.plan import names, require_counts
 from optimus.config import Phase, TrainConfig
 from optimus.errors import ConfigError, require
 from optimus.problems import presets
@@ -49,8 +49,7 @@ class Plan:
             names(self.functions, FUNCTIONS, "function")
         except ConfigError as error:
             raise ConfigError(f"functions: {error}") from None
-        require(self.starts >= 1, f"starts: got {self.starts}, want >= 1")
-        require(self.steps >= 2, f"steps: got {self.steps}, want >= 2")
+        require_counts(self.starts, self.steps, least_steps=2)
         require(min(self.dims, default=2) >= 2, f"dims: got {self.dims}, want each >= 2")
 
     def protocol(self, config: TrainConfig | None) -> str:

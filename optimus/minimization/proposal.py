@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from optimus import weights
+from optimus.errors import ConfigError
 from optimus.model.config import OptimizerConfig
 from optimus.model.registry import Config, rule_of
 from optimus.weights import LearnedOptimizer
@@ -24,12 +25,12 @@ def resolve(model: LearnedOptimizer | str | os.PathLike[str]) -> LearnedOptimize
 
 
 def check_size(config: Config, size: int) -> None:
-    """Raises `ValueError` where what Optimus keeps for each pair of variables would fill the
+    """Raises `ConfigError` where what Optimus keeps for each pair of variables would fill the
     memory."""
     if not isinstance(config, OptimizerConfig) or config.linear_cost:
         return
     if size > MAX_COORDINATES:
-        raise ValueError(
+        raise ConfigError(
             f"{size} variables are too many: memory of a model with attention={config.attention!r}"
             f" and rank={config.rank} grows with their square, and {MAX_COORDINATES} is the most"
             " that is tried; with attention='inducing' and rank >= 1 there is no limit"
