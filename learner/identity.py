@@ -11,6 +11,7 @@ from typing import Any
 from optimus.errors import UserError
 from optimus.files import read_json
 from optimus.rundir.checkpoint import write_atomically
+from optimus.rundir.manifest import MOST
 
 FILE = "identity.json"
 
@@ -48,6 +49,8 @@ class Identity:
         if self._path.exists():
             try:
                 self._record = _Record(**read_json(self._path))
+                if max(self._record.epoch, self._record.next_episode) >= MOST:
+                    raise ValueError("counters must be below 2^62")
             except (ValueError, TypeError) as error:
                 what = f"{self._path} is damaged ({error}); restore it or use a new run dir"
                 raise IdentityError(what) from None
@@ -80,8 +83,8 @@ class Identity:
 
     def reserve_episodes(self, count: int) -> int:
         """First of `count` ids that no other call, now or after a restart, will return."""
-        if not 1 <= count <= 2**40:
-            raise ValueError(f"cannot reserve {count} episode ids; want 1 ... 2^40")
+        if not 1 <= count <= 2**60:
+            raise ValueError(f"cannot reserve {count} episode ids; want 1 ... 2^60")
         with self._lock:
             first = self._record.next_episode
             self._write(replace(self._record, next_episode=first + count))

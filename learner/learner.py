@@ -214,11 +214,14 @@ class Learner:
                     why = "a synchronous update cannot do without the sample it refused"
                     raise LearnerError(f"{why}: {intake.last_refusal}")
             if time.monotonic() - last > STALL_SECONDS:
-                why = f"no acceptable sample for {STALL_SECONDS:.0f} s at step {self.version.step}"
-                refused = f"refused so far: {dict(self.intake.refused)}; see the actors' logs"
-                raise LearnerError(f"{why}; {refused}")
+                raise self.stalled(f"no acceptable sample for {STALL_SECONDS:.0f} s")
         self._waiting = time.monotonic() - began
         return batch
+
+    def stalled(self, why: str) -> LearnerError:
+        """The error of a run that gets no samples, which says what became of those there were."""
+        refused = f"refused so far: {dict(self.intake.refused)}; see the actors' logs"
+        return LearnerError(f"{why} at step {self.version.step}; {refused}")
 
     def step(self, stop: threading.Event) -> bool:
         """One update; False when `stop` was set before a batch was complete."""
@@ -317,7 +320,7 @@ class Learner:
             self._failing = True
             self._metrics.write("checkpoint_failed", step=self._version.step, cause=str(error))
 
-    def save(self) -> Path:
+    def save(self) -> None:
         """Writes a checkpoint of this version and points `LATEST` at it.
 
         Raises:
@@ -342,7 +345,6 @@ class Learner:
         }
         step, folder = self._version.step, self._run_dir / "checkpoints"
         keep, every = self._config.keep_checkpoints, self._config.keep_checkpoints_every
-        path = checkpoint.save(folder, step, arrays, manifest, keep, every)
+        checkpoint.save(folder, step, arrays, manifest, keep, every)
         self._saved_step = step
         self._metrics.write("checkpoint", step=step)
-        return path

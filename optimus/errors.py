@@ -70,6 +70,19 @@ def require_within(value: float, least: float, most: float, where: str) -> None:
     require(good, f"{where}: got {value!r}, want {wanted}")
 
 
+def require_size(value: int, where: str, least: int, most: int) -> None:
+    """Raises `ConfigError` unless the value is an integer in least ... most.
+
+    Args:
+      value: to be checked. where: names it.
+      least, most: its bounds.
+    """
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    got = f"{where}: got {value!r}"
+    require(whole and least <= value, f"{got}, want an integer of at least {least}")
+    require(value <= most, f"{got}, want at most {most}")
+
+
 def require_whole(config: object, where: str, **bounds: tuple[int, int]) -> None:
     """Raises `ConfigError` unless fields of `config` are integers within their bounds.
 
@@ -77,12 +90,8 @@ def require_whole(config: object, where: str, **bounds: tuple[int, int]) -> None
       config: a part of a configuration. where: its name, or "".
       **bounds: by field, (least, most).
     """
-    for field, (least, most) in bounds.items():
-        value, path = getattr(config, field), f"{where}.{field}".removeprefix(".")
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        got = f"{path}: got {value!r}"
-        require(whole and least <= value, f"{got}, want an integer of at least {least}")
-        require(value <= most, f"{got}, want at most {most}")
+    for field, bound in bounds.items():
+        require_size(getattr(config, field), f"{where}.{field}".removeprefix("."), *bound)
 
 
 def require_known(value: str, known: tuple[str, ...], where: str) -> None:

@@ -2,6 +2,7 @@
 
 import collections
 import queue
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -10,20 +11,29 @@ from optimus.wire import LossReply, LossRequest, LossUnavailable, decode, encode
 
 class LocalStream:
     """An unbounded queue of encoded samples. For runners that call actor and learner in turn, so a
-    bound would deadlock: one round is at most one batch."""
+    bound would deadlock: one round is at most one batch.
+
+    Attributes:
+      dry: set when a sample was asked for and there was none: nobody else could add one.
+    """
 
     def __init__(self) -> None:
+        self.dry = threading.Event()
         self._samples: collections.deque[bytes] = collections.deque()
 
     def put(self, sample: bytes, timeout: float) -> bool:
         """See `SampleWriter.put`; never full."""
         if sample:
             self._samples.append(sample)
+            self.dry.clear()
         return True
 
     def get(self, timeout: float) -> bytes | None:
-        """See `SampleReader.get`; never waits, since nobody else could add a sample."""
-        return self._samples.popleft() if self._samples else None
+        """See `SampleReader.get`; never waits."""
+        if not self._samples:
+            self.dry.set()
+            return None
+        return self._samples.popleft()
 
     def close(self) -> None:
         """Drops what is left."""

@@ -7,7 +7,7 @@ from typing import Literal
 import tyro
 
 from launch import Say
-from optimus.errors import ConfigError, require, require_positive, require_within
+from optimus.errors import ConfigError, require_positive, require_size, require_within
 from optimus.installation import extra_command
 
 
@@ -42,7 +42,7 @@ class Render:
         """Exit code; a mistake in the arguments is a `ConfigError`."""
         require_positive(self.seconds, "--seconds", 3600.0)
         require_within(self.start, 0.0, 1e6, "--start")
-        require(self.evaluations >= 1, f"--evaluations {self.evaluations}: want at least 1")
+        require_size(self.evaluations, "--evaluations", 1, 10**7)
         try:
             from workers.physics.loss import PhysicsOptions
             from workers.physics.rendering.showing import main

@@ -79,7 +79,7 @@ class Report:
         from optimus.problems.functions import FUNCTIONS
 
         functions = names(self.functions, FUNCTIONS, "function")
-        require_counts(self.starts, self.steps, 0)
+        require_counts(self.starts, self.steps)
         plan = Plan(functions, dimensions(self.dims), starts=self.starts, steps=self.steps)
         notes: list[str] = []
         baselines = motion = None

@@ -70,7 +70,8 @@ def run(config: TrainConfig, run_dir: Path, stop: threading.Event, say: Say) -> 
             for actor in actors:
                 actor.refresh()
                 actor.collect(never)
-            learner.step(never)
+            if not learner.step(stream.dry):
+                raise learner.stalled("the update lacks samples, and all lanes have sent theirs")
             if judge and (learner.done or learner.version.step % config.checkpoint_every == 0):
                 judge.step()
         return learner.run(stop)  # nothing is left to do but the last checkpoint

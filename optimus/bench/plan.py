@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from optimus import weights
 from optimus.bench.cells import Cell, Method, Planned
 from optimus.bench.methods import BASELINES, LEARNED, NEED_CMA, models
-from optimus.errors import require
+from optimus.errors import require, require_size
 from optimus.installation import extra_command
 from optimus.problems import presets
 from optimus.problems.presets import Problem
@@ -89,10 +89,17 @@ def dimensions(text: str | Iterable[int]) -> tuple[int, ...]:
     return dims
 
 
-def require_counts(starts: int, steps: int, seed: int) -> None:
-    """Raises `ConfigError` where these numbers make no benchmark."""
-    possible = starts >= 1 and steps >= 1 and seed >= 0
-    require(possible, f"need starts >= 1, steps >= 1, seed >= 0: {starts}, {steps}, {seed}")
+def require_counts(starts: int, steps: int, seed: int = 0, least_steps: int = 1) -> None:
+    """Raises `ConfigError` where these numbers make no benchmark, or one that no memory holds.
+
+    Args:
+      starts, steps: of a cell. seed: of its starts.
+      least_steps: fewest that tell anything.
+    """
+    require_size(starts, "starts", 1, 10**5)  # those of `TUNING_START` come later
+    require_size(steps, "steps", least_steps, 10**7)
+    require_size(seed, "seed", 0, 2**63 - 1)
+    require_size(starts * steps, "starts times steps", 1, 10**8)  # of each a value and a point
 
 
 def plan_cells(

@@ -52,7 +52,7 @@ def convert(value: Any, annotation: Any, where: str) -> Any:
 def _chosen(value: Any, choices: list[Any], where: str) -> Any:
     by_kind = {getattr(c, "kind", KINDS.get(c.__name__)): c for c in choices}
     kind = value.get("kind") if isinstance(value, Mapping) else None
-    if kind not in by_kind or not isinstance(value, Mapping):
+    if kind not in list(by_kind) or not isinstance(value, Mapping):  # a list has no hash
         known = sorted(name for name in by_kind if name is not None)
         raise ConfigError(f"{where}.kind: got {kind!r}, want one of {known}")
     cls = by_kind[kind]

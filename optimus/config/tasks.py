@@ -43,8 +43,8 @@ class ClassicalTask:
     shift: float = within(0.0, 0.0, 1.0)
     # share of tasks with a random rotation, in sizes up to 100
     rotate: float = within(0.0, 0.0, 1.0)
-    x_scale: float = within(1.0, 1.0)  # a factor log-uniform in 1/x_scale ... x_scale on x
-    f_scale: float = within(1.0, 1.0)  # the same on f
+    x_scale: float = within(1.0, 1.0, 1e6)  # a factor log-uniform in 1/x_scale ... x_scale on x
+    f_scale: float = within(1.0, 1.0, 1e6)  # the same on f
     networks: float = within(0.0, 0.0, 1.0)  # share of lanes that train a small neural network
 
     def __post_init__(self) -> None:

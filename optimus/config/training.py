@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from optimus.config.tasks import ClassicalTask
 from optimus.errors import require
-from optimus.fields import check_fields, positive, whole, within
+from optimus.fields import check_fields, whole, within
 
 EstimatorKind = Literal[
     "pes", "nres", "full_es", "truncated_es", "bptt", "pes_pathwise", "nres_pathwise"
@@ -14,6 +14,7 @@ ESTIMATORS: tuple[EstimatorKind, ...] = get_args(EstimatorKind)
 PATHWISE: tuple[EstimatorKind, ...] = ESTIMATORS[4:]  # with derivatives through the window
 # More than anybody needs: what is more is a typo, found before memory is taken for it.
 _LONGEST, _MOST_LANES, _MOST_PROCESSES = 10**7, 10**6, 10**5  # inner steps; tasks at once
+_LEAST, _MOST = 1e-15, 1e15  # what float32 holds the squares of
 
 
 @dataclass(frozen=True)
@@ -21,18 +22,21 @@ class Estimator:
     """How the meta-gradient is estimated; the defaults are the paper's (Table 3)."""
 
     kind: EstimatorKind = "pes"  # see `optimus.meta.estimators`
-    sigma: float = positive(0.01)  # standard deviation of the perturbation of every weight
+    # standard deviation of the perturbation of every weight; less is lost in float32 weights
+    sigma: float = within(0.01, 1e-6, 1e3)
     noise: Literal["gaussian", "rademacher"] = "gaussian"
     truncation: int = whole(5, 1, _LONGEST)  # inner steps per window: one sample each
     horizon: int = whole(50, 0, _LONGEST)  # inner steps per episode
-    task_clip: float = within(1.0)  # pathwise: largest norm of one task's gradient; 0: none
+    # pathwise: largest norm of one task's gradient; 0: none
+    task_clip: float = within(1.0, 0.0, _MOST)
     # pathwise: 1 holds inner gradients constant, 2 differentiates them too
     order: int = whole(1, 1, 2)
     # The rest is for `--launch fused`.
     shortest: int = whole(0, 0, _LONGEST)  # > 0: episodes are log-uniform in shortest ... horizon
     # bptt: weight of the log distance to the minimiser (supervision by it); 0: none
-    guide: float = within(0.0)
-    guide_radius: float = positive(1e-4)  # distance per coordinate at which that fades out
+    guide: float = within(0.0, 0.0, _MOST)
+    # distance per coordinate at which that fades out
+    guide_radius: float = within(1e-4, _LEAST, _MOST)
 
     def __post_init__(self) -> None:
         check_fields(self, "estimator")
@@ -68,8 +72,8 @@ class MetaLoss:
     """How an inner loss is scored: see `optimus.meta.loss`. Only `--launch fused` reads it."""
 
     kind: Literal["log_gap", "log_ratio"] = "log_gap"
-    floor: float = positive(1e-8)  # smallest gap, or ratio of gaps, that counts
-    cap: float = positive(5.0)  # a step scores at most this
+    floor: float = within(1e-8, _LEAST, _MOST)  # smallest gap, or ratio of gaps, that counts
+    cap: float = within(5.0, _LEAST, _MOST)  # a step scores at most this
 
     def __post_init__(self) -> None:
         check_fields(self, "meta_loss")
@@ -79,8 +83,8 @@ class MetaLoss:
 class MetaOptimizer:
     """Clipped Adam on the weights (paper supplement, section on meta-training)."""
 
-    learning_rate: float = positive(5e-4)
-    clip_norm: float = positive(3.0)  # bound of the estimate, in the sense of `clip`
+    learning_rate: float = within(5e-4, 1e-12, 1e3)  # of Adam, whose steps are as long
+    clip_norm: float = within(3.0, _LEAST, _MOST)  # bound of the estimate, in the sense of `clip`
     batch: int = whole(20, 1, _MOST_LANES)  # samples per update, one antithetic pair each
     clip: Literal["global_norm", "value"] = "global_norm"  # "value": every entry on its own
     warmup: int = whole(0)  # updates over which the rate rises linearly

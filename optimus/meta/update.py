@@ -11,8 +11,15 @@ import optax
 from numpy.typing import NDArray
 
 from optimus.config import MetaOptimizer
+from optimus.errors import UserError
 from optimus.model.parameters import ParameterLayout
 from optimus.rundir.checkpoint import CheckpointError
+
+
+class Diverged(UserError, ValueError):
+    """Training has left what float32 holds; one line."""
+
+    final = True
 
 
 class MetaState(NamedTuple):
@@ -65,14 +72,18 @@ def update(meta: MetaOptimizer, state: MetaState, gradient: jax.Array) -> tuple[
     Args:
       meta: learning rate and clip.
       state: from `init` or an earlier update.
-      gradient: float32 `[P]`, must be finite (the caller refuses what is not).
+      gradient: float32 `[P]`.
 
     Returns:
       The new state and the gradient's global norm before clipping.
+
+    Raises:
+      Diverged: the gradient is not finite.
     """
     norm = float(np.sqrt(np.sum(np.square(np.asarray(gradient, np.float64)))))
     if not np.isfinite(norm):
-        raise ValueError("meta-gradient is not finite; refuse its samples before the update")
+        why = "training diverged: the meta-gradient is not finite"
+        raise Diverged(f"{why}; try a smaller meta.learning_rate, or another estimator.sigma")
     return apply(meta, state, gradient), norm
 
 

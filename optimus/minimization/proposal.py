@@ -25,7 +25,7 @@ def resolve(model: LearnedOptimizer | str | os.PathLike[str]) -> LearnedOptimize
 
 
 def check_size(config: Config, size: int) -> None:
-    """Raises `ValueError` where what Optimus keeps for each pair of variables would fill the
+    """Raises `ConfigError` where what Optimus keeps for each pair of variables would fill the
     memory."""
     if not isinstance(config, OptimizerConfig) or config.linear_cost:
         return

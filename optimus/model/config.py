@@ -11,13 +11,14 @@ from types import MappingProxyType
 from typing import Literal
 
 from optimus.errors import require
-from optimus.fields import check_fields, positive, whole, within
+from optimus.fields import check_fields, whole, within
 
 RankOne = Literal["sym", "signed", "gated", "asym", "none"]
 AttentionPrecision = Literal["float32", "bfloat16"]
 
 # Sizes beyond these are typos, found before memory is taken for them or a program traced.
 _WIDEST, _DEEPEST, _MOST_WEIGHTS = 8192, 128, 2**30
+_FLOATS = (1e-30, 1e30)  # what float32 holds, with room for a product
 _LEAST_EPS = 1e-30  # squares of float32 stay exact enough down to it
 
 
@@ -78,8 +79,8 @@ class OptimizerConfig:
     encoders: int = whole(3, 1, _DEEPEST)
     heads: int = whole(4, 1, _WIDEST)
     ffn_multiplier: int = whole(4, 1, _WIDEST)
-    lambda_a: float = positive(0.1)
-    lambda_b: float = positive(0.1)
+    lambda_a: float = within(0.1, *_FLOATS)
+    lambda_b: float = within(0.1, *_FLOATS)
     rank_one: RankOne = "sym"
     b_decay: float = within(1.0, 0.0, 1.0)
     rank: int = whole(0, 0, _WIDEST)
@@ -154,8 +155,8 @@ class AdafactorMlpConfig:
 
     hidden: int = whole(4, 1, _WIDEST)  # width of the hidden layers
     layers: int = whole(2, 1, _DEEPEST)  # hidden layers, ReLU
-    step_mult: float = positive(1e-3)
-    exp_mult: float = positive(1e-3)
+    step_mult: float = within(1e-3, *_FLOATS)
+    exp_mult: float = within(1e-3, *_FLOATS)
 
     def __post_init__(self) -> None:
         check_fields(self, "optimizer")

@@ -10,6 +10,7 @@ from typing import Any
 from optimus.installation import DISTRIBUTION, version_of
 
 FORMAT = 1  # of the manifest; raised when an older reader could misread a newer one
+MOST = 2**62  # no count or id is as large: what is added to one still fits an int64
 PACKAGES = ("optimus", "workers", "learner", "launch")
 _ROOT = Path(__file__).resolve().parents[2]
 _LIBRARIES = (
@@ -98,8 +99,9 @@ def problem(manifest: Any) -> str | None:
         return "names no step"
     for name, kind in _KINDS.items():
         value = manifest.get(name, kind())
-        if type(value) is not kind or (type(value) is int and value < 0):
-            return f"has {name} {value!r:.40}, want {kind.__name__}"
+        if type(value) is not kind or (type(value) is int and not 0 <= value < MOST):
+            within = " within 0 ... 2^62 - 1" if kind is int else ""
+            return f"has {name} {value!r:.40}, want {kind.__name__}{within}"
     lacking = [name for name in _OF_LEARNER if "run_id" in manifest and name not in manifest]
     return f"lacks {lacking[0]}" if lacking else None
 

@@ -3,6 +3,7 @@
 import functools
 import gc
 import io
+import threading
 import weakref
 from pathlib import Path
 
@@ -13,10 +14,14 @@ import pytest
 from rich.console import Console
 
 import optimus
+from launch.evaluation import suites
+from optimus import weights
 from optimus.bench import cells, plan
 from optimus.bench.classical import run as classical
 from optimus.bench.methods import learned
 from optimus.minimization import proposal
+from optimus.model import registry
+from optimus.model.config import AdafactorMlpConfig
 from optimus.problems.functions import FUNCTIONS
 
 MAPS = Path("/proc/self/maps")
@@ -133,6 +138,23 @@ def test_programs_of_other_sizes_are_let_go(model, monkeypatch):
 def test_only_so_many_programs_are_kept(model):
     for kept in (proposal.compiled, proposal.start_of, proposal.step_of, learned.compiled):
         assert kept.cache_info().maxsize <= 32
+
+
+def test_evaluations_of_other_sizes_let_their_programs_go():
+    config = AdafactorMlpConfig(hidden=2)
+    params = registry.rule_of(config).init_params(config, jax.random.PRNGKey(0))
+    small = weights.LearnedOptimizer(config, params, {})
+
+    def once(number):
+        chosen = suites.Plan(("levy",), (2 + number,), starts=1, steps=2)
+        suites.evaluate(small, None, chosen, threading.Event())
+
+    assert_flat(once, warm=suites.KEPT, rounds=4)
+
+
+def test_the_programs_of_the_usual_evaluation_are_all_kept():
+    usual = suites.Plan()
+    assert len(usual.functions) * len(usual.dims) <= suites.KEPT <= 8
 
 
 def quiet():

@@ -86,8 +86,6 @@ def run(
     presets.preset(preset)
     functions = plan.names(functions, FUNCTIONS, "function")
     plan.require_counts(starts, steps, seed)
-    most = presets.TUNING_START
-    require(starts <= most, f"starts from {most} on are for tuning: {starts}")
     counts = (starts, steps, seed)
     methods, absent = plan.installed(methods)
     planned, left_out = plan.plan_cells(preset, functions, dims, methods, counts)

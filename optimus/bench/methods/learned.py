@@ -28,7 +28,7 @@ import numpy as np
 
 from optimus.bench.methods import counting
 from optimus.bench.methods.counting import Cap, Problems, Status, Trace, one_point_a_step, stacked
-from optimus.minimization import minimize
+from optimus.minimization import minimize, proposal
 from optimus.model import registry
 from optimus.model.registry import Config
 from optimus.problems.presets import Objective, Problem, arithmetic
@@ -50,7 +50,9 @@ def lane_bytes(config: Config, size: int) -> int:
 
 
 def lanes_together(config: Config, size: int, lanes: int) -> int:
-    """How many of the lanes run vmapped: the largest divisor of `lanes` that fits `MEMORY`."""
+    """How many of the lanes run vmapped: the largest divisor of `lanes` that fits `MEMORY`; raises
+    `ConfigError` where the memory that one of them takes would be too much."""
+    proposal.check_size(config, size)
     most = max(1, MEMORY // lane_bytes(config, size))
     return max(each for each in range(1, min(lanes, most) + 1) if lanes % each == 0)
 

@@ -33,7 +33,7 @@ from optimus.bench.runtime.report import draw, markdown
 from optimus.bench.runtime.steps import BUILDERS, REFERENCE, Builders, gemm
 from optimus.bench.runtime.timing import Timed, TooLarge, compiling_anew
 from optimus.bench.storage import Row, write_csv
-from optimus.errors import require, require_positive
+from optimus.errors import require, require_positive, require_size
 from optimus.rundir.checkpoint import write_atomically
 
 COLUMNS = (
@@ -151,8 +151,8 @@ def main(
     chosen = dimensions(dims)
     fits = min(chosen) >= 2 and max(chosen) <= MOST_DIM
     require(fits, f"dims must be within 2 and {MOST_DIM}: {dims}")
-    require(repeats >= 1, f"repeats must be at least 1: {repeats}")
-    require_positive(budget, "budget")
+    require_size(repeats, "repeats", 1, 10**5)
+    require_positive(budget, "budget", 1e6)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     before = os.getloadavg()[0]

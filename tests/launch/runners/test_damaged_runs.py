@@ -207,6 +207,9 @@ MANIFESTS = {
     "evaluations": {"evaluations": "many"},
     "below zero": {"evaluations": -1},
     "first episode": {"first_episode": None},
+    "an id that no sample can carry": {"first_episode": 2**70},
+    "too large an epoch": {"epoch": 2**63},
+    "too many evaluations": {"evaluations": 10**30},
     "open episodes": {"open_episodes": [1]},
     "run id": {"run_id": 7},
     "sha256": {"sha256": ["0"]},
@@ -240,6 +243,13 @@ def test_a_manifest_that_lacks_a_part_or_is_none_is_passed_over(run_dir: Path) -
         path.write_text(text)
         assert newest(run_dir)
     assert "resuming from update 1" in resumed(LONGER, run_dir)
+
+
+def test_samples_that_nobody_will_ever_send_are_not_waited_for(run_dir: Path) -> None:
+    """The lanes go on with their own episodes: none is of another schedule."""
+    edit(run_dir, 2, first_episode=2**40)
+    with pytest.raises(UserError, match=r"lacks samples.* at step 2; refused so far: .*'unknown_e"):
+        train.train(LONGER, run_dir, "inprocess", lambda _: None)
 
 
 def test_checkpoints_of_a_later_version_are_not_written_over(run_dir: Path) -> None:

@@ -203,7 +203,10 @@ def test_mistakes_are_one_line(tmp_path):
         (dict(functions=("ball",)), "unknown function 'ball'; known: all, ackley"),
         (dict(methods=("sgd",)), "unknown method 'sgd'"),
         (dict(preset="fair"), "unknown preset 'fair'"),
-        (dict(starts=0), "need starts >= 1"),
+        (dict(starts=0), "starts: got 0, want an integer of at least 1"),
+        (dict(starts=100, steps=10**7), "starts times steps: got 1000000000, want at most"),
+        (dict(steps=10**30), "steps: got 1000000000000000000000000000000, want at most 10000000"),
+        (dict(seed=2**63), "seed: got 9223372036854775808, want at most"),
         (dict(functions=("perm",), preset="fair-shift", dims=(5,)), "nothing to run: perm 5"),
     ):
         with pytest.raises(ValueError, match=words) as caught:

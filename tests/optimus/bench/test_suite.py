@@ -98,7 +98,7 @@ def test_mistakes_are_one_line(tmp_path, libraries):
         (dict(problems="LARGE"), "sif2jax has no 'LARGE' with 2 to 100 variables; it has BROKEN"),
         (dict(problems="all", least_dim=50), "nothing with 50 to 100"),
         (dict(methods="return_zero"), "no method 'return_zero' for suites; known: bfgs"),
-        (dict(starts=0), "need starts >= 1"),
+        (dict(starts=0), "starts: got 0, want an integer of at least 1"),
     ):
         with pytest.raises(ValueError, match=words) as caught:
             run(tmp_path, **changes)

@@ -70,7 +70,7 @@ def test_shipped_configurations_survive_json(name):
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
 
 
-positive = st.floats(min_value=1e-300, max_value=1e300)
+positive = st.floats(min_value=1e-6, max_value=1e3)
 
 
 @settings(max_examples=30, deadline=None)
@@ -145,6 +145,18 @@ MISTAKES = {
         {"task": "analytic"},
         "task.kind: got None, want one of ['analytic', 'classical', 'physics', 'served']",
     ),
+    "a list for the kind of task": (
+        {"task.kind": [1]},
+        "task.kind: got [1], want one of ['analytic', 'classical', 'physics', 'served']",
+    ),
+    "an object for the kind of task": (
+        {"task.kind": {}},
+        "task.kind: got {}, want one of ['analytic', 'classical', 'physics', 'served']",
+    ),
+    "a list for the kind of optimizer": (
+        {"optimizer.kind": ["adafactor_mlp"]},
+        "optimizer.kind: got ['adafactor_mlp'], want one of ['adafactor_mlp']",
+    ),
     "key of the other kind": (
         {"task": {"kind": "physics", "dim": 3}},
         "unknown key 'task.dim'; known: kind, split, seconds, control, control_rate, dt",
@@ -183,6 +195,21 @@ def test_a_mistake_is_one_line_that_names_the_key(case):
         ({"estimator.sigma": 0}, "estimator.sigma: got 0"),
         ({"estimator.sigma": float("nan")}, "estimator.sigma: got nan"),
         ({"estimator.sigma": float("inf")}, "estimator.sigma: got inf"),
+        ({"estimator.sigma": 1e-20}, "estimator.sigma: got 1e-20, want within [1e-06, 1000]"),
+        ({"estimator.sigma": 1e308}, "estimator.sigma: got 1e+308"),
+        ({"estimator.task_clip": 1e30}, "estimator.task_clip: got 1e+30"),
+        ({"estimator.guide_radius": 1e-30}, "estimator.guide_radius: got 1e-30"),
+        ({"meta.learning_rate": 5e-324}, "meta.learning_rate: got 5e-324, want within [1e-12,"),
+        ({"meta.learning_rate": 1e30}, "meta.learning_rate: got 1e+30"),
+        ({"meta.clip_norm": 1e300}, "meta.clip_norm: got 1e+300, want within [1e-15, 1e+15]"),
+        ({"meta_loss": {"floor": 1e-50}}, "meta_loss.floor: got 1e-50"),
+        ({"meta_loss": {"cap": 1e200}}, "meta_loss.cap: got 1e+200"),
+        (
+            {"optimizer.lambda_a": 1e-40},
+            "optimizer.lambda_a: got 1e-40, want within [1e-30, 1e+30]",
+        ),
+        ({"optimizer.lambda_b": 1e39}, "optimizer.lambda_b: got 1e+39"),
+        ({"task": {"kind": "classical", "f_scale": 1e38}}, "task.f_scale: got 1e+38"),
         ({"estimator.noise": "uniform"}, "phases.0.estimator.noise: got 'uniform'"),
         ({"estimator.truncation": 0}, "estimator.truncation: got 0"),
         ({"estimator.horizon": 22}, "estimator.horizon: got 22, want a multiple of truncation"),

@@ -156,7 +156,7 @@ def test_mistakes_are_one_line():
     for change, words in (
         (dict(hidden=0), "hidden: got 0, want an integer"),
         (dict(layers=True), "layers: got True"),
-        (dict(step_mult=float("nan")), "step_mult: got nan, want > 0"),
+        (dict(step_mult=float("nan")), "step_mult: got nan, want within"),
         (dict(exp_mult=-1.0), "exp_mult: got -1.0"),
     ):
         with pytest.raises(ValueError, match=words):

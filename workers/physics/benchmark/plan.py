@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from optimus.errors import require, require_known
+from optimus.errors import require, require_known, require_size
 from workers.physics import sequences
 from workers.physics.benchmark.methods import BASELINES, METHODS, Models
 from workers.physics.loss import PhysicsOptions, humanoid
@@ -48,8 +48,9 @@ class Settings:
         require_known(self.start, tuple(START_RULES), "--start")
         for method in self.methods or ():
             require_known(method, (*METHODS, *BASELINES), "--methods")
-        counts = self.windows >= 1 and self.budget >= 1 and self.seed >= 0
-        require(counts, "want --windows >= 1, --evaluations >= 1 and --seed >= 0")
+        require_size(self.windows, "--windows", 1, 10**5)
+        require_size(self.budget, "--evaluations", 1, 10**7)
+        require_size(self.seed, "--seed", 0, 2**63 - 1)
         policy = "policy" not in self.rows or self.policy is not None
         require(policy, "method policy needs --policy FILE")
         data = self.split not in sequences.TABLES or self.data is not None

@@ -26,7 +26,7 @@ from rich.progress import TimeElapsedColumn
 
 from optimus.bench import cores, printer, progress_bar
 from optimus.bench.storage import markdown_table, write_csv
-from optimus.errors import require
+from optimus.errors import require, require_size
 from optimus.rundir.checkpoint import write_atomically
 from workers.physics.benchmark.report import six_digits
 from workers.physics.build import how_to_build
@@ -200,6 +200,7 @@ def thread_counts(text: str) -> tuple[int, ...]:
         counts = ()
     whole = bool(counts) and min(counts) >= 1
     require(whole, f"threads must be whole numbers of at least 1 with commas: {text!r}")
+    require_size(max(counts), "threads", 1, 4096)
     return counts
 
 
@@ -217,7 +218,7 @@ def main(
     """
     console = console or Console(stderr=True)
     counts = thread_counts(threads)
-    require(repeats >= 1, f"repeats must be at least 1: {repeats}")
+    require_size(repeats, "repeats", 1, 10**5)
     load = os.getloadavg()[0]
     alone: list[Row] = []
     together: list[Row] = []

@@ -96,7 +96,9 @@ def test_a_ratio_is_the_median_of_ratios_within_rounds(monkeypatch):
         ({"loss": None}, "want --loss physics, --meta or --fleet"),
         ({"threads": "1,0"}, "threads must be whole numbers of at least 1"),
         ({"threads": "two"}, "threads must be whole numbers of at least 1"),
-        ({"repeats": 0}, "repeats must be at least 1: 0"),
+        ({"repeats": 0}, "repeats: got 0, want an integer of at least 1"),
+        ({"repeats": 10**30}, "repeats: got 10+, want at most 100000"),
+        ({"threads": "99999"}, "threads: got 99999, want at most 4096"),
     ],
 )
 def test_mistakes_are_named(arguments, message, tmp_path):
