@@ -77,8 +77,7 @@ def require_size(value: int, where: str, least: int, most: int) -> None:
       value: to be checked. where: names it.
       least, most: its bounds.
     """
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    good = whole and least <= value
+    good = isinstance(value, int) and not isinstance(value, bool) and least <= value
     require(good, f"{where}: got {value!r}, want an integer of at least {least}")
     require(value <= most, f"{where}: got {value!r}, want at most {most}")
 

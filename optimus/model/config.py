@@ -168,8 +168,8 @@ class OptimizerConfig:
         _require_few(weights, f"dim: got {self.dim} with {self.encoders} encoders, ffn x {ffn}")
         whole = self.dim % self.heads == 0
         require(whole, f"optimizer.dim: got {self.dim}, want a multiple of heads ({self.heads})")
-        for name in ("lambda_a", "lambda_b"):
-            require_within(getattr(self, name), *_FLOATS, f"optimizer.{name}")
+        require_within(self.lambda_a, *_FLOATS, "optimizer.lambda_a")
+        require_within(self.lambda_b, *_FLOATS, "optimizer.lambda_b")
         require_within(self.b_decay, 0.0, 1.0, "optimizer.b_decay")
         # Squares of float32 stay exact enough down to 1e-30.
         require_within(self.normalizer_eps, 1e-30, 1.0, "optimizer.normalizer_eps")
@@ -218,5 +218,5 @@ class AdafactorMlpConfig:
         require_whole(self, "optimizer", hidden=(1, _WIDEST), layers=(1, _DEEPEST))
         weights = self.layers * self.hidden**2
         _require_few(weights, f"hidden: got {self.hidden} with {self.layers} layers")
-        for name in ("step_mult", "exp_mult"):
-            require_within(getattr(self, name), *_FLOATS, f"optimizer.{name}")
+        require_within(self.step_mult, *_FLOATS, "optimizer.step_mult")
+        require_within(self.exp_mult, *_FLOATS, "optimizer.exp_mult")
