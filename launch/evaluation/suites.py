@@ -24,7 +24,7 @@ from optimus.bench.methods.counting import stacked
 from optimus.bench.methods.learned import compiled, lanes_together
 from optimus.bench.plan import names, require_counts
 from optimus.config import Phase, TrainConfig
-from optimus.errors import ConfigError, require
+from optimus.errors import require
 from optimus.problems import presets
 from optimus.problems.functions import FUNCTIONS
 from optimus.weights import LearnedOptimizer
@@ -45,10 +45,7 @@ class Plan:
     tasks: bool = True
 
     def __post_init__(self) -> None:
-        try:
-            names(self.functions, FUNCTIONS, "function")
-        except ConfigError as error:
-            raise ConfigError(f"functions: {error}") from None
+        names(self.functions, FUNCTIONS, "function")
         require_counts(self.starts, self.steps, least_steps=2)
         require(min(self.dims, default=2) >= 2, f"dims: got {self.dims}, want each >= 2")
 

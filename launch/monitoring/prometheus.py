@@ -19,7 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from launch.monitoring.readings import number, numbers
+from launch.monitoring.readings import number, numbers, sound
 from launch.monitoring.status import ACTIVE, MAX_AGE, MonitoringError, NotARun, Status, read_status
 from launch.monitoring.watch import clean, rows
 from optimus.errors import ConfigError, require
@@ -209,4 +209,4 @@ def _newest(run_dir: Path, role: str) -> Iterator[dict[str, Any]]:
     """The last record of every process of a role."""
     for path in sorted(run_dir.glob(f"metrics/{role}-*.jsonl")):
         with contextlib.suppress(OSError):
-            yield from metrics.tail(path, 8192)[-1:]
+            yield from metrics.tail(path, 8192, good=sound)[-1:]

@@ -5,7 +5,6 @@ over the uptime of one life of one process, which never jumps; without one there
 """
 
 import contextlib
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,9 +19,12 @@ from optimus.rundir.metrics import Damaged
 
 RECENT = 60.0  # s that rates and shares are taken over
 ALIVE = 10.0  # s since its newest record: a worker or actor counts as alive
+_SKEW = 60.0  # s that the clocks of two hosts may differ
 _TAIL, _SHORT_TAIL = 256 * 1024, 8192  # bytes read of the learner's file, of any other
 _LONGEST_CONFIG = 4 << 20  # bytes; more is no config.json
 COMPARED = ("start", "end", "difference", "low", "high", "tasks")  # of a run's start and end
+_COUNTS = ("step", "updates", "evaluations", "phase", "staleness", "failed", "lost")
+_CLOCKS = ("time", "uptime", "seconds", "waiting", "loss_seconds", "busy_seconds")
 BUSY = 0.5  # share of its time from which a worker counts as busy
 
 Record = Mapping[str, Any]
@@ -34,12 +36,31 @@ def number(record: Record, key: str) -> float | None:
     value = record.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return value if abs(value) < 1e300 and math.isfinite(value) else None
+    return value if abs(value) < 1e300 else None
+
+
+def clock(record: Record, key: str) -> float | None:
+    """s since 1970, or that something took: a number of 0 ... 1e11, or None."""
+    value = number(record, key)
+    return value if value is not None and 0 <= value < 1e11 else None
+
+
+def count(record: Record, key: str) -> int | None:
+    """A whole number of 0 ... 1e18, or None."""
+    value = number(record, key)
+    return int(value) if value is not None and 0 <= value < 1e18 else None
 
 
 def whole(record: Record, key: str) -> int:
     """A count, 0 where there is none."""
-    return int(number(record, key) or 0)
+    return count(record, key) or 0
+
+
+def age(now: float, time: float) -> float:
+    """s from `time` until `now`. What lies further ahead than clocks differ is of a clock that was
+    wrong: it is as old as it is far, so that it does not count as fresh until then."""
+    ahead = time - now
+    return ahead if ahead > _SKEW else max(0.0, -ahead)
 
 
 def mapping(record: Record, key: str) -> Record:
@@ -50,7 +71,7 @@ def mapping(record: Record, key: str) -> Record:
 
 def counts(record: Record, key: str) -> dict[str, int]:
     """A mapping of counts; {} where there is none."""
-    return {str(k): v for k, v in mapping(record, key).items() if isinstance(v, int)}
+    return {str(k): v for k, v in mapping(record, key).items() if metrics.is_step(v)}
 
 
 def numbers(record: Record, key: str) -> dict[str, float]:
@@ -84,7 +105,8 @@ def sound_evaluation(record: Record) -> bool:
         return isinstance(kind, str)
     if record.get("event") == "validation":
         return whole_step and metrics.is_number(record.get("gap"))
-    return whole_step and all(metrics.is_number(record.get(key)) for key in COMPARED)
+    compared = all(metrics.is_number(record.get(key)) for key in COMPARED)
+    return whole_step and compared and count(record, "tasks") is not None
 
 
 def damaged_evaluations(run_dir: Path) -> str:
@@ -115,10 +137,14 @@ def read_files(run_dir: Path, damaged: Damaged | None = None) -> Files:
 
 
 def sound(record: Record) -> bool:
-    """Whether a record has an event and a time, and one of an update its step."""
+    """Whether a record has an event and a time, one of an update its step, and whatever it has of
+    counts and of seconds is such: neither negative nor beyond all bounds."""
     event = record.get("event")
-    dated = isinstance(event, str) and number(record, "time") is not None
-    return dated and (event != "update" or number(record, "step") is not None)
+    needed = ("time", "step") if event == "update" else ("time",)
+    complete = isinstance(event, str) and all(key in record for key in needed)
+    counted = all(metrics.is_step(record[key]) for key in _COUNTS if key in record)
+    timed = all(clock(record, key) is not None for key in _CLOCKS if key in record)
+    return complete and counted and timed
 
 
 def newest(files: Files, role: str) -> list[dict[str, Any]]:
@@ -160,7 +186,7 @@ def recent(
     while first > 0 and _close(updates[first - 1], updates[first], newest):
         first -= 1
     chosen = list(updates[min(first, len(updates) - 2) :])
-    silence = now - newest["time"] if now is not None else 0.0
+    silence = age(now, newest["time"]) if now is not None else 0.0
     return chosen, elapsed(chosen[0], newest) + (silence if silence > RECENT else 0.0)
 
 
@@ -172,7 +198,7 @@ def _close(before: Record, after: Record, newest: Record) -> bool:
 
 def rate(chosen: Sequence[Record], key: str, seconds: float) -> float | None:
     """Growth a second over records of one life; None where it cannot be told, never negative."""
-    if len(chosen) < 2 or seconds <= 0:
+    if len(chosen) < 2 or seconds < 1e-3:  # the unit that uptimes are written in
         return None
     first, newest = number(chosen[0], key), number(chosen[-1], key)
     if first is None or newest is None or newest < first:  # went back to an older checkpoint
@@ -214,7 +240,7 @@ def roles(config: Record, files: Files, now: float, served: bool) -> dict[str, d
         role = stem.rpartition("-")[0]
         if role not in ("learner", "launcher"):
             seen[role] += 1
-            alive[role] += bool(records) and now - records[-1]["time"] < ALIVE
+            alive[role] += bool(records) and age(now, records[-1]["time"]) < ALIVE
     totals = {r: max(total.get(r, 0), seen[r]) for r in sorted(total.keys() | seen.keys())}
     return {r: {"alive": alive[r], "total": count} for r, count in totals.items() if count}
 

@@ -105,7 +105,7 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
     update: Record = updates[-1] if updates else {}
     recent, seconds = _recent(files, now if active else None)
     saved, saved_at = _newest_checkpoint(run_dir / "checkpoints", learner)
-    step = int(number(update, "step") or saved or 0)
+    step = readings.whole(update, "step") or saved or 0
     wanted = readings.whole(config, "updates") or readings.whole(update, "updates") or None
     speed = readings.rate(recent, "step", seconds)
     left = max(0, wanted - step) / speed if wanted and speed and state == "running" else None
@@ -132,9 +132,9 @@ def read_status(run_dir: Path, now: float | None = None, max_age: float = MAX_AG
         evaluations_per_second=readings.rate(recent, "evaluations", seconds),
         roles=readings.roles(config, files, alive_at, task.startswith("physics")),
         checkpoint_step=saved,
-        checkpoint_age=None if saved_at is None else max(0.0, now - saved_at),
+        checkpoint_age=None if saved_at is None else readings.age(now, saved_at),
         max_age=max_age,
-        stale=active and now - max(saved_at or 0.0, began) > max_age,
+        stale=active and min(readings.age(now, t) for t in (saved_at or 0.0, began)) > max_age,
         staleness_max=max((readings.whole(r, "staleness") for r in recent), default=None),
         waiting_share=_waiting_share(recent),
         refused=readings.counts(update, "refused"),
@@ -169,8 +169,8 @@ def _life(files: Files, now: float) -> tuple[dict[str, Any], float]:
     started = readings.last(launcher, "started")
     opened = readings.last(learner, "learner_started")
     end = readings.last(launcher, "started", "ended") or (learner[-1] if learner else {})
-    ages = [now - records[-1]["time"] for records in files.values() if records]
-    age = max(0.0, min(ages)) if ages else None
+    ages = [readings.age(now, records[-1]["time"]) for records in files.values() if records]
+    age = min(ages, default=None)
     if not end:
         state = "never started"
     elif end["event"] in ("ended", "finished", "stopped"):
@@ -196,7 +196,8 @@ def _recent(files: Files, now: float | None) -> tuple[list[dict[str, Any]], floa
 
 def _waiting_share(recent: Sequence[Record]) -> float | None:
     seconds = sum(number(r, "seconds") or 0.0 for r in recent)
-    return sum(number(r, "waiting") or 0.0 for r in recent) / seconds if seconds else None
+    waiting = sum(number(r, "waiting") or 0.0 for r in recent)
+    return min(1.0, waiting / seconds) if seconds else None
 
 
 def _work(files: Files) -> dict[str, dict[str, float]]:
@@ -238,7 +239,7 @@ def _newest_checkpoint(folder: Path, learner: Sequence[Record]) -> tuple[int | N
         if record["event"] == "checkpoint" and record.get("step") == step:
             return step, record["time"]
     with contextlib.suppress(checkpoint.CheckpointError):
-        written = number(checkpoint.read_manifest(folder / str(step)), "time")
+        written = readings.clock(checkpoint.read_manifest(folder / str(step)), "time")
         if written is not None:
             return step, written
     with contextlib.suppress(OSError):

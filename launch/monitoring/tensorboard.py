@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from launch import Say
-from launch.monitoring.readings import Record, number, sound, sound_evaluation
+from launch.monitoring.readings import Record, clock, count, number, sound, sound_evaluation
 from launch.monitoring.watch import clean, damage
 from optimus.errors import ConfigError
 from optimus.files import read_json
@@ -101,7 +101,7 @@ class Mirror:
         write_atomically(self._folder / OFFSETS, json.dumps(self._offsets))
 
     def _add(self, name: str, record: Record) -> None:
-        moment, step = number(record, "time"), _step(record)
+        moment, step = clock(record, "time"), _step(record)
         if moment is None:
             return
         if name == "learner-0" and step is not None:
@@ -121,11 +121,10 @@ class Mirror:
 
 
 def _step(record: Record) -> int | None:
-    found = number(record, "step")
-    version = record.get("version")
+    found, version = count(record, "step"), record.get("version")
     if found is None and isinstance(version, list) and len(version) == 2:
-        found = number({"step": version[1]}, "step")
-    return None if found is None else int(found)
+        found = count({"step": version[1]}, "step")
+    return found
 
 
 def scalars(record: Record, prefix: str = "") -> Iterator[tuple[str, float]]:

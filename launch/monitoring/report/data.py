@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.evaluation import records
-from launch.monitoring.readings import number, read_config
+from launch.monitoring.readings import clock, count, number, read_config, sound
 from launch.monitoring.status import Status, read_status
 from launch.monitoring.watch import damage
 from optimus.rundir import checkpoint, metrics
@@ -49,9 +49,8 @@ def collect(run_dir: Path) -> Collected:
         updates = metrics.thinned(run_dir / "metrics" / "learner-0.jsonl", "update", MOST)
     except OSError as error:
         problems.append(f"no updates: {error.strerror}: {error.filename}")
-    numbered = ((number(record, "step"), record) for record in updates)
     # A step that was made again after a restart counts as it was made last.
-    of_step = {step: record for step, record in numbered if step is not None}
+    of_step = {record["step"]: record for record in updates if sound(record)}
     found = records.of_newest_protocol(records.evaluations(run_dir))
     judged = records.judged(run_dir, found)
     manifest: dict[str, Any] = {}
@@ -63,8 +62,7 @@ def collect(run_dir: Path) -> Collected:
             says = manifest = checkpoint.read_manifest(folder / str(step))
         except checkpoint.CheckpointError as error:
             problems.append(str(error))
-        size = number(says, "bytes")
-        rows.append((step, None if size is None else int(size), number(says, "time")))
+        rows.append((step, count(says, "bytes"), clock(says, "time")))
     return Collected(
         status=status,
         config=read_config(run_dir),

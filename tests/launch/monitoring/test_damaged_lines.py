@@ -53,6 +53,7 @@ BAD: list[Any] = [
     EVALUATION | {"protocol": {"a": 1}},
     {"step": "ten", **COMPARED},
     {"step": 10, **COMPARED, "low": None},
+    {"step": 10, **COMPARED, "tasks": 1e299},
     {"event": "validation", "time": 1.0, "step": 10},
     {"event": "validation", "time": 1.0, "step": 10, "gap": {}},
 ]
@@ -65,6 +66,18 @@ UPDATES: list[Any] = [
     {"event": "update", "time": "now", "step": 3},
     {"event": "update", "time": 1.0},
     {"event": "update", "time": 1.0, "step": [3]},
+    {"event": "update", "time": 1.0, "step": -5},
+    {"event": "update", "time": 1.0, "step": 1.5},
+    {"event": "update", "time": 1.0, "step": 10**250},
+    {"event": "update", "time": 1.0, "step": 3, "updates": 10**200},
+    {"event": "update", "time": 1.0, "step": 3, "evaluations": 10**290},
+    {"event": "update", "time": 1.0, "step": 3, "phase": -3},
+    {"event": "update", "time": 1.0, "step": 3, "waiting": -5.0},
+    {"event": "update", "time": 1.0, "step": 3, "seconds": 1e299},
+    {"event": "update", "time": 1.0, "step": 3, "uptime": "nan"},
+    {"event": "update", "time": -1e9, "step": 3},
+    {"event": "checkpoint", "time": 1e299, "step": 3},
+    {"event": "checkpoint", "time": 1.0, "step": -3},
 ]
 
 

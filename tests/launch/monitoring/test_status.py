@@ -70,6 +70,41 @@ def test_a_jump_of_the_clock_changes_no_rate(run_dir: pathlib.Path, jump: float)
     assert status.eta_seconds == pytest.approx(80.0)
 
 
+@pytest.mark.parametrize("ahead", [90.0, 1e7])
+def test_records_of_the_future_are_no_sign_of_life(run_dir: pathlib.Path, ahead: float) -> None:
+    """Of a clock that was wrong, or of a damaged file: the run may have been killed since."""
+    started = {"event": "learner_started", "time": NOW + ahead}
+    write(run_dir, "learner", started, *updates(1, 3, NOW + ahead))
+    write(run_dir, "actor", {"time": NOW + ahead})
+    (run_dir / "checkpoints" / "2").mkdir(parents=True)
+    write(run_dir, "learner", {"event": "checkpoint", "step": 2, "time": NOW + ahead + 100})
+    status = read_status(run_dir, now=NOW, max_age=60.0)
+    assert status.state == "lost" and status.stale
+    assert status.last_record_age == pytest.approx(ahead, abs=101)
+    assert status.checkpoint_age == pytest.approx(ahead + 100)
+    assert status.roles["actor"] == {"alive": 0, "total": 1}
+
+
+def test_clocks_of_two_hosts_may_differ_a_little(run_dir: pathlib.Path) -> None:
+    write(run_dir, "learner", *updates(1, 3, NOW + 30))
+    status = read_status(run_dir, now=NOW)
+    assert (status.state, status.last_record_age) == ("running", 0.0)
+
+
+def test_what_takes_no_time_has_no_rate(run_dir: pathlib.Path) -> None:
+    quick = [record | {"uptime": k * 1e-300} for k, record in enumerate(updates(1, 5, NOW))]
+    write(run_dir, "learner", *quick)
+    status = read_status(run_dir, now=NOW)
+    assert status.updates_per_second is None and status.evaluations_per_second is None
+
+
+def test_counts_that_nobody_can_have_made_are_not_shown(run_dir: pathlib.Path) -> None:
+    wrong = {"refused": {"stale": 10**250, "nonfinite": -4, "duplicate": 2}, "ledger_lost": 10**200}
+    write(run_dir, "learner", *(record | wrong for record in updates(1, 2, NOW - 1)))
+    status = read_status(run_dir, now=NOW)
+    assert (status.refused, status.records_lost) == ({"duplicate": 2}, 0)
+
+
 def test_a_restart_from_an_older_checkpoint_gives_no_negative_rate(run_dir: pathlib.Path) -> None:
     old = [{"event": "learner_started", "uptime": 0.0}, *updates(1, 30, NOW - 40)]
     new = [{"event": "learner_started", "uptime": 0.0}, *updates(11, 5, NOW - 5)]

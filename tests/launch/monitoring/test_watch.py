@@ -321,7 +321,7 @@ sys.exit(watch(Path(sys.argv[1]), once="once" in sys.argv))
 
 
 def test_works_without_jax_and_the_distributed_libraries(tmp_path: pathlib.Path) -> None:
-    run_dir = write_run(tmp_path)
+    run_dir = write_run(tmp_path, ago=NOW - time.time())
     command = [sys.executable, "-c", SCRIPT, str(run_dir), "once"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
