@@ -34,14 +34,9 @@ def within(default: float, least: float = 0.0, most: float = math.inf) -> Any:
     return dataclasses.field(default=default, metadata={"within": (least, most)})
 
 
-def positive(default: float, most: float = math.inf) -> Any:
-    """A finite number above 0, at most `most`."""
-    return dataclasses.field(default=default, metadata={"positive": most})
-
-
 def check_fields(config: Any, where: str) -> None:
     """Raises `ConfigError` unless each field has a value that it takes: of a `Literal` a choice, of
-    a bool true or false, and what `whole`, `within` and `positive` say.
+    a bool true or false, and what `whole` and `within` say.
 
     Args:
       config: a part of a configuration, a dataclass. where: its name in messages, or "".
@@ -54,8 +49,6 @@ def check_fields(config: Any, where: str) -> None:
             errors.require(isinstance(value, bool), f"{path}: got {value!r}, want true or false")
         elif typing.get_origin(hint) is typing.Literal:
             errors.require_known(value, typing.get_args(hint), path)
-        elif "positive" in says:
-            errors.require_positive(value, path, says["positive"])
         elif "within" in says:
             least, most = says["within"]
             errors.require_within(value, least, most, path)

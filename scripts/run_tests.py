@@ -68,7 +68,7 @@ TESTS = Part(
     "tests",
     "all packages on this Python, without `slow` and `story`",
     f"{PYTEST} -m 'not slow and not story' tests",
-    11.0,
+    13.0,
 )
 NEWEST_CHOICE = Part(
     "newest-choice",

@@ -8,7 +8,7 @@ import tyro
 
 from launch import Say
 from optimus.errors import ConfigError, UserError, require, require_positive, require_whole
-from optimus.files import folder_of
+from optimus.files import folder_of, refused
 
 
 @dataclass(frozen=True)
@@ -256,9 +256,7 @@ class Throughput:
         if self.fleet:
             from launch.fleet import benchmark as fleet_bench
 
-            fleet = self.of_fleet
-            size = (fleet.workers, fleet.sleep, fleet.actors, fleet.stagger)
-            return fleet_bench.main(*size, fleet.measure, fleet.json, self.out)
+            return fleet_bench.main(self.of_fleet, self.out)
         if self.meta:
             require_whole(self.of_meta, "--meta", n=(4, 100_000), lanes=(1, 10**6))
             from optimus.bench import throughput as meta
@@ -292,7 +290,4 @@ class Bench:
         except ValueError as error:
             raise ConfigError(str(error)) from None
         except OSError as error:
-            no_folder = isinstance(error, FileExistsError | NotADirectoryError)
-            kind = ConfigError if no_folder else UserError
-            where = error.filename or self.which.out
-            raise kind(f"cannot use {where}: {error.strerror or error}") from None
+            raise refused(Path(error.filename or self.which.out), error) from None

@@ -130,12 +130,11 @@ def main(argv: list[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")  # whatever the locale cannot write
     environment.apply()  # JAX reads these when it is imported
     code = _run(words)
-    try:
-        sys.stdout.flush()
-    except OSError:  # a run that went on without anybody to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    with contextlib.suppress(OSError):
-        sys.stderr.flush()
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:  # a run that went on without anybody to tell
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
     # Launchpad's and Courier's threads and pending calls would keep the interpreter from ending.
     served = {"launchpad", "courier"} & sys.modules.keys()
     os._exit(code) if served else sys.exit(code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,9 +53,8 @@ class Report:
         from optimus.rundir.checkpoint import write_atomically
 
         out = self.out or self.run_dir / "report.html"
-        with contextlib.suppress(OSError):
-            ours = not out.is_file() or MARK in out.read_bytes()[:4096]
-            require(ours, f"--out {out}: a file that is no report; remove it, or name another")
+        ours = not out.is_file() or MARK in out.read_bytes()[:4096]
+        require(ours, f"--out {out}: a file that is no report; remove it, or name another")
         skipped = "--quick: neither baselines nor motion were computed"
         extras = Extras(notes=(skipped,)) if self.quick else self._compute(say)
         try:

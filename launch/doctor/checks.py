@@ -215,10 +215,8 @@ def _namespace() -> str:
     if reason is not None:
         raise Skipped(reason)
     return (
-        "a local_mp run is sealed in a network namespace of its own; without it (local_mt, "
-        "--no-isolate, --advertise, fleets) Courier and Reverb listen on every interface without "
-        "authentication, cannot be told otherwise, and run code that whoever reaches them sends: "
-        "private network, firewall, tunnel or NetworkPolicy (docs/explanation/fault-tolerance.md)"
+        "a local_mp run is sealed in a network namespace of its own; without it (local_mt, fleets) "
+        "whoever reaches the ports can run code here (docs/explanation/trust.md)"
     )
 
 

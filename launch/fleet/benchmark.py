@@ -4,7 +4,8 @@ Real Courier, Reverb, learner, actors and coordinator; a small model (N = 32, D 
 so that on a few cores what is measured is the distribution and not the network's arithmetic.
 """
 
-import functools
+from __future__ import annotations
+
 import json
 import math
 import os
@@ -13,21 +14,20 @@ import statistics
 import subprocess
 import sys
 import time
-import timeit
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import jax
-import jax.numpy as jnp
+from typing import TYPE_CHECKING, Any
 
 from launch.runners import distributed_missing
+from optimus.bench.runtime import steps
 from optimus.config import Estimator, Layout, Phase, ServedTask, TrainConfig, to_dict
 from optimus.errors import UserError, require, require_positive
-from optimus.model import optimizer as opt
 from optimus.model.config import OptimizerConfig
 from optimus.rundir.metrics import read
+
+if TYPE_CHECKING:
+    from launch.cli.bench import FleetSpeed
 
 _PER_PROCESS = 100
 _REPEATS = 15  # of the step that is timed
@@ -60,30 +60,25 @@ def configuration(workers: int, sleep: float, actors: int, stagger: bool) -> Tra
     )
 
 
-def main(
-    workers: int, sleep: float, actors: int, stagger: bool, seconds: float, as_json: bool, out: Path
-) -> int:
+def main(options: FleetSpeed, out: Path) -> int:
     """Runs and reports; see `measure`. Writes `fleet.json` into `out`.
 
     Args:
-      workers, sleep, actors, stagger: see `configuration`.
-      seconds: of steady state that are measured.
-      as_json: whether the result is printed as JSON.
+      options: of the command line.
       out: folder of the run and the result.
     """
     missing = distributed_missing()
     require(missing is None, f"bench throughput --fleet: {missing}")
-    sizes = {"--workers": workers, "--sleep": sleep, "--actors": actors, "--measure": seconds}
-    for flag, value in sizes.items():
-        require_positive(value, f"bench throughput --fleet: {flag}")
-    config = configuration(workers, sleep, actors, stagger)
+    for name in ("workers", "sleep", "actors", "measure"):
+        require_positive(getattr(options, name), f"bench throughput --fleet: --{name}")
+    config = configuration(options.workers, options.sleep, options.actors, options.stagger)
     out.mkdir(parents=True, exist_ok=True)
-    run_dir = out.resolve() / time.strftime(f"fleet-{workers}-%H%M%S")
-    measured = measure(config, run_dir, seconds)
+    run_dir = out.resolve() / time.strftime(f"{config.name}-%H%M%S")
+    measured = measure(config, run_dir, options.measure)
     text = json.dumps(measured)
     (out / "fleet.json").write_text(text + "\n", encoding="utf-8")
     rows = (f"{name:<24}{value}" for name, value in measured.items())
-    print(text if as_json else "\n".join(rows))
+    print(text if options.json else "\n".join(rows))
     return 0
 
 
@@ -193,8 +188,8 @@ def _fleet(config: TrainConfig, first: dict[str, Any], second: dict[str, Any]) -
         role: round((spent - first["cpu"].get(role, 0.0)) / seconds, 4)
         for role, spent in sorted(second["cpu"].items())
     }
-    steps = {f"N {n}, D {d}": step_seconds(n, d) for n, d in ((32, 32), (840, 128))}
-    paper = steps["N 840, D 128"]
+    timed = {f"N {n}, D {d}": step_seconds(n, d) for n, d in ((32, 32), (840, 128))}
+    paper = timed["N 840, D 128"]
     return {
         "workers": layout.workers,
         "sleep": task.sleep,
@@ -211,7 +206,7 @@ def _fleet(config: TrainConfig, first: dict[str, Any], second: dict[str, Any]) -
         "head_cores": round(sum(cores.get(role, 0.0) for role in _HEAD), 4),
         "pool": dict(second["pool"]),
         "refused": new[-1]["refused"] if new else {},
-        "step_seconds": {name: round(value, 6) for name, value in steps.items()},
+        "step_seconds": {name: round(value, 6) for name, value in timed.items()},
         "step_share": round(paper / task.sleep, 5),
         "actor_cores": round(layout.workers * paper / task.sleep, 2),
     }
@@ -221,13 +216,5 @@ def step_seconds(n: int, dim: int) -> float:
     """Median seconds of a jitted step at N = n with model width `dim`, compilation apart."""
     paper = OptimizerConfig(b_decay=0.9)
     config = paper if dim == paper.dim else replace(paper, dim=dim, encoders=2, heads=4)
-    params = opt.init_params(config, jax.random.PRNGKey(0))
-    x = jnp.zeros(n, jnp.float32)
-    state = opt.init_state(config, x)
-    step = jax.jit(functools.partial(opt.update, config))
-    gradient = jnp.linspace(-1.0, 1.0, n, dtype=jnp.float32)
-
-    def timed() -> None:
-        jax.block_until_ready(step(params, state, x, gradient))
-
-    return statistics.median(timeit.repeat(timed, number=1, repeat=_REPEATS + 2)[2:])
+    row = steps.learned(config, n, "call")
+    return statistics.median(row.sample() for _ in range(_REPEATS))

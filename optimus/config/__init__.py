@@ -28,7 +28,7 @@ from optimus.config.training import Evaluation, Layout, MetaLoss, Phase
 from optimus.config.training import MetaOptimizer as MetaOptimizer
 from optimus.errors import ConfigError as ConfigError
 from optimus.errors import require
-from optimus.fields import check_fields, positive, whole
+from optimus.fields import check_fields, whole, within
 from optimus.files import parse_json, path_of
 from optimus.model.config import AdafactorMlpConfig, OptimizerConfig
 
@@ -69,7 +69,7 @@ class TrainConfig:
     # updates; None: 4 x lanes / (2 x batch), at least 1
     max_staleness: int | None = whole(None)
     # s, budget of one loss evaluation including its queueing
-    call_timeout: float = positive(60.0, 1e6)
+    call_timeout: float = within(60.0, 1e-3, 1e6)
     meta_loss: MetaLoss = field(default_factory=MetaLoss)
     initial: str = ""  # weights to start from, a name or path for `weights.load`; "": random
     weight_average: float = 0.0  # fused: decay of the moving average that is kept; 0: none

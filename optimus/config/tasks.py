@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from optimus.errors import require, require_known
-from optimus.fields import check_fields, positive, whole, within
+from optimus.fields import check_fields, whole, within
 from optimus.problems.groups import FUNCTION_NAMES, NETWORK, TAGS, allowed, allowed_generated
 
 ANALYTIC_FAMILIES = ("quadratic", "rosenbrock")  # the keys of `optimus.tasks.analytic.FAMILIES`
@@ -100,10 +100,10 @@ class PhysicsTask:
 
     kind: Literal["physics"] = "physics"
     split: str = "train"
-    seconds: float = positive(0.25, 3600.0)  # window length, s
+    seconds: float = within(0.25, 1e-3, 3600.0)  # window length, s
     # "pd": x offsets PD targets; "torque": x is joint torque
     control: Literal["pd", "torque"] = "pd"
-    control_rate: float = positive(30.0, 1e5)  # controls per second and joint
+    control_rate: float = within(30.0, 1e-3, 1e5)  # controls per second and joint
     dt: float = 1.0 / 240.0  # simulation step, s
 
     def __post_init__(self) -> None:

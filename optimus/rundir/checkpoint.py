@@ -217,13 +217,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Replaces a small file so that a reader sees the old or the new content, nothing else.
 
     Raises:
-      OSError: the disk refuses, or a device, a pipe or the like is at `path`: a file would take
-        its place.
+      OSError: the disk refuses, or a folder, a device, a pipe or the like is at `path`: a file
+        would take its place.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    if path.exists() and not path.is_file():
         raise FileExistsError(errno.EEXIST, "it is no ordinary file", str(path))
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -161,6 +161,7 @@ def quiet():
     return Console(file=io.StringIO())
 
 
+@pytest.mark.slow
 def test_cells_of_the_benchmark_let_their_programs_go(tmp_path, monkeypatch):
     monkeypatch.setattr(cells, "CELLS_BETWEEN", 8)
     functions = [name for name in FUNCTIONS if name not in ("powell", "perm")]

@@ -20,7 +20,7 @@ from launch.doctor import checks, doctor
 from launch.doctor.checks import Check, Failed, Skipped
 from workers.physics import build, native
 from workers.physics.assets import assets_folder
-from workers.physics.native import library_path
+from workers.physics.native import binding, library_path
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
@@ -152,6 +152,7 @@ def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> pathlib.Pa
 
     monkeypatch.setattr(importlib.util, "find_spec", blocked)
     monkeypatch.setattr(native, "BESIDE", tmp_path / "lib")
+    monkeypatch.setattr(binding, "library", binding.library.__wrapped__)  # other tests loaded it
     monkeypatch.setattr(build.sysconfig, "get_path", lambda key: str(tmp_path))
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setenv("OPTIMUS_CACHE", str(tmp_path / "cache"))

@@ -33,6 +33,10 @@ LONG = (
     "layout.lanes=2",
     "--set",
     "checkpoint_every=5",
+    "--set",
+    "evaluation.tasks=2",
+    "--set",
+    "evaluation.steps=2",
 )
 
 
@@ -63,9 +67,7 @@ def test_interrupt_stops_everything_and_the_run_resumes(tmp_path: Path) -> None:
         "--set",
         f"updates={saved.step + 2}",
         "--set",
-        "evaluation.tasks=2",
-        "--set",
-        "evaluation.steps=2",
+        "evaluation.steps=3",
     )
     # `evaluation` belongs to the run's identity, so that attempt is refused ...
     assert result.returncode == 1 and "another configuration" in result.stderr

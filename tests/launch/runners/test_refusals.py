@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from launch import configs, runners
+from launch.cli.bench import FleetSpeed
 from launch.fleet import benchmark
 from optimus.config import ConfigError, Estimator
 from tests.one_phase import with_phase
@@ -59,5 +60,5 @@ def test_what_is_not_installed_is_told_with_a_command_where_there_is_one(monkeyp
 def test_the_benchmark_of_the_program_says_what_it_needs_before_it_starts(monkeypatch, tmp_path):
     monkeypatch.setattr(runners.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="--fleet: launchpad and reverb not installed"):
-        benchmark.main(1, 0.1, 1, False, 1.0, False, tmp_path / "out")
+        benchmark.main(FleetSpeed(workers=1), tmp_path / "out")
     assert not (tmp_path / "out").exists()

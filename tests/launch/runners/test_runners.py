@@ -44,8 +44,15 @@ def in_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @tools.distributed
-@pytest.mark.parametrize("launch", ["local_mt", "local_mp"])
-@pytest.mark.parametrize("task", ["smoke", "physics"])
+@pytest.mark.parametrize(
+    ("task", "launch"),
+    [
+        ("smoke", "local_mt"),
+        pytest.param("smoke", "local_mp", marks=pytest.mark.slow),
+        ("physics", "local_mt"),
+        ("physics", "local_mp"),
+    ],
+)
 def test_runners_agree_bit_for_bit(
     task: str, launch: str, in_process: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -72,7 +79,7 @@ def test_parameters_moved(in_process: dict[str, Path]) -> None:
     assert len(moved) >= 0.9 * len(last)
 
 
-@pytest.mark.parametrize("task", ["smoke", "physics"])
+@pytest.mark.parametrize("task", ["smoke", pytest.param("physics", marks=pytest.mark.slow)])
 def test_resuming_in_process_equals_never_having_stopped(
     task: str, in_process: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -119,6 +126,7 @@ def test_a_finished_run_prints_its_result(in_process: dict[str, Path]) -> None:
     assert (run_dir / "eval.jsonl").read_text() == before  # evaluated once
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     arguments = [*SMOKE, "--launch", "inprocess", "--run-dir", str(run_dir)]

@@ -68,9 +68,9 @@ def test_a_fused_run_says_that_its_weights_do_not_fit(tmp_path):
     ("optimizer", "kind", "order"),
     [
         (fakes.SMALL, "bptt", 1),
-        (fakes.SMALL, "bptt", 2),
-        (fakes.SMALL, "nres_pathwise", 1),
-        (AdafactorMlpConfig(step_mult=0.1), "bptt", 1),
+        pytest.param(fakes.SMALL, "bptt", 2, marks=pytest.mark.slow),
+        pytest.param(fakes.SMALL, "nres_pathwise", 1, marks=pytest.mark.slow),
+        pytest.param(AdafactorMlpConfig(step_mult=0.1), "bptt", 1, marks=pytest.mark.slow),
         (AdafactorMlpConfig(step_mult=0.1), "nres_pathwise", 2),
     ],
 )

@@ -148,6 +148,7 @@ def test_the_shipped_sweeps(name, tmp_path):
 # ---------------------------------------------------------------------------------------- running
 
 
+@pytest.mark.slow
 def test_a_sweep_stopped_and_resumed_is_the_runs_it_is_made_of(tmp_path):
     cells, said = sweep().cells(tmp_path), []
     assert [cell.label for cell in cells[:3]] == [

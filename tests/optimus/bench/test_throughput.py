@@ -55,7 +55,7 @@ def test_a_full_disk_is_one_line_and_code_1(tmp_path, monkeypatch):
 
     monkeypatch.setattr(storage, "write_atomically", full)
     few = dict(functions="sphere", dims="2", methods="return_zero", starts=1, steps=2)
-    with pytest.raises(UserError, match=f"cannot use {tmp_path}: No space left") as caught:
+    with pytest.raises(UserError, match=f"cannot write {tmp_path}: No space left") as caught:
         bench.Bench(bench.Classical(out=tmp_path, **few)).run(print)
     assert caught.value.exit_code == 1
 

@@ -271,7 +271,7 @@ def two_phases():
     return config(task=CLASSICAL, phases=phases, meta_loss=MetaLoss("log_ratio", 1e-12))
 
 
-@pytest.mark.parametrize("stop", [2, 5])
+@pytest.mark.parametrize("stop", [pytest.param(2, marks=pytest.mark.slow), 5])
 def test_a_resumed_run_is_the_run_that_never_stopped(stop):
     whole = Trainer(two_phases(), devices=1)
     for _ in range(7):

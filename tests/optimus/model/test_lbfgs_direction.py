@@ -131,6 +131,7 @@ def test_its_inputs_come_last():
     assert names[-3:] == ("secant_step", "log_secant_over_length", "cosine_secant_gradient")
 
 
+@pytest.mark.slow
 def test_derivatives_see_the_share_and_not_the_direction():
     """1 / s^T y of a tiny step is not differentiated; the share that is taken is."""
     x = float32(np.ones(SIZE))

@@ -142,6 +142,7 @@ def test_what_leaves_no_task_is_refused() -> None:
         ClassicalTask(functions=(), networks=0.5, hold_out=("network",))
 
 
+@pytest.mark.slow
 def test_they_are_trained_on_beside_the_others_guided_or_not() -> None:
     rule = AdafactorMlpConfig(hidden=4, step_mult=0.1)
     plain = these.config("bptt", task=TWO, lanes=8, optimizer=rule)

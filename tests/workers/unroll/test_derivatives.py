@@ -72,7 +72,12 @@ def expected(config: TrainConfig, theta: jax.Array, shift: float, windows: int) 
 
 @pytest.mark.parametrize(
     ("rule", "order"),
-    [(fakes.SMALL, 1), (AdafactorMlpConfig(step_mult=0.1), 1), (fakes.SMALL, 2), (SECANT, 2)],
+    [
+        (fakes.SMALL, 1),
+        (AdafactorMlpConfig(step_mult=0.1), 1),
+        (fakes.SMALL, 2),
+        pytest.param(SECANT, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_it_is_the_derivative_of_the_window(rule: Any, order: int) -> None:
     config = config_of(rule, order=order)

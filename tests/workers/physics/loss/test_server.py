@@ -91,11 +91,11 @@ def test_an_oversized_request_is_refused_unread_and_counted(
 
     server = PhysicsLossServer(TASK)
     with monkeypatch.context() as patch:
-        patch.setattr("workers.loss_server.decode", unread)
-        data = server.evaluate(bytes(MAX_REQUEST_BYTES + 1))
+        patch.setattr("msgpack.unpackb", unread)
+        data = server.evaluate(bytes(MAX_REQUEST_BYTES + 100))
     reply = decode(LossReply, data)
     assert reply.status == "error" and reply.request_id == -1
-    assert reply.message == "malformed request: 16777217 bytes; the limit is 16777216"
+    assert reply.message == "malformed request: message of 16777316 bytes; the limit is 16777216"
     assert server.statuses == {"error": 1}
     assert ask(server, windows).status == "ok"  # the worker goes on
 
