@@ -51,7 +51,8 @@ def growth(once, rounds=12, warm=4):
 def assert_flat(once, **more):
     by_maps, by_memory = growth(once, **more)
     assert by_maps < 4, f"{by_maps} memory maps a round"
-    assert by_memory < 2, f"{by_memory} MiB a round"
+    # A program that stays takes 7 to 22 MiB; what the allocator keeps differs between JAX releases.
+    assert by_memory < 5, f"{by_memory} MiB a round"
 
 
 @pytest.fixture(scope="module")
